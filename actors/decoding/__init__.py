@@ -1,0 +1,1 @@
+"""CTC output to tokens."""

@@ -1,0 +1,58 @@
+"""NeMo's own forward pass behind the engine's interface: the reference, and the only place that touches NeMo."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.decoding.greedy import collapse
+from actors.schema import SAMPLE_RATE
+
+Samples = np.ndarray[Any, np.dtype[Any]]
+
+
+class NemoEngine:
+    """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is done here, on demand."""
+
+    def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
+        """Raises ValueError where the checkpoint is not a CTC model of 16 kHz speech."""
+        warnings.filterwarnings("ignore")
+        from nemo.collections.asr.models import ASRModel, EncDecCTCModel
+        from nemo.utils import logging as nemo_logging
+
+        nemo_logging.setLevel(logging.ERROR)
+        model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
+        if not isinstance(model, EncDecCTCModel):
+            raise ValueError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
+        rate = model.cfg.preprocessor.sample_rate
+        if rate != SAMPLE_RATE:
+            raise ValueError(f"{checkpoint.name} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
+        model.eval()
+        # As in transcribe(): no random noise in the features, and no frames but the recording's own.
+        model.preprocessor.featurizer.dither = 0.0
+        model.preprocessor.featurizer.pad_to = 0
+        self._model = model
+        self._device = torch.device(device)
+        self._bfloat16 = precision == "bfloat16"
+
+    def transcribe(self, batch: Sequence[Samples]) -> list[str]:
+        """The greedy text of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""
+        lengths = torch.tensor([len(pcm) for pcm in batch])
+        padded = torch.zeros(len(batch), int(lengths.max()))
+        for row, pcm in zip(padded, batch, strict=True):
+            row[: len(pcm)] = torch.from_numpy(pcm.astype(np.float32) / 32_768)
+        lower = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
+        with torch.inference_mode(), lower:
+            signal, signal_lengths = padded.to(self._device), lengths.to(self._device)
+            _, frames, best = self._model.forward(input_signal=signal, input_signal_length=signal_lengths)
+        blank = self._model.decoding.blank_id
+        rows = zip(best.cpu().numpy(), frames.tolist(), strict=True)
+        return [self._text(collapse(ids[:count], blank).tolist()) for ids, count in rows]
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self._model.decoding.decode_tokens_to_str_with_strip_punctuation(tokens))

@@ -1,0 +1,176 @@
+"""The few things that the job asks of storage, on any fsspec filesystem: list, read, and write in one atomic step."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
+
+_PERMANENT = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
+
+
+def _is_transient(problem: BaseException) -> bool:
+    return isinstance(problem, OSError) and not isinstance(problem, _PERMANENT)
+
+
+#: Storage fails now and then: five tries within about 15 s, at growing, jittered distances. A full disk, a missing
+#: key or a refused permission is told at once, by its own exception.
+patiently = retry(
+    retry=retry_if_exception(_is_transient),
+    wait=wait_exponential_jitter(initial=0.5, max=8),
+    stop=stop_after_attempt(5),
+    reraise=True,
+)
+
+
+def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
+    """The filesystem of a URL or local path, and its path there; a relative path is made absolute.
+
+    Listings are never cached: a run must see what other runs wrote. Raises ValueError where the URL names no known
+    protocol, or is a chain ("zip::s3://…"), which could name any other file.
+    """
+    if "::" in uri:
+        raise ValueError(f"{uri!r}: chained URLs are not read; name the stored object itself")
+    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
+    if protocol in ("file", "local"):
+        return LocalFileSystem(), os.path.abspath(uri.removeprefix(f"{protocol}://"))
+    caching = {"use_listings_cache": False} if protocol in ("s3", "s3a") else {}
+    try:
+        filesystem = fsspec.filesystem(protocol, **(caching | dict(options)))
+    except (ValueError, ImportError) as problem:
+        raise ValueError(f"{uri!r}: {problem}") from None
+    path = filesystem._strip_protocol(uri).split("?", 1)[0] if protocol == "http" else filesystem._strip_protocol(uri)
+    return filesystem, path.rstrip("/")
+
+
+def canonical(filesystem: Filesystem, path: str) -> str:
+    """The one URI of an object: absolute, without user or query."""
+    return str(filesystem.unstrip_protocol(path))
+
+
+def is_local(filesystem: Filesystem) -> bool:
+    return isinstance(filesystem, LocalFileSystem)
+
+
+def version(info: Mapping[str, Any]) -> str:
+    """What tells two versions of an object apart: its ETag, or the modification time in ns on a local disk."""
+    if "ino" in info and os.path.exists(info["name"]):
+        return str(os.stat(info["name"]).st_mtime_ns)
+    for key in (
+        "ETag",
+        "etag",
+        "md5Hash",
+        "content_md5",
+        "LastModified",
+        "last_modified",
+        "updated",
+        "mtime",
+        "created",
+    ):
+        if info.get(key) is not None:
+            return str(info[key]).strip('"')
+    return f"size-{info.get('size')}"
+
+
+@patiently
+def find(filesystem: Filesystem, path: str) -> dict[str, dict[str, Any]]:
+    """Every file at or below a path, as path -> info; empty where there is nothing. Paged by the filesystem."""
+    return {each: info for each, info in filesystem.find(path, detail=True).items() if info["type"] == "file"}
+
+
+@patiently
+def glob(filesystem: Filesystem, pattern: str) -> dict[str, dict[str, Any]]:
+    """Every file that matches a glob, as path -> info."""
+    return {each: info for each, info in filesystem.glob(pattern, detail=True).items() if info["type"] == "file"}
+
+
+@patiently
+def exists(filesystem: Filesystem, path: str) -> bool:
+    return bool(filesystem.exists(path))
+
+
+@patiently
+def names(filesystem: Filesystem, folder: str, prefix: str = "") -> list[str]:
+    """The names, sorted, of the files directly in a folder that begin with a prefix; none where there is no folder."""
+    if is_local(filesystem):
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name.startswith(prefix) and entry.is_file())
+        return []
+    if prefix and "s3" in filesystem.protocol:
+        paths = filesystem.find(folder, prefix=prefix)  # one request, however many files the folder has
+    else:
+        try:
+            paths = filesystem.ls(folder, detail=False)
+        except FileNotFoundError:
+            return []
+    found = (path.rsplit("/", 1)[-1] for path in paths if path.rsplit("/", 1)[0] == folder)
+    return sorted(name for name in found if name.startswith(prefix) and name)
+
+
+@patiently
+def info(filesystem: Filesystem, path: str) -> dict[str, Any]:
+    """What the storage knows of a file. Raises FileNotFoundError."""
+    return dict(filesystem.info(path))
+
+
+@patiently
+def read(filesystem: Filesystem, path: str) -> bytes:
+    return bytes(filesystem.cat_file(path))
+
+
+@patiently
+def write(filesystem: Filesystem, path: str, data: bytes) -> None:
+    """Puts a file in one step: a reader sees the old one or the new one, whole. One PUT, or write and rename."""
+    if not is_local(filesystem):
+        filesystem.pipe_file(path, data)
+        return
+    with _written_beside(path, data) as temporary:
+        os.replace(temporary, path)
+
+
+@patiently
+def create(filesystem: Filesystem, path: str, data: bytes) -> bool:
+    """Puts a file in one step unless it is there already; says whether it did. Of two at once, one wins.
+
+    S3 decides by If-None-Match. A store that ignores that header lets the later one win, so what is stored is read
+    back and compared: the loser learns of it.
+    """
+    try:
+        if is_local(filesystem):
+            with _written_beside(path, data) as temporary:
+                os.link(temporary, path)
+        else:
+            filesystem.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        pass  # perhaps by this very call, if its answer was lost and it was tried again: the content tells
+    return bytes(filesystem.cat_file(path)) == data
+
+
+@patiently
+def delete(filesystem: Filesystem, path: str) -> None:
+    """Removes a file; that it is gone already is as good."""
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.rm_file(path)
+
+
+@contextlib.contextmanager
+def _written_beside(path: str, data: bytes) -> Any:
+    """A complete, synced temporary file in the folder of `path`; gone when the block is left."""
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)

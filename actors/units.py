@@ -1,0 +1,71 @@
+"""What a plan is made of: objects, and the units that they are committed in."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Format = Literal["audio", "tar", "parquet", "manifest"]
+
+
+@dataclass(frozen=True)
+class SourceObject:
+    """One stored file, or one line of a manifest, as it was listed.
+
+    `key` is its identity from run to run: its URI, and for a manifest's line the stretch as well. `name` is its path
+    below the input's root. `etag` is the stored file's version, None where it was named by a manifest and not listed.
+    """
+
+    key: str
+    uri: str
+    name: str
+    format: Format
+    etag: str | None
+    size: int
+    companion: str | None = None  # URI of the .txt or .json beside an audio file
+    lines: str | None = None  # manifest lines that speak of it: its own one, or all those of a NeMo tar shard
+    text_version: str = ""  # of the companion or the lines
+    refusal: tuple[str, str] | None = None  # (error kind, detail) where a manifest's line may not or cannot be read
+    limit: int | None = None  # how many of its recordings are wanted, None for all
+
+    @property
+    def version(self) -> str:
+        """What, when it changes, makes the object be done again."""
+        return "/".join(str(part) for part in (self.etag, self.size, self.text_version, self.limit))
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "SourceObject":
+        refusal = fields.get("refusal")
+        return cls(**{**fields, "refusal": tuple(refusal) if refusal else None})
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Whole objects that are committed together, as one part.
+
+    `carried` are objects, as (URI, offset in seconds or None), that belong to the unit but were not listed this time:
+    their rows go over from the part that stands.
+    """
+
+    id: str
+    fingerprint: str
+    objects: tuple[SourceObject, ...]
+    carried: tuple[tuple[str, float | None], ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Unit":
+        fields = json.loads(text)
+        objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
+        return cls(fields["id"], fields["fingerprint"], objects, tuple((uri, at) for uri, at in fields["carried"]))
+
+
+def digest(texts: Iterable[str]) -> str:
+    """16 hexadecimal digits of a hash over texts in order, each ended so that no two lists run together."""
+    state = hashlib.sha256()
+    for text in texts:
+        state.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return state.hexdigest()[:16]

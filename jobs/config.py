@@ -1,0 +1,180 @@
+"""The configuration of every job: YAML, overrides from the command line, and messages that name the key."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Auto = Literal["auto"]
+Positive = Annotated[float, Field(gt=0)]
+
+#: Options of storage whose values give access; on a command line they may stand only as env:NAME.
+SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration, as a sentence that names the key and what would be right."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Input(Section):
+    uri: str | list[str]
+    format: Literal["auto", "audio", "tar", "parquet", "manifest"] = "auto"
+    include: list[str] = []
+    exclude: list[str] = []
+    limit: Annotated[int, Field(gt=0)] | None = None
+    allowed_roots: list[str] = []
+    storage_options: dict[str, Any] = Field(default={}, repr=False)
+
+    @property
+    def uris(self) -> list[str]:
+        return [self.uri] if isinstance(self.uri, str) else self.uri
+
+
+class Audio(Section):
+    max_minutes: Positive = 10.0
+    max_megabytes: Positive = 512.0
+    channel: Literal["average"] | Annotated[int, Field(ge=0)] = "average"
+
+
+class Output(Section):
+    uri: str
+    storage_options: dict[str, Any] = Field(default={}, repr=False)
+
+
+class Model(Section):
+    name: str
+    revision: str | None = None
+    engine: Literal["auto", "nemo"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    storage_options: dict[str, Any] = Field(default={}, repr=False)
+
+
+class Batch(Section):
+    max_padded_seconds: Auto | Positive = "auto"
+
+
+class Units(Section):
+    target_minutes: Auto | Positive = "auto"
+
+
+class Cluster(Section):
+    address: str | None = None
+    actors: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (1, 1)
+    gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"
+    cpus_per_actor: Auto | Positive = "auto"
+    cpus_per_decoder: Auto | Positive = "auto"
+    decoder_memory_gb: Positive = 2.0
+    object_store_gb: Auto | Positive = "auto"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Cluster":
+        if self.actors[0] > self.actors[1]:
+            raise ValueError(f"actors: the least ({self.actors[0]}) is more than the most ({self.actors[1]})")
+        return self
+
+
+class Errors(Section):
+    max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Config(Section):
+    input: Input
+    output: Output
+    model: Model
+    audio: Audio = Audio()
+    batch: Batch = Batch()
+    unit: Units = Units()
+    ray: Cluster = Cluster()
+    errors: Errors = Errors()
+
+
+def load(path: str, overrides: list[str]) -> Config:
+    """The configuration of a YAML file with `section.key=value` overrides, values in YAML. Raises ConfigError."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise ConfigError(f"{path} cannot be read as YAML: {problem}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds {values!r:.60}")
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as problem:
+        raise ConfigError("\n".join(_sentence(error) for error in problem.errors())) from None
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or len(path) < 2:
+        raise ConfigError(f"{override!r}: an override is section.key=value, such as input.limit=10")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise ConfigError(f"{key}: its value is not YAML: {problem}") from None
+    if "storage_options" in path:
+        for name, leaf in _leaves(value, path[-1]):
+            if any(word in name.lower() for word in SECRET_WORDS) and not str(leaf).startswith("env:"):
+                raise ConfigError(
+                    f"{key}: a secret may not stand on a command line, which others can read; use env:NAME"
+                )
+    section = values
+    for part in path[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{key}: {part!r} is a value, not a section")
+    section[path[-1]] = value
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, str(key))
+    else:
+        yield name, value
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as a sentence; a value is shown unless it may be a secret."""
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
+        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+    if error["type"] == "missing":
+        return f"{key}: this key is needed"
+    shown = "" if "storage_options" in path else f", not {error['input']!r:.60}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _all_keys() -> list[str]:
+    sections = {name: each.annotation for name, each in Config.model_fields.items()}
+    return [f"{name}.{key}" for name, section in sections.items() for key in section.model_fields] + list(sections)  # type: ignore[union-attr]
+
+
+def with_secrets(options: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Storage options with every "env:NAME" replaced by what the environment holds. Raises ConfigError."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: fill(inner) for name, inner in value.items()}
+        if isinstance(value, str) and value.startswith("env:"):
+            name = value.removeprefix("env:")
+            if name not in os.environ:
+                raise ConfigError(f"{key}: the environment variable {name} is not set")
+            return os.environ[name]
+        return value
+
+    return {name: fill(value) for name, value in options.items()}

@@ -1,0 +1,72 @@
+"""What a run and a dry run have in common: a configuration to a plan. Ray is not started for it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors import storage
+from actors.models import ModelFile, resolve
+from actors.reading import ReadSettings
+from jobs.config import Config, ConfigError, with_secrets
+from jobs.listing import Listing, list_input
+from jobs.planning import Plan, load_commits, load_state, make_plan
+
+AUTO_TARGET_MINUTES = 30.0  # half an hour keeps a CPU actor busy for a minute or two; Ray spends 80 ms a block
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is settled before any work: where, with what, and which units."""
+
+    listing: Listing
+    plan: Plan
+    model: ModelFile
+    reading: ReadSettings
+    settings: dict[str, Any]  # all that can change a row, with every auto resolved
+    output: tuple[storage.Filesystem, str]
+
+    @property
+    def output_uri(self) -> str:
+        return storage.canonical(*self.output)
+
+
+def prepare(config: Config, on_cluster: bool) -> Prepared:
+    """Lists, reads the state, and plans. Raises ConfigError."""
+    if on_cluster and "://" not in config.output.uri and not config.output.uri.startswith("/"):
+        raise ConfigError(
+            f"output.uri: {config.output.uri} is relative, and on a cluster each machine has a folder of its own; give"
+            " a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
+        )
+    try:
+        output = storage.connect(
+            config.output.uri, with_secrets(config.output.storage_options, "output.storage_options")
+        )
+        model_options = with_secrets(config.model.storage_options, "model.storage_options")
+        model = resolve(config.model.name, config.model.revision, model_options)
+        listing = list_input(config.input, config.output.uri)
+        reading = ReadSettings(
+            config.audio.max_minutes,
+            config.audio.max_megabytes,
+            None if config.audio.channel == "average" else config.audio.channel,
+            with_secrets(config.input.storage_options, "input.storage_options"),
+        )
+        settings = {
+            "model_sha256": model.sha256,
+            "engine": "nemo" if config.model.engine == "auto" else config.model.engine,
+            "precision": "float32" if config.model.precision == "auto" else config.model.precision,
+            "decoding": "greedy",
+            "audio": config.audio.model_dump(),
+        }
+        minutes = AUTO_TARGET_MINUTES if config.unit.target_minutes == "auto" else config.unit.target_minutes
+        plan = make_plan(listing, load_state(*output), settings, minutes * 60)
+    except (ValueError, PermissionError) as problem:
+        raise ConfigError(str(problem)) from None
+    return Prepared(listing, plan, model, reading, settings, output)
+
+
+def standing(prepared: Prepared) -> tuple[int, int]:
+    """Recordings of the units that the listing touches, as they stand committed, and those of them with an error."""
+    filesystem, root = prepared.output
+    touched = {unit.id for unit in prepared.plan.units} | set(prepared.plan.done)
+    commits = load_commits(filesystem, root)
+    counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
+    return sum(commit.recordings for commit in counted), sum(commit.errors for commit in counted)

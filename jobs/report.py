@@ -1,0 +1,77 @@
+"""What a person sees: progress while a run is at work, and its closing tables. All of it goes to standard error."""
+
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+LINE_EVERY_S = 10.0  # where standard error is a log file, and not a terminal that can rewrite its line
+SHOWN = 8  # transcripts, and failures, in the closing tables
+
+
+class Progress:
+    """Counts summaries of units as they come, and says how far the run is."""
+
+    def __init__(self, units: int) -> None:
+        self.units = units
+        self.done = 0
+        self.recordings = 0
+        self.audio_seconds = 0.0
+        self._began = time.monotonic()
+        self._said = 0.0
+
+    def add(self, summary: Mapping[str, Any]) -> None:
+        self.done += 1
+        self.recordings += summary.get("recordings", 0)
+        self.audio_seconds += summary.get("audio_seconds", 0.0)
+        self.show()
+
+    def show(self) -> None:
+        """Rewrites the line on a terminal; elsewhere writes one now and then, and the last."""
+        now = time.monotonic()
+        elapsed = now - self._began
+        line = (
+            f"units {self.done}/{self.units} · {self.recordings} recordings · {self.audio_seconds / 3600:.2f} h"
+            f" · {self.audio_seconds / max(elapsed, 1e-9):.1f} x real time"
+        )
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{line}\x1b[K" + ("\n" if self.done == self.units else ""))
+        elif now - self._said >= LINE_EVERY_S or self.done == self.units:
+            sys.stderr.write(line + "\n")
+            self._said = now
+        sys.stderr.flush()
+
+
+def harmless(text: object) -> Text:
+    """A text from an archive as it may go to a terminal: control characters, which could steer it, are left out."""
+    return Text("".join(char for char in str(text) if unicodedata.category(char)[0] != "C"), overflow="fold")
+
+
+def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    table = Table(*columns, title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(harmless, row))
+    console.print(table)
+
+
+def show_transcripts(rows: list[Mapping[str, Any]]) -> None:
+    if rows:
+        columns = ("recording", "reference", "transcript")
+        shown = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:SHOWN]]
+        show_table("Some transcripts", columns, shown)
+
+
+def show_failures(rows: list[Mapping[str, Any]], total: int) -> None:
+    if rows:
+        columns = ("recording", "kind", "what is wrong")
+        title = f"{min(len(rows), SHOWN)} of {total} recordings with an error"
+        show_table(
+            title, columns, [(row["recording_id"], row["error_kind"], row["error_detail"]) for row in rows[:SHOWN]]
+        )
