@@ -168,7 +168,7 @@ def _open_ffmpeg(data: bytes, container: str, offset_s: float) -> _Stream:
             raise _Undecodable(f"FFmpeg: {rate} Hz and {channels} channels cannot be")
         to_float = av.AudioResampler(format="fltp", layout=audio.codec_context.layout, rate=rate)
     except (av.FFmpegError, ValueError) as problem:
-        raise _Undecodable(f"FFmpeg: {problem}") from None
+        raise _Undecodable(f"FFmpeg: {getattr(problem, 'strerror', None) or problem}") from None
 
     def blocks() -> Iterator[Samples]:
         skip = round(offset_s * rate)

@@ -73,7 +73,6 @@ class Cluster(Section):
     cpus_per_actor: Auto | Positive = "auto"
     cpus_per_decoder: Auto | Positive = "auto"
     decoder_memory_gb: Positive = 2.0
-    object_store_gb: Auto | Positive = "auto"
 
     @model_validator(mode="after")
     def _ordered(self) -> "Cluster":

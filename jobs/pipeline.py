@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,64 +34,77 @@ class Resources:
     actor_cpus: float
     actor_gpus: float
     decoder_cpus: float
+    decoder_memory: float  # bytes
     commit_cpus: float
     threads: int
     device: str
 
 
-def share_out(cluster: Cluster, cpus: float, gpus: float, device: str) -> Resources:
-    """Resources for the stages such that the least pool, one decoder and one commit fit together.
+def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Resources:
+    """Resources for the stages, out of those that Ray has, such that actors, a decoder and a commit fit together.
 
     Otherwise Ray would wait for ever without a word, so what does not fit is refused here with a ConfigError. CPUs
     of actor and decoder must differ, or Ray Data would fuse the two stages into one and nothing would overlap.
     """
-    least, most = cluster.actors
+    cpus, gpus, memory = (float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))
+    least = cluster.actors[0]
     device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
         raise ConfigError("ray.gpus_per_actor: 0 leaves the actors no GPU, and model.device is cuda")
     decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
     commit = decoder / 2
-    actor: float
-    if cluster.cpus_per_actor != "auto":
-        actor = cluster.cpus_per_actor
-    elif device == "cuda":
-        actor = min(1.0, (cpus - decoder - commit) / most)
-    else:
-        actor = (cpus - decoder - commit) / most
-    actor = max(float(int(actor)), 1.0) if actor >= 1 else round(actor, 4)
+    left = max((cpus - decoder - commit) / least, 0.0)
+    wanted = (
+        (min(1.0, left) if device == "cuda" else left) if cluster.cpus_per_actor == "auto" else cluster.cpus_per_actor
+    )
+    actor = float(int(wanted)) if wanted >= 1 else round(wanted, 4)  # Ray takes whole numbers above 1
     if actor == decoder:
         decoder *= 0.9
-    for name, needed, there in (
+    decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
+    for name, needed, available in (
         ("CPUs", least * actor + decoder + commit, cpus),
         ("GPUs", least * actor_gpus, gpus),
     ):
-        if needed > there or actor <= 0:
+        if needed > available + 1e-6 or actor <= 0:
             raise ConfigError(
-                f"ray.actors: {least} actors, a decoder and a commit need {needed:g} {name}, and Ray has {there:g};"
+                f"ray.actors: {least} actors, a decoder and a commit need {needed:g} {name}, and Ray has {available:g};"
                 " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
             )
-    threads = max(int(cpus // most), 1) if device == "cpu" else max(int(actor), 1)
-    return Resources(actor, actor_gpus, decoder, commit, threads, device)
+    threads = max(int(cpus // least), 1) if device == "cpu" else max(int(actor), 1)
+    return Resources(actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
 
 
-def connect(address: str | None, object_store_gb: float | str) -> tuple[float, float]:
-    """Connects to a cluster, or starts a local Ray where none is named; returns its CPUs and GPUs."""
+def connect(address: str | None) -> dict[str, float]:
+    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
     import ray
 
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; silences its warning
-    inside_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None and "RAY_ADDRESS" not in os.environ and not inside_job:
-        memory = None if object_store_gb == "auto" else int(float(object_store_gb) * 1e9)
-        ray.init(address="local", include_dashboard=False, object_store_memory=memory, **quiet)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        options |= {"address": "local", "include_dashboard": False}
     else:
-        try:
-            ray.init(address=address or "auto", **quiet)
-        except ConnectionError as problem:
-            raise ConfigError(f"ray.address: no cluster answers at {address or 'auto'}: {problem}") from None
-    total = ray.cluster_resources()
-    return float(total.get("CPU", 0)), float(total.get("GPU", 0))
+        options |= {"address": address or "auto"}
+    try:
+        with _without_stderr():
+            ray.init(**options)
+    except ConnectionError as problem:
+        raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
+    return dict(ray.cluster_resources())
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keeps off the terminal what Ray's C++ core writes there while it starts: only that it heard of its log level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def build_graph(
@@ -98,17 +115,21 @@ def build_graph(
     run_id: str,
     output: tuple[storage.Filesystem, str],
     resources: Resources,
-    cluster: Cluster,
+    pool: tuple[int, int],
 ) -> Any:
     """The graph as a lazy Ray dataset: read and decode, transcribe, commit. A block is one piece throughout."""
     import ray
     from ray.data import ActorPoolStrategy
+    from ray.util.annotations import RayDeprecationWarning
 
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = None  # a piece is never split
     context.max_errored_blocks = -1  # one bad unit fails without the rest; the driver counts what was committed
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.print_on_execution_start = False
+    # Bounds on retries have no other way in than **ray_remote_args, which Ray 2.60 deprecates without a substitute.
+    warnings.simplefilter("ignore", RayDeprecationWarning)
     return (
         ray.data.from_items([start(unit) for unit in units], override_num_blocks=len(units))
         .map_batches(
@@ -116,7 +137,7 @@ def build_graph(
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=resources.decoder_cpus,
-            memory=cluster.decoder_memory_gb * 1e9,
+            memory=resources.decoder_memory,
             max_retries=3,
         )
         .map_batches(
@@ -124,7 +145,7 @@ def build_graph(
             fn_constructor_args=(model, engine, run_id),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=cluster.actors[0], max_size=cluster.actors[1]),
+            compute=ActorPoolStrategy(min_size=pool[0], max_size=pool[1]),
             num_cpus=resources.actor_cpus,
             num_gpus=resources.actor_gpus,
             max_restarts=3,

@@ -1,5 +1,6 @@
 """What a run and a dry run have in common: a configuration to a plan. Ray is not started for it."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,11 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
     except (ValueError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     return Prepared(listing, plan, model, reading, settings, output)
+
+
+def is_on_cluster(config: Config) -> bool:
+    """Whether a run would go to a cluster that is there, and not to a Ray of its own; so it is inside a Ray Job."""
+    return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
 
 
 def standing(prepared: Prepared) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -12,7 +11,7 @@ from actors import storage
 from actors.transcriber import EngineSettings
 from jobs.config import Config, ConfigError, load
 from jobs.planning import TRIES, claim, new_run_id
-from jobs.prepare import Prepared, prepare, standing
+from jobs.prepare import Prepared, is_on_cluster, prepare, standing
 from jobs.report import Progress, console, show_failures, show_table, show_transcripts
 
 DONE, FAILED, USAGE, OVER_BUDGET = 0, 1, 2, 3
@@ -75,24 +74,19 @@ def run(config: Config) -> int:
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
     """A plan that is this run's own: where another run took its number, the state is read and planned anew."""
     for _ in range(TRIES):
-        prepared = prepare(config, on_cluster(config))
+        prepared = prepare(config, is_on_cluster(config))
         folder = claim(*prepared.output, prepared.plan, prepared.settings, run_id)
         if folder is not None:
             return prepared, folder
     raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
 
 
-def on_cluster(config: Config) -> bool:
-    return bool(config.ray.address or "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ)
-
-
 def transcribe(config: Config, prepared: Prepared, run_id: str) -> list[dict[str, Any]]:
     """Sends the planned units through Ray; returns a summary each, {"unit", "failure"} where not committed."""
     from jobs import pipeline
 
-    console.print("starting Ray and loading the model …" if not on_cluster(config) else "connecting to Ray …")
-    cpus, gpus = pipeline.connect(config.ray.address, config.ray.object_store_gb)
-    resources = pipeline.share_out(config.ray, cpus, gpus, config.model.device)
+    console.print("starting Ray and loading the model …" if not is_on_cluster(config) else "connecting to Ray …")
+    resources = pipeline.share_out(config.ray, pipeline.connect(config.ray.address), config.model.device)
     padded = config.batch.max_padded_seconds
     engine = EngineSettings(
         engine=prepared.settings["engine"],
@@ -106,7 +100,14 @@ def transcribe(config: Config, prepared: Prepared, run_id: str) -> list[dict[str
         f" {config.ray.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
     )
     dataset = pipeline.build_graph(
-        prepared.plan.units, prepared.reading, prepared.model, engine, run_id, prepared.output, resources, config.ray
+        prepared.plan.units,
+        prepared.reading,
+        prepared.model,
+        engine,
+        run_id,
+        prepared.output,
+        resources,
+        config.ray.actors,
     )
     results = {unit.id: {"unit": unit.id, "failure": "its worker process died"} for unit in prepared.plan.units}
     progress = Progress(len(results))
@@ -148,6 +149,7 @@ def close(config: Config, prepared: Prepared, results: list[dict[str, Any]], sum
     rows = [
         ("units", f"{summary['units']['done']} done, {summary['units']['skipped']} skipped"),
         ("recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"),
+        ("in the output", "{recordings} recordings, {errors} with an error".format(**summary["standing"])),
         (
             "audio",
             f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s, {summary['rtfx']:.1f} x real time",

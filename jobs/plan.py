@@ -1,0 +1,86 @@
+"""Shows what a run would do: objects by format, estimated hours, units new, to do again and done. Starts nothing."""
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from typing import Any
+
+from jobs.config import Config, ConfigError, load
+from jobs.planning import estimated_seconds
+from jobs.prepare import Prepared, is_on_cluster, prepare
+from jobs.report import console, show_table
+
+EPILOG = """
+examples:
+  python -m jobs.plan configs/demo.yaml
+  python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/
+
+Lists the input and reads the state of the output; no audio is opened, nothing is written, Ray is not started. Hours are
+estimated from sizes, or taken from manifests. The last line of standard output is one JSON object.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.plan",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
+    options = parser.parse_args(arguments)
+    try:
+        config = load(options.config, options.overrides)
+        summary = describe(prepare(config, is_on_cluster(config)))
+    except ConfigError as problem:
+        console.print(f"configuration: {problem}", style="red", markup=False)
+        return 2
+    show(config, summary)
+    print(json.dumps(summary, ensure_ascii=False), flush=True)
+    return 0
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """A plan in numbers."""
+    counts, sizes, hours = Counter[str](), Counter[str](), defaultdict[str, float](float)
+    for kind, _, size in {(each.format, each.uri, each.size) for each in prepared.listing.objects}:
+        sizes[kind] += size  # a file counts once, however many lines of a manifest lie in it
+    for each in prepared.listing.objects:
+        counts[each.format] += 1
+        hours[each.format] += estimated_seconds(each) / 3600
+    plan = prepared.plan
+    to_do = sum(estimated_seconds(each) for unit in plan.units for each in unit.objects) / 3600
+    return {
+        "objects": dict(counts),
+        "bytes": dict(sizes),
+        "estimated_hours": {name: round(value, 3) for name, value in hours.items()},
+        "units": {"new": len(plan.new), "again": len(plan.again), "done": len(plan.done)},
+        "estimated_hours_to_do": round(to_do, 3),
+        "unknown_names": dict(prepared.listing.unknown),
+        "repeated_lines": prepared.listing.repeated,
+        "model_sha256": prepared.model.sha256,
+        "output": prepared.output_uri,
+    }
+
+
+def show(config: Config, summary: dict[str, Any]) -> None:
+    rows = [
+        (name, count, f"{summary['bytes'][name] / 1e9:.3f}", f"{summary['estimated_hours'][name]:.2f}")
+        for name, count in sorted(summary["objects"].items())
+    ]
+    show_table("Listed", ("format", "objects", "GB", "hours, about"), rows)
+    unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
+    facts = [
+        ("units", "{new} new, {again} to do again, {done} done".format(**summary["units"])),
+        ("to do, about", f"{summary['estimated_hours_to_do']:.2f} h"),
+        ("names of no known format", ", ".join(unknown) or "none"),
+        ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
+        ("output", summary["output"]),
+    ]
+    show_table("Plan", ("", ""), facts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
