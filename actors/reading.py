@@ -13,10 +13,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors import containers, storage
+from actors import storage
 from actors.audio import decode
-from actors.containers import Recording, split_fields
+from actors.parquet_shards import read_parquet
+from actors.recordings import Recording, companion_fields, split_fields
 from actors.schema import SPEECH_SCHEMA, ErrorKind, RecordingError
+from actors.tar_shards import read_tar
 from actors.units import SourceObject, Unit
 
 FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few requests are kept in the air
@@ -54,7 +56,7 @@ def read_objects(group: list[SourceObject], settings: ReadSettings) -> Iterator[
     if first.format in ("audio", "manifest"):
         yield from _read_file(group, settings)
         return
-    read_container = containers.read_tar if first.format == "tar" else containers.read_parquet
+    read_container = read_tar if first.format == "tar" else read_parquet
     found = 0
     try:
         filesystem, path, etag = _planned(first, settings)
@@ -125,7 +127,7 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, A
         text = storage.read(filesystem, path)
     except FileNotFoundError:
         return {}
-    return containers.companion_fields(os.path.splitext(path)[1], text)
+    return companion_fields(os.path.splitext(path)[1], text)
 
 
 def to_row(recording: Recording, settings: ReadSettings) -> dict[str, Any]:

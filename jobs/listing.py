@@ -13,7 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from actors import storage
-from actors.containers import AUDIO_SUFFIXES, COMPANION_SUFFIXES, count_recordings
+from actors.parquet_shards import count_in_parquet
+from actors.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
+from actors.tar_shards import count_in_tar
 from actors.units import Format, SourceObject
 from jobs.config import ConfigError, Input, with_secrets
 from jobs.manifests import manifest_objects
@@ -143,8 +145,18 @@ def _first(limit: int, objects: Iterable[SourceObject], options: dict[str, Any])
     """The objects that hold the first `limit` recordings; the last of them perhaps in part."""
     left = limit
     for each in objects:
-        held = 1 if each.format in ("audio", "manifest") else count_recordings(each, left + 1, options)
+        held = _recordings_in(each, left + 1, options)
         yield each if held <= left else replace(each, limit=left)
         left -= held
         if left <= 0:
             return
+
+
+def _recordings_in(source: SourceObject, enough: int, options: dict[str, Any]) -> int:
+    """How many recordings an object holds, counted up to `enough`."""
+    if source.format in ("audio", "manifest"):
+        return 1
+    if source.lines is not None:
+        return len(source.lines.splitlines())
+    filesystem, path = storage.connect(source.uri, options)
+    return count_in_tar(filesystem, path, enough) if source.format == "tar" else count_in_parquet(filesystem, path)

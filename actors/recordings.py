@@ -1,0 +1,55 @@
+"""One recording as it is stored, and the fields that come with it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors.schema import RecordingError
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .w64 .rf64 .flac .mp3 .ogg .oga .opus .m4a .m4b .mp4 .mov .aac .webm .mka .mkv .amr .awb .wma .asf"
+    " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
+)
+COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
+MAX_COMPANION_BYTES = 1_000_000  # a text of a recording; more is not one
+
+_TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
+_STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording as it is stored: `content` is its encoded bytes, or what is wrong with it.
+
+    `offset_s` and `duration_s` are the stretch of the content that is meant, None for all of it.
+    """
+
+    recording_id: str
+    uri: str
+    etag: str
+    content: bytes | RecordingError
+    member: str | None = None
+    offset_s: float | None = None
+    duration_s: float | None = None
+    reference: str | None = None
+    extra: Mapping[str, Any] | None = None
+
+
+def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
+    """What a .txt or .json beside a recording says: its fields, the text under "text"."""
+    text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
+    if suffix.lower() != ".json":
+        return {"text": text.strip()}
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"unreadable_json": text[:200]}
+    return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
+
+
+def split_fields(fields: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Fields that came with a recording as its reference text and all others."""
+    known = next((name for name in _TEXT_FIELDS if isinstance(fields.get(name), str)), None)
+    extra = {name: value for name, value in fields.items() if name != known and name not in _STRUCTURAL_FIELDS}
+    return (fields[known] if known else None), extra

@@ -1,0 +1,193 @@
+"""Real parts for the tests: a Ray, S3 servers, speech with known words, and models of random weights made lively."""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+DEMO_MODEL = ROOT / "demo" / "citrinet_zh_demo.nemo"
+S3_KEY, S3_SECRET = "CITRASCRIBETESTKEY01", "citrascribe-test-secret-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a cache of its own, runs at the project's root, and knows of no cluster."""
+    monkeypatch.setenv("CITRASCRIBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="session")
+def ray_two_cpus() -> Iterator[None]:
+    """One local Ray for all tests that run the graph in this process."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_answers(url: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except urllib.error.HTTPError:
+            return  # refused without a signature: it answers
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def s3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the S3 server serves: each folder in it is a bucket."""
+    return tmp_path_factory.mktemp("s3")
+
+
+@pytest.fixture(scope="session")
+def s3_options(s3_folder: Path) -> Iterator[dict[str, Any]]:
+    """Storage options for a real S3 server over `s3_folder`, which ignores If-None-Match."""
+    port = free_port()
+    command = [str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
+    command += [
+        "--auth-key",
+        f"{S3_KEY},{S3_SECRET}",
+        "--vfs-cache-mode",
+        "off",
+        "--config",
+        os.devnull,
+        str(s3_folder),
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    endpoint = f"http://127.0.0.1:{port}"
+    wait_until_it_answers(endpoint)
+    yield {"endpoint_url": endpoint, "key": S3_KEY, "secret": S3_SECRET}
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def conditional_s3_options() -> Iterator[dict[str, Any]]:
+    """Storage options for an S3 server that honours If-None-Match; it has the bucket "bucket"."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    port = free_port()
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": S3_KEY, "secret": S3_SECRET}
+    s3fs.S3FileSystem(**options).mkdir("bucket")
+    yield options
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def speech() -> list[tuple[np.ndarray, str]]:
+    """Recordings of demo speech with their words: float32 samples at 16 kHz."""
+    import json
+
+    folder = ROOT / "demo" / "audio" / "manifest"
+    entries = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
+    found = []
+    for entry in entries:
+        start, frames = round(entry.get("offset", 0) * 16_000), round(entry["duration"] * 16_000)
+        samples, _ = soundfile.read(folder / entry["audio_filepath"], frames, start, dtype="float32")
+        found.append((samples, entry["text"]))
+    return found
+
+
+def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
+    """A pure tone: float64 samples."""
+    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def encoded(samples: np.ndarray, rate: int = 16_000, kind: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a `.nemo` of random weights whose output depends on its input, of characters or of SentencePiece.
+
+    Plain random weights give the same output for any sound: only batch-norm statistics from a pass in training mode
+    over varied sound make such a model tell sounds apart.
+    """
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(name: str, filters: int = 64, sentencepiece: bool = False) -> Path:
+        import torch
+
+        from demo.citrinet import build, citrinet_config
+
+        path = folder / f"{name}.nemo"
+        if path.exists():
+            return path
+        torch.manual_seed(7)
+        labels = list("abcdefghijklmnopqrstuvwxyz ")
+        tokenizer = make_tokenizer(folder / name) if sentencepiece else None
+        model = build(citrinet_config(labels, filters=filters), tokenizer)
+        draw = np.random.default_rng(7)
+        sounds = [
+            tone(2.0, hertz=hertz) * draw.uniform(0.1, 1) + draw.normal(0, 0.05, 32_000)
+            for hertz in range(100, 4000, 250)
+        ]
+        model.train()
+        with torch.no_grad():
+            for _ in range(20):
+                batch = torch.tensor(np.array(sounds), dtype=torch.float32)
+                model.forward(input_signal=batch, input_signal_length=torch.tensor([32_000] * len(sounds)))
+        model.eval()
+        model.save_to(str(path))
+        return path
+
+    return make
+
+
+def make_tokenizer(folder: Path) -> Path:
+    """A SentencePiece tokenizer of 64 pieces, trained on a few made-up words, as NeMo wants it in a folder."""
+    import sentencepiece
+
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(3)
+    words = ["".join(draw.choice(list("abcdefghiklmnoprstuw"), size=draw.integers(2, 9))) for _ in range(400)]
+    (folder / "text").write_text("\n".join(" ".join(draw.choice(words, size=6)) for _ in range(300)))
+    sentencepiece.SentencePieceTrainer.Train(
+        input=str(folder / "text"),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=64,
+        model_type="bpe",
+        minloglevel=2,
+    )
+    pieces = (folder / "tokenizer.vocab").read_text().splitlines()
+    (folder / "vocab.txt").write_text("\n".join(line.split("\t")[0] for line in pieces))
+    return folder
+
+
+@pytest.fixture
+def demo_copy(tmp_path: Path) -> Path:
+    """A copy of the demo audio that a test may change."""
+    return Path(shutil.copytree(ROOT / "demo" / "audio", tmp_path / "audio"))
