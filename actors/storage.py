@@ -102,13 +102,13 @@ def names(filesystem: Filesystem, folder: str, prefix: str = "") -> list[str]:
         with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.name.startswith(prefix) and entry.is_file())
         return []
-    if prefix and "s3" in filesystem.protocol:
-        paths = filesystem.find(folder, prefix=prefix)  # one request, however many files the folder has
-    else:
-        try:
-            paths = filesystem.ls(folder, detail=False)
-        except FileNotFoundError:
-            return []
+    try:
+        if prefix and "s3" in filesystem.protocol:
+            paths = filesystem.find(folder, prefix=prefix)  # one request, however many files the folder has
+        else:
+            paths = [info["name"] for info in filesystem.ls(folder, detail=True) if info["type"] == "file"]
+    except FileNotFoundError:
+        return []
     found = (path.rsplit("/", 1)[-1] for path in paths if path.rsplit("/", 1)[0] == folder)
     return sorted(name for name in found if name.startswith(prefix) and name)
 

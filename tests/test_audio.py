@@ -1,5 +1,6 @@
 """Sound with a known answer through every container and codec, and bytes that lie."""
 
+import contextlib
 import io
 import struct
 
@@ -196,11 +197,9 @@ def test_an_id3_tag_is_passed_over() -> None:
     ),
 )
 def test_no_bytes_do_worse_than_an_error(data: bytes, magic: bytes) -> None:
-    try:
+    with contextlib.suppress(RecordingError):  # and nothing else
         sound = decode(magic + data, max_seconds=5)
         assert 0 < sound.duration_s <= 5.1
-    except RecordingError as problem:
-        assert problem.detail
 
 
 def test_each_container_is_known_by_its_first_bytes() -> None:

@@ -84,9 +84,10 @@ def test_a_manifest_claims_its_audio_and_says_nothing_twice(archive: Path) -> No
     lines = [{"audio_filepath": "a.wav"}, {"audio_filepath": "a.wav", "text": "again"}, {"audio_filepath": "b/d.mp3"}]
     (archive / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     listing = listed(archive)
-    assert sorted((each.name, each.format) for each in listing.objects) == [
-        ("a.wav", "manifest"), ("b/c.FLAC", "audio"), ("b/d.mp3", "manifest"), ("b/e.opus", "audio"), ("b/shard.tar", "tar"),
-    ]  # fmt: skip
+    formats = {each.name: each.format for each in listing.objects}
+    assert len(listing.objects) == len(formats) == 5
+    assert [name for name, kind in formats.items() if kind == "manifest"] == ["a.wav", "b/d.mp3"]
+    assert [name for name, kind in formats.items() if kind == "audio"] == ["b/c.FLAC", "b/e.opus"]
     assert listing.repeated == 1
     etags = {each.name: each.etag for each in listing.objects}
     assert etags["a.wav"] == str((archive / "a.wav").stat().st_mtime_ns)

@@ -1,0 +1,85 @@
+"""Messages that name the key and what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.config import ConfigError, load, with_secrets
+
+BASE = "input: {uri: a}\noutput: {uri: b}\nmodel: {name: c}\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "config.yaml"
+    path.write_text(BASE)
+    return str(path)
+
+
+def test_overrides_replace_and_are_yaml(file: str) -> None:
+    config = load(
+        file, ["input.uri=[x, y]", "ray.actors=[2, 8]", "errors.max_fraction=0", "audio.channel=1", "input.limit=10"]
+    )
+    assert config.input.uris == ["x", "y"]
+    assert config.ray.actors == (2, 8)
+    assert (config.errors.max_fraction, config.audio.channel, config.input.limit) == (0, 1, 10)
+    assert load(file, []).unit.target_minutes == "auto"
+
+
+@pytest.mark.parametrize("name", ["demo", "local", "s3"])
+def test_the_configs_that_come_with_the_project(name: str) -> None:
+    load(f"configs/{name}.yaml", [])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("input.fromat=tar", "input.fromat: no such key; did you mean input.format?"),
+        ("modle.name=x", "did you mean model"),
+        (
+            "input.format=zip",
+            "input.format: Input should be 'auto', 'audio', 'tar', 'parquet' or 'manifest', not 'zip'",
+        ),
+        ("input.limit=0", "input.limit: Input should be greater than 0, not 0"),
+        ("ray.actors=[4, 2]", "the least (4) is more than the most (2)"),
+        ("errors.max_fraction=5%", "errors.max_fraction"),
+        ("input.uri", "an override is section.key=value"),
+        ("limit=3", "an override is section.key=value"),
+        ("input.uri=[a", "its value is not YAML"),
+        ("input.uri.deep=3", "'uri' is a value, not a section"),
+        ("model.engine=fast", "model.engine"),
+    ],
+)
+def test_mistakes(file: str, override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(file, [override])
+    assert message in str(caught.value)
+
+
+def test_files_that_are_no_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no config file"):
+        load(str(tmp_path / "none.yaml"), [])
+    for text in ("a: [", "- a list", "just words"):
+        (tmp_path / "x.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=r"x\.yaml"):
+            load(str(tmp_path / "x.yaml"), [])
+    (tmp_path / "x.yaml").write_text("input: {uri: a}\n")
+    with pytest.raises(ConfigError, match="output: this key is needed\nmodel: this key is needed"):
+        load(str(tmp_path / "x.yaml"), [])
+
+
+def test_secrets_come_from_the_environment(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for literal in (
+        "input.storage_options.secret=hunter2",
+        "output.storage_options={key: hunter2}",
+        "model.storage_options={client_kwargs: {aws_session_token: hunter2}}",
+    ):
+        with pytest.raises(ConfigError, match="env:NAME") as caught:
+            load(file, [literal])
+        assert "hunter2" not in str(caught.value)
+    config = load(file, ["input.storage_options={key: 'env:CITRA_KEY', endpoint_url: 'http://x'}"])
+    assert "CITRA_KEY" not in repr(config.input)
+    with pytest.raises(ConfigError, match="CITRA_KEY is not set"):
+        with_secrets(config.input.storage_options, "input.storage_options")
+    monkeypatch.setenv("CITRA_KEY", "hunter2")
+    assert with_secrets(config.input.storage_options, "x") == {"key": "hunter2", "endpoint_url": "http://x"}

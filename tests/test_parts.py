@@ -1,0 +1,92 @@
+"""Rows to committed parts."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actors.parts import Commit, commit_unit, part_name, summarise
+from actors.schema import PART_SCHEMA
+from actors.storage import connect
+from actors.units import SourceObject, Unit
+
+
+def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.Table:
+    """A row for each object of a unit, as the actor would return it."""
+    rows = [
+        {
+            "recording_id": each.name,
+            "uri": each.uri,
+            "etag": each.etag,
+            "segment_index": 0,
+            "duration_s": None if error else 2.0,
+            "text": None if error else "今天",
+            "reference": "明天",
+            "error_kind": error,
+            "error_detail": error and "why",
+            "model": "m",
+            "model_sha256": "0",
+            "decoding": "greedy",
+            "run_id": run_id,
+            "transcribed_at": datetime.now(UTC),
+        }
+        for each in unit.objects
+    ]
+    return pa.Table.from_pylist(rows, schema=PART_SCHEMA)
+
+
+UNIT = Unit("u1", "f1", tuple(SourceObject(f"s3://b/{n}", f"s3://b/{n}", n, "audio", "e", 9) for n in ("x", "y")))
+
+
+def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
+    summary = commit_unit(UNIT, part_rows(UNIT), *connect(str(tmp_path), {}))
+    path = tmp_path / part_name("u1")
+    assert pq.read_schema(path) == PART_SCHEMA
+    assert [each.name for each in (tmp_path / "_commits").iterdir()] == ["u1.f1.2r0e"]
+    assert (summary["recordings"], summary["audio_seconds"], summary["character_errors"]) == (2, 4.0, 2)
+    assert not [each for each in tmp_path.iterdir() if each.name.endswith(".tmp")]
+
+    described = duckdb.sql(f"DESCRIBE SELECT * FROM '{tmp_path}/*.parquet'").fetchall()
+    types = {row[0]: row[1] for row in described}
+    assert list(types) == PART_SCHEMA.names
+    assert types["tokens"] == "STRUCT(token VARCHAR, start_s DOUBLE, end_s DOUBLE, confidence FLOAT)[]"
+    assert types["transcribed_at"] == "TIMESTAMP WITH TIME ZONE"
+    assert types["model"] == types["text"] == "VARCHAR"
+    assert (types["segment_index"], types["source_channels"], types["duration_s"]) == ("INTEGER", "SMALLINT", "DOUBLE")
+    frame = pd.read_parquet(path)
+    assert list(frame.columns) == PART_SCHEMA.names
+    assert frame["text"].tolist() == ["今天", "今天"]
+
+
+def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
+    output = connect(str(tmp_path), {})
+    commit_unit(UNIT, part_rows(UNIT), *output)
+    commit_unit(Unit("u1", "f2", UNIT.objects), part_rows(UNIT, error="missing"), *output)
+    commit_unit(Unit("u10", "f1", UNIT.objects), part_rows(UNIT), *output)  # u1 is the beginning of its name
+    assert sorted(each.name for each in (tmp_path / "_commits").iterdir()) == ["u1.f2.2r2e", "u10.f1.2r0e"]
+    assert (tmp_path / "_commits" / "u1.f2.2r2e").read_text() == '{"errors": {"missing": 2}}'
+
+
+def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="s3://b/y"):
+        commit_unit(UNIT, part_rows(UNIT).slice(0, 1), *connect(str(tmp_path), {}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_commits_name_says_what_it_is() -> None:
+    commit = Commit("u1", "f1", 120, 7)
+    assert Commit.from_name(commit.name) == commit
+    for name in ("u1.f1", "u1.f1.xr1e", "u1.f1.1r2", "plan.arrow", "a.b.c.1r0e", "u1.f1.re"):
+        assert Commit.from_name(name) is None
+
+
+def test_a_summary_counts_errors_by_kind() -> None:
+    rows = pa.concat_tables([part_rows(UNIT), part_rows(UNIT, error="missing")])
+    summary = summarise("u1", rows)
+    assert (summary["recordings"], summary["errors"], summary["audio_seconds"]) == (4, {"missing": 2}, 4.0)
+    assert (summary["character_errors"], summary["reference_characters"]) == (2, 4)
+    assert [row["error_detail"] for row in summary["failures"]] == ["why", "why"]

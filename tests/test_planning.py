@@ -1,0 +1,199 @@
+"""A run is like make: the set difference between what is listed and what is committed."""
+
+import io
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from test_parts import part_rows
+
+from actors import storage
+from actors.parts import COMMITS, commit_unit
+from actors.units import SourceObject, Unit
+from jobs.listing import Listing
+from jobs.planning import Plan, claim, estimated_seconds, load_state, make_plan
+
+SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
+
+
+def wav(name: str, etag: str = "1", seconds: float = 60, limit: int | None = None) -> SourceObject:
+    uri = f"s3://archive/{name}.wav"
+    return SourceObject(uri, uri, f"{name}.wav", "audio", etag, int(seconds * 32_000), limit=limit)
+
+
+class Archive:
+    """An output below a folder, and the steps of a run on it."""
+
+    def __init__(self, uri: str, options: dict[str, Any] | None = None) -> None:
+        self.filesystem, self.root = storage.connect(uri, options or {})
+        self.runs = 0
+
+    def plan(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, minutes: float = 2) -> Plan:
+        return make_plan(Listing(list(objects)), load_state(self.filesystem, self.root), settings, minutes * 60)
+
+    def claim(self, plan: Plan) -> str | None:
+        self.runs += 1
+        return claim(self.filesystem, self.root, plan, SETTINGS, f"run-{self.runs}")
+
+    def run(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS) -> Plan:
+        plan = self.plan(*objects, settings=settings)
+        assert self.claim(plan)
+        for unit in plan.units:
+            commit_unit(unit, part_rows(unit, f"run-{self.runs}"), self.filesystem, self.root)
+        return plan
+
+    def rows(self) -> dict[str, str]:
+        """Which run made the rows of each object; every object once."""
+        found = {}
+        for name in storage.names(self.filesystem, self.root, "part-"):
+            table = pq.read_table(io.BytesIO(storage.read(self.filesystem, f"{self.root}/{name}")))
+            for row in table.to_pylist():
+                assert row["uri"] not in found
+                found[row["uri"].removeprefix("s3://archive/").removesuffix(".wav")] = row["run_id"]
+        return found
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(str(tmp_path / "out"))
+
+
+def test_units_are_about_the_target(archive: Archive) -> None:
+    plan = archive.plan(*(wav(f"{number}") for number in range(5)), wav("x", seconds=999))
+    assert [len(unit.objects) for unit in plan.new] == [2, 2, 1, 1]
+    assert len({unit.id for unit in plan.new}) == 4
+
+
+def test_a_second_run_has_nothing_to_do(archive: Archive) -> None:
+    objects = [wav("a"), wav("b"), wav("c")]
+    assert len(archive.run(*objects).new) == 2
+    again = archive.run(*objects)
+    assert (again.units, len(again.done)) == ([], 2)
+    assert archive.rows() == {"a": "run-1", "b": "run-1", "c": "run-1"}
+
+
+def test_new_objects_join_new_units(archive: Archive) -> None:
+    archive.run(wav("b"), wav("d"))
+    plan = archive.run(wav("a"), wav("b"), wav("c"), wav("d"))
+    assert [each.name for unit in plan.new for each in unit.objects] == ["a.wav", "c.wav"]
+    assert archive.rows() == {"b": "run-1", "d": "run-1", "a": "run-2", "c": "run-2"}
+
+
+def test_a_changed_object_replaces_its_rows(archive: Archive) -> None:
+    first = archive.run(wav("a"), wav("b"), wav("c"))
+    plan = archive.run(wav("a", etag="2"), wav("b"), wav("c"))
+    assert [unit.id for unit in plan.again] == [first.new[0].id]
+    assert archive.rows() == {"a": "run-2", "b": "run-2", "c": "run-1"}
+    assert not archive.plan(wav("a", etag="2"), wav("b"), wav("c")).units
+
+
+def test_a_setting_that_goes_there_and_back_is_done_again(archive: Archive) -> None:
+    other = SETTINGS | {"precision": "bfloat16"}
+    for number, settings in enumerate((SETTINGS, other, SETTINGS), 1):
+        assert len(archive.run(wav("a"), settings=settings).units) == 1
+        assert archive.rows() == {"a": f"run-{number}"}
+    assert not archive.plan(wav("a")).units
+
+
+def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive) -> None:
+    (unit,) = archive.run(wav("a")).new
+    commits = Path(archive.root) / COMMITS
+    (commit,) = commits.iterdir()
+    Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
+    assert archive.run(wav("a")).again
+    commit.unlink()
+    assert archive.run(wav("a")).again
+    (commits / f"{unit.id}.{'0' * 16}.1r0e").write_bytes(b"{}")  # two commits: nobody knows whose part this is
+    assert archive.run(wav("a")).again
+    assert [each.name for each in commits.iterdir()] == [commit.name]
+    (commits / "a stranger").write_bytes(b"")
+    assert not archive.plan(wav("a")).units
+
+
+def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
+    archive.run(wav("a"), wav("b"))
+    assert not archive.plan(wav("a")).units
+    (unit,) = archive.run(wav("a", etag="2")).again
+    assert unit.carried == (("s3://archive/b.wav", None),)
+    assert archive.rows() == {"a": "run-2", "b": "run-1"}
+    assert not archive.plan(wav("a", etag="2"), wav("b")).units
+
+
+def test_rows_that_could_not_be_carried_over_are_made_when_listed(archive: Archive) -> None:
+    (unit,) = archive.run(wav("a"), wav("b")).new
+    Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
+    archive.run(wav("a"))
+    assert archive.rows() == {"a": "run-2"}
+    assert archive.run(wav("a"), wav("b")).again
+    assert archive.rows() == {"a": "run-3", "b": "run-3"}
+
+
+def test_a_limit_is_part_of_what_was_done(archive: Archive) -> None:
+    archive.run(wav("a", limit=1))
+    assert archive.run(wav("a")).again
+    assert not archive.plan(wav("a")).units
+
+
+def test_where_plans_disagree_the_highest_number_holds(archive: Archive) -> None:
+    early, late = archive.plan(wav("a"), wav("b")), archive.plan(wav("a"), minutes=1)
+    assert archive.claim(early)
+    late = replace(late, state=load_state(archive.filesystem, archive.root))
+    assert archive.claim(late)
+    state = load_state(archive.filesystem, archive.root)
+    assert state.unit_of["s3://archive/a.wav"] == late.new[0].id
+    assert list(state.members[early.new[0].id]) == ["s3://archive/b.wav"]
+
+
+def claims_at_once(archive: Archive, contenders: int = 8) -> list[str | None]:
+    plan = archive.plan(wav("a"))
+    won: list[str | None] = []
+    threads = [threading.Thread(target=lambda: won.append(archive.claim(plan))) for _ in range(contenders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return won
+
+
+def test_one_of_many_wins_a_number(archive: Archive, conditional_s3_options: dict[str, Any]) -> None:
+    remote = Archive("s3://bucket/race", conditional_s3_options)
+    for each in (archive, remote):
+        assert sum(folder is not None for folder in claims_at_once(each)) == 1
+        assert load_state(each.filesystem, each.root).next_number == 2
+
+
+def test_the_whole_scheme_on_s3(
+    conditional_s3_options: dict[str, Any], s3_options: dict[str, Any], s3_folder: Path
+) -> None:
+    (s3_folder / "plans").mkdir()
+    for remote in (Archive("s3://bucket/out", conditional_s3_options), Archive("s3://plans/out", s3_options)):
+        remote.run(wav("a"), wav("b"), wav("c"))
+        assert not remote.plan(wav("a"), wav("b"), wav("c")).units
+        remote.run(wav("a", etag="2"), wav("b"), wav("d"))
+        assert remote.rows() == {"a": "run-2", "b": "run-2", "c": "run-1", "d": "run-2"}
+        commits = storage.names(remote.filesystem, f"{remote.root}/{COMMITS}")
+        assert len(commits) == 3
+
+
+def test_a_broken_plan_is_named(archive: Archive) -> None:
+    archive.run(wav("a"))
+    Path(f"{archive.root}/_runs/000001/plan.arrow").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"000001/plan\.arrow is not a plan"):
+        archive.plan(wav("a"))
+
+
+def test_hours_are_estimated_from_size_or_taken_from_the_manifest() -> None:
+    assert estimated_seconds(wav("a", seconds=10)) == 10
+    line = SourceObject("k", "s3://b/a.mp3", "a", "manifest", None, 8_000, lines='{"duration": 2.5}')
+    assert estimated_seconds(line) == 2.5
+    assert estimated_seconds(replace(line, lines="{}")) == 1.0
+
+
+def test_a_unit_survives_its_json() -> None:
+    unit = Unit(
+        "u", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), (("s3://x", 1.5), ("s3://y", None))
+    )
+    assert Unit.from_json(unit.to_json()) == unit

@@ -1,0 +1,119 @@
+"""Batches, greedy CTC, character errors, blocks, storage: small functions with answers that are known."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors import storage
+from actors.batching import make_batches
+from actors.blocks import advance, pack, start
+from actors.cer import character_errors, normalise
+from actors.decoding.greedy import collapse
+from actors.units import Unit
+
+
+@given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 2_000))
+def test_batches_hold_everything_once_and_keep_the_limit(lengths: list[int], limit: int) -> None:
+    batches = make_batches(lengths, limit)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= limit
+    longest = [max(lengths[index] for index in batch) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+
+
+@given(st.lists(st.integers(0, 3), max_size=40))
+def test_greedy_is_what_a_loop_would_say(best: list[int]) -> None:
+    said, last = [], None
+    for token in best:
+        if token != last and token != 3:
+            said.append(token)
+        last = token
+    assert collapse(np.array(best, dtype=np.int64), blank=3).tolist() == said
+
+
+def test_character_errors_by_hand() -> None:
+    pairs = [("今天天气", "今天气"), ("ＡＢＣ，d", "abcd!"), (None, "x"), ("", "y"), ("。", "z"), ("你好", "")]
+    assert character_errors(pairs) == (1 + 0 + 2, 4 + 4 + 2)
+    assert normalise(" Ａ b，。\n") == "ab"
+    assert character_errors([]) == (0, 0)
+
+
+def test_a_block_is_one_row_and_loses_nothing() -> None:
+    unit = Unit("u", "f", ())
+    rows = pa.table({"pcm": pa.array([b"abc", None, b""], pa.large_binary())})
+    block = advance(pa.table({"unit": [start(unit)["unit"]]}), lambda _, __: rows)
+    assert block.num_rows == 1
+    seen = []
+    advance(block, lambda same, table: seen.append((same, table)) or table)
+    assert seen == [(unit, rows)]
+    nothing = advance(block, lambda _, __: rows.slice(0, 0))
+    assert (nothing.num_rows, nothing.column("failure")[0].as_py()) == (1, None)
+
+
+def test_a_failure_goes_through_untouched() -> None:
+    def fail(unit: Unit, rows: pa.Table) -> pa.Table:
+        raise PermissionError("no access to s3://x")
+
+    failed = advance(pack(Unit("u", "f", ()).to_json(), pa.table({})), fail)
+    assert failed.column("failure")[0].as_py().startswith("PermissionError: no access to s3://x (fail, line ")
+    assert advance(failed, fail) is failed
+
+
+def test_storage_writes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filesystem, path = storage.connect(str(tmp_path / "deep" / "file"), {})
+    storage.write(filesystem, path, b"old")
+
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    monkeypatch.setattr(storage.write.retry, "wait", lambda _: 0)  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="No space"):
+        storage.write(filesystem, path, b"new")
+    assert storage.read(filesystem, path) == b"old"
+    assert os.listdir(tmp_path / "deep") == ["file"]
+
+
+def test_storage_creates_once(tmp_path: Path, conditional_s3_options: dict[str, Any]) -> None:
+    for uri, options in ((str(tmp_path / "x"), {}), ("s3://bucket/x", conditional_s3_options)):
+        filesystem, path = storage.connect(uri, options)
+        assert storage.create(filesystem, path, b"mine")
+        assert storage.create(filesystem, path, b"mine")  # its own answer was lost, and it asks again
+        assert not storage.create(filesystem, path, b"yours")
+        assert storage.read(filesystem, path) == b"mine"
+        storage.delete(filesystem, path)
+        storage.delete(filesystem, path)
+        with pytest.raises(FileNotFoundError):
+            storage.read(filesystem, path)
+
+
+def test_names_by_prefix(
+    tmp_path: Path, s3_options: dict[str, Any], s3_folder: Path, conditional_s3_options: dict[str, Any]
+) -> None:
+    (s3_folder / "names").mkdir()
+    places = [(str(tmp_path / "n"), {}), ("s3://names/n", s3_options), ("s3://bucket/n", conditional_s3_options)]
+    for uri, options in places:
+        filesystem, root = storage.connect(uri, options)
+        assert storage.names(filesystem, root) == []
+        assert storage.names(filesystem, root, "u1.") == []
+        for name in ("u1.a", "u10.a", "u2.a", "deep/u1.b"):
+            storage.write(filesystem, f"{root}/{name}", b"x")
+        assert storage.names(filesystem, root) == ["u1.a", "u10.a", "u2.a"]
+        assert storage.names(filesystem, root, "u1.") == ["u1.a"]
+        assert sorted(storage.find(filesystem, root)) == [
+            f"{root}/{name}" for name in ("deep/u1.b", "u1.a", "u10.a", "u2.a")
+        ]
+
+
+def test_uris_are_canonical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for uri in ("a/../b", "./b", f"{tmp_path}/b", f"file://{tmp_path}/b"):
+        assert storage.canonical(*storage.connect(uri, {})) == f"file://{tmp_path}/b"
+    assert storage.canonical(*storage.connect("s3a://bucket/key/", {"anon": True})) == "s3://bucket/key"

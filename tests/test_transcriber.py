@@ -1,0 +1,130 @@
+"""The actor's text is NeMo's own, for every model, and memory that runs out costs time and not recordings."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from conftest import DEMO_MODEL, tone
+
+from actors.models import ModelFile, resolve
+from actors.schema import PART_SCHEMA, SPEECH_SCHEMA
+from actors.transcriber import EngineSettings, Transcriber, transcribe_rows
+
+
+def settings(max_padded_seconds: float = 60) -> EngineSettings:
+    return EngineSettings("nemo", "cpu", "float32", 2, max_padded_seconds)
+
+
+def speech_table(sounds: Sequence[np.ndarray | None]) -> pa.Table:
+    """Rows as reading would make them; None is a recording that could not be read."""
+    rows = [
+        {
+            "recording_id": str(index),
+            "uri": f"s3://b/{index}",
+            "etag": "e",
+            "segment_index": 0,
+            "pcm": None if sound is None else (sound * 32_767).astype(np.int16).tobytes(),
+            "error_kind": "missing" if sound is None else None,
+            "error_detail": "gone" if sound is None else None,
+        }
+        for index, sound in enumerate(sounds)
+    ]
+    return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA)
+
+
+def nemo_alone(path: Path, sounds: Sequence[np.ndarray]) -> list[str]:
+    """What NeMo says of each recording by itself: transcribe(), or where that would pad to a second, forward()."""
+    from nemo.collections.asr.models import ASRModel
+
+    model = ASRModel.restore_from(str(path), map_location="cpu")
+    texts = []
+    for sound in sounds:
+        model.eval()  # transcribe() may leave parts of the model in training mode
+        model.preprocessor.featurizer.dither = 0.0
+        exact = (sound * 32_767).astype(np.int16).astype(np.float32) / 32_768
+        if len(exact) >= 16_000:
+            (said,) = model.transcribe([exact], batch_size=1, verbose=False)
+        else:
+            with torch.inference_mode():
+                lengths = torch.tensor([len(exact)])
+                log_probs, frames, _ = model.forward(
+                    input_signal=torch.from_numpy(exact)[None], input_signal_length=lengths
+                )
+                (said,) = model.decoding.ctc_decoder_predictions_tensor(log_probs, decoder_lengths=frames)
+        texts.append(said.text)
+    return texts
+
+
+@pytest.fixture
+def varied_sounds(speech: list[tuple[np.ndarray, str]]) -> list[np.ndarray]:
+    draw = np.random.default_rng(5)
+    sounds = [samples for samples, _ in speech]
+    sounds += [tone(seconds, hertz=hertz) for seconds, hertz in ((0.1, 300), (0.7, 900), (3.3, 1_500))]
+    sounds += [draw.normal(0, 0.1, round(seconds * 16_000)) for seconds in (0.13, 1.0, 7.0)]
+    return [*sounds, np.zeros(16_000)]
+
+
+def test_demo_speech_is_understood_and_as_nemo_alone_would(
+    speech: list[tuple[np.ndarray, str]], varied_sounds: Any
+) -> None:
+    transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "run-1")
+    table = transcriber(speech_table([None, *varied_sounds]))
+    assert table.schema == PART_SCHEMA
+    texts = table.column("text").to_pylist()
+    assert texts[1 : len(speech) + 1] == [words for _, words in speech]
+    assert texts[1:] == nemo_alone(DEMO_MODEL, varied_sounds)
+    first = table.to_pylist()[0]
+    assert (first["text"], first["error_kind"], first["error_detail"]) == (None, "missing", "gone")
+    assert (first["model"], first["decoding"], first["run_id"]) == (str(DEMO_MODEL), "greedy", "run-1")
+    alone = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=0.1), "run-1")
+    assert alone(speech_table(varied_sounds)).column("text").to_pylist() == texts[1:]
+
+
+@pytest.mark.parametrize(("name", "filters", "sentencepiece"), [("characters", 256, False), ("pieces", 64, True)])
+def test_other_citrinets(
+    name: str, filters: int, sentencepiece: bool, lively_model: Callable[..., Path], varied_sounds: list[np.ndarray]
+) -> None:
+    path = lively_model(name, filters, sentencepiece)
+    table = Transcriber(resolve(str(path), None, {}), settings(), "run")(speech_table(varied_sounds))
+    texts = table.column("text").to_pylist()
+    assert len(set(texts)) > len(texts) // 2  # the model tells sounds apart, or the comparison proves nothing
+    assert texts == nemo_alone(path, varied_sounds)
+
+
+class SmallDevice:
+    """An engine whose device holds so many samples; it says how long each recording is."""
+
+    def __init__(self, holds: int) -> None:
+        self.holds = holds
+        self.calls = 0
+
+    def transcribe(self, batch: Sequence[np.ndarray]) -> list[str]:
+        self.calls += 1
+        if max(map(len, batch)) * len(batch) > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [str(len(pcm)) for pcm in batch]
+
+
+def test_out_of_memory_splits_down_to_one_recording() -> None:
+    lengths = [10, 50, 3, 120, 7, 49, 50]
+    pcm = pa.chunked_array([pa.array([np.zeros(n, np.int16).tobytes() for n in lengths], pa.large_binary())])
+    texts, failures = transcribe_rows(SmallDevice(100), pcm, max_padded=1_000)
+    assert texts == ["10", "50", "3", None, "7", "49", "50"]
+    assert failures == {3}
+
+
+def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.nemo_engine.NemoEngine", lambda *_: SmallDevice(20_000))
+    table = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "r")(speech_table([tone(1), tone(2), None]))
+    assert table.column("text").to_pylist() == ["16000", None, None]
+    assert table.column("error_kind").to_pylist() == [None, "out_of_memory", "missing"]
+
+
+def test_an_actor_refuses_other_weights() -> None:
+    model = resolve(str(DEMO_MODEL), None, {})
+    with pytest.raises(ValueError, match="planned"):
+        Transcriber(ModelFile(model.name, "0" * 64, None, model.etag), settings(), "r")
