@@ -76,7 +76,10 @@ def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Reso
 
 
 def connect(address: str | None) -> dict[str, float]:
-    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources."""
+    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources.
+
+    A Ray that this process is connected to already is used as it is.
+    """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
     import ray
 
@@ -86,8 +89,9 @@ def connect(address: str | None) -> dict[str, float]:
     else:
         options |= {"address": address or "auto"}
     try:
-        with _without_stderr():
-            ray.init(**options)
+        if not ray.is_initialized():
+            with _without_stderr():
+                ray.init(**options)
     except ConnectionError as problem:
         raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
     return dict(ray.cluster_resources())

@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as problem:
         console.print(f"configuration: {problem}", style="red", markup=False)
         return 2
+    except OSError as problem:
+        console.print(f"storage: {problem}", style="red", markup=False)
+        return 1
     show(config, summary)
     print(json.dumps(summary, ensure_ascii=False), flush=True)
     return 0

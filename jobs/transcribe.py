@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as problem:
         console.print(f"configuration: {problem}", style="red", markup=False)
         return USAGE
+    except OSError as problem:  # of the storage of input, output or model, while planning
+        console.print(f"storage: {problem}", style="red", markup=False)
+        return FAILED
     except KeyboardInterrupt:
         console.print("interrupted: committed units stand, the rest is done by the next run")
         return FAILED

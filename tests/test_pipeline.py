@@ -1,0 +1,95 @@
+"""The graph as Ray Data executes it, and resources that fit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DEMO_MODEL, encoded, tone
+
+from actors import storage
+from actors.models import resolve
+from actors.reading import ReadSettings
+from actors.transcriber import EngineSettings
+from actors.units import Unit
+from jobs import pipeline
+from jobs.config import Cluster, ConfigError, Input
+from jobs.listing import list_input
+
+MEMORY = 8e9
+
+
+def shared(cpus: float, gpus: float = 0, device: str = "auto", **cluster: Any) -> pipeline.Resources:
+    return pipeline.share_out(Cluster(**cluster), {"CPU": cpus, "GPU": gpus, "memory": MEMORY}, device)
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])
+@pytest.mark.parametrize("gpus", [0, 1, 8])
+def test_stages_fit_together_on_any_machine(cpus: int, gpus: int) -> None:
+    each = shared(cpus, gpus)
+    assert 0 < each.actor_cpus + each.decoder_cpus + each.commit_cpus <= cpus
+    assert each.actor_cpus != each.decoder_cpus != each.commit_cpus  # or Ray Data would fuse stages
+    assert each.actor_cpus < 1 or each.actor_cpus == int(each.actor_cpus)
+    assert each.actor_gpus == (1 if gpus else 0)
+    assert each.device == ("cuda" if gpus else "cpu")
+    assert 1 <= each.threads <= cpus
+    assert each.decoder_memory < MEMORY
+
+
+def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
+    for wanted in (
+        {"cpus": 2, "cpus_per_actor": 2},
+        {"cpus": 2, "cpus_per_decoder": 2},
+        {"cpus": 8, "gpus": 1, "actors": (2, 2)},
+        {"cpus": 8, "device": "cuda"},
+        {"cpus": 8, "actors": (9, 9), "cpus_per_actor": 1},
+    ):
+        with pytest.raises(ConfigError, match=r"ray\.actors: .* and Ray has"):
+            shared(**wanted)
+    with pytest.raises(ConfigError, match=r"ray\.gpus_per_actor"):
+        shared(8, 1, device="cuda", gpus_per_actor=0)
+    assert shared(8, 1, actors=(2, 2), gpus_per_actor=0.5).actor_gpus == 0.5
+
+
+def graph_of(units: list[Unit], out: Path) -> Any:
+    resources = shared(2)
+    engine = EngineSettings("nemo", "cpu", "float32", resources.threads, 60)
+    model = resolve(str(DEMO_MODEL), None, {})
+    output = storage.connect(str(out), {})
+    return pipeline.build_graph(units, ReadSettings(), model, engine, "run", output, resources, (1, 1))
+
+
+def units_of(folder: Path) -> list[Unit]:
+    """One unit for each object of a folder."""
+    objects = list_input(Input(uri=str(folder)), "/nowhere").objects
+    return [Unit(f"u{number}", "f", (each,)) for number, each in enumerate(objects)]
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
+    dataset = graph_of(units_of(tmp_path), tmp_path / "out")
+    summaries = list(pipeline.summaries(dataset))
+    assert sorted(each["unit"] for each in summaries) == ["u0", "u1", "u2"]
+    executed = [line for line in dataset.stats().splitlines() if line.startswith("Operator")]
+    names = [line.split()[2] for line in executed]
+    assert names == [
+        "FromItems:",
+        "MapBatches(read_block):",
+        "MapBatches(TranscribeBlock):",
+        "MapBatches(commit_block):",
+    ]
+    assert ["3 blocks produced" in line for line in executed] == [True] * 4
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_a_unit_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
+    units = units_of(tmp_path)
+    out = tmp_path / "out"
+    (out / f"part-{units[1].id}.parquet").mkdir(parents=True)  # nothing can be renamed over a folder
+    summaries = {each["unit"]: each for each in pipeline.summaries(graph_of(units, out))}
+    assert sorted(unit for unit, each in summaries.items() if "failure" not in each) == ["u0", "u2"]
+    assert "IsADirectoryError" in summaries["u1"]["failure"]
+    assert sorted(each.name for each in (out / "_commits").iterdir()) == ["u0.f.1r0e", "u2.f.1r0e"]

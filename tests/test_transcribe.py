@@ -1,0 +1,213 @@
+"""The job, end to end: real audio to Parquet that is read as its users read it."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, tone
+
+from actors.schema import PART_SCHEMA
+from jobs import pipeline, plan, transcribe
+
+
+@pytest.fixture
+def job(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any], str]]:
+    """Runs the job in this process; returns its status, its JSON and what a person saw."""
+
+    def run(
+        *overrides: str, config: str = "configs/demo.yaml", main: Any = transcribe.main
+    ) -> tuple[int, dict[str, Any], str]:
+        status = main([config, *overrides])
+        out, err = capfd.readouterr()
+        return status, json.loads(out.splitlines()[-1]) if out else {}, err
+
+    return run
+
+
+def table_of(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(sorted(folder.glob("*.parquet"))).set_index("recording_id")
+
+
+def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(pipeline, "connect", started)
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_the_demo_and_what_happens_to_it(
+    job: Any, demo_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    where = (f"input.uri={demo_copy}", f"output.uri={out}")
+
+    _, dry, seen = job(*where, main=plan.main)
+    assert dry["units"]["new"] > 3
+    assert dry["objects"] == {"audio": 21, "manifest": 14, "parquet": 1, "tar": 2}
+    assert not out.exists()
+
+    status, summary, seen = job(*where)
+    assert status == 0
+    assert summary["recordings"] == 75
+    assert summary["errors"] == {"empty": 1, "not_audio": 1, "unreadable": 1}
+    assert summary["cer"] <= 0.03
+    assert summary["units"] == {"planned": dry["units"]["new"], "skipped": 0, "done": dry["units"]["new"]}
+    assert "今天早上司机在公园买东西" in seen
+    assert "broken-text.wav" in seen
+    assert json.loads((out / "_runs" / "000001" / "summary.json").read_text()) == summary
+
+    found = table_of(out)
+    assert len(found) == 75
+    right = found[found["error_kind"].isna()]
+    assert (right["text"] == right["reference"]).mean() > 0.9
+    assert found.loc["loose/broken-half.m4a", "error_kind"] == "unreadable"
+    assert ds.dataset(sorted(map(str, out.glob("*.parquet")))).schema == PART_SCHEMA
+    counted = duckdb.sql(
+        f"SELECT count(*), count(text), count(DISTINCT (uri, member, offset_s)) FROM '{out}/*.parquet'"
+    )
+    assert counted.fetchall() == [(75, 72, 75)]
+
+    # Nothing to do, and Ray is not started for it.
+    with monkeypatch.context() as patch:
+        forbid_ray(patch)
+        status, summary, _ = job(*where)
+        assert (status, summary["units"]["planned"], summary["units"]["skipped"]) == (0, 0, dry["units"]["new"])
+        assert summary["standing"] == {"recordings": 75, "errors": 3}
+        status, summary, seen = job(*where, "errors.max_fraction=0.01")
+        assert status == 3
+        assert "4.0% of the recordings" in seen
+        assert job(*where, main=plan.main)[1]["units"] == {"new": 0, "again": 0, "done": dry["units"]["new"]}
+
+    # A new object, a changed one, and a part that somebody deleted.
+    before = {part.name: part.stat().st_mtime_ns for part in out.glob("*.parquet")}
+    shutil.copy(demo_copy / "loose" / "03.wav", demo_copy / "loose" / "new.wav")
+    shutil.copy(demo_copy / "loose" / "07.wav", demo_copy / "loose" / "00.wav")
+    shards = found.loc[found["uri"].str.endswith("speech-000.tar")]
+    gone = next(
+        part for part in out.glob("*.parquet") if shards.index[0] in pd.read_parquet(part)["recording_id"].tolist()
+    )
+    gone.unlink()
+    status, summary, _ = job(*where)
+    assert status == 0
+    again = table_of(out)
+    assert len(again) == 76
+    assert again.loc["loose/00.wav", "text"] == found.loc["loose/07.wav", "text"]
+    assert again.loc["loose/new.wav", "text"] == found.loc["loose/03.wav", "text"]
+    same = again.index.intersection(found.index).drop("loose/00.wav")
+    assert (again.loc[same, "text"].fillna("-") == found.loc[same, "text"].fillna("-")).all()
+    untouched = [name for name, at in before.items() if (out / name).exists() and (out / name).stat().st_mtime_ns == at]
+    assert len(untouched) == len(before) - 2
+    assert len(list(out.glob("_commits/*"))) == len(list(out.glob("*.parquet")))
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_s3_to_s3_with_another_citrinet(
+    job: Any,
+    lively_model: Any,
+    s3_options: dict[str, Any],
+    s3_folder: Path,
+    demo_copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for bucket in ("archive", "transcripts"):
+        (s3_folder / bucket).mkdir()
+    shutil.copytree(demo_copy, s3_folder / "archive" / "2026")
+    shutil.copy(lively_model("pieces", 64, sentencepiece=True), s3_folder / "archive" / "m.nemo")
+    monkeypatch.setenv("TEST_S3_KEY", S3_KEY)
+    monkeypatch.setenv("TEST_S3_SECRET", S3_SECRET)
+    options = f"{{endpoint_url: '{s3_options['endpoint_url']}', key: 'env:TEST_S3_KEY', secret: 'env:TEST_S3_SECRET'}}"
+    where = ["input.uri=s3://archive/2026", "output.uri=s3://transcripts/x", "model.name=s3://archive/m.nemo"]
+    where += [f"{section}.storage_options={options}" for section in ("input", "output", "model")]
+
+    status, summary, seen = job(*where)
+    assert (status, summary["recordings"], sum(summary["errors"].values())) == (0, 75, 3)
+    found = table_of(s3_folder / "transcripts" / "x")
+    assert len(found) == 75
+    assert found["text"].nunique() > 40
+    assert found.loc["loose/00.wav", "uri"] == "s3://archive/2026/loose/00.wav"
+    forbid_ray(monkeypatch)
+    assert job(*where)[1]["units"]["planned"] == 0
+    everything = b"".join(path.read_bytes() for path in s3_folder.rglob("*") if path.is_file() and "x/" in str(path))
+    assert S3_SECRET.encode() not in everything + seen.encode()
+    assert b"endpoint_url" not in everything
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_every_recording_in_gives_a_row_out_and_text_is_harmless(job: Any, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    evil = "\x1b[31m\x07[bold]今天[/bold]\u202e"
+    (archive / "a.wav").write_bytes(encoded(tone(1)))
+    (archive / "a.txt").write_text(evil)
+    for name in ("b.mp3", "[red]c.flac", "d e.tar", "ü.parquet"):
+        (archive / name).write_bytes(b"not what it says")
+    (archive / "e.tar").write_bytes(b"")
+    (archive / "manifest.jsonl").write_text('{"audio_filepath": "x.wav"}\nnonsense\n')
+    status, summary, seen = job(f"input.uri={archive}", f"output.uri={tmp_path}/out", f"model.name={DEMO_MODEL}")
+    assert (status, summary["recordings"], sum(summary["errors"].values())) == (3, 8, 7)
+    assert "\x1b[31m" not in seen
+    assert "\x07" not in seen
+    assert "\u202e" not in seen
+    assert table_of(tmp_path / "out").loc["a.wav", "reference"] == evil
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_a_run_that_cannot_commit_fails_and_says_why(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    one = ("input.uri=demo/audio/loose", "input.limit=1", f"output.uri={out}")
+    assert job(*one)[0] == 0
+    (part,) = out.glob("*.parquet")
+    part.unlink()
+    part.mkdir()  # nothing can be renamed over a folder
+    status, summary, seen = job(*one)
+    assert status == 1
+    assert summary["units"] == {"planned": 1, "skipped": 0, "done": 0}
+    assert "was not committed: IsADirectoryError" in seen
+    assert "run it again" in seen
+    part.rmdir()
+    shutil.rmtree(out / "_commits")
+    (out / "_commits").write_text("a file where a folder should be")
+    status, summary, seen = job(*one)
+    assert (status, summary) == (1, {})
+    assert "Not a directory" in seen
+    assert "Traceback" not in seen
+
+
+def test_mistakes_end_before_any_work(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid_ray(monkeypatch)
+    for override, message in {
+        f"input.uri={tmp_path}/none": "input.uri:",
+        "model.name=none.nemo": "model.name: there is no file",
+        "input.fromat=tar": "did you mean input.format",
+        "output.uri=nosuch://x": "nosuch",
+    }.items():
+        status, summary, seen = job(f"output.uri={tmp_path}/out", override)
+        assert (status, summary) == (2, {})
+        assert message in seen
+        assert "Traceback" not in seen
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    status, _, seen = job("output.uri=relative")
+    assert status == 2
+    assert "on a cluster each machine" in seen
+    assert not (tmp_path / "out").exists()
+    if os.geteuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        assert job(f"output.uri={tmp_path}/locked/out")[0] == 2
+
+
+def test_help_is_worth_reading(capsys: pytest.CaptureFixture[str]) -> None:
+    for main in (transcribe.main, plan.main):
+        with pytest.raises(SystemExit):
+            main(["--help"])
+        said = capsys.readouterr().out
+        assert "examples:" in said
+        assert "configs/demo.yaml" in said
