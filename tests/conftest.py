@@ -30,14 +30,13 @@ def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture(scope="session")
-def ray_two_cpus() -> Iterator[None]:
-    """One local Ray for all tests that run the graph in this process."""
+@pytest.fixture
+def ray_two_cpus() -> None:
+    """A local Ray, the same for all tests that run the graph in this process; it ends with the process."""
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    if not ray.is_initialized():
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 def free_port() -> int:

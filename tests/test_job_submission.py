@@ -17,6 +17,9 @@ RAY = str(Path(sys.executable).parent / "ray")
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment in which `ray` finds a head node of its own; the node runs in this fixture's process group."""
+    import ray
+
+    ray.shutdown()  # the Ray of other tests, if any: two heads on one machine get in each other's way
     gcs, dashboard = free_port(), free_port()
     environment = os.environ | {
         "RAY_AUTH_MODE": "disabled",
