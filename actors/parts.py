@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from actors import storage
 from actors.cer import character_errors
 from actors.schema import PART_SCHEMA
-from actors.units import Unit, digest
+from actors.units import Unit, digest, printable
 
 COMMITS = "_commits"
 
@@ -72,7 +72,7 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
 
 def _check_rows(unit: Unit, rows: pa.Table) -> None:
     """Raises RuntimeError where an object of the unit has no row: nothing may be lost on the way, not even by a bug."""
-    absent = {each.uri for each in unit.objects}.difference(rows.column("uri").to_pylist())
+    absent = {printable(each.uri) for each in unit.objects}.difference(rows.column("uri").to_pylist())
     if absent:
         raise RuntimeError(f"{len(absent)} objects of unit {unit.id} have no row, {min(absent)} among them")
 

@@ -19,7 +19,7 @@ from actors.parquet_shards import read_parquet
 from actors.recordings import Recording, companion_fields, split_fields
 from actors.schema import SPEECH_SCHEMA, ErrorKind, RecordingError
 from actors.tar_shards import read_tar
-from actors.units import SourceObject, Unit
+from actors.units import SourceObject, Unit, printable
 
 FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few requests are kept in the air
 
@@ -133,14 +133,14 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, A
 def to_row(recording: Recording, settings: ReadSettings) -> dict[str, Any]:
     """A recording decoded, as a row of SPEECH_SCHEMA."""
     row: dict[str, Any] = {
-        "recording_id": recording.recording_id,
-        "uri": recording.uri,
-        "member": recording.member,
+        "recording_id": printable(recording.recording_id),
+        "uri": printable(recording.uri),
+        "member": None if recording.member is None else printable(recording.member),
         "offset_s": recording.offset_s,
         "etag": recording.etag,
         "segment_index": 0,
-        "reference": recording.reference,
-        "extra": json.dumps(recording.extra, ensure_ascii=False, default=str) if recording.extra else None,
+        "reference": None if recording.reference is None else printable(recording.reference),
+        "extra": printable(json.dumps(recording.extra, ensure_ascii=False, default=str)) if recording.extra else None,
     }
     try:
         if isinstance(recording.content, RecordingError):
@@ -153,7 +153,7 @@ def to_row(recording: Recording, settings: ReadSettings) -> dict[str, Any]:
             duration_s=recording.duration_s,
         )
     except RecordingError as problem:
-        return row | {"error_kind": str(problem.kind), "error_detail": problem.detail}
+        return row | {"error_kind": str(problem.kind), "error_detail": printable(problem.detail)}
     return row | {
         "start_s": 0.0,
         "end_s": sound.duration_s,

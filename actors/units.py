@@ -54,7 +54,7 @@ class Unit:
     carried: tuple[tuple[str, float | None], ...] = ()
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Unit":
@@ -69,3 +69,11 @@ def digest(texts: Iterable[str]) -> str:
     for text in texts:
         state.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return state.hexdigest()[:16]
+
+
+def printable(text: str) -> str:
+    r"""A text as UTF-8 can hold it: file names and JSON may bring lone surrogates, which become escapes like \udcb0.
+
+    Names in old encodings are common in archives, and a name that fails must not take its unit with it.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

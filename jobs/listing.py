@@ -16,7 +16,7 @@ from actors import storage
 from actors.parquet_shards import count_in_parquet
 from actors.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.tar_shards import count_in_tar
-from actors.units import Format, SourceObject
+from actors.units import Format, SourceObject, printable
 from jobs.config import ConfigError, Input, with_secrets
 from jobs.manifests import manifest_objects
 
@@ -128,7 +128,7 @@ def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) ->
             companion = next((stem + each for each in COMPANION_SUFFIXES if stem + each in files), None)
             spoken = companion if kind == "audio" else None
             version = storage.version(files[spoken].info) if spoken else ""
-            objects[uri] = SourceObject(uri, uri, file.name, kind, etag, size, spoken, text_version=version)
+            objects[uri] = SourceObject(printable(uri), uri, file.name, kind, etag, size, spoken, text_version=version)
         elif not (suffix.lower() in COMPANION_SUFFIXES and stems[stem] > 1):
             listing.unknown[suffix.lower() or "(none)"] += 1
     spoken_of = dict[str, SourceObject]()

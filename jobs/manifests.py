@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import storage
 from actors.schema import ErrorKind
-from actors.units import SourceObject, digest
+from actors.units import SourceObject, digest, printable
 
 if TYPE_CHECKING:
     from jobs.listing import File
@@ -86,7 +86,7 @@ def _line_object(
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")
     return SourceObject(
-        key=f"{uri}#{offset}+{duration}",
+        key=printable(f"{uri}#{offset}+{duration}"),
         uri=uri,
         name=name,
         format="manifest",

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from actors import storage
 from actors.parts import COMMITS, Commit
-from actors.units import SourceObject, Unit, digest
+from actors.units import SourceObject, Unit, digest, printable
 from jobs.listing import Listing
 
 RUNS = "_runs"
@@ -179,7 +179,7 @@ def claim(
             "fingerprint": unit.fingerprint,
             "pieces": 1,
             "key": each.key,
-            "uri": each.uri,
+            "uri": printable(each.uri),
             "offset_s": offset_of(each),
             "etag": each.etag,
             "size": each.size,

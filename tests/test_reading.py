@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -261,3 +262,21 @@ def test_limits_on_minutes_and_bytes(tmp_path: Path) -> None:
     assert details == ["2 MB, more than 0.5 MB", "1 MB, more than 0.5 MB"]
     kinds = [row["error_kind"] for row in rows_of(tmp_path)]
     assert kinds == ["too_long", None]
+
+
+def test_names_and_texts_that_are_not_utf8(tmp_path: Path) -> None:
+    wav = encoded(tone(1))
+    (tmp_path / "t.tar").write_bytes(tar_of([("录音.wav".encode("gbk").decode("utf-8", "surrogateescape"), wav)]))
+    (tmp_path / os.fsdecode("录音.wav".encode("gbk"))).write_bytes(wav)
+    (tmp_path / "a.wav").write_bytes(wav)
+    (tmp_path / "a.json").write_text('{"text": "\\ud800x", "by": "\\udfff"}')
+    (tmp_path / "a.txt").write_bytes("今天".encode("gbk"))
+    rows = rows_of(tmp_path)
+    assert [row["error_kind"] for row in rows] == [None] * 3
+    names = {row["recording_id"] for row in rows}
+    assert names == {"a.wav", "¼\\udcd2\\udcf4", "¼\\udcd2\\udcf4.wav"}
+    (tmp_path / "a.txt").unlink()
+    (row,) = rows_of(tmp_path / "a.wav")  # alone: what lies beside it was not asked for
+    assert row["reference"] is None
+    row = next(row for row in rows_of(tmp_path) if row["recording_id"] == "a.wav")
+    assert row["reference"] == "\\ud800x"
