@@ -20,13 +20,17 @@ class NemoEngine:
     """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is done here, on demand."""
 
     def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
-        """Raises ValueError where the checkpoint is not a CTC model of 16 kHz speech."""
+        """Raises ValueError where the checkpoint cannot be loaded, or is not a CTC model of 16 kHz speech."""
         warnings.filterwarnings("ignore")
         from nemo.collections.asr.models import ASRModel, EncDecCTCModel
         from nemo.utils import logging as nemo_logging
 
         nemo_logging.setLevel(logging.ERROR)
-        model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
+        try:
+            model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
+        except Exception as problem:  # NeMo raises whatever the checkpoint made it stumble over
+            reason = next(iter(str(problem).strip().splitlines()), "")
+            raise ValueError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
             raise ValueError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
         rate = model.cfg.preprocessor.sample_rate

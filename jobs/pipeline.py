@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -130,7 +131,7 @@ def build_graph(
     context.target_max_block_size = None  # a piece is never split
     context.max_errored_blocks = -1  # one bad unit fails without the rest; the driver counts what was committed
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says comes as exceptions as well
     context.print_on_execution_start = False
     # Bounds on retries have no other way in than **ray_remote_args, which Ray 2.60 deprecates without a substitute.
     warnings.simplefilter("ignore", RayDeprecationWarning)
@@ -186,13 +187,25 @@ def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str]) -> pa.
     return advance(block, commit)
 
 
+class GraphError(Exception):
+    """The graph itself came to an end: its actors could not start, or the cluster is gone."""
+
+
 def summaries(dataset: Any) -> Iterator[dict[str, Any]]:
-    """Runs the graph; yields each unit's summary as it is committed, or {"unit", "failure"}."""
-    for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
-        unit = json.loads(block.column("unit")[0].as_py())["id"]
-        failure = block.column("failure")[0].as_py()
-        if failure is not None:
-            yield {"unit": unit, "failure": failure}
-        else:
-            rows = pa.ipc.open_stream(block.column("rows")[0].as_buffer()).read_all()
-            yield json.loads(rows.column("summary")[0].as_py())
+    """Runs the graph; yields each unit's summary as it is committed, or {"unit", "failure"}. Raises GraphError."""
+    try:
+        for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
+            yield _summary(block)
+    except Exception as problem:
+        # Ray's message is the remote traceback; the line that says what happened is the last that names an exception.
+        said = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
+        raise GraphError(said[-1] if said else f"{type(problem).__name__}: {problem}") from problem
+
+
+def _summary(block: pa.Table) -> dict[str, Any]:
+    failure = block.column("failure")[0].as_py()
+    if failure is not None:
+        return {"unit": json.loads(block.column("unit")[0].as_py())["id"], "failure": failure}
+    rows = pa.ipc.open_stream(block.column("rows")[0].as_buffer()).read_all()
+    summary: dict[str, Any] = json.loads(rows.column("summary")[0].as_py())
+    return summary

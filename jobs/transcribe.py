@@ -114,9 +114,12 @@ def transcribe(config: Config, prepared: Prepared, run_id: str) -> list[dict[str
     )
     results = {unit.id: {"unit": unit.id, "failure": "its worker process died"} for unit in prepared.plan.units}
     progress = Progress(len(results))
-    for summary in pipeline.summaries(dataset):
-        results[summary["unit"]] = summary
-        progress.add(summary)
+    try:
+        for summary in pipeline.summaries(dataset):
+            results[summary["unit"]] = summary
+            progress.add(summary)
+    except pipeline.GraphError as problem:
+        console.print(f"Ray ended early: {problem}", style="red", markup=False)
     return list(results.values())
 
 

@@ -1,8 +1,10 @@
 """The job, end to end: real audio to Parquet that is read as its users read it."""
 
+import io
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,21 @@ def test_a_run_that_cannot_commit_fails_and_says_why(job: Any, tmp_path: Path, m
     status, summary, seen = job(*one)
     assert (status, summary) == (1, {})
     assert "Not a directory" in seen
+    assert "Traceback" not in seen
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_a_checkpoint_with_broken_weights_is_told_in_a_line(job: Any, tmp_path: Path) -> None:
+    with tarfile.open(DEMO_MODEL) as good, tarfile.open(tmp_path / "bad.nemo", "w") as bad:
+        for member in good:
+            content = good.extractfile(member)
+            data = content.read() if content else b""
+            if member.name.endswith(".ckpt"):
+                data = bytes(len(data))
+            bad.addfile(member, io.BytesIO(data))
+    status, summary, seen = job("input.limit=2", f"output.uri={tmp_path}/out", f"model.name={tmp_path}/bad.nemo")
+    assert (status, summary["units"]["done"]) == (1, 0)
+    assert "ValueError: bad.nemo cannot be loaded: " in seen
     assert "Traceback" not in seen
 
 
