@@ -29,6 +29,7 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
     command += [
         "--dashboard-host=127.0.0.1",
         f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={free_port()}",
         "--include-dashboard=true",
         "--node-ip-address=127.0.0.1",
     ]
