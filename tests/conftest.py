@@ -60,29 +60,19 @@ def wait_until_it_answers(url: str, seconds: float = 30) -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the S3 server serves: each folder in it is a bucket."""
-    return tmp_path_factory.mktemp("s3")
+def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Storage options for a real S3 server over a folder, which ignores If-None-Match; it has the bucket "bucket"."""
+    import s3fs
 
-
-@pytest.fixture(scope="session")
-def s3_options(s3_folder: Path) -> Iterator[dict[str, Any]]:
-    """Storage options for a real S3 server over `s3_folder`, which ignores If-None-Match."""
     port = free_port()
+    folder = tmp_path_factory.mktemp("s3")
     command = [str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
-    command += [
-        "--auth-key",
-        f"{S3_KEY},{S3_SECRET}",
-        "--vfs-cache-mode",
-        "off",
-        "--config",
-        os.devnull,
-        str(s3_folder),
-    ]
+    command += ["--auth-key", f"{S3_KEY},{S3_SECRET}", "--config", os.devnull, str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    endpoint = f"http://127.0.0.1:{port}"
-    wait_until_it_answers(endpoint)
-    yield {"endpoint_url": endpoint, "key": S3_KEY, "secret": S3_SECRET}
+    options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": S3_KEY, "secret": S3_SECRET}
+    wait_until_it_answers(options["endpoint_url"])
+    s3fs.S3FileSystem(**options).mkdir("bucket")
+    yield options
     server.terminate()
     server.wait()
 

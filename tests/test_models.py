@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import s3fs
 from conftest import DEMO_MODEL, ROOT, free_port
 
 from actors.models import ModelFile, fetch, is_hub_name, resolve
@@ -115,11 +116,9 @@ def test_a_path_and_its_hash_are_remembered_until_it_changes(tmp_path: Path) -> 
         resolve(str(path), None, {})
 
 
-def test_a_url_is_fetched_once_a_machine(s3_options: dict[str, Any], s3_folder: Path, tmp_path: Path) -> None:
-    (s3_folder / "models").mkdir()
-    stored = s3_folder / "models" / "demo.nemo"
-    stored.write_bytes(DEMO_MODEL.read_bytes())
-    model = resolve("s3://models/demo.nemo", None, s3_options)
+def test_a_url_is_fetched_once_a_machine(s3_options: dict[str, Any], tmp_path: Path) -> None:
+    s3fs.S3FileSystem(**s3_options).put_file(str(DEMO_MODEL), "bucket/models/demo.nemo")
+    model = resolve("s3://bucket/models/demo.nemo", None, s3_options)
     assert model.sha256 == DEMO_SHA256
     paths = {fetch(model) for _ in range(3)}
     assert len(paths) == 1

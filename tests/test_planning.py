@@ -165,11 +165,8 @@ def test_one_of_many_wins_a_number(archive: Archive, conditional_s3_options: dic
         assert load_state(each.filesystem, each.root).next_number == 2
 
 
-def test_the_whole_scheme_on_s3(
-    conditional_s3_options: dict[str, Any], s3_options: dict[str, Any], s3_folder: Path
-) -> None:
-    (s3_folder / "plans").mkdir()
-    for remote in (Archive("s3://bucket/out", conditional_s3_options), Archive("s3://plans/out", s3_options)):
+def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_options: dict[str, Any]) -> None:
+    for remote in (Archive("s3://bucket/out", conditional_s3_options), Archive("s3://bucket/out", s3_options)):
         remote.run(wav("a"), wav("b"), wav("c"))
         assert not remote.plan(wav("a"), wav("b"), wav("c")).units
         remote.run(wav("a", etag="2"), wav("b"), wav("d"))

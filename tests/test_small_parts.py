@@ -94,11 +94,8 @@ def test_storage_creates_once(tmp_path: Path, conditional_s3_options: dict[str, 
             storage.read(filesystem, path)
 
 
-def test_names_by_prefix(
-    tmp_path: Path, s3_options: dict[str, Any], s3_folder: Path, conditional_s3_options: dict[str, Any]
-) -> None:
-    (s3_folder / "names").mkdir()
-    places = [(str(tmp_path / "n"), {}), ("s3://names/n", s3_options), ("s3://bucket/n", conditional_s3_options)]
+def test_names_by_prefix(tmp_path: Path, s3_options: dict[str, Any], conditional_s3_options: dict[str, Any]) -> None:
+    places = [(str(tmp_path / "n"), {}), ("s3://bucket/n", s3_options), ("s3://bucket/n", conditional_s3_options)]
     for uri, options in places:
         filesystem, root = storage.connect(uri, options)
         assert storage.names(filesystem, root) == []

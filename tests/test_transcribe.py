@@ -13,6 +13,7 @@ import duckdb
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+import s3fs
 from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, tone
 
 from actors.schema import PART_SCHEMA
@@ -112,33 +113,27 @@ def test_the_demo_and_what_happens_to_it(
 
 @pytest.mark.usefixtures("ray_two_cpus")
 def test_s3_to_s3_with_another_citrinet(
-    job: Any,
-    lively_model: Any,
-    s3_options: dict[str, Any],
-    s3_folder: Path,
-    demo_copy: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    job: Any, lively_model: Any, s3_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for bucket in ("archive", "transcripts"):
-        (s3_folder / bucket).mkdir()
-    shutil.copytree(demo_copy, s3_folder / "archive" / "2026")
-    shutil.copy(lively_model("pieces", 64, sentencepiece=True), s3_folder / "archive" / "m.nemo")
+    store = s3fs.S3FileSystem(**s3_options)
+    store.put("demo/audio/", "bucket/archive/2026/", recursive=True)
+    store.put_file(str(lively_model("pieces", 64, sentencepiece=True)), "bucket/m.nemo")
     monkeypatch.setenv("TEST_S3_KEY", S3_KEY)
     monkeypatch.setenv("TEST_S3_SECRET", S3_SECRET)
     options = f"{{endpoint_url: '{s3_options['endpoint_url']}', key: 'env:TEST_S3_KEY', secret: 'env:TEST_S3_SECRET'}}"
-    where = ["input.uri=s3://archive/2026", "output.uri=s3://transcripts/x", "model.name=s3://archive/m.nemo"]
+    where = ["input.uri=s3://bucket/archive/2026", "output.uri=s3://bucket/text", "model.name=s3://bucket/m.nemo"]
     where += [f"{section}.storage_options={options}" for section in ("input", "output", "model")]
 
     status, summary, seen = job(*where)
     assert (status, summary["recordings"], sum(summary["errors"].values())) == (0, 75, 3)
-    found = table_of(s3_folder / "transcripts" / "x")
+    store.get("bucket/text/", str(tmp_path / "text"), recursive=True)
+    found = table_of(tmp_path / "text")
     assert len(found) == 75
     assert found["text"].nunique() > 40
-    assert found.loc["loose/00.wav", "uri"] == "s3://archive/2026/loose/00.wav"
+    assert found.loc["loose/00.wav", "uri"] == "s3://bucket/archive/2026/loose/00.wav"
     forbid_ray(monkeypatch)
     assert job(*where)[1]["units"]["planned"] == 0
-    everything = b"".join(path.read_bytes() for path in s3_folder.rglob("*") if path.is_file() and "x/" in str(path))
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "text").rglob("*") if path.is_file())
     assert S3_SECRET.encode() not in everything + seen.encode()
     assert b"endpoint_url" not in everything
 
