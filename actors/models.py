@@ -10,22 +10,20 @@ import json
 import os
 import re
 import shutil
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-import yaml
 from filelock import FileLock
 
 from actors import storage
+from actors.citrinet.archive import read_config
 from actors.schema import SAMPLE_RATE
 from actors.units import digest
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-MAX_CONFIG_BYTES = 16_000_000  # a vocabulary of 5000 characters makes a config of 200 kB
 
 
 @dataclass(frozen=True)
@@ -137,14 +135,9 @@ def _remembered_sha256(key: str, path: Path) -> str:
 def _check(path: Path) -> None:
     """Raises ValueError where a file is not a `.nemo` of a CTC model for 16 kHz: said before anything is started."""
     try:
-        with tarfile.open(path) as archive:
-            member = next((each for each in archive if os.path.basename(each.name) == "model_config.yaml"), None)
-            file = archive.extractfile(member) if member and member.size <= MAX_CONFIG_BYTES else None
-            config = yaml.load(file.read(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if file else None
-    except (tarfile.TarError, EOFError, yaml.YAMLError) as problem:
-        raise ValueError(f"model.name: {path} is not a .nemo file: {problem}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"model.name: {path} is not a .nemo file: it holds no model_config.yaml")
+        config = read_config(path)
+    except ValueError as problem:
+        raise ValueError(f"model.name: {path}: {problem}") from None
     kind = str(config.get("target", "")).rsplit(".", 1)[-1]
     if kind not in ("EncDecCTCModel", "EncDecCTCModelBPE"):
         raise ValueError(f"model.name: {path} is a {kind or 'model of unknown kind'}; a CTC model is needed (Citrinet)")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.batching import make_batches
-from actors.models import ModelFile, fetch
+from actors.models import ModelFile, cache_folder, fetch
 from actors.schema import PART_SCHEMA, SAMPLE_RATE, ErrorKind
 
 Samples = np.ndarray[Any, np.dtype[Any]]
@@ -35,18 +35,27 @@ class EngineSettings:
     max_padded_seconds: float
 
 
+def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
+    """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them."""
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    checkpoint = fetch(model)
+    if settings.engine == "nemo":
+        from actors.nemo_engine import NemoEngine
+
+        return NemoEngine(checkpoint, settings.device, settings.precision)
+    from actors.citrinet.engine import CitrinetEngine
+
+    return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.device, settings.precision)
+
+
 class Transcriber:
     """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound."""
 
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
         """Raises ValueError where the weights are not those that were planned, or the engine cannot use them."""
-        import torch  # here and below: seconds to import, which only an actor pays
-
-        from actors.nemo_engine import NemoEngine
-
-        torch.set_num_threads(settings.threads)
-        checkpoint = fetch(model)
-        self._engine: Engine = NemoEngine(checkpoint, settings.device, settings.precision)
+        self._engine = load_engine(model, settings)
         self._max_padded = int(settings.max_padded_seconds * SAMPLE_RATE)
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 

@@ -5,9 +5,15 @@ from typing import Any
 
 
 def citrinet_config(
-    labels: list[str], filters: int = 160, repeat: int = 2, kernel_scale: float = 0.5, blocks_per_stage: int = 2
+    labels: list[str],
+    filters: int = 160,
+    repeat: int = 2,
+    kernel_scale: float = 0.5,
+    blocks_per_stage: int = 2,
+    strides: tuple[int, ...] = (2, 2, 2),
+    squeeze: bool = True,
 ) -> dict[str, Any]:
-    """The config of a Citrinet with three strides of 2 (one output frame per 80 ms), for `build`.
+    """The config of a Citrinet for `build`; with three strides of 2 it gives one output frame per 80 ms.
 
     The layout is that of the paper (https://arxiv.org/abs/2104.01721) in small: a prologue, three stages that
     each begin with a strided block and have residuals and squeeze-and-excitation, and an epilogue.
@@ -17,12 +23,12 @@ def citrinet_config(
         scaled = max(int(kernel * kernel_scale), 1)
         shape = {"filters": filters, "repeat": repeat, "kernel": [scaled + (scaled + 1) % 2], "stride": [stride]}
         shape |= {"dilation": [1], "dropout": 0.0, "residual": residual, "separable": True}
-        shape |= {"se": True, "se_context_size": -1, "kernel_size_factor": 1.0}
+        shape |= {"se": squeeze, "se_context_size": -1, "kernel_size_factor": 1.0}
         return shape | ({"stride_last": True, "residual_mode": "stride_add"} if stride > 1 else {})
 
     layers = [block(5, 1, 1, False)]
-    for stage_kernel in (11, 13, 15):
-        layers.append(block(stage_kernel, repeat, 2, True))
+    for stage_kernel, stride in zip((11, 13, 15), strides, strict=True):
+        layers.append(block(stage_kernel, repeat, stride, True))
         layers += [block(stage_kernel + 2 * i, repeat, 1, True) for i in range(1, blocks_per_stage)]
     layers.append(block(21, 1, 1, False))
     asr = "nemo.collections.asr.modules."

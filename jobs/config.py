@@ -52,7 +52,7 @@ class Output(Section):
 class Model(Section):
     name: str
     revision: str | None = None
-    engine: Literal["auto", "nemo"] = "auto"
+    engine: Literal["auto", "fused", "nemo"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     storage_options: dict[str, Any] = Field(default={}, repr=False)

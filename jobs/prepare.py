@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from actors import storage
 from actors.models import ModelFile, resolve
 from actors.reading import ReadSettings
-from jobs.config import Config, ConfigError, with_secrets
+from jobs.config import Config, ConfigError, Model, with_secrets
 from jobs.listing import Listing, list_input
 from jobs.planning import Plan, load_commits, load_state, make_plan
 
@@ -52,8 +53,8 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
         )
         settings = {
             "model_sha256": model.sha256,
-            "engine": "nemo" if config.model.engine == "auto" else config.model.engine,
-            "precision": "float32" if config.model.precision == "auto" else config.model.precision,
+            "engine": "fused" if config.model.engine == "auto" else config.model.engine,
+            "precision": choose_precision(config.model),
             "decoding": "greedy",
             "audio": config.audio.model_dump(),
         }
@@ -62,6 +63,25 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
     except (ValueError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     return Prepared(listing, plan, model, reading, settings, output)
+
+
+def choose_precision(model: Model) -> str:
+    """The precision that `auto` stands for: bfloat16 on a GPU and on CPUs that multiply in it, else float32.
+
+    NeMo's engine is the reference, and stays in float32. What is chosen is part of the fingerprint, so it is chosen
+    here and not by each actor; where no device is named, this machine stands for all.
+    """
+    if model.precision != "auto":
+        return model.precision
+    if model.engine == "nemo":
+        return "float32"
+    if model.device == "cuda" or (model.device == "auto" and os.path.exists("/dev/nvidiactl")):
+        return "bfloat16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return "float32"
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
 
 
 def is_on_cluster(config: Config) -> bool:

@@ -127,7 +127,7 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     """
     folder = tmp_path_factory.mktemp("models")
 
-    def make(name: str, filters: int = 64, sentencepiece: bool = False) -> Path:
+    def make(name: str, sentencepiece: bool = False, config: dict[str, Any] | None = None, **shape: Any) -> Path:
         import torch
 
         from demo.citrinet import build, citrinet_config
@@ -138,7 +138,7 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         torch.manual_seed(7)
         labels = list("abcdefghijklmnopqrstuvwxyz ")
         tokenizer = make_tokenizer(folder / name) if sentencepiece else None
-        model = build(citrinet_config(labels, filters=filters), tokenizer)
+        model = build(config or citrinet_config(labels, **({"filters": 64} | shape)), tokenizer)
         draw = np.random.default_rng(7)
         sounds = [
             tone(2.0, hertz=hertz) * draw.uniform(0.1, 1) + draw.normal(0, 0.05, 32_000)

@@ -112,7 +112,7 @@ def test_a_path_and_its_hash_are_remembered_until_it_changes(tmp_path: Path) -> 
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert resolve(str(path), None, {}).sha256 == DEMO_SHA256  # the same version by name, so it was not opened
     os.utime(path, ns=(1, 1))
-    with pytest.raises(ValueError, match=r"m\.nemo is not a \.nemo file"):
+    with pytest.raises(ValueError, match=r"m\.nemo: it is not a \.nemo file"):
         resolve(str(path), None, {})
 
 
@@ -145,8 +145,8 @@ def nemo_file(path: Path, config: str) -> str:
     [
         ("target: nemo.collections.asr.models.EncDecRNNTBPEModel", "is a EncDecRNNTBPEModel; a CTC model is needed"),
         ("target: a.EncDecCTCModel\npreprocessor: {sample_rate: 8000}", "wants audio at 8000 Hz"),
-        ("- a list", "holds no model_config.yaml"),
-        ("a: [", "is not a .nemo file"),
+        ("- a list", "its model_config.yaml holds no settings"),
+        ("a: [", "it is not a .nemo file"),
     ],
 )
 def test_other_checkpoints_are_refused_before_anything_starts(tmp_path: Path, config: str, message: str) -> None:

@@ -52,7 +52,7 @@ def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
 
 def graph_of(units: list[Unit], out: Path) -> Any:
     resources = shared(2)
-    engine = EngineSettings("nemo", "cpu", "float32", resources.threads, 60)
+    engine = EngineSettings("fused", "cpu", "float32", resources.threads, 60)
     model = resolve(str(DEMO_MODEL), None, {})
     output = storage.connect(str(out), {})
     return pipeline.build_graph(units, ReadSettings(), model, engine, "run", output, resources, (1, 1))

@@ -117,7 +117,7 @@ def test_s3_to_s3_with_another_citrinet(
 ) -> None:
     store = s3fs.S3FileSystem(**s3_options)
     store.put("demo/audio/", "bucket/archive/2026/", recursive=True)
-    store.put_file(str(lively_model("pieces", 64, sentencepiece=True)), "bucket/m.nemo")
+    store.put_file(str(lively_model("pieces", sentencepiece=True)), "bucket/m.nemo")
     monkeypatch.setenv("TEST_S3_KEY", S3_KEY)
     monkeypatch.setenv("TEST_S3_SECRET", S3_SECRET)
     options = f"{{endpoint_url: '{s3_options['endpoint_url']}', key: 'env:TEST_S3_KEY', secret: 'env:TEST_S3_SECRET'}}"
@@ -190,7 +190,7 @@ def test_a_checkpoint_with_broken_weights_is_told_in_a_line(job: Any, tmp_path: 
             bad.addfile(member, io.BytesIO(data))
     status, summary, seen = job("input.limit=2", f"output.uri={tmp_path}/out", f"model.name={tmp_path}/bad.nemo")
     assert (status, summary["units"]["done"]) == (1, 0)
-    assert "ValueError: bad.nemo cannot be loaded: " in seen
+    assert "ValueError: model.name: bad.nemo: its weights cannot be read: " in seen
     assert "Traceback" not in seen
 
 

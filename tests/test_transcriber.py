@@ -15,8 +15,8 @@ from actors.schema import PART_SCHEMA, SPEECH_SCHEMA
 from actors.transcriber import EngineSettings, Transcriber, transcribe_rows
 
 
-def settings(max_padded_seconds: float = 60) -> EngineSettings:
-    return EngineSettings("nemo", "cpu", "float32", 2, max_padded_seconds)
+def settings(engine: str = "fused", max_padded_seconds: float = 30) -> EngineSettings:
+    return EngineSettings(engine, "cpu", "float32", 2, max_padded_seconds)
 
 
 def speech_table(sounds: Sequence[np.ndarray | None]) -> pa.Table:
@@ -68,10 +68,11 @@ def varied_sounds(speech: list[tuple[np.ndarray, str]]) -> list[np.ndarray]:
     return [*sounds, np.zeros(16_000)]
 
 
+@pytest.mark.parametrize("engine", ["fused", "nemo"])
 def test_demo_speech_is_understood_and_as_nemo_alone_would(
-    speech: list[tuple[np.ndarray, str]], varied_sounds: Any
+    engine: str, speech: list[tuple[np.ndarray, str]], varied_sounds: Any
 ) -> None:
-    transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "run-1")
+    transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(engine), "run-1")
     table = transcriber(speech_table([None, *varied_sounds]))
     assert table.schema == PART_SCHEMA
     texts = table.column("text").to_pylist()
@@ -80,7 +81,7 @@ def test_demo_speech_is_understood_and_as_nemo_alone_would(
     first = table.to_pylist()[0]
     assert (first["text"], first["error_kind"], first["error_detail"]) == (None, "missing", "gone")
     assert (first["model"], first["decoding"], first["run_id"]) == (str(DEMO_MODEL), "greedy", "run-1")
-    alone = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=0.1), "run-1")
+    alone = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(engine, max_padded_seconds=0.1), "run-1")
     assert alone(speech_table(varied_sounds)).column("text").to_pylist() == texts[1:]
 
 
@@ -88,8 +89,8 @@ def test_demo_speech_is_understood_and_as_nemo_alone_would(
 def test_other_citrinets(
     name: str, filters: int, sentencepiece: bool, lively_model: Callable[..., Path], varied_sounds: list[np.ndarray]
 ) -> None:
-    path = lively_model(name, filters, sentencepiece)
-    table = Transcriber(resolve(str(path), None, {}), settings(), "run")(speech_table(varied_sounds))
+    path = lively_model(name, sentencepiece, filters=filters)
+    table = Transcriber(resolve(str(path), None, {}), settings("nemo"), "run")(speech_table(varied_sounds))
     texts = table.column("text").to_pylist()
     assert len(set(texts)) > len(texts) // 2  # the model tells sounds apart, or the comparison proves nothing
     assert texts == nemo_alone(path, varied_sounds)
@@ -118,7 +119,7 @@ def test_out_of_memory_splits_down_to_one_recording() -> None:
 
 
 def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.nemo_engine.NemoEngine", lambda *_: SmallDevice(20_000))
+    monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(20_000))
     table = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "r")(speech_table([tone(1), tone(2), None]))
     assert table.column("text").to_pylist() == ["16000", None, None]
     assert table.column("error_kind").to_pylist() == [None, "out_of_memory", "missing"]

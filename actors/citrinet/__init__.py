@@ -1,0 +1,1 @@
+"""Our own engine for the Citrinet family: checkpoint, features, encoder, text."""

@@ -1,0 +1,56 @@
+"""Converted checkpoints: made from a `.nemo` once per machine, kept in the cache folder by the file's SHA-256.
+
+One safetensors file holds all: weights, tokenizer, and the configuration in its metadata. It is written beside its
+place and renamed, by one process of many that start at once; beside it stands its own hash, so that a damaged one is
+noticed and made anew.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from actors.citrinet.archive import read_archive
+from actors.citrinet.conversion import convert
+
+VERSION = 1  # of the converted layout; raised when `conversion` changes what it writes
+
+
+def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The engine's configuration and tensors of a `.nemo` with that SHA-256.
+
+    Raises ValueError where it is not a `.nemo`, or not of a kind that the fused engine knows; then with advice.
+    """
+    place = cache / "converted" / f"{sha256}-{VERSION}.safetensors"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not _is_whole(place):
+            try:
+                config, tensors = convert(read_archive(nemo))
+            except ValueError as problem:
+                raise ValueError(f"model.name: {nemo.name}: {problem}") from None
+            partial = place.with_suffix(".partial")
+            save_file(tensors, partial, {"config": json.dumps(config)})
+            _hash_of(place).write_text(_sha256(partial))
+            partial.replace(place)
+    with safe_open(place, framework="pt") as stored:
+        return json.loads(stored.metadata()["config"]), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no dict
+
+
+def _hash_of(place: Path) -> Path:
+    return place.with_suffix(".sha256")
+
+
+def _is_whole(place: Path) -> bool:
+    noted = _hash_of(place)
+    return place.exists() and noted.exists() and noted.read_text() == _sha256(place)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

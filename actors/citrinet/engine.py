@@ -1,0 +1,42 @@
+"""The fused engine: a Citrinet on our own forward pass. NeMo is not imported, and nothing in a checkpoint is run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.citrinet import checkpoint
+from actors.citrinet.encoder import Encoder
+from actors.citrinet.features import Features
+from actors.citrinet.packing import Packing
+from actors.citrinet.text import Characters, Pieces
+from actors.decoding.greedy import collapse
+
+Samples = np.ndarray[Any, np.dtype[Any]]
+
+
+class CitrinetEngine:
+    """Features, encoder and text of one checkpoint, on one device, in float32 or bfloat16."""
+
+    def __init__(self, nemo: Path, sha256: str, cache: Path, device: str, precision: str) -> None:
+        """Raises ValueError where the checkpoint is not of the Citrinet family; then with advice."""
+        config, tensors = checkpoint.load(nemo, sha256, cache)
+        where = torch.device(device)
+        with torch.no_grad():
+            self._features = Features(config["features"], tensors, where)
+            self._encoder = Encoder(config["blocks"], tensors, where, getattr(torch, precision))
+        self._text = Characters(config["vocabulary"]) if config["vocabulary"] else Pieces(tensors["tokenizer"])
+        self._blank = config["classes"] - 1
+
+    def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:
+        """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and where each lies."""
+        with torch.no_grad():  # not inference_mode: oneDNN's operators know no inference tensors
+            return self._encoder(*self._features(batch, self._encoder.gap))
+
+    def transcribe(self, batch: Sequence[Samples]) -> list[str]:
+        """The greedy text of each recording of a batch."""
+        logits, packing = self.logits(batch)
+        best = logits.argmax(dim=1).cpu().numpy()
+        return [self._text(collapse(best[rows], self._blank).tolist()) for rows in packing.slices]

@@ -1,0 +1,45 @@
+"""Token ids to text, as NeMo's CTC decoding writes it."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import torch
+
+_SPECIAL = re.compile(r"\[.*\]|<.*>|##.*|▁.*|\s*", re.DOTALL)
+
+
+class Characters:
+    """A vocabulary of characters, or of any pieces that are simply joined."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = list(labels)
+        self._spaces = _spaces_before_punctuation(self._labels)
+
+    def __call__(self, tokens: Sequence[int]) -> str:
+        return _tidy("".join(self._labels[token] for token in tokens), self._spaces)
+
+
+class Pieces:
+    """A SentencePiece model, from its file's bytes."""
+
+    def __init__(self, model: torch.Tensor) -> None:
+        import sentencepiece
+
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.numpy().tobytes())
+        self._pieces = [self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size())]
+        self._spaces = _spaces_before_punctuation(self._pieces)
+
+    def __call__(self, tokens: Sequence[int]) -> str:
+        return _tidy(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
+
+
+def _spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:
+    """What matches a space before a mark of the vocabulary; NeMo leaves such spaces out. None without marks."""
+    ordinary = (label for label in labels if not _SPECIAL.fullmatch(label))
+    marks = sorted({char for label in ordinary for char in label if unicodedata.category(char).startswith("P")})
+    return re.compile(r"(\s)([" + re.escape("".join(marks)) + "])") if marks else None
+
+
+def _tidy(text: str, spaces: re.Pattern[str] | None) -> str:
+    return spaces.sub(r"\2", text) if spaces else text
