@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 import torch
 
-from demo.citrinet import build, citrinet_config
+from actors.nemo_models import build, citrinet_config
 from demo.sentences import alphabet
 
 BATCH_SECONDS = 200  # of padded audio a step

@@ -85,6 +85,14 @@ class Errors(Section):
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
+class Benchmark(Section):
+    model: Literal["given", "reference"] = "given"
+    minutes: Positive = 2.0
+    repeats: Annotated[int, Field(gt=0)] = 3
+    sides: list[str] = []
+    write: str | None = None
+
+
 class Config(Section):
     input: Input
     output: Output
@@ -94,6 +102,7 @@ class Config(Section):
     unit: Units = Units()
     ray: Cluster = Cluster()
     errors: Errors = Errors()
+    benchmark: Benchmark = Benchmark()
 
 
 def load(path: str, overrides: list[str]) -> Config:

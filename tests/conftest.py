@@ -130,7 +130,7 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     def make(name: str, sentencepiece: bool = False, config: dict[str, Any] | None = None, **shape: Any) -> Path:
         import torch
 
-        from demo.citrinet import build, citrinet_config
+        from actors.nemo_models import build, citrinet_config
 
         path = folder / f"{name}.nemo"
         if path.exists():

@@ -26,7 +26,7 @@ def test_arrows(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
     if path.is_relative_to(ROOT / "actors"):
         assert not roots & {"jobs", "ray", "demo", "tests"}
-        assert "nemo" not in roots or path.name == "nemo_engine.py"
+        assert "nemo" not in roots or path.name in ("nemo_engine.py", "nemo_models.py", "measuring.py")
     else:
         assert not roots & {"nemo", "torch", "demo", "tests"}
         assert "ray" not in roots or path.name == "pipeline.py"

@@ -22,7 +22,7 @@ from actors.citrinet.engine import CitrinetEngine
 from actors.citrinet.packing import Packing
 from actors.citrinet.text import Characters
 from actors.models import resolve
-from demo.citrinet import citrinet_config
+from actors.nemo_models import citrinet_config
 
 LABELS = list("abcdefghijklmnopqrstuvwxyz '")
 TOLERANCE = 1e-3  # of log-probabilities, against NeMo

@@ -1,4 +1,7 @@
-"""Small Citrinets made of NeMo's own classes, for the demo and for tests; NeMo is imported when one is built."""
+"""Citrinets made of NeMo's own classes: small ones for the demo and tests, the reference's shape for benchmarks.
+
+NeMo is imported when one is built.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,18 +22,39 @@ def citrinet_config(
     each begin with a strided block and have residuals and squeeze-and-excitation, and an epilogue.
     """
 
-    def block(kernel: int, repeat: int, stride: int, residual: bool) -> dict[str, Any]:
-        scaled = max(int(kernel * kernel_scale), 1)
-        shape = {"filters": filters, "repeat": repeat, "kernel": [scaled + (scaled + 1) % 2], "stride": [stride]}
-        shape |= {"dilation": [1], "dropout": 0.0, "residual": residual, "separable": True}
-        shape |= {"se": squeeze, "se_context_size": -1, "kernel_size_factor": 1.0}
-        return shape | ({"stride_last": True, "residual_mode": "stride_add"} if stride > 1 else {})
-
-    layers = [block(5, 1, 1, False)]
+    layers = [_block(filters, 5 * kernel_scale, 1, squeeze=squeeze)]
     for stage_kernel, stride in zip((11, 13, 15), strides, strict=True):
-        layers.append(block(stage_kernel, repeat, stride, True))
-        layers += [block(stage_kernel + 2 * i, repeat, 1, True) for i in range(1, blocks_per_stage)]
-    layers.append(block(21, 1, 1, False))
+        for number in range(blocks_per_stage):
+            kernel, step = (stage_kernel + 2 * number) * kernel_scale, 1 if number else stride
+            layers.append(_block(filters, kernel, repeat, step, residual=True, squeeze=squeeze))
+    layers.append(_block(filters, 21 * kernel_scale, 1, squeeze=squeeze))
+    return _model(labels, layers)
+
+
+def reference_config(labels: list[str]) -> dict[str, Any]:
+    """The config of Citrinet-1024 with gamma 0.25, the reference model's shape.
+
+    Kernels and strides: NeMo, examples/asr/conf/citrinet/citrinet_1024.yaml.
+    """
+    kernels = [*range(11, 22, 2), *range(13, 26, 2), *range(25, 40, 2)]
+    strided = (0, 6, 13)  # the first block of each stage
+    layers = [_block(1024, 5 * 0.25, 1)]
+    layers += [_block(1024, k * 0.25, 5, 2 if i in strided else 1, residual=True) for i, k in enumerate(kernels)]
+    layers.append(_block(1024, 41 * 0.25, 1))
+    return _model(labels, layers)
+
+
+def _block(
+    filters: int, kernel: float, repeat: int, stride: int = 1, *, residual: bool = False, squeeze: bool = True
+) -> dict[str, Any]:
+    whole = max(int(kernel), 1)
+    shape = {"filters": filters, "repeat": repeat, "kernel": [whole + (whole + 1) % 2], "stride": [stride]}
+    shape |= {"dilation": [1], "dropout": 0.0, "residual": residual, "separable": True}
+    shape |= {"se": squeeze, "se_context_size": -1, "kernel_size_factor": 1.0}
+    return shape | ({"stride_last": True, "residual_mode": "stride_add"} if stride > 1 else {})
+
+
+def _model(labels: list[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
     asr = "nemo.collections.asr.modules."
     return {
         "sample_rate": 16_000,
@@ -55,7 +79,7 @@ def citrinet_config(
         },
         "decoder": {
             "_target_": asr + "ConvASRDecoder",
-            "feat_in": filters,
+            "feat_in": layers[-1]["filters"],
             "num_classes": len(labels),
             "vocabulary": labels,
         },

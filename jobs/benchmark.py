@@ -1,0 +1,129 @@
+"""Measures ways to transcribe against each other, on the same weights and audio, in one run."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import shlex
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from actors.models import cache_folder, resolve
+from jobs.config import Config, ConfigError, load, with_secrets
+from jobs.report import console, show_table
+
+EPILOG = """
+examples:
+  python -m jobs.benchmark configs/demo.yaml
+  python -m jobs.benchmark configs/demo.yaml benchmark.model=reference benchmark.write=benchmarks.md
+  python -m jobs.benchmark configs/demo.yaml benchmark.sides='["fused, float32"]' benchmark.minutes=10
+
+Each side runs in a process of its own: start-up, a warm-up, then benchmark.repeats passes over the audio, of which the
+median counts. The audio is generated (2 to 15 s a recording): speed does not depend on what is said. With
+benchmark.model=reference the weights are random, in the shape of Citrinet-1024 with gamma 0.25. The last line of
+standard output is one JSON object.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.benchmark",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
+    options = parser.parse_args(arguments)
+    try:
+        config = load(options.config, options.overrides)
+        report = run(config)
+    except (ConfigError, ValueError) as problem:
+        console.print(f"configuration: {problem}", style="red", markup=False)
+        return 2
+    report["command"] = shlex.join(["python", "-m", "jobs.benchmark", options.config, *options.overrides])
+    header, rows = as_table(report)
+    show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", header, rows)
+    if config.benchmark.write:
+        append(Path(config.benchmark.write), report)
+    print(json.dumps(report, ensure_ascii=False), flush=True)
+    return 0
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Measures every side that is asked for; each starts as a new process, so that none profits from another."""
+    from actors.measuring import SIDES, generated_sounds, measure, random_reference_model
+
+    wanted, name = config.benchmark, config.model.name
+    unknown = set(wanted.sides) - set(SIDES)
+    if unknown:
+        raise ConfigError(f"benchmark.sides: {min(unknown)!r} is none of {', '.join(SIDES)}")
+    if wanted.model == "reference":
+        console.print("making a Citrinet-1024 of random weights, where there is none yet …")
+        name = str(random_reference_model(cache_folder() / "benchmark"))
+    model = resolve(name, config.model.revision, with_secrets(config.model.storage_options, "model.storage_options"))
+    sounds = generated_sounds(wanted.minutes)
+    device = "cpu" if config.model.device == "auto" else config.model.device
+    threads = len(os.sched_getaffinity(0))
+    results = []
+    for side in wanted.sides or SIDES:
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            result = process.apply(measure, (side, model, sounds, device, threads, wanted.repeats))
+        console.print(f"{side}: {result['rtfx']:.1f} x real time")
+        results.append(result)
+    return {
+        "date": date.today().isoformat(),
+        "machine": f"{threads} CPUs, {_processor()}" if device == "cpu" else device,
+        "versions": {package: version(package) for package in ("torch", "nemo_toolkit", "numpy")},
+        "model": "Citrinet-1024, gamma 0.25, random weights" if wanted.model == "reference" else name,
+        "minutes": wanted.minutes,
+        "sides": results,
+    }
+
+
+def _processor() -> str:
+    """The processor's name, and what it multiplies in."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    able = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
+    return " ".join([facts.get("model name", platform.machine()), *able])
+
+
+def as_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """A report as a header and rows; ratios are to the better of NeMo's own transcribe() runs."""
+    shipped = [side["rtfx"] for side in report["sides"] if "transcribe()" in side["side"]]
+    rows = [
+        [
+            side["side"],
+            f"{side['rtfx']:.1f}",
+            f"{side['rtfx'] / max(shipped):.2f}" if shipped else "",
+            f"{side['padding']:.1%}",
+            f"{side['start_s']:.1f}",
+            f"{side['peak_gb']:.1f}",
+        ]
+        for side in report["sides"]
+    ]
+    return ["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows
+
+
+def append(path: Path, report: dict[str, Any]) -> None:
+    """Adds a report to a page of benchmarks, with what made it."""
+    header, rows = as_table(report)
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    lines = [f"## {report['date']}: {report['model']}", ""]
+    lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
+    lines += [f"    {report['command']}", ""]
+    lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
+    text = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
+    path.write_text(text.rstrip() + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The benchmark measures what it says, on a small scale."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from actors.measuring import generated_sounds
+from jobs import benchmark
+
+
+def test_sides_are_measured_and_written_down(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    chosen = ["benchmark.minutes=0.2", "benchmark.repeats=2", f"benchmark.write={page}"]
+    chosen.append("benchmark.sides=['NeMo transcribe(), batch 4', 'fused, float32']")
+    for _ in range(2):
+        assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
+        report = json.loads(capsys.readouterr().out.splitlines()[-1])
+        nemo, fused = report["sides"]
+        assert nemo["rtfx"] > 0
+        assert fused["rtfx"] > 0
+        assert (len(fused["passes_s"]), fused["padding"]) == (2, 0.0)
+        assert fused["peak_gb"] < nemo["peak_gb"]  # NeMo is not loaded there
+    text = page.read_text()
+    assert text.startswith("# Benchmarks\n")
+    assert text.count("| fused, float32 | ") == 2
+    assert "python -m jobs.benchmark configs/demo.yaml benchmark.minutes=0.2" in text
+
+
+def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["configs/demo.yaml", "benchmark.sides=[best]"]) == 2
+    assert "'best' is none of NeMo transcribe(), batch 4" in capsys.readouterr().err
+
+
+def test_generated_sounds_are_the_minutes_asked_for() -> None:
+    sounds = generated_sounds(3)
+    assert sum(map(len, sounds)) / 16_000 == pytest.approx(180, abs=15)
+    assert all(2 * 16_000 <= len(each) <= 15 * 16_000 for each in sounds)
