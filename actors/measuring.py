@@ -35,8 +35,8 @@ def measure(
     """Medians over `repeats` passes, after one to warm up on the longest batch.
 
     rtfx: seconds of audio a second; start_s: from a process with torch to a loaded model; padding: share of the samples
-    in batches that are filling (the fused engine has none, but a few rows of zeros between recordings); peak_gb: resident
-    memory of the process at its highest.
+    in batches that are filling (the fused engine has none, but a few rows of zeros between recordings); peak_gb:
+    resident memory of the process at its highest.
     """
     how, precision, size = SIDES[side]
     began = time.perf_counter()

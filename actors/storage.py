@@ -1,10 +1,12 @@
 """The few things that the job asks of storage, on any fsspec filesystem: list, read, and write in one atomic step."""
 
 import contextlib
+import errno
+import functools
 import os
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -12,21 +14,45 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponen
 
 Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
+Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+
 _PERMANENT = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
+_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
+
+
+def patiently(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Tries a call to storage again, at growing, jittered distances, while what it raises may pass: three tries in all,
+    beside those that the storage's own client makes.
+
+    A full disk, a missing key or a refused permission is told at once. What a client raises of its own, such as an
+    endpoint that does not answer, becomes an OSError, or a PermissionError where credentials are missing.
+    """
+
+    @functools.wraps(call)
+    def translated(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return call(*args, **kwargs)
+        except Exception as problem:
+            kind = type(problem)
+            if isinstance(problem, OSError) or kind.__module__.split(".")[0] not in _CLIENTS:
+                raise
+            refused = "Credentials" in kind.__name__
+            raise (PermissionError if refused else OSError)(f"{kind.__name__}: {problem}") from problem
+
+    return retry(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_exponential_jitter(initial=0.5, max=8),
+        stop=stop_after_attempt(3),
+        reraise=True,
+    )(translated)
 
 
 def _is_transient(problem: BaseException) -> bool:
-    return isinstance(problem, OSError) and not isinstance(problem, _PERMANENT)
-
-
-#: Storage fails now and then: five tries within about 15 s, at growing, jittered distances. A full disk, a missing
-#: key or a refused permission is told at once, by its own exception.
-patiently = retry(
-    retry=retry_if_exception(_is_transient),
-    wait=wait_exponential_jitter(initial=0.5, max=8),
-    stop=stop_after_attempt(5),
-    reraise=True,
-)
+    if not isinstance(problem, OSError) or isinstance(problem, _PERMANENT):
+        return False
+    return problem.errno not in _PERMANENT_ERRNOS
 
 
 def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:

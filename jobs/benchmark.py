@@ -1,6 +1,5 @@
 """Measures ways to transcribe against each other, on the same weights and audio, in one run."""
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.models import cache_folder, resolve
-from jobs.config import Config, ConfigError, load, with_secrets
+from jobs.command_line import DONE, run_job
+from jobs.config import Config, ConfigError, with_secrets
 from jobs.report import console, show_table
 
 EPILOG = """
@@ -30,31 +30,21 @@ standard output is one JSON object.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.benchmark",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
-    options = parser.parse_args(arguments)
-    try:
-        config = load(options.config, options.overrides)
-        report = run(config)
-    except (ConfigError, ValueError) as problem:
-        console.print(f"configuration: {problem}", style="red", markup=False)
-        return 2
-    report["command"] = shlex.join(["python", "-m", "jobs.benchmark", options.config, *options.overrides])
+    command = shlex.join(["python", "-m", "jobs.benchmark", *(sys.argv[1:] if arguments is None else arguments)])
+    return run_job("jobs.benchmark", __doc__, EPILOG, lambda config: run(config, command), arguments)
+
+
+def run(config: Config, command: str) -> int:
+    report = measure_sides(config) | {"command": command}
     header, rows = as_table(report)
     show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", header, rows)
     if config.benchmark.write:
         append(Path(config.benchmark.write), report)
     print(json.dumps(report, ensure_ascii=False), flush=True)
-    return 0
+    return DONE
 
 
-def run(config: Config) -> dict[str, Any]:
+def measure_sides(config: Config) -> dict[str, Any]:
     """Measures every side that is asked for; each starts as a new process, so that none profits from another."""
     from actors.measuring import SIDES, generated_sounds, measure, random_reference_model
 
@@ -65,7 +55,11 @@ def run(config: Config) -> dict[str, Any]:
     if wanted.model == "reference":
         console.print("making a Citrinet-1024 of random weights, where there is none yet …")
         name = str(random_reference_model(cache_folder() / "benchmark"))
-    model = resolve(name, config.model.revision, with_secrets(config.model.storage_options, "model.storage_options"))
+    options = with_secrets(config.model.storage_options, "model.storage_options")
+    try:
+        model = resolve(name, config.model.revision, options)
+    except ValueError as problem:
+        raise ConfigError(str(problem)) from None
     sounds = generated_sounds(wanted.minutes)
     device = "cpu" if config.model.device == "auto" else config.model.device
     threads = len(os.sched_getaffinity(0))

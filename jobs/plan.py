@@ -1,15 +1,15 @@
 """Shows what a run would do: objects by format, estimated hours, units new, to do again and done. Starts nothing."""
 
-import argparse
 import json
 import sys
 from collections import Counter, defaultdict
 from typing import Any
 
-from jobs.config import Config, ConfigError, load
+from jobs.command_line import DONE, run_job
+from jobs.config import Config
 from jobs.planning import estimated_seconds
 from jobs.prepare import Prepared, is_on_cluster, prepare
-from jobs.report import console, show_table
+from jobs.report import show_table
 
 EPILOG = """
 examples:
@@ -22,27 +22,14 @@ estimated from sizes, or taken from manifests. The last line of standard output 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.plan",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
-    options = parser.parse_args(arguments)
-    try:
-        config = load(options.config, options.overrides)
-        summary = describe(prepare(config, is_on_cluster(config)))
-    except ConfigError as problem:
-        console.print(f"configuration: {problem}", style="red", markup=False)
-        return 2
-    except OSError as problem:
-        console.print(f"storage: {problem}", style="red", markup=False)
-        return 1
+    return run_job("jobs.plan", __doc__, EPILOG, run, arguments)
+
+
+def run(config: Config) -> int:
+    summary = describe(prepare(config, is_on_cluster(config)))
     show(config, summary)
     print(json.dumps(summary, ensure_ascii=False), flush=True)
-    return 0
+    return DONE
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:

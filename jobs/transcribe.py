@@ -1,6 +1,5 @@
 """Transcribes an archive: lists audio, does what is not done yet, writes Parquet."""
 
-import argparse
 import json
 import sys
 import time
@@ -9,12 +8,11 @@ from typing import Any
 
 from actors import storage
 from actors.transcriber import EngineSettings
-from jobs.config import Config, ConfigError, load
+from jobs.command_line import DONE, FAILED, OVER_BUDGET, run_job
+from jobs.config import Config, ConfigError
 from jobs.planning import TRIES, claim, new_run_id
 from jobs.prepare import Prepared, is_on_cluster, prepare, standing
 from jobs.report import Progress, console, show_failures, show_table, show_transcripts
-
-DONE, FAILED, USAGE, OVER_BUDGET = 0, 1, 2, 3
 
 EPILOG = """
 examples:
@@ -32,26 +30,7 @@ exit status: 0 done, within the error budget; 1 the run failed, run it again; 2 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.transcribe",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
-    options = parser.parse_args(arguments)
-    try:
-        return run(load(options.config, options.overrides))
-    except ConfigError as problem:
-        console.print(f"configuration: {problem}", style="red", markup=False)
-        return USAGE
-    except OSError as problem:  # of the storage of input, output or model, while planning
-        console.print(f"storage: {problem}", style="red", markup=False)
-        return FAILED
-    except KeyboardInterrupt:
-        console.print("interrupted: committed units stand, the rest is done by the next run")
-        return FAILED
+    return run_job("jobs.transcribe", __doc__, EPILOG, run, arguments)
 
 
 def run(config: Config) -> int:
@@ -68,8 +47,8 @@ def run(config: Config) -> int:
         console.print(f"passed over, their names being of no known format: {names}", markup=False)
     results = transcribe(config, prepared, run_id) if plan.units else []
     summary = sum_up(run_id, prepared, results, time.monotonic() - began)
+    summary["status"] = status = close(config, results, summary)
     storage.write(prepared.output[0], f"{folder}/summary.json", json.dumps(summary, ensure_ascii=False).encode())
-    status = close(config, prepared, results, summary)
     print(json.dumps(summary, ensure_ascii=False), flush=True)
     return status
 
@@ -146,7 +125,7 @@ def sum_up(run_id: str, prepared: Prepared, results: list[dict[str, Any]], wall_
     }
 
 
-def close(config: Config, prepared: Prepared, results: list[dict[str, Any]], summary: dict[str, Any]) -> int:
+def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]) -> int:
     """Shows the closing tables and returns the exit status."""
     committed = [result for result in results if "failure" not in result]
     show_transcripts([row for result in committed for row in result["transcripts"]])

@@ -32,7 +32,7 @@ def test_arrows(path: Path) -> None:
         assert "ray" not in roots or path.name == "pipeline.py"
     at_start = {name.split(".")[0] for name in imports_of(path, only_at_module_level=True)}
     assert not at_start & {"nemo", "ray"}
-    assert "torch" not in at_start or path.name == "nemo_engine.py" or path.parent.name == "citrinet"
+    assert "torch" not in at_start or path.name in ("nemo_engine.py", "measuring.py") or path.parent.name == "citrinet"
     assert len(path.read_text().splitlines()) <= 300
 
 

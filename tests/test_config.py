@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from jobs.config import ConfigError, load, with_secrets
+from jobs.config import Config, ConfigError, load, with_secrets
 
 BASE = "input: {uri: a}\noutput: {uri: b}\nmodel: {name: c}\n"
 
@@ -83,3 +84,13 @@ def test_secrets_come_from_the_environment(file: str, monkeypatch: pytest.Monkey
         with_secrets(config.input.storage_options, "input.storage_options")
     monkeypatch.setenv("CITRA_KEY", "hunter2")
     assert with_secrets(config.input.storage_options, "x") == {"key": "hunter2", "endpoint_url": "http://x"}
+
+
+def test_every_key_is_described() -> None:
+    described, readme = yaml.safe_load(Path("configs/local.yaml").read_text()), Path("README.md").read_text()
+    for section, field in Config.model_fields.items():
+        keys = set(field.annotation.model_fields)  # type: ignore[union-attr]
+        assert keys == set(described[section])
+        for key in keys:
+            assert f"{section}.{key}" in readme or f", .{key}" in readme
+    load("configs/local.yaml", [])

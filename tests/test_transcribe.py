@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 import s3fs
-from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, tone
+from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, free_port, tone
 
 from actors.schema import PART_SCHEMA
 from jobs import pipeline, plan, transcribe
@@ -192,6 +192,16 @@ def test_a_checkpoint_with_broken_weights_is_told_in_a_line(job: Any, tmp_path: 
     assert (status, summary["units"]["done"]) == (1, 0)
     assert "ValueError: model.name: bad.nemo: its weights cannot be read: " in seen
     assert "Traceback" not in seen
+
+
+def test_storage_out_of_reach_is_told_in_a_line(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid_ray(monkeypatch)
+    nowhere = f"input.storage_options={{endpoint_url: 'http://127.0.0.1:{free_port()}', anon: true}}"
+    for options in (nowhere, "input.storage_options={profile: none-such}"):
+        status, summary, seen = job("input.uri=s3://bucket/x", f"output.uri={tmp_path}/out", options)
+        assert (status, summary) == (1, {})
+        assert "storage: " in seen
+        assert "Traceback" not in seen
 
 
 def test_mistakes_end_before_any_work(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,35 @@
+"""What every job's command line shares: CONFIG.yaml, overrides, help, and mistakes told in a line."""
+
+import argparse
+from collections.abc import Callable
+
+from jobs.config import Config, ConfigError, load
+from jobs.report import console
+
+DONE, FAILED, USAGE, OVER_BUDGET = 0, 1, 2, 3  # exit statuses
+
+
+def run_job(
+    module: str, description: str | None, epilog: str, job: Callable[[Config], int], arguments: list[str] | None
+) -> int:
+    """Runs `job` on the configuration that the command line names, and returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
+    options = parser.parse_args(arguments)
+    try:
+        return job(load(options.config, options.overrides))
+    except ConfigError as problem:
+        console.print(f"configuration: {problem}", style="red", markup=False)
+        return USAGE
+    except OSError as problem:  # of the storage of input, output or model, outside the graph
+        console.print(f"storage: {problem}", style="red", markup=False)
+        return FAILED
+    except KeyboardInterrupt:
+        console.print("interrupted: committed units stand, the rest is done by the next run")
+        return FAILED
