@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,16 @@ def sounds_of(seconds: list[float], seed: int = 1) -> list[np.ndarray]:
     return sounds
 
 
-def nemo_alone(path: Path, sounds: list[np.ndarray]) -> tuple[list[torch.Tensor], list[str]]:
-    """NeMo's log-probabilities (frames, classes) and text of each recording by itself."""
+@cache
+def nemo_model(path: Path) -> Any:
     from nemo.collections.asr.models import ASRModel
 
-    model = ASRModel.restore_from(str(path), map_location="cpu").eval()
+    return ASRModel.restore_from(str(path), map_location="cpu").eval()
+
+
+def nemo_alone(path: Path, sounds: list[np.ndarray]) -> tuple[list[torch.Tensor], list[str]]:
+    """NeMo's log-probabilities (frames, classes) and text of each recording by itself."""
+    model = nemo_model(path)
     found, texts = [], []
     for pcm in sounds:
         signal = torch.from_numpy(pcm.astype(np.float32) / 32_768)[None]
@@ -105,6 +111,22 @@ def test_same_function_as_nemo(name: str, lively_model: Callable[..., Path], spe
         else:
             assert text == their_text
     assert excepted <= len(sounds) // 4
+
+
+def test_same_function_at_any_length(lively_model: Callable[..., Path], tmp_path: Path) -> None:
+    path = lively_model("family small kernels", **MODELS["small kernels"])
+    engine = engine_of(path, tmp_path)
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.integers(1_600, 48_000), min_size=1, max_size=5), st.integers(0, 1_000))
+    def holds(samples: list[int], seed: int) -> None:
+        sounds = sounds_of([count / 16_000 for count in samples], seed)
+        logits, packing = engine.logits(sounds)
+        for rows, wanted in zip(packing.slices, nemo_alone(path, sounds)[0], strict=True):
+            assert logits[rows].shape == wanted.shape
+            assert float((torch.log_softmax(logits[rows], dim=1) - wanted).abs().max()) < TOLERANCE
+
+    holds()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
