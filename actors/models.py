@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from actors import storage
 from actors.citrinet.archive import read_config
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, UsageError
 from actors.units import digest
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -46,7 +46,7 @@ def is_hub_name(name: str) -> bool:
 
 
 def resolve(name: str, revision: str | None, storage_options: Mapping[str, Any]) -> ModelFile:
-    """The model of that name as it is now. Raises ValueError, with what to do, where it is not there or of no use."""
+    """The model of that name as it is now. Raises UsageError, with what to do, where it is not there or of no use."""
     if is_hub_name(name):
         path = _fetch_from_hub(name, revision)
         revision = path.parent.name  # the hub's cache lays files out as snapshots/<commit>/<file>
@@ -60,7 +60,7 @@ def resolve(name: str, revision: str | None, storage_options: Mapping[str, Any])
 
 
 def fetch(model: ModelFile) -> Path:
-    """The planned model's file on this machine. Raises ValueError where it is no longer the one that was planned."""
+    """The planned model's file on this machine. Raises UsageError where it is no longer the one that was planned."""
     if model.etag is None:
         path = _fetch_from_hub(model.name, model.revision)
         key = digest([model.name, str(model.revision)])
@@ -69,7 +69,7 @@ def fetch(model: ModelFile) -> Path:
         path = _fetch_from_storage(model.name, etag, model.storage_options)
         key = digest([_uri(model.name, model.storage_options), etag])
     if _remembered_sha256(key, path) != model.sha256:
-        raise ValueError(f"model.name: the weights of {model.name} are not those that the run was planned with")
+        raise UsageError(f"model.name: the weights of {model.name} are not those that the run was planned with")
     return path
 
 
@@ -83,7 +83,7 @@ def _stored_version(name: str, options: Mapping[str, Any]) -> str:
         return storage.version(storage.info(filesystem, path))
     except FileNotFoundError:
         hint = "a path or URL of a .nemo file, or a hub name such as nvidia/stt_zh_citrinet_1024_gamma_0_25"
-        raise ValueError(f"model.name: there is no file {name!r}; give {hint}") from None
+        raise UsageError(f"model.name: there is no file {name!r}; give {hint}") from None
 
 
 def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any]) -> Path:
@@ -111,7 +111,7 @@ def _fetch_from_hub(name: str, revision: str | None) -> Path:
         return Path(hf_hub_download(name, file, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
         reason = str(problem).strip().splitlines()[0]
-        raise ValueError(
+        raise UsageError(
             f"model.name: {name} could not be fetched from the hub ({type(problem).__name__}: {reason}). Without a way"
             f" there, download {file} elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
         ) from None
@@ -133,15 +133,15 @@ def _remembered_sha256(key: str, path: Path) -> str:
 
 
 def _check(path: Path) -> None:
-    """Raises ValueError where a file is not a `.nemo` of a CTC model for 16 kHz: said before anything is started."""
+    """Raises UsageError where a file is not a `.nemo` of a CTC model for 16 kHz: said before anything is started."""
     try:
         config = read_config(path)
-    except ValueError as problem:
-        raise ValueError(f"model.name: {path}: {problem}") from None
+    except UsageError as problem:
+        raise UsageError(f"model.name: {path}: {problem}") from None
     kind = str(config.get("target", "")).rsplit(".", 1)[-1]
     if kind not in ("EncDecCTCModel", "EncDecCTCModelBPE"):
-        raise ValueError(f"model.name: {path} is a {kind or 'model of unknown kind'}; a CTC model is needed (Citrinet)")
+        raise UsageError(f"model.name: {path} is a {kind or 'model of unknown kind'}; a CTC model is needed (Citrinet)")
     preprocessor = config.get("preprocessor")
     rate = preprocessor.get("sample_rate", SAMPLE_RATE) if isinstance(preprocessor, dict) else None
     if rate != SAMPLE_RATE:
-        raise ValueError(f"model.name: {path} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
+        raise UsageError(f"model.name: {path} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from actors.decoding.greedy import collapse
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, UsageError
 
 Samples = np.ndarray[Any, np.dtype[Any]]
 
@@ -20,7 +20,7 @@ class NemoEngine:
     """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is done here, on demand."""
 
     def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
-        """Raises ValueError where the checkpoint cannot be loaded, or is not a CTC model of 16 kHz speech."""
+        """Raises UsageError where the checkpoint cannot be loaded, or is not a CTC model of 16 kHz speech."""
         warnings.filterwarnings("ignore")
         from nemo.collections.asr.models import ASRModel, EncDecCTCModel
         from nemo.utils import logging as nemo_logging
@@ -30,12 +30,12 @@ class NemoEngine:
             model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
         except Exception as problem:  # NeMo raises whatever the checkpoint made it stumble over
             reason = next(iter(str(problem).strip().splitlines()), "")
-            raise ValueError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
+            raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
-            raise ValueError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
+            raise UsageError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
         rate = model.cfg.preprocessor.sample_rate
         if rate != SAMPLE_RATE:
-            raise ValueError(f"{checkpoint.name} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
+            raise UsageError(f"{checkpoint.name} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
         model.eval()
         # As in transcribe(): no random noise in the features, and no frames but the recording's own.
         model.preprocessor.featurizer.dither = 0.0

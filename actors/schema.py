@@ -24,6 +24,10 @@ class ErrorKind(StrEnum):
     CRASHED = "crashed"  # ended the process that decoded it
 
 
+class UsageError(ValueError):
+    """A mistake that a person can mend: a URL, a checkpoint, a state that is not what it should be, as a sentence."""
+
+
 class RecordingError(Exception):
     """What is wrong with one recording: its kind, and a sentence that a person can act on."""
 

@@ -12,6 +12,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from actors.schema import UsageError
+
 Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
 Result = TypeVar("Result")
@@ -58,11 +60,11 @@ def _is_transient(problem: BaseException) -> bool:
 def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     """The filesystem of a URL or local path, and its path there; a relative path is made absolute.
 
-    Listings are never cached: a run must see what other runs wrote. Raises ValueError where the URL names no known
+    Listings are never cached: a run must see what other runs wrote. Raises UsageError where the URL names no known
     protocol, or is a chain ("zip::s3://…"), which could name any other file.
     """
     if "::" in uri:
-        raise ValueError(f"{uri!r}: chained URLs are not read; name the stored object itself")
+        raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
     protocol = uri.split("://", 1)[0] if "://" in uri else "file"
     if protocol in ("file", "local"):
         return LocalFileSystem(), os.path.abspath(uri.removeprefix(f"{protocol}://"))
@@ -70,7 +72,7 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     try:
         filesystem = fsspec.filesystem(protocol, **(caching | dict(options)))
     except (ValueError, ImportError) as problem:
-        raise ValueError(f"{uri!r}: {problem}") from None
+        raise UsageError(f"{uri!r}: {problem}") from None
     path = filesystem._strip_protocol(uri).split("?", 1)[0] if protocol == "http" else filesystem._strip_protocol(uri)
     return filesystem, path.rstrip("/")
 
@@ -142,7 +144,12 @@ def names(filesystem: Filesystem, folder: str, prefix: str = "") -> list[str]:
 @patiently
 def info(filesystem: Filesystem, path: str) -> dict[str, Any]:
     """What the storage knows of a file. Raises FileNotFoundError."""
-    return dict(filesystem.info(path))
+    try:
+        return dict(filesystem.info(path))
+    except OSError as problem:
+        if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
+            raise FileNotFoundError(path[:80]) from None
+        raise
 
 
 @patiently

@@ -54,7 +54,7 @@ class Transcriber:
     """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound."""
 
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
-        """Raises ValueError where the weights are not those that were planned, or the engine cannot use them."""
+        """Raises UsageError where the weights are not those that were planned, or the engine cannot use them."""
         self._engine = load_engine(model, settings)
         self._max_padded = int(settings.max_padded_seconds * SAMPLE_RATE)
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}

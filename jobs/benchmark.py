@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.models import cache_folder, resolve
+from actors.schema import UsageError
 from jobs.command_line import DONE, run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.report import console, show_table
@@ -58,7 +59,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
     options = with_secrets(config.model.storage_options, "model.storage_options")
     try:
         model = resolve(name, config.model.revision, options)
-    except ValueError as problem:
+    except UsageError as problem:
         raise ConfigError(str(problem)) from None
     sounds = generated_sounds(wanted.minutes)
     device = "cpu" if config.model.device == "auto" else config.model.device

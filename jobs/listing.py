@@ -15,6 +15,7 @@ from typing import Any
 from actors import storage
 from actors.parquet_shards import count_in_parquet
 from actors.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
+from actors.schema import UsageError
 from actors.tar_shards import count_in_tar
 from actors.units import Format, SourceObject, printable
 from jobs.config import ConfigError, Input, with_secrets
@@ -77,7 +78,7 @@ def _files_of(uri: str, options: dict[str, Any]) -> Iterator[File]:
         return
     try:
         filesystem, path = storage.connect(uri, options)
-    except ValueError as problem:
+    except UsageError as problem:
         raise ConfigError(f"input.uri: {problem}") from None
     if _MAGIC.search(path) and not storage.exists(filesystem, path):
         root = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]

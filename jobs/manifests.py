@@ -6,7 +6,6 @@ Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors import storage
-from actors.schema import ErrorKind
+from actors.schema import ErrorKind, UsageError
 from actors.units import SourceObject, digest, printable
 
 if TYPE_CHECKING:
     from jobs.listing import File
+
+MAX_SECONDS = 1e7  # four months: no offset or duration is more
 
 
 def manifest_objects(
@@ -36,7 +37,7 @@ def manifest_objects(
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        fields, refusal = _parse(line)
+        fields, refusal = _parse(line, options)
         if refusal:
             here = f"{manifest.name}:{number}"
             key = f"{manifest.uri}#{digest([line])}"
@@ -50,7 +51,7 @@ def manifest_objects(
         yield replace(listed[uri], lines=text, text_version=digest([text]))
 
 
-def _parse(line: str) -> tuple[dict[str, Any], tuple[str, str] | None]:
+def _parse(line: str, options: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, str] | None]:
     """A line's fields, or why they cannot be used."""
     try:
         fields = json.loads(line)
@@ -62,9 +63,15 @@ def _parse(line: str) -> tuple[dict[str, Any], tuple[str, str] | None]:
         or not fields["audio_filepath"]
     ):
         return {}, (str(ErrorKind.BAD_ENTRY), f"no audio_filepath: {line[:120]}")
+    try:
+        storage.connect(fields["audio_filepath"], options)
+        if b"\0" in os.fsencode(fields["audio_filepath"]):
+            raise UsageError("a file's name holds no zero bytes")
+    except (UsageError, UnicodeEncodeError) as problem:  # no such protocol, a chain of URLs, or no name of a file
+        return {}, (str(ErrorKind.BAD_ENTRY), f"audio_filepath: {problem}")
     for name in ("offset", "duration"):
         value = fields.get(name)
-        if value is not None and not (type(value) in (int, float) and math.isfinite(value) and value >= 0):
+        if value is not None and not (type(value) in (int, float) and 0 <= value < MAX_SECONDS):
             return {}, (str(ErrorKind.BAD_ENTRY), f"{name} must be a number of seconds, not {str(value)[:40]!r}")
     return fields, None
 
@@ -75,7 +82,7 @@ def _line_object(
     written = fields["audio_filepath"]
     filesystem, path = manifest.filesystem, os.path.join(os.path.dirname(manifest.path), written)
     if "://" in written:
-        filesystem, path = storage.connect(written.split("::")[-1], options)
+        filesystem, path = storage.connect(written, options)
     path = os.path.normpath(path)
     uri = storage.canonical(filesystem, path)
     name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), written))

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from actors import storage
 from actors.parts import COMMITS, Commit
+from actors.schema import UsageError
 from actors.units import SourceObject, Unit, digest, printable
 from jobs.listing import Listing
 
@@ -87,7 +88,7 @@ class Plan:
 
 
 def load_state(filesystem: storage.Filesystem, root: str) -> State:
-    """Reads plans, names of commits and names of parts below an output. Raises ValueError naming a broken plan."""
+    """Reads plans, names of commits and names of parts below an output. Raises UsageError naming a broken plan."""
     state = State()
     for path in sorted(storage.find(filesystem, f"{root}/{RUNS}")):
         if not path.endswith("/plan.arrow"):
@@ -96,7 +97,7 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
         try:
             rows = pa.ipc.open_file(io.BytesIO(storage.read(filesystem, path))).read_all().to_pylist()
         except pa.ArrowException as problem:
-            raise ValueError(f"{storage.canonical(filesystem, path)} is not a plan: {problem}") from None
+            raise UsageError(f"{storage.canonical(filesystem, path)} is not a plan: {problem}") from None
         for row in rows:
             before = state.unit_of.get(row["key"])
             if before is not None and before != row["unit"]:

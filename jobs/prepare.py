@@ -8,6 +8,7 @@ from typing import Any
 from actors import storage
 from actors.models import ModelFile, resolve
 from actors.reading import ReadSettings
+from actors.schema import UsageError
 from jobs.config import Config, ConfigError, Model, with_secrets
 from jobs.listing import Listing, list_input
 from jobs.planning import Plan, load_commits, load_state, make_plan
@@ -60,7 +61,7 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
         }
         minutes = AUTO_TARGET_MINUTES if config.unit.target_minutes == "auto" else config.unit.target_minutes
         plan = make_plan(listing, load_state(*output), settings, minutes * 60)
-    except (ValueError, PermissionError) as problem:
+    except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     return Prepared(listing, plan, model, reading, settings, output)
 

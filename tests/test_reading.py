@@ -205,6 +205,17 @@ def test_a_manifest_names_stretches(tmp_path: Path) -> None:
     }
 
 
+def test_manifest_lines_that_name_nothing_a_file_can_be_called(tmp_path: Path) -> None:
+    names = ["nosuch://a/b.wav", "zip://a.wav::/etc/x.zip", "a\0b.wav", "\ud800.wav", "x" * 5_000 + ".wav"]
+    text = "".join(json.dumps({"audio_filepath": name}) + "\n" for name in names)
+    text += "".join(
+        f'{{"audio_filepath": "a.wav", "offset": {value}}}\n' for value in ("NaN", "Infinity", "1e300", 10**400)
+    )
+    (tmp_path / "manifest.jsonl").write_text(text)
+    kinds = [row["error_kind"] for row in rows_of(tmp_path)]
+    assert sorted(kinds) == ["bad_entry"] * 8 + ["missing"]
+
+
 def test_allowed_roots_and_links_that_lead_out(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()

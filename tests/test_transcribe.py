@@ -190,7 +190,7 @@ def test_a_checkpoint_with_broken_weights_is_told_in_a_line(job: Any, tmp_path: 
             bad.addfile(member, io.BytesIO(data))
     status, summary, seen = job("input.limit=2", f"output.uri={tmp_path}/out", f"model.name={tmp_path}/bad.nemo")
     assert (status, summary["units"]["done"]) == (1, 0)
-    assert "ValueError: model.name: bad.nemo: its weights cannot be read: " in seen
+    assert "UsageError: model.name: bad.nemo: its weights cannot be read: " in seen
     assert "Traceback" not in seen
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from actors.schema import UsageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -34,16 +36,16 @@ class Archive:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration alone, without the weights. Raises ValueError where the file is not a `.nemo`."""
+    """The configuration alone, without the weights. Raises UsageError where the file is not a `.nemo`."""
     try:
         with tarfile.open(path) as archive:
             return _config(archive)
     except (tarfile.TarError, EOFError, yaml.YAMLError) as problem:
-        raise ValueError(f"it is not a .nemo file: {problem}") from None
+        raise UsageError(f"it is not a .nemo file: {problem}") from None
 
 
 def read_archive(path: Path) -> Archive:
-    """Everything. Raises ValueError where the file is not a `.nemo`, or its weights are not plain tensors."""
+    """Everything. Raises UsageError where the file is not a `.nemo`, or its weights are not plain tensors."""
     import torch  # seconds to import, and the driver reads configurations only
 
     try:
@@ -58,10 +60,10 @@ def read_archive(path: Path) -> Archive:
             file.seek(0)
             weights = torch.load(file, map_location="cpu", weights_only=True)
     except (tarfile.TarError, EOFError, yaml.YAMLError) as problem:
-        raise ValueError(f"it is not a .nemo file: {problem}") from None
+        raise UsageError(f"it is not a .nemo file: {problem}") from None
     except Exception as problem:  # torch.load raises a dozen kinds, all of which mean the same here
         reason = next(iter(str(problem).splitlines()), "")
-        raise ValueError(f"its weights cannot be read: {type(problem).__name__}: {reason}") from None
+        raise UsageError(f"its weights cannot be read: {type(problem).__name__}: {reason}") from None
     return Archive(config, weights, pieces)
 
 

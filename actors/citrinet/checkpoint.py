@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from actors.citrinet.archive import read_archive
 from actors.citrinet.conversion import convert
+from actors.schema import UsageError
 
 VERSION = 1  # of the converted layout; raised when `conversion` changes what it writes
 
@@ -24,7 +25,7 @@ VERSION = 1  # of the converted layout; raised when `conversion` changes what it
 def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The engine's configuration and tensors of a `.nemo` with that SHA-256.
 
-    Raises ValueError where it is not a `.nemo`, or not of a kind that the fused engine knows; then with advice.
+    Raises UsageError where it is not a `.nemo`, or not of a kind that the fused engine knows; then with advice.
     """
     place = cache / "converted" / f"{sha256}-{VERSION}.safetensors"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -32,8 +33,8 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], dict[str
         if not _is_whole(place):
             try:
                 config, tensors = convert(read_archive(nemo))
-            except ValueError as problem:
-                raise ValueError(f"model.name: {nemo.name}: {problem}") from None
+            except UsageError as problem:
+                raise UsageError(f"model.name: {nemo.name}: {problem}") from None
             partial = place.with_suffix(".partial")
             save_file(tensors, partial, {"config": json.dumps(config)})
             _hash_of(place).write_text(_sha256(partial))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from actors.citrinet.archive import Archive
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, UsageError
 
 EPSILON = 1e-3  # of every batch norm in NeMo's JasperBlock
 ADVICE = "; model.engine=nemo may run it"
@@ -20,7 +20,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def convert(archive: Archive) -> tuple[dict[str, Any], Tensors]:
-    """The engine's configuration, of JSON types, and its tensors. Raises ValueError for what it does not know.
+    """The engine's configuration, of JSON types, and its tensors. Raises UsageError for what it does not know.
 
     Configuration: `features`, `blocks` (each a list of layers with kernel, stride and dilation, and whether it has a
     gate and a residual), `vocabulary` (None with SentencePiece), `classes` with the blank.
@@ -41,10 +41,10 @@ def convert(archive: Archive) -> tuple[dict[str, Any], Tensors]:
     vocabulary = None if "tokenizer" in config else _labels(config)
     if vocabulary is None:
         if archive.tokenizer is None:
-            raise ValueError(f"its tokenizer is not of SentencePiece{ADVICE}")
+            raise UsageError(f"its tokenizer is not of SentencePiece{ADVICE}")
         tensors["tokenizer"] = torch.frombuffer(bytearray(archive.tokenizer), dtype=torch.uint8)
     elif len(vocabulary) != classes - 1:
-        raise ValueError(
+        raise UsageError(
             f"its vocabulary has {len(vocabulary)} characters, and its head {classes} classes with the blank"
         )
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -54,19 +54,19 @@ def convert(archive: Archive) -> tuple[dict[str, Any], Tensors]:
 def _expect(config: Mapping[str, Any], part: str, wanted: str) -> None:
     name = str((config.get(part) or {}).get("_target_", "nothing")).rsplit(".", 1)[-1]
     if name != wanted:
-        raise ValueError(f"its {part} is {name}, and the fused engine knows {wanted}{ADVICE}")
+        raise UsageError(f"its {part} is {name}, and the fused engine knows {wanted}{ADVICE}")
 
 
 def _get(weights: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     if name not in weights:
-        raise ValueError(f"its weights have no {name}{ADVICE}")
+        raise UsageError(f"its weights have no {name}{ADVICE}")
     return weights[name]
 
 
 def _labels(config: Mapping[str, Any]) -> list[str]:
     labels = (config.get("decoder") or {}).get("vocabulary") or config.get("labels")
     if not labels:
-        raise ValueError(f"it has neither a vocabulary nor a tokenizer{ADVICE}")
+        raise UsageError(f"it has neither a vocabulary nor a tokenizer{ADVICE}")
     return [str(label) for label in labels]
 
 
@@ -74,9 +74,9 @@ def _features(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], te
     rate = config.get("sample_rate", SAMPLE_RATE)
     for key, known in {"normalize": "per_feature", "frame_splicing": 1, "log": True, "exact_pad": False}.items():
         if config.get(key, known) != known:
-            raise ValueError(f"its preprocessor has {key}: {config[key]}, and the fused engine knows {known}{ADVICE}")
+            raise UsageError(f"its preprocessor has {key}: {config[key]}, and the fused engine knows {known}{ADVICE}")
     if rate != SAMPLE_RATE:
-        raise ValueError(f"it wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
+        raise UsageError(f"it wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
     tensors["features.window"] = _get(weights, "preprocessor.featurizer.window").float()
     tensors["features.filters"] = _get(weights, "preprocessor.featurizer.fb").squeeze(0).float()
     return {
@@ -98,7 +98,7 @@ def _blocks(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], tens
     known = {"activation": "relu", "normalization_mode": "batch", "conv_mask": True, "frame_splicing": 1}
     for key, value in known.items():
         if config.get(key, value) != value:
-            raise ValueError(f"its encoder has {key}: {config[key]}, and the fused engine knows {value}{ADVICE}")
+            raise UsageError(f"its encoder has {key}: {config[key]}, and the fused engine knows {value}{ADVICE}")
     blocks, mode = [], config.get("residual_mode", "add")
     for number, block in enumerate(config["jasper"]):
         mode = block.get(
@@ -115,9 +115,9 @@ def _block(
     known = {"groups": 1, "heads": -1, "residual_dense": False, "se_context_size": -1, "future_context": -1}
     for key, value in known.items():
         if config.get(key, value) != value:
-            raise ValueError(f"its block {number} has {key}: {config[key]}, and the fused engine knows {value}{ADVICE}")
+            raise UsageError(f"its block {number} has {key}: {config[key]}, and the fused engine knows {value}{ADVICE}")
     if config.get("residual") and mode not in ("add", "stride_add"):
-        raise ValueError(f"its block {number} has residual_mode: {mode}{ADVICE}")
+        raise UsageError(f"its block {number} has residual_mode: {mode}{ADVICE}")
     here, place = f"encoder.encoder.{number}", 0
     stride, dilation, repeat = _one(config["stride"]), _one(config["dilation"]), int(config["repeat"])
     layers = []
@@ -151,7 +151,7 @@ def _fold(weights: Mapping[str, torch.Tensor], convolution: str, norm: str, name
     """Files a pointwise convolution with the batch norm after it as one weight (out, in) and one bias (out)."""
     weight = _get(weights, convolution).double()
     if weight.shape[-1] != 1:
-        raise ValueError(f"its {convolution} has a kernel of {weight.shape[-1]} and is not separable{ADVICE}")
+        raise UsageError(f"its {convolution} has a kernel of {weight.shape[-1]} and is not separable{ADVICE}")
     scale = _get(weights, f"{norm}.weight").double() / (_get(weights, f"{norm}.running_var").double() + EPSILON).sqrt()
     shift = _get(weights, f"{norm}.bias").double() - _get(weights, f"{norm}.running_mean").double() * scale
     tensors[f"{name}.weight"] = (weight.squeeze(-1) * scale[:, None]).float()

@@ -21,7 +21,7 @@ class CitrinetEngine:
     """Features, encoder and text of one checkpoint, on one device, in float32 or bfloat16."""
 
     def __init__(self, nemo: Path, sha256: str, cache: Path, device: str, precision: str) -> None:
-        """Raises ValueError where the checkpoint is not of the Citrinet family; then with advice."""
+        """Raises UsageError where the checkpoint is not of the Citrinet family; then with advice."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
         where = torch.device(device)
         with torch.no_grad():
