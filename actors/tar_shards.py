@@ -43,9 +43,7 @@ def read_tar(
         try:
             with _open(file) as archive:
                 for member in archive:
-                    key, suffix = split_key(member.name)
-                    if not member.isreg():
-                        continue
+                    key, suffix = split_key(member.name) if member.isreg() else ("", "")  # no links, no devices
                     if suffix in COMPANION_SUFFIXES and member.size <= MAX_COMPANION_BYTES:
                         companions.setdefault(key, {}).update(companion_fields(suffix, _content(archive, member)))
                     elif suffix in AUDIO_SUFFIXES and (source.limit is None or len(recordings) < source.limit):
@@ -64,9 +62,8 @@ def read_tar(
             )
     yield from _with_texts(recordings, companions, source, etag)
     if damage:
-        yield Recording(
-            member.name if member else source.name, source.uri, etag, damage, member.name if member else None
-        )
+        torn = member.name if member else None
+        yield Recording(torn or source.name, source.uri, etag, damage, torn)
 
 
 def split_key(name: str) -> tuple[str, str]:

@@ -28,6 +28,9 @@ from jobs.config import Cluster, ConfigError
 PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: what stays in a CPU's cache; a GPU wants an hour
 
 
+LARGEST_NODE = "CPU of the largest node"  # beside Ray's own names of resources
+
+
 @dataclass(frozen=True)
 class Resources:
     """What Ray reserves for each stage; `threads` are what an actor really computes with."""
@@ -48,23 +51,24 @@ def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Reso
     of actor and decoder must differ, or Ray Data would fuse the two stages into one and nothing would overlap.
     """
     cpus, gpus, memory = (float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))
-    least = cluster.actors[0]
+    least, node = cluster.actors[0], float(there[LARGEST_NODE])
     device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
         raise ConfigError("ray.gpus_per_actor: 0 leaves the actors no GPU, and model.device is cuda")
     decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
     commit = decoder / 2
-    left = max((cpus - decoder - commit) / least, 0.0)
-    wanted = (
-        (min(1.0, left) if device == "cuda" else left) if cluster.cpus_per_actor == "auto" else cluster.cpus_per_actor
-    )
+    if cluster.cpus_per_actor == "auto":
+        wanted = max(min((cpus - decoder - commit) / least, 1.0 if device == "cuda" else node), 0.0)
+    else:
+        wanted = cluster.cpus_per_actor
     actor = float(int(wanted)) if wanted >= 1 else round(wanted, 4)  # Ray takes whole numbers above 1
     if actor == decoder:
         decoder *= 0.9
     decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
     for name, needed, available in (
         ("CPUs", least * actor + decoder + commit, cpus),
+        ("CPUs on one machine", max(actor, decoder), node),
         ("GPUs", least * actor_gpus, gpus),
     ):
         if needed > available + 1e-6 or actor <= 0:
@@ -72,12 +76,13 @@ def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Reso
                 f"ray.actors: {least} actors, a decoder and a commit need {needed:g} {name}, and Ray has {available:g};"
                 " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
             )
-    threads = max(int(cpus // least), 1) if device == "cpu" else max(int(actor), 1)
+    threads = max(int(min(cpus // least, node) if device == "cpu" else actor), 1)
     return Resources(actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
 
 
 def connect(address: str | None) -> dict[str, float]:
-    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources.
+    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources, and under
+    LARGEST_NODE the CPUs of its largest machine.
 
     A Ray that this process is connected to already is used as it is.
     """
@@ -95,7 +100,8 @@ def connect(address: str | None) -> dict[str, float]:
                 ray.init(**options)
     except ConnectionError as problem:
         raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
-    return dict(ray.cluster_resources())
+    largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+    return dict(ray.cluster_resources()) | {LARGEST_NODE: largest}
 
 
 @contextlib.contextmanager

@@ -18,8 +18,11 @@ from jobs.listing import list_input
 MEMORY = 8e9
 
 
-def shared(cpus: float, gpus: float = 0, device: str = "auto", **cluster: Any) -> pipeline.Resources:
-    return pipeline.share_out(Cluster(**cluster), {"CPU": cpus, "GPU": gpus, "memory": MEMORY}, device)
+def shared(
+    cpus: float, gpus: float = 0, device: str = "auto", node: float | None = None, **cluster: Any
+) -> pipeline.Resources:
+    there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, pipeline.LARGEST_NODE: node or cpus}
+    return pipeline.share_out(Cluster(**cluster), there, device)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])
@@ -33,6 +36,14 @@ def test_stages_fit_together_on_any_machine(cpus: int, gpus: int) -> None:
     assert each.device == ("cuda" if gpus else "cpu")
     assert 1 <= each.threads <= cpus
     assert each.decoder_memory < MEMORY
+
+
+def test_an_actor_fits_on_one_machine_of_a_cluster() -> None:
+    each = shared(cpus=64, node=16)
+    assert (each.actor_cpus, each.threads) == (16, 16)
+    assert shared(cpus=64, node=16, actors=(8, 8)).threads == 8
+    with pytest.raises(ConfigError, match="CPUs on one machine"):
+        shared(cpus=64, node=16, cpus_per_actor=32)
 
 
 def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
