@@ -139,7 +139,7 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
             "audio",
             f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s, {summary['rtfx']:.1f} x real time",
         ),
-        ("character error rate", "no references" if summary["cer"] is None else f"{summary['cer']:.2%}"),
+        ("character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"),
         ("output", summary["output"]),
     ]
     show_table("This run", ("", ""), rows)
