@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors import storage
-from actors.schema import ErrorKind, UsageError
+from actors.schema import ErrorKind, RecordingError, UsageError
 from actors.units import SourceObject, digest, printable
 
 if TYPE_CHECKING:
@@ -31,63 +31,73 @@ def manifest_objects(
     refusal, and so a row.
     """
     text = storage.read(manifest.filesystem, manifest.path).decode("utf-8-sig", "replace")
-    roots = [os.path.dirname(manifest.path), *(storage.connect(root, options)[1] for root in allowed_roots)]
+    own_folder = (manifest.filesystem, os.path.dirname(manifest.path))
+    roots = [
+        _real_uri(*place) + "/" for place in (own_folder, *(storage.connect(root, options) for root in allowed_roots))
+    ]
     shards = _shards_near(manifest, listed)
     lines_of = dict[str, list[str]]()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        fields, refusal = _parse(line, options)
-        if refusal:
-            here = f"{manifest.name}:{number}"
-            key = f"{manifest.uri}#{digest([line])}"
+        try:
+            fields = _parse(line)
+            place = _locate(fields["audio_filepath"], manifest, options)
+        except RecordingError as problem:
+            here, key = f"{manifest.name}:{number}", f"{manifest.uri}#{digest([line])}"
+            refusal = (str(problem.kind), problem.detail)
             yield SourceObject(key, manifest.uri, here, "manifest", None, 0, lines="{}", refusal=refusal)
-        elif "shard_id" in fields and str(fields["shard_id"]) in shards:
+            continue
+        if "shard_id" in fields and str(fields["shard_id"]) in shards:
             lines_of.setdefault(shards[str(fields["shard_id"])], []).append(line)
         else:
-            yield _line_object(line, fields, manifest, listed, roots, options)
+            yield _line_object(line, fields, place, listed, roots)
     for uri, lines in lines_of.items():
         text = "\n".join(lines)
         yield replace(listed[uri], lines=text, text_version=digest([text]))
 
 
-def _parse(line: str, options: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, str] | None]:
-    """A line's fields, or why they cannot be used."""
+def _parse(line: str) -> dict[str, Any]:
+    """A line's fields. Raises RecordingError (bad_entry) where they cannot be used."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
-        return {}, (str(ErrorKind.BAD_ENTRY), f"not JSON: {line[:120]}")
-    if (
-        not isinstance(fields, dict)
-        or not isinstance(fields.get("audio_filepath"), str)
-        or not fields["audio_filepath"]
-    ):
-        return {}, (str(ErrorKind.BAD_ENTRY), f"no audio_filepath: {line[:120]}")
-    try:
-        storage.connect(fields["audio_filepath"], options)
-        if b"\0" in os.fsencode(fields["audio_filepath"]):
-            raise UsageError("a file's name holds no zero bytes")
-    except (UsageError, UnicodeEncodeError) as problem:  # no such protocol, a chain of URLs, or no name of a file
-        return {}, (str(ErrorKind.BAD_ENTRY), f"audio_filepath: {problem}")
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"not JSON: {line[:120]}") from None
+    written = fields.get("audio_filepath") if isinstance(fields, dict) else None
+    if not isinstance(written, str) or not written:
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"no audio_filepath: {line[:120]}")
     for name in ("offset", "duration"):
         value = fields.get(name)
         if value is not None and not (type(value) in (int, float) and 0 <= value < MAX_SECONDS):
-            return {}, (str(ErrorKind.BAD_ENTRY), f"{name} must be a number of seconds, not {str(value)[:40]!r}")
-    return fields, None
+            detail = f"{name} must be a number of seconds, not {str(value)[:40]!r}"
+            raise RecordingError(ErrorKind.BAD_ENTRY, detail)
+    return dict(fields)
+
+
+def _locate(written: str, manifest: File, options: dict[str, Any]) -> tuple[storage.Filesystem, str]:
+    """Where an audio_filepath lies: a URL, or a path from the manifest's folder. Raises RecordingError (bad_entry)."""
+    try:
+        if b"\0" in os.fsencode(written):
+            raise UsageError("a file's name holds no zero bytes")
+        filesystem, path = storage.connect(written, options)
+    except (UsageError, UnicodeEncodeError) as problem:  # no such protocol, a chain of URLs, or no name of a file
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"audio_filepath: {problem}") from None
+    if "://" not in written:
+        filesystem, path = manifest.filesystem, os.path.join(os.path.dirname(manifest.path), written)
+    return filesystem, os.path.normpath(path)
 
 
 def _line_object(
-    line: str, fields: dict[str, Any], manifest: File, listed: dict[str, SourceObject], roots: list[str], options: Any
+    line: str,
+    fields: dict[str, Any],
+    place: tuple[storage.Filesystem, str],
+    listed: dict[str, SourceObject],
+    roots: list[str],
 ) -> SourceObject:
-    written = fields["audio_filepath"]
-    filesystem, path = manifest.filesystem, os.path.join(os.path.dirname(manifest.path), written)
-    if "://" in written:
-        filesystem, path = storage.connect(written, options)
-    path = os.path.normpath(path)
-    uri = storage.canonical(filesystem, path)
+    written, uri = fields["audio_filepath"], storage.canonical(*place)
     name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), written))
     refusal = None
-    if not any(_is_below(path, root, storage.is_local(filesystem)) for root in roots):
+    if not _real_uri(*place).startswith(tuple(roots)):
         outside = f"{written} lies outside the manifest's folder; input.allowed_roots may allow its own"
         refusal = (str(ErrorKind.OUTSIDE_INPUT), outside)
     file = listed.get(uri)
@@ -105,10 +115,9 @@ def _line_object(
     )
 
 
-def _is_below(path: str, root: str, local: bool) -> bool:
-    if local:  # a link must not lead out either
-        path, root = os.path.realpath(path), os.path.realpath(root)
-    return path.startswith(root.rstrip("/") + "/")
+def _real_uri(filesystem: storage.Filesystem, path: str) -> str:
+    """The URI that says where a file truly lies: with its protocol, and no link that leads elsewhere."""
+    return storage.canonical(filesystem, os.path.realpath(path) if storage.is_local(filesystem) else path).rstrip("/")
 
 
 def _shards_near(manifest: File, listed: dict[str, SourceObject]) -> dict[str, str]:
