@@ -1,88 +1,128 @@
 """One side of a benchmark in a process of its own: start-up, speed and memory of one way to transcribe."""
 
 import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
 
 from actors.batching import make_batches
-from actors.models import ModelFile, fetch
+from actors.engines import EngineSettings, Samples
+from actors.models import ModelFile
 from actors.schema import SAMPLE_RATE
-from actors.transcriber import EngineSettings, load_engine
+from actors.transcriber import Workers
 
-Samples = np.ndarray[Any, np.dtype[Any]]
 
-#: name -> (how, precision, size of a batch: recordings for transcribe(), else padded seconds)
-SIDES: dict[str, tuple[str, str, int]] = {
-    "NeMo transcribe(), batch 4": ("transcribe", "float32", 4),
-    "NeMo transcribe(), batch 16": ("transcribe", "float32", 16),
-    "NeMo forward, sorted": ("nemo", "float32", 30),
-    "NeMo forward, sorted, autocast": ("nemo", "bfloat16", 30),
-    "fused, float32": ("fused", "float32", 30),
-    "fused, bfloat16": ("fused", "bfloat16", 30),
+@dataclass(frozen=True)
+class Side:
+    """One way to transcribe: how, in which precision, and the size of a batch: recordings for NeMo's transcribe(), else
+    padded seconds. `needs` is a package of the extra `bench`."""
+
+    how: str
+    precision: str
+    size: int
+    needs: str = "torch"
+
+
+SIDES = {
+    "NeMo transcribe(), batch 4": Side("transcribe", "float32", 4),
+    "NeMo transcribe(), batch 16": Side("transcribe", "float32", 16),
+    "NeMo forward, sorted": Side("nemo", "float32", 30),
+    "NeMo forward, sorted, autocast": Side("nemo", "bfloat16", 30),
+    "onnxruntime, sorted": Side("onnxruntime", "float32", 30, "onnxruntime"),
+    "sherpa-onnx, sorted": Side("sherpa-onnx", "float32", 30, "sherpa_onnx"),
+    "fused, float32": Side("fused", "float32", 30),
+    "fused, bfloat16": Side("fused", "bfloat16", 30),
 }
+
+
+def available() -> list[str]:
+    """The sides whose packages are installed."""
+    return [name for name, side in SIDES.items() if find_spec(side.needs)]
+
+
+def make_ready(side: str, model: ModelFile) -> None:
+    """What a side needs once and should not be measured with: the export for the ONNX runtimes."""
+    if SIDES[side].needs != "torch":
+        from actors import peers
+
+        peers.export(model)
 
 
 def measure(
     side: str, model: ModelFile, sounds: Sequence[Samples], device: str, threads: int, repeats: int
 ) -> dict[str, Any]:
-    """Medians over `repeats` passes, after one to warm up on the longest batch.
+    """Medians over `repeats` passes, after a few batches to warm up.
 
     rtfx: seconds of audio a second; start_s: from a process with torch to a loaded model; padding: share of the samples
-    in batches that are filling (the fused engine has none, but a few rows of zeros between recordings); peak_gb:
-    resident memory of the process at its highest.
+    in batches that are filling (the fused engine has none, but a few rows of zeros between recordings); start_gb and
+    peak_gb: resident memory of the process at its highest, once loaded and in the end.
     """
-    how, precision, size = SIDES[side]
+    made, sounds = SIDES[side], list(sounds)
     began = time.perf_counter()
-    transcribe, batches = _prepare(how, precision, size, model, sounds, device, threads)
-    started = time.perf_counter() - began
-    transcribe(batches[0])
+    transcribe = _prepare(made, model, device, threads)
+    started, start_peak = time.perf_counter() - began, _peak()
+    transcribe(sounds[: 2 * threads])
     passes = []
     for _ in range(repeats):
         began = time.perf_counter()
-        for batch in batches:
-            transcribe(batch)
+        transcribe(sounds)
         passes.append(time.perf_counter() - began)
     seconds = sum(map(len, sounds)) / SAMPLE_RATE
-    padded = sum(max(map(len, batch)) * len(batch) for batch in batches) / SAMPLE_RATE
-    if how == "transcribe":  # batches of its own making, in the order given
-        rows = [sounds[first : first + size] for first in range(0, len(sounds), size)]
-        padded = sum(max(map(len, row)) * len(row) for row in rows) / SAMPLE_RATE
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "side": side,
         "rtfx": round(seconds / median(passes), 2),
-        "padding": 0.0 if how == "fused" else round(1 - seconds / padded, 4),
+        "padding": 0.0 if made.how == "fused" else round(1 - seconds / _padded_seconds(made, sounds), 4),
         "start_s": round(started, 1),
-        "peak_gb": round(peak / 1e9, 2),
+        "start_gb": round(start_peak, 2),
+        "peak_gb": round(_peak(), 2),
         "passes_s": [round(each, 2) for each in passes],
     }
 
 
-def _prepare(
-    how: str, precision: str, size: int, model: ModelFile, sounds: Sequence[Samples], device: str, threads: int
-) -> tuple[Callable[[list[Samples]], Any], list[list[Samples]]]:
-    """What transcribes a batch, and the batches it is given."""
-    if how != "transcribe":
-        engine = load_engine(model, EngineSettings(how, device, precision, threads, size))
-        indices = make_batches([len(each) for each in sounds], size * SAMPLE_RATE)
-        return engine.transcribe, [[sounds[index] for index in batch] for batch in indices]
+def _prepare(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], Any]:
+    """What transcribes recordings, in whatever batches it makes of them."""
+    if side.how in ("nemo", "fused"):
+        return Workers(model, EngineSettings(side.how, device, side.precision, threads, side.size)).transcribe
     torch.set_num_threads(threads)
-    from nemo.collections.asr.models import ASRModel
+    from actors import peers
 
-    nemo = ASRModel.restore_from(str(fetch(model)), map_location=device).eval()
+    if side.how == "transcribe":
+        return peers.nemo_as_shipped(model, device, side.size)
+    one_batch = (peers.onnxruntime if side.how == "onnxruntime" else peers.sherpa_onnx)(model, threads)
 
-    def as_shipped(batch: list[Samples]) -> Any:
-        floats = [pcm.astype(np.float32) / 32_768 for pcm in batch]
-        return nemo.transcribe(floats, batch_size=size, verbose=False)
+    def transcribe(sounds: list[Samples]) -> None:
+        for batch in _batches(side, sounds):
+            one_batch(batch)
 
-    return as_shipped, [list(sounds)]
+    return transcribe
+
+
+def _batches(side: Side, sounds: list[Samples]) -> list[list[Samples]]:
+    if side.how == "transcribe":  # in the order given
+        return [sounds[first : first + side.size] for first in range(0, len(sounds), side.size)]
+    indices = make_batches([len(each) for each in sounds], side.size * SAMPLE_RATE)
+    return [[sounds[index] for index in batch] for batch in indices]
+
+
+def _padded_seconds(side: Side, sounds: list[Samples]) -> float:
+    return sum(max(map(len, batch)) * len(batch) for batch in _batches(side, sounds)) / SAMPLE_RATE
+
+
+def _peak() -> float:
+    """Resident memory of this process at its highest, in GB. (Linux lets ru_maxrss begin with that of the parent.)"""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes where there is no /proc, as on a Mac
 
 
 def generated_sounds(minutes: float, seed: int = 1) -> list[Samples]:
@@ -93,6 +133,12 @@ def generated_sounds(minutes: float, seed: int = 1) -> list[Samples]:
         sounds.append(draw.normal(0, 2_000, round(seconds * SAMPLE_RATE)).astype(np.int16))
         left -= seconds
     return sounds
+
+
+def write_sounds(folder: Path, sounds: Sequence[Samples]) -> None:
+    """Each recording as a WAV file."""
+    for number, pcm in enumerate(sounds):
+        soundfile.write(folder / f"{number:06d}.wav", pcm, SAMPLE_RATE)
 
 
 def random_reference_model(folder: Path) -> Path:

@@ -55,6 +55,8 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
     """Commits a unit's rows, of PART_SCHEMA, below `root`, and returns the unit's summary. Safe to repeat."""
     part_path = f"{root}/{part_name(unit.id)}"
     _check_rows(unit, rows)
+    measured = {name.decode(): float(value) for name, value in (rows.schema.metadata or {}).items()}
+    rows = rows.replace_schema_metadata(None)
     carried, is_complete = _carried_rows(unit, filesystem, part_path)
     part = pa.concat_tables([rows, carried]).unify_dictionaries().combine_chunks()
     # Where rows to carry over are gone, the commit bears no fingerprint that is ever asked for: done again when listed.
@@ -67,7 +69,7 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
     storage.write(filesystem, part_path, sink.getvalue())
     body = json.dumps({"errors": _errors_by_kind(part)}).encode()
     storage.write(filesystem, f"{root}/{COMMITS}/{commit.name}", body)
-    return summarise(unit.id, rows)
+    return summarise(unit.id, rows) | measured
 
 
 def _check_rows(unit: Unit, rows: pa.Table) -> None:

@@ -1,66 +1,35 @@
 """The actor: one loaded Citrinet that turns a unit's sound into text."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from actors.batching import make_batches
-from actors.models import ModelFile, cache_folder, fetch
+from actors.engines import Engine, EngineSettings, Samples, load_engine
+from actors.models import ModelFile
 from actors.schema import PART_SCHEMA, SAMPLE_RATE, ErrorKind
-
-Samples = np.ndarray[Any, np.dtype[Any]]
-
-
-class Engine(Protocol):
-    """What transcribes a batch of mono int16 recordings at 16 kHz: one text each, in order.
-
-    Raises torch.OutOfMemoryError where the batch is too large for its device.
-    """
-
-    def transcribe(self, batch: Sequence[Samples]) -> list[str]: ...
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """What the driver resolved for every actor of a run; no `auto` is left in it."""
-
-    engine: str
-    device: str
-    precision: str
-    threads: int
-    max_padded_seconds: float
-
-
-def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
-    """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them."""
-    import torch
-
-    torch.set_num_threads(settings.threads)
-    checkpoint = fetch(model)
-    if settings.engine == "nemo":
-        from actors.nemo_engine import NemoEngine
-
-        return NemoEngine(checkpoint, settings.device, settings.precision)
-    from actors.citrinet.engine import CitrinetEngine
-
-    return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.device, settings.precision)
 
 
 class Transcriber:
-    """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound."""
+    """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound.
+
+    Metadata of the schema are what was measured on the way, for the unit's summary.
+    """
 
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
         """Raises UsageError where the weights are not those that were planned, or the engine cannot use them."""
-        self._engine = load_engine(model, settings)
-        self._max_padded = int(settings.max_padded_seconds * SAMPLE_RATE)
+        self._workers = Workers(model, settings)
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 
     def __call__(self, speech: pa.Table) -> pa.Table:
-        texts, failures = transcribe_rows(self._engine, speech.column("pcm"), self._max_padded)
+        began = time.time()
+        texts, failures = transcribe_rows(self._workers, speech.column("pcm"))
         rows = speech.num_rows
         now = datetime.now(UTC)
         columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name != "pcm"}
@@ -71,30 +40,45 @@ class Transcriber:
         for name, value in self._provenance.items():
             columns[name] = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
         columns["transcribed_at"] = pa.array([now] * rows, PART_SCHEMA.field("transcribed_at").type)
-        return pa.table(
-            [columns.get(field.name, pa.nulls(rows, field.type)) for field in PART_SCHEMA], schema=PART_SCHEMA
+        table = pa.table(
+            [columns.get(each.name, pa.nulls(rows, each.type)) for each in PART_SCHEMA], schema=PART_SCHEMA
         )
+        return table.replace_schema_metadata({"began": str(began)})
 
 
 OUT_OF_MEMORY_DETAIL = "the device's memory does not hold this recording even alone; lower audio.max_minutes"
 
 
-def transcribe_rows(engine: Engine, pcm: pa.ChunkedArray, max_padded: int) -> tuple[list[str | None], set[int]]:
+class Workers:
+    """An engine and the threads that feed it batches."""
+
+    def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
+        """Raises UsageError as `load_engine` does."""
+        import torch
+
+        self._max_padded, self._streams = int(settings.max_padded_seconds * SAMPLE_RATE), settings.streams
+        self._pool = ThreadPoolExecutor(
+            settings.streams, initializer=torch.set_num_threads, initargs=(settings.threads // settings.streams,)
+        )
+        self._engine = self._pool.submit(load_engine, model, settings).result()
+
+    def transcribe(self, sounds: Sequence[Samples]) -> list[str | None]:
+        """The text of each recording, None for one that the device's memory does not hold even alone."""
+        batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._streams)
+        work = partial(transcribe_within_memory, self._engine)
+        done = self._pool.map(work, [[sounds[index] for index in batch] for batch in batches])
+        texts: list[str | None] = [None] * len(sounds)
+        for batch, some in zip(batches, done, strict=True):
+            for index, text in zip(batch, some, strict=True):
+                texts[index] = text
+        return texts
+
+
+def transcribe_rows(workers: Workers, pcm: pa.ChunkedArray) -> tuple[list[str | None], set[int]]:
     """Texts of the rows that have sound, in their order, and the rows that did not fit the device's memory."""
-    sounds: dict[int, Samples] = {}
-    for row, scalar in enumerate(pcm):
-        if scalar.is_valid:
-            sounds[row] = np.frombuffer(scalar.as_buffer(), dtype=np.int16)
-    rows = list(sounds)
-    texts: list[str | None] = [None] * len(pcm)
-    failures = set[int]()
-    for batch in make_batches([len(sounds[row]) for row in rows], max_padded):
-        done = transcribe_within_memory(engine, [sounds[rows[index]] for index in batch])
-        for index, text in zip(batch, done, strict=True):
-            texts[rows[index]] = text
-            if text is None:
-                failures.add(rows[index])
-    return texts, failures
+    sounds = {row: np.frombuffer(each.as_buffer(), np.int16) for row, each in enumerate(pcm) if each.is_valid}
+    texts = dict(zip(sounds, workers.transcribe(list(sounds.values())), strict=True))
+    return [texts.get(row) for row in range(len(pcm))], {row for row, text in texts.items() if text is None}
 
 
 def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[str | None]:

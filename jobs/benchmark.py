@@ -5,11 +5,17 @@ import multiprocessing
 import os
 import platform
 import shlex
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+import yaml
 
 from actors.models import cache_folder, resolve
 from actors.schema import UsageError
@@ -26,8 +32,13 @@ examples:
 Each side runs in a process of its own: start-up, a warm-up, then benchmark.repeats passes over the audio, of which the
 median counts. The audio is generated (2 to 15 s a recording): speed does not depend on what is said. With
 benchmark.model=reference the weights are random, in the shape of Citrinet-1024 with gamma 0.25. The last line of
-standard output is one JSON object.
+standard output is one JSON object. onnxruntime and sherpa-onnx take part where the extra `bench` is installed. The
+whole pipeline is jobs.transcribe as the config has it, from listing to the last part; what does not count, here as for
+every side, is the start-up: of Ray, its workers, and the model in the first actor.
 """
+
+
+PIPELINE = "the whole pipeline"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,37 +58,93 @@ def run(config: Config, command: str) -> int:
 
 def measure_sides(config: Config) -> dict[str, Any]:
     """Measures every side that is asked for; each starts as a new process, so that none profits from another."""
-    from actors.measuring import SIDES, generated_sounds, measure, random_reference_model
+    from actors import measuring
 
     wanted, name = config.benchmark, config.model.name
-    unknown = set(wanted.sides) - set(SIDES)
-    if unknown:
-        raise ConfigError(f"benchmark.sides: {min(unknown)!r} is none of {', '.join(SIDES)}")
+    known, possible = [*measuring.SIDES, PIPELINE], [*measuring.available(), PIPELINE]
+    for side in wanted.sides:
+        if side not in possible:
+            reason = "needs the extra `bench`" if side in known else f"is none of {', '.join(known)}"
+            raise ConfigError(f"benchmark.sides: {side!r} {reason}")
     if wanted.model == "reference":
         console.print("making a Citrinet-1024 of random weights, where there is none yet …")
-        name = str(random_reference_model(cache_folder() / "benchmark"))
+        name = str(_apart(measuring.random_reference_model, cache_folder() / "benchmark"))
     options = with_secrets(config.model.storage_options, "model.storage_options")
     try:
         model = resolve(name, config.model.revision, options)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
-    sounds = generated_sounds(wanted.minutes)
+    sounds = measuring.generated_sounds(wanted.minutes)
     device = "cpu" if config.model.device == "auto" else config.model.device
     threads = len(os.sched_getaffinity(0))
     results = []
-    for side in wanted.sides or SIDES:
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            result = process.apply(measure, (side, model, sounds, device, threads, wanted.repeats))
+    for side in wanted.sides or possible:
+        if side == PIPELINE:
+            result = measure_pipeline(config, name, sounds)
+        else:
+            _apart(measuring.make_ready, side, model)
+            result = _apart(measuring.measure, side, model, sounds, device, threads, wanted.repeats)
         console.print(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
+    packages = ["torch", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
     return {
         "date": date.today().isoformat(),
         "machine": f"{threads} CPUs, {_processor()}" if device == "cpu" else device,
-        "versions": {package: version(package) for package in ("torch", "nemo_toolkit", "numpy")},
+        "versions": {package: _version(package) for package in packages if _version(package)},
         "model": "Citrinet-1024, gamma 0.25, random weights" if wanted.model == "reference" else name,
         "minutes": wanted.minutes,
         "sides": results,
     }
+
+
+def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result, from a process that starts for it and ends."""
+    pool = multiprocessing.get_context("spawn").Pool(1)
+    try:
+        return pool.apply(function, arguments)
+    finally:
+        pool.close()  # not terminated: libraries tidy up as a process ends
+        pool.join()
+
+
+def measure_pipeline(config: Config, model: str, sounds: Sequence[Any]) -> dict[str, Any]:
+    """jobs.transcribe itself, from WAV files to Parquet, as the config has it. All of it counts but Ray's own start."""
+    from actors.measuring import write_sounds
+
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        spoken = Path(folder, "audio")
+        spoken.mkdir()
+        write_sounds(spoken, sounds)
+        for number in range(config.benchmark.repeats):
+            changes: dict[str, Any] = {
+                "input": {"uri": str(spoken)},
+                "output": {"uri": f"{folder}/text{number}"},
+                "model": config.model.model_dump() | {"name": model},
+            }
+            page = Path(folder, "config.yaml")
+            page.write_text(yaml.safe_dump(config.model_dump(mode="json") | changes))
+            command = [sys.executable, "-m", "jobs.transcribe", str(page)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != DONE:
+                raise ConfigError(f"jobs.transcribe ended with status {done.returncode}: {done.stderr[-500:]}")
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+    passes = [run["wall_seconds"] - run["start_seconds"] for run in runs]
+    return {
+        "side": PIPELINE,
+        "rtfx": round(runs[0]["audio_hours"] * 3600 / median(passes), 2),
+        "padding": None,
+        "start_s": round(median(run["start_seconds"] for run in runs), 1),
+        "peak_gb": None,
+        "passes_s": [round(each, 2) for each in passes],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
@@ -99,9 +166,9 @@ def as_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             side["side"],
             f"{side['rtfx']:.1f}",
             f"{side['rtfx'] / max(shipped):.2f}" if shipped else "",
-            f"{side['padding']:.1%}",
+            "" if side["padding"] is None else f"{side['padding']:.1%}",
             f"{side['start_s']:.1f}",
-            f"{side['peak_gb']:.1f}",
+            "" if side["peak_gb"] is None else f"{side['peak_gb']:.1f}",
         ]
         for side in report["sides"]
     ]

@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from actors import storage
 from actors.blocks import advance, start
+from actors.engines import EngineSettings
 from actors.models import ModelFile
 from actors.parts import commit_unit
 from actors.reading import ReadSettings, read_unit
-from actors.transcriber import EngineSettings, Transcriber
+from actors.transcriber import Transcriber
 from actors.units import Unit
 from jobs.config import Cluster, ConfigError
 
@@ -88,6 +89,7 @@ def connect(address: str | None) -> dict[str, float]:
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
     import ray
+    import ray.data
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None and "RAY_ADDRESS" not in os.environ:

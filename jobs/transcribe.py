@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any
 
 from actors import storage
-from actors.transcriber import EngineSettings
+from actors.engines import EngineSettings
+from jobs import pipeline
 from jobs.command_line import DONE, FAILED, OVER_BUDGET, run_job
 from jobs.config import Config, ConfigError
 from jobs.planning import TRIES, claim, new_run_id
@@ -45,8 +46,11 @@ def run(config: Config) -> int:
     if listing.unknown:
         names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
         console.print(f"passed over, their names being of no known format: {names}", markup=False)
-    results = transcribe(config, prepared, run_id) if plan.units else []
-    summary = sum_up(run_id, prepared, results, time.monotonic() - began)
+    ray_began = time.time()
+    resources = connect(config) if plan.units else None
+    results = transcribe(config, prepared, run_id, resources) if resources else []
+    first = min((each["began"] for each in results if "began" in each), default=0)  # that an actor had something to do
+    summary = sum_up(run_id, prepared, results, time.monotonic() - began, max(first - ray_began, 0))
     summary["status"] = status = close(config, results, summary)
     storage.write(prepared.output[0], f"{folder}/summary.json", json.dumps(summary, ensure_ascii=False).encode())
     print(json.dumps(summary, ensure_ascii=False), flush=True)
@@ -63,12 +67,14 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
     raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
 
 
-def transcribe(config: Config, prepared: Prepared, run_id: str) -> list[dict[str, Any]]:
-    """Sends the planned units through Ray; returns a summary each, {"unit", "failure"} where not committed."""
-    from jobs import pipeline
-
+def connect(config: Config) -> pipeline.Resources:
+    """Connects to Ray, or starts one; what of it each stage gets."""
     console.print("starting Ray and loading the model …" if not is_on_cluster(config) else "connecting to Ray …")
-    resources = pipeline.share_out(config.ray, pipeline.connect(config.ray.address), config.model.device)
+    return pipeline.share_out(config.ray, pipeline.connect(config.ray.address), config.model.device)
+
+
+def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipeline.Resources) -> list[dict[str, Any]]:
+    """Sends the planned units through Ray; returns a summary each, {"unit", "failure"} where not committed."""
     padded = config.batch.max_padded_seconds
     engine = EngineSettings(
         engine=prepared.settings["engine"],
@@ -102,7 +108,9 @@ def transcribe(config: Config, prepared: Prepared, run_id: str) -> list[dict[str
     return list(results.values())
 
 
-def sum_up(run_id: str, prepared: Prepared, results: list[dict[str, Any]], wall_seconds: float) -> dict[str, Any]:
+def sum_up(
+    run_id: str, prepared: Prepared, results: list[dict[str, Any]], wall_seconds: float, start_seconds: float
+) -> dict[str, Any]:
     """The run as one JSON object."""
     committed = [result for result in results if "failure" not in result]
     audio_seconds = sum(result["audio_seconds"] for result in committed)
@@ -120,6 +128,7 @@ def sum_up(run_id: str, prepared: Prepared, results: list[dict[str, Any]], wall_
         "cer": round(edits / characters, 5) if characters else None,
         "audio_hours": round(audio_seconds / 3600, 4),
         "wall_seconds": round(wall_seconds, 2),
+        "start_seconds": round(start_seconds, 2),
         "rtfx": round(audio_seconds / wall_seconds, 2),
         "output": prepared.output_uri,
     }

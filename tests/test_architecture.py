@@ -26,13 +26,17 @@ def test_arrows(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
     if path.is_relative_to(ROOT / "actors"):
         assert not roots & {"jobs", "ray", "demo", "tests"}
-        assert "nemo" not in roots or path.name in ("nemo_engine.py", "nemo_models.py", "measuring.py")
+        assert "nemo" not in roots or path.name in ("nemo_engine.py", "nemo_models.py", "peers.py")
     else:
         assert not roots & {"nemo", "torch", "demo", "tests"}
         assert "ray" not in roots or path.name == "pipeline.py"
     at_start = {name.split(".")[0] for name in imports_of(path, only_at_module_level=True)}
     assert not at_start & {"nemo", "ray"}
-    assert "torch" not in at_start or path.name in ("nemo_engine.py", "measuring.py") or path.parent.name == "citrinet"
+    assert (
+        "torch" not in at_start
+        or path.name in ("nemo_engine.py", "measuring.py", "peers.py")
+        or path.parent.name == "citrinet"
+    )
     assert len(path.read_text().splitlines()) <= 300
 
 
@@ -44,7 +48,8 @@ def test_planning_loads_neither_ray_nor_torch_nor_nemo() -> None:
 
 def test_an_actor_does_without_nemo() -> None:
     program = (
-        "import sys\nfrom actors.models import resolve\nfrom actors.transcriber import EngineSettings, Transcriber\n"
+        "import sys\nfrom actors.engines import EngineSettings\nfrom actors.models import resolve\n"
+        "from actors.transcriber import Transcriber\n"
         "model = resolve('demo/citrinet_zh_demo.nemo', None, {})\n"
         "Transcriber(model, EngineSettings('fused', 'cpu', 'float32', 1, 30), 'run')\n"
         "print([m for m in ('ray', 'nemo', 'librosa', 'transformers') if m in sys.modules])"

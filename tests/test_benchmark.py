@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import DEMO_MODEL
 
 from actors.measuring import generated_sounds
+from actors.models import resolve
 from jobs import benchmark
 
 
@@ -25,6 +28,23 @@ def test_sides_are_measured_and_written_down(capsys: pytest.CaptureFixture[str],
     assert text.startswith("# Benchmarks\n")
     assert text.count("| fused, float32 | ") == 2
     assert "python -m jobs.benchmark configs/demo.yaml benchmark.minutes=0.2" in text
+
+
+def test_the_whole_pipeline_is_a_side(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["benchmark.minutes=0.2", "benchmark.repeats=1", "benchmark.sides=[the whole pipeline]"]
+    assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
+    (side,) = json.loads(capsys.readouterr().out.splitlines()[-1])["sides"]
+    assert side["rtfx"] > 0
+    assert side["start_s"] > 0.1  # Ray's
+
+
+@pytest.mark.parametrize("peer", ["onnxruntime", "sherpa_onnx"])
+def test_peers_run_the_same_weights(peer: str, speech: list[tuple[np.ndarray, str]]) -> None:
+    from actors import peers
+
+    transcribe = getattr(peers, peer)(resolve(str(DEMO_MODEL), None, {}), 1)
+    for sound, words in speech[:3]:
+        assert transcribe([(sound * 32_767).astype(np.int16)]) == [words]
 
 
 def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ import pytest
 from conftest import DEMO_MODEL, encoded, tone
 
 from actors import storage
+from actors.engines import EngineSettings
 from actors.models import resolve
 from actors.reading import ReadSettings
-from actors.transcriber import EngineSettings
 from actors.units import Unit
 from jobs import pipeline
 from jobs.config import Cluster, ConfigError, Input

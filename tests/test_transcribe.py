@@ -112,6 +112,18 @@ def test_the_demo_and_what_happens_to_it(
 
 
 @pytest.mark.usefixtures("ray_two_cpus")
+def test_one_actor_or_two_give_the_same_text(job: Any, tmp_path: Path) -> None:
+    where = ("input.uri=demo/audio/manifest", "unit.target_minutes=0.1", "model.precision=float32")
+    texts = []
+    for actors in ("[1, 1]", "[2, 2]"):
+        out = tmp_path / actors
+        assert job(*where, f"ray.actors={actors}", f"output.uri={out}")[0] == 0
+        texts.append(table_of(out).set_index("offset_s", append=True)["text"].to_dict())
+    assert len(texts[0]) == 14
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
 def test_s3_to_s3_with_another_citrinet(
     job: Any, lively_model: Any, s3_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

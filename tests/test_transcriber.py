@@ -10,9 +10,10 @@ import pytest
 import torch
 from conftest import DEMO_MODEL, tone
 
+from actors.engines import EngineSettings
 from actors.models import ModelFile, resolve
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA
-from actors.transcriber import EngineSettings, Transcriber, transcribe_rows
+from actors.transcriber import Transcriber, Workers, transcribe_rows
 
 
 def settings(engine: str = "fused", max_padded_seconds: float = 30) -> EngineSettings:
@@ -110,10 +111,12 @@ class SmallDevice:
         return [str(len(pcm)) for pcm in batch]
 
 
-def test_out_of_memory_splits_down_to_one_recording() -> None:
+def test_out_of_memory_splits_down_to_one_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(100))
+    workers = Workers(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=1_000 / 16_000))
     lengths = [10, 50, 3, 120, 7, 49, 50]
     pcm = pa.chunked_array([pa.array([np.zeros(n, np.int16).tobytes() for n in lengths], pa.large_binary())])
-    texts, failures = transcribe_rows(SmallDevice(100), pcm, max_padded=1_000)
+    texts, failures = transcribe_rows(workers, pcm)
     assert texts == ["10", "50", "3", None, "7", "49", "50"]
     assert failures == {3}
 

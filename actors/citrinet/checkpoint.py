@@ -7,6 +7,7 @@ noticed and made anew.
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,32 @@ from actors.schema import UsageError
 VERSION = 1  # of the converted layout; raised when `conversion` changes what it writes
 
 
-def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+class Stored(Mapping[str, torch.Tensor]):
+    """The tensors of a safetensors file, each mapped from it when asked for, and gone when its user lets go of it.
+
+    An engine lays weights out anew one by one, so the file's copy and the engine's are never in memory together.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        with safe_open(place, framework="pt") as file:
+            self._names = frozenset(file.keys())
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        with safe_open(self._place, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], Stored]:
     """The engine's configuration and tensors of a `.nemo` with that SHA-256.
 
     Raises UsageError where it is not a `.nemo`, or not of a kind that the fused engine knows; then with advice.
@@ -39,8 +65,8 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], dict[str
             save_file(tensors, partial, {"config": json.dumps(config)})
             _hash_of(place).write_text(_sha256(partial))
             partial.replace(place)
-    with safe_open(place, framework="pt") as stored:
-        return json.loads(stored.metadata()["config"]), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no dict
+    with safe_open(place, framework="pt") as file:
+        return json.loads(file.metadata()["config"]), Stored(place)
 
 
 def _hash_of(place: Path) -> Path:

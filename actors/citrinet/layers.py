@@ -17,7 +17,7 @@ class Pointwise:
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, device: torch.device, dtype: torch.dtype) -> None:
         self._packs = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        weight, self._bias = weight.to(device, dtype), bias.to(device, dtype)
+        weight, self._bias = weight.to(device, dtype), bias.to(device, dtype, copy=True)
         self._weight = _ONEDNN._reorder_linear_weight(weight.contiguous(), None) if self._packs else weight
 
     def __call__(self, x: torch.Tensor, relu: bool = False) -> torch.Tensor:
@@ -47,7 +47,9 @@ class Depthwise:
         self, weight: torch.Tensor, stride: int, dilation: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         channels, _, kernel = weight.shape
-        shaped = weight.view(channels, 1, 1, kernel).to(device, dtype)
+        shaped = weight.view(channels, 1, 1, kernel).to(
+            device, dtype, copy=True
+        )  # of its own: `weight` is a mapped file
         self._weight = shaped.contiguous(memory_format=torch.channels_last)
         self._stride, self._dilation = (1, stride), (1, dilation)
         self._padding = (0, dilation * (kernel - 1) // 2)

@@ -1,0 +1,55 @@
+"""What an engine is, and which one the settings name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from actors.models import ModelFile, cache_folder, fetch
+
+Samples = np.ndarray[Any, np.dtype[Any]]
+
+
+class Engine(Protocol):
+    """What transcribes a batch of mono int16 recordings at 16 kHz: one text each, in order.
+
+    Raises torch.OutOfMemoryError where the batch is too large for its device.
+    """
+
+    def transcribe(self, batch: Sequence[Samples]) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What the driver resolved for every actor of a run; no `auto` is left in it."""
+
+    engine: str
+    device: str
+    precision: str
+    threads: int
+    max_padded_seconds: float
+
+    @property
+    def streams(self) -> int:
+        """How many batches are worked at once.
+
+        On CPUs the fused engine gives each thread a batch of its own, all on the same weights. Threads that share a
+        batch wait for each other after every operation, so that one which the system interrupts holds up all.
+        """
+        return self.threads if (self.engine, self.device) == ("fused", "cpu") else 1
+
+
+def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
+    """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them.
+
+    Raises UsageError where the weights are not those that were planned, or the engine cannot use them.
+    """
+    checkpoint = fetch(model)
+    if settings.engine == "nemo":
+        from actors.nemo_engine import NemoEngine
+
+        return NemoEngine(checkpoint, settings.device, settings.precision)
+    from actors.citrinet.engine import CitrinetEngine
+
+    return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.device, settings.precision)

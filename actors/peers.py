@@ -1,0 +1,105 @@
+"""Other ways to run the same weights, for the benchmark: NeMo as shipped, and ONNX runtimes on NeMo's own export.
+
+The export leaves out the masks of the convolutions, so a text may change with what it is batched with. onnxruntime and
+sherpa-onnx come with the extra `bench`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.citrinet import checkpoint
+from actors.citrinet.features import Features
+from actors.citrinet.text import Characters, Pieces
+from actors.decoding.greedy import collapse
+from actors.engines import Samples
+from actors.models import ModelFile, cache_folder, fetch
+
+Transcribe = Callable[[Sequence[Samples]], list[str]]
+
+
+def nemo_as_shipped(model: ModelFile, device: str, batch_size: int) -> Transcribe:
+    """NeMo's own transcribe(), which makes its batches in the order given."""
+    from nemo.collections.asr.models import ASRModel
+
+    nemo = ASRModel.restore_from(str(fetch(model)), map_location=device).eval()
+
+    def transcribe(sounds: Sequence[Samples]) -> list[str]:
+        floats = [pcm.astype(np.float32) / 32_768 for pcm in sounds]
+        return [said.text for said in nemo.transcribe(floats, batch_size=batch_size, verbose=False)]
+
+    return transcribe
+
+
+def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
+    """onnxruntime for the encoder; features and text are the fused engine's, which take it next to nothing."""
+    import onnxruntime as runtime
+
+    config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
+    features = Features(config["features"], tensors, torch.device("cpu"))
+    text = Characters(config["vocabulary"]) if config["vocabulary"] else Pieces(tensors["tokenizer"])
+    stride = _stride(config)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = runtime.InferenceSession(export(model) / "model.onnx", options, ["CPUExecutionProvider"])
+    signal, length = (each.name for each in session.get_inputs())
+
+    def transcribe(batch: Sequence[Samples]) -> list[str]:
+        packed, packing = features(batch, 0)
+        padded = torch.nn.utils.rnn.pad_sequence([packed[rows] for rows in packing.slices], batch_first=True)
+        given = {signal: padded.mT.contiguous().numpy(), length: np.array(packing.lengths, np.int64)}
+        best, blank = session.run(None, given)[0].argmax(axis=2), config["classes"] - 1
+        counts = [-(-frames // stride) for frames in packing.lengths]
+        return [text(collapse(ids[:count], blank).tolist()) for ids, count in zip(best, counts, strict=True)]
+
+    return transcribe
+
+
+def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
+    """sherpa-onnx with its own features and decoding."""
+    import sherpa_onnx as sherpa
+
+    folder = export(model)
+    recognizer = sherpa.OfflineRecognizer.from_nemo_ctc(
+        str(folder / "model.onnx"), str(folder / "tokens.txt"), num_threads=threads
+    )
+
+    def transcribe(batch: Sequence[Samples]) -> list[str]:
+        streams = [recognizer.create_stream() for _ in batch]
+        for stream, pcm in zip(streams, batch, strict=True):
+            stream.accept_waveform(16_000, pcm.astype(np.float32) / 32_768)
+        recognizer.decode_streams(streams)
+        return [stream.result.text for stream in streams]
+
+    return transcribe
+
+
+def export(model: ModelFile) -> Path:
+    """A folder with NeMo's ONNX export of a model, made once, and what sherpa-onnx wants to know of it."""
+    folder = cache_folder() / "benchmark" / f"{model.sha256}.onnx"
+    if not (folder / "tokens.txt").exists():
+        import onnx
+        from nemo.collections.asr.models import ASRModel
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "model.onnx"
+        nemo = ASRModel.restore_from(str(fetch(model)), map_location="cpu").eval()
+        nemo.export(str(path))
+        vocabulary = list(nemo.decoder.vocabulary)
+        stride = _stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
+        exported = onnx.load(path)
+        known = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
+        onnx.helper.set_model_props(exported, known | {"vocab_size": str(len(vocabulary))})
+        onnx.save(exported, path)
+        lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
+        (folder / "tokens.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def _stride(config: Mapping[str, Any]) -> int:
+    """Features to an output frame."""
+    return math.prod(layer["stride"] for block in config["blocks"] for layer in block["layers"])
