@@ -2,13 +2,16 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults lint clean
 
 demo: .venv/installed
 	$(PY) -m jobs.transcribe configs/demo.yaml
 
 test: .venv/installed lint
 	$(PY) -m pytest
+
+faults: .venv/installed
+	$(PY) tests/faults.py --runs 50
 
 lint: .venv/installed
 	$(PY) -m ruff check .

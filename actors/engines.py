@@ -29,6 +29,8 @@ class EngineSettings:
     precision: str
     threads: int
     max_padded_seconds: float
+    patience_s: float = 600.0  # for a recording alone, where `isolated`
+    isolated: bool = False  # each recording in a child process, for one of them may end it
 
     @property
     def streams(self) -> int:

@@ -1,12 +1,15 @@
 """Rows to a committed part: the only place that writes transcripts.
 
-A unit is done when its part is there with exactly one commit, and that bears the fingerprint asked for. So: the unit's
-commits away, the part in one atomic step, then the new commit. A crash between any two leaves a whole part, old or new,
-and a unit that is not done; doing all three again gives the same.
+A unit is done when its part is there with exactly one commit, and that bears the fingerprint asked for and the version
+of the part. So: the unit's commits away, the part in one atomic step, then the new commit. A crash between any two
+leaves a whole part, old or new, and a unit that is not done; doing all three again gives the same. A run that was
+paused and comes back in the midst of another's commit may leave two commits, or one that is not of the part that
+stands: then the unit is not done, and the next run makes it.
 """
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,36 +22,38 @@ import pyarrow.parquet as pq
 from actors import storage
 from actors.cer import character_errors
 from actors.schema import PART_SCHEMA
-from actors.units import Unit, digest, printable
+from actors.units import Fingerprint, Unit, digest, printable
 
 COMMITS = "_commits"
+_COMMIT_NAME = re.compile(r"([0-9a-z]+)\.([0-9a-z]+)\.([0-9a-z]+)\.(\d+)r(\d+)e")
 
 
 def part_name(unit_id: str) -> str:
     return f"part-{unit_id}.parquet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """What a commit's name says: `<unit>.<fingerprint>.<r>r<e>e`, r recordings and e of them with an error."""
+    """What a commit's name says: `<unit>.<fingerprint>.<part>.<r>r<e>e`, r recordings and e of them with an error.
+
+    `part` is a digest of the part's version in storage.
+    """
 
     unit: str
     fingerprint: str
+    part: str
     recordings: int
     errors: int
 
     @property
     def name(self) -> str:
-        return f"{self.unit}.{self.fingerprint}.{self.recordings}r{self.errors}e"
+        return f"{self.unit}.{self.fingerprint}.{self.part}.{self.recordings}r{self.errors}e"
 
     @classmethod
     def from_name(cls, name: str) -> "Commit | None":
         """None where a name is not a commit's: a stranger's file in the folder is passed over."""
-        parts = name.split(".")
-        if len(parts) != 3 or not parts[2].endswith("e"):
-            return None
-        recordings, _, errors = parts[2][:-1].partition("r")
-        return cls(parts[0], parts[1], int(recordings), int(errors)) if (recordings + errors).isdigit() else None
+        match = _COMMIT_NAME.fullmatch(name)
+        return cls(match[1], match[2], match[3], int(match[4]), int(match[5])) if match else None
 
 
 def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root: str) -> dict[str, Any]:
@@ -60,16 +65,26 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
     carried, is_complete = _carried_rows(unit, filesystem, part_path)
     part = pa.concat_tables([rows, carried]).unify_dictionaries().combine_chunks()
     # Where rows to carry over are gone, the commit bears no fingerprint that is ever asked for: done again when listed.
-    fingerprint = unit.fingerprint if is_complete else digest(["incomplete", unit.fingerprint])
-    commit = Commit(unit.id, fingerprint, *_count(part))
-    for old in storage.names(filesystem, f"{root}/{COMMITS}", f"{unit.id}."):
-        storage.delete(filesystem, f"{root}/{COMMITS}/{old}")
+    fingerprint = unit.fingerprint if is_complete else Fingerprint.incomplete(unit.fingerprint)
+    _delete_commits(unit.id, filesystem, root)
     sink = io.BytesIO()
     pq.write_table(part, sink, compression="zstd")
-    storage.write(filesystem, part_path, sink.getvalue())
+    version = storage.put(filesystem, part_path, sink.getvalue())
+    commit = Commit(unit.id, fingerprint, digest([version]), *_count(part))
     body = json.dumps({"errors": _errors_by_kind(part)}).encode()
     storage.write(filesystem, f"{root}/{COMMITS}/{commit.name}", body)
     return summarise(unit.id, rows) | measured
+
+
+def remove_unit(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:
+    """Takes a unit out of the output. The commits go first: a crash leaves a part that the next run removes."""
+    _delete_commits(unit_id, filesystem, root)
+    storage.delete(filesystem, f"{root}/{part_name(unit_id)}")
+
+
+def _delete_commits(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:
+    for name in storage.names(filesystem, f"{root}/{COMMITS}", f"{unit_id}."):
+        storage.delete(filesystem, f"{root}/{COMMITS}/{name}")
 
 
 def _check_rows(unit: Unit, rows: pa.Table) -> None:

@@ -3,11 +3,13 @@
 Whatever is wrong with one recording becomes its row; what is wrong with the storage is raised, for it concerns all.
 """
 
+import faulthandler
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby, islice
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 
 from actors import storage
 from actors.audio import decode
+from actors.isolation import Isolated
 from actors.parquet_shards import read_parquet
 from actors.recordings import Recording, companion_fields, split_fields
 from actors.schema import SPEECH_SCHEMA, ErrorKind, RecordingError
@@ -26,12 +29,18 @@ FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few request
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How recordings are read. `max_minutes` of sound and `max_megabytes` of storage bound each recording."""
+    """How recordings are read. `max_minutes` of sound and `max_megabytes` of storage bound each recording.
+
+    Where for `patience_s` no recording was decoded, the process ends itself, for nothing else ends a loop in a codec.
+    What ended its process is read again `isolated`: each recording is decoded in a child process.
+    """
 
     max_minutes: float = 10.0
     max_megabytes: float = 512.0
     channel: int | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    patience_s: float = 600.0
+    isolated: bool = False
 
     @property
     def max_bytes(self) -> int:
@@ -42,12 +51,37 @@ def read_unit(unit: Unit, settings: ReadSettings) -> pa.Table:
     """All recordings of a unit as a table of SPEECH_SCHEMA, in the order of its objects; at least one row an object."""
     groups = [list(group) for _, group in groupby(unit.objects, key=lambda each: (each.uri, each.format))]
 
-    def rows_of(group: list[SourceObject]) -> list[dict[str, Any]]:
-        return [to_row(recording, settings) for recording in read_objects(group, settings)]
+    decode_one = isolated_decoder(settings) if settings.isolated else partial(watched_decoder, settings)
 
-    with ThreadPoolExecutor(FETCHES_AT_ONCE) as pool:
+    def rows_of(group: list[SourceObject]) -> list[dict[str, Any]]:
+        return [decode_one(recording) for recording in read_objects(group, settings)]
+
+    with ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
         rows = [row for rows in pool.map(rows_of, groups) for row in rows]
     return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA)
+
+
+def watched_decoder(settings: ReadSettings, recording: Recording) -> dict[str, Any]:
+    """A recording as a row; the process ends where no recording is done for too long."""
+    faulthandler.dump_traceback_later(settings.patience_s, exit=True)  # by a thread that needs no GIL; set anew by each
+    try:
+        return to_row(recording, settings)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def isolated_decoder(settings: ReadSettings) -> Callable[[Recording], dict[str, Any]]:
+    """Makes a recording's row in a child process; one that ends it becomes a row that says so."""
+    child = Isolated(partial(partial, to_row, settings=settings), settings.patience_s)
+
+    def decode_one(recording: Recording) -> dict[str, Any]:
+        try:
+            row: dict[str, Any] = child(recording)
+        except RecordingError as problem:
+            row = to_row(replace(recording, content=problem), settings)
+        return row
+
+    return decode_one
 
 
 def read_objects(group: list[SourceObject], settings: ReadSettings) -> Iterator[Recording]:

@@ -23,6 +23,11 @@ _PERMANENT = (FileNotFoundError, FileExistsError, PermissionError, NotADirectory
 _PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
 
+#: Of botocore: seconds that an answer may take, and no retries below those of s3fs and of `patiently`, or storage that
+#: answers nothing would hold a run for the product of all three.
+_S3_CLIENT = {"connect_timeout": 10, "read_timeout": 30, "retries": {"total_max_attempts": 1}}
+_S3_TRIES = 2  # of s3fs, which has two loops around each other to read an object
+
 
 def patiently(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Tries a call to storage again, at growing, jittered distances, while what it raises may pass: three tries in all,
@@ -68,11 +73,15 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     protocol = uri.split("://", 1)[0] if "://" in uri else "file"
     if protocol in ("file", "local"):
         return LocalFileSystem(), os.path.abspath(uri.removeprefix(f"{protocol}://"))
-    caching = {"use_listings_cache": False} if protocol in ("s3", "s3a") else {}
+    given = dict(options)
+    if protocol in ("s3", "s3a"):
+        given = {"use_listings_cache": False} | given | {"config_kwargs": _S3_CLIENT | given.get("config_kwargs", {})}
     try:
-        filesystem = fsspec.filesystem(protocol, **(caching | dict(options)))
+        filesystem = fsspec.filesystem(protocol, **given)
     except (ValueError, ImportError) as problem:
         raise UsageError(f"{uri!r}: {problem}") from None
+    if protocol in ("s3", "s3a"):
+        filesystem.retries = _S3_TRIES
     path = filesystem._strip_protocol(uri).split("?", 1)[0] if protocol == "http" else filesystem._strip_protocol(uri)
     return filesystem, path.rstrip("/")
 
@@ -124,21 +133,27 @@ def exists(filesystem: Filesystem, path: str) -> bool:
 
 
 @patiently
-def names(filesystem: Filesystem, folder: str, prefix: str = "") -> list[str]:
-    """The names, sorted, of the files directly in a folder that begin with a prefix; none where there is no folder."""
-    if is_local(filesystem):
-        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.name.startswith(prefix) and entry.is_file())
-        return []
+def entries(filesystem: Filesystem, folder: str, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """The files directly in a folder whose names begin with a prefix, as name -> info; none without the folder."""
     try:
-        if prefix and "s3" in filesystem.protocol:
-            paths = filesystem.find(folder, prefix=prefix)  # one request, however many files the folder has
+        if is_local(filesystem):
+            with os.scandir(folder) as found:
+                wanted = [entry for entry in found if entry.name.startswith(prefix) and entry.is_file()]
+            listed = [{"name": entry.path, "type": "file", "ino": entry.inode()} for entry in wanted]
+        elif prefix and "s3" in filesystem.protocol:
+            listed = list(filesystem.find(folder, prefix=prefix, detail=True).values())  # one request a thousand files
         else:
-            paths = [info["name"] for info in filesystem.ls(folder, detail=True) if info["type"] == "file"]
+            listed = filesystem.ls(folder, detail=True)
     except FileNotFoundError:
-        return []
-    found = (path.rsplit("/", 1)[-1] for path in paths if path.rsplit("/", 1)[0] == folder)
-    return sorted(name for name in found if name.startswith(prefix) and name)
+        return {}
+    files = {str(info["name"]): dict(info) for info in listed if info["type"] == "file"}
+    here = {path.rsplit("/", 1)[-1]: info for path, info in files.items() if path.rsplit("/", 1)[0] == folder}
+    return {name: here[name] for name in sorted(here) if name.startswith(prefix) and name}
+
+
+def names(filesystem: Filesystem, folder: str, prefix: str = "") -> list[str]:
+    """The names, sorted, of the files directly in a folder that begin with a prefix."""
+    return list(entries(filesystem, folder, prefix))
 
 
 @patiently
@@ -165,6 +180,26 @@ def write(filesystem: Filesystem, path: str, data: bytes) -> None:
         return
     with _written_beside(path, data) as temporary:
         os.replace(temporary, path)
+
+
+@patiently
+def put(filesystem: Filesystem, path: str, data: bytes) -> str:
+    """Like `write`; returns the version of what was written.
+
+    Raises FileExistsError where another run replaced or removed it before the version could be learned: then what
+    stands is the other's, whole.
+    """
+    if is_local(filesystem):
+        with _written_beside(path, data) as temporary:
+            version_written = str(os.stat(temporary).st_mtime_ns)  # a rename keeps it
+            os.replace(temporary, path)
+        return version_written
+    filesystem.pipe_file(path, data)
+    with contextlib.suppress(FileNotFoundError):
+        version_found = version(filesystem.info(path))
+        if bytes(filesystem.cat_file(path)) == data and version(filesystem.info(path)) == version_found:
+            return version_found
+    raise FileExistsError(f"another run wrote or removed {path} at the same moment")
 
 
 @patiently

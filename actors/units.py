@@ -63,6 +63,35 @@ class Unit:
         return cls(fields["id"], fields["fingerprint"], objects, tuple((uri, at) for uri, at in fields["carried"]))
 
 
+class Fingerprint:
+    """A unit's fingerprint: 8 digits of the recipe, all settings that can change a row, then 16 of its objects.
+
+    Kept apart so that planning, which reads commits by name, can tell audio that changed from settings that did.
+    """
+
+    @staticmethod
+    def of(recipe: str, versions: Mapping[str, str]) -> str:
+        """From a recipe's digest, and the versions of the unit's objects by key."""
+        return recipe[:8] + digest(f"{key}\n{version}" for key, version in sorted(versions.items()))
+
+    @staticmethod
+    def incomplete(fingerprint: str) -> str:
+        """One that is never asked for, of the same recipe: its part lacks rows that should have been carried over."""
+        return fingerprint[:8] + "incomplete"
+
+    @staticmethod
+    def is_incomplete(fingerprint: str) -> bool:
+        return fingerprint[8:] == "incomplete"
+
+    @staticmethod
+    def recipe(fingerprint: str) -> str:
+        return fingerprint[:8]
+
+    @staticmethod
+    def objects(fingerprint: str) -> str:
+        return fingerprint[8:]
+
+
 def digest(texts: Iterable[str]) -> str:
     """16 hexadecimal digits of a hash over texts in order, each ended so that no two lists run together."""
     state = hashlib.sha256()

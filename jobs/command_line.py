@@ -1,12 +1,17 @@
 """What every job's command line shares: CONFIG.yaml, overrides, help, and mistakes told in a line."""
 
 import argparse
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from jobs.config import Config, ConfigError, load
 from jobs.report import console
 
-DONE, FAILED, USAGE, OVER_BUDGET = 0, 1, 2, 3  # exit statuses
+DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 
 
 def run_job(
@@ -22,6 +27,8 @@ def run_job(
     parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
     options = parser.parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # how schedulers, and `ray job stop`, say Ctrl-C
     try:
         return job(load(options.config, options.overrides))
     except ConfigError as problem:
@@ -33,3 +40,14 @@ def run_job(
     except KeyboardInterrupt:
         console.print("interrupted: committed units stand, the rest is done by the next run")
         return FAILED
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process. What Ray still says meanwhile goes to standard error: the JSON line was the last."""
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    sys.exit(status)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from actors.schema import ErrorKind
+
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -46,6 +48,10 @@ class Audio(Section):
 
 class Output(Section):
     uri: str
+    on_mismatch: Literal["fail", "keep", "replace"] = "fail"
+    on_deleted: Literal["keep", "remove"] = "keep"
+    max_removed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    lease_seconds: Positive = 60.0
     storage_options: dict[str, Any] = Field(default={}, repr=False)
 
 
@@ -82,6 +88,8 @@ class Cluster(Section):
 
 
 class Errors(Section):
+    retry: list[ErrorKind] = []
+    patience_seconds: Positive = 600.0
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 

@@ -7,7 +7,7 @@ manifest and not a second time as a loose file.
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -30,12 +30,14 @@ class Listing:
     """The objects of an input in a fixed order.
 
     `unknown` counts the files whose name is not known, by suffix; `repeated` the lines of manifests that name a stretch
-    of audio which another line named before: it is read once.
+    of audio which another line named before: it is read once. `covers` says whether an object of that URI would be
+    listed if it were there, so that one which is not can be told to be deleted.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
+    covers: Callable[[str], bool] = lambda uri: False
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,24 @@ def list_input(config: Input, output_uri: str) -> Listing:
         files |= {file.uri: file for file in found if not file.uri.startswith(own) and _is_wanted(file.name, config)}
     listing = _classify(files, config, options)
     listing.objects.sort(key=lambda each: (each.uri, each.key))
+    listing.covers = _coverage(config, options)
     if config.limit is not None:
         listing.objects = list(_first(config.limit, listing.objects, options))
     return listing
+
+
+def _coverage(config: Input, options: dict[str, Any]) -> Callable[[str], bool]:
+    """Covered is what lies below a plain URI and is wanted; globs, shard patterns, limits and formats cover nothing."""
+    plain = [uri for uri in config.uris if not (_MAGIC.search(uri) or _SHARDS.search(uri))]
+    if config.limit is not None or config.format != "auto":
+        plain = []
+    roots = [storage.canonical(*storage.connect(uri, options)).rstrip("/") for uri in plain]
+
+    def covers(uri: str) -> bool:
+        below = (uri[len(root) :].lstrip("/") for root in roots if uri == root or uri.startswith(root + "/"))
+        return any(_is_wanted(name, config) for name in below)
+
+    return covers
 
 
 def _files_of(uri: str, options: dict[str, Any]) -> Iterator[File]:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,8 +99,10 @@ def connect(address: str | None) -> dict[str, float]:
         options |= {"address": address or "auto"}
     try:
         if not ray.is_initialized():
+            terminated = signal.getsignal(signal.SIGTERM)
             with _without_stderr():
                 ray.init(**options)
+            signal.signal(signal.SIGTERM, terminated)  # ours: Ray's own ends the process without a word
     except ConnectionError as problem:
         raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
     largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])

@@ -1,30 +1,20 @@
-"""What is listed, less what is done, into units: the plan of a run.
+"""What is listed, less what is done, into units: the plan of a run. No part is opened for it."""
 
-All state lies below the output, and no part is opened to plan. Each run writes its plan before any work, under the next
-free number, by a conditional create: of two runs at once, the one that loses the number reads again and plans again.
-Where plans disagree about an object, the highest number holds.
-"""
-
-import io
 import json
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-
-from actors import storage
-from actors.parts import COMMITS, Commit
+from actors.parts import Commit
 from actors.schema import UsageError
-from actors.units import SourceObject, Unit, digest, printable
+from actors.units import Fingerprint, SourceObject, Unit, digest, printable
 from jobs.listing import Listing
+from jobs.state import Known, State
 
-RUNS = "_runs"
-RECIPE = "1"  # part of every fingerprint; raised when a change of this code changes what a part holds
-TRIES = 20  # to win a plan's number against other runs
+RECIPE = "2"  # part of every fingerprint; raised when a change of this code changes what a part holds
 
 #: Seconds of audio in a byte, by suffix, to size units: stored at 16 kHz mono 16 bit, or as speech is usually coded.
 _SECONDS_PER_BYTE = {
@@ -34,120 +24,141 @@ _SECONDS_PER_BYTE = {
 }
 _SECONDS_PER_BYTE_ELSE = 1 / 16_000  # FLAC, and shards, which mostly hold it
 
-_PLAN = pa.schema(
-    [
-        ("unit", pa.string()),
-        ("fingerprint", pa.string()),
-        ("pieces", pa.int32()),
-        ("key", pa.string()),
-        ("uri", pa.string()),
-        ("offset_s", pa.float64()),
-        ("etag", pa.string()),
-        ("size", pa.int64()),
-        ("version", pa.string()),
-    ]
-)
-
 
 @dataclass(frozen=True)
-class Known:
-    """An object as an earlier plan knew it."""
+class Wishes:
+    """What a plan is to make of what is there already: the keys output.on_* and errors.retry of the configuration."""
 
-    uri: str
-    offset_s: float | None
-    version: str
-
-
-@dataclass
-class State:
-    """What earlier runs left below an output."""
-
-    next_number: int = 1
-    unit_of: dict[str, str] = field(default_factory=dict)  # object key -> unit
-    members: dict[str, dict[str, Known]] = field(default_factory=lambda: defaultdict(dict))  # unit -> key -> object
-    commits: dict[str, list[Commit]] = field(default_factory=dict)  # unit -> its commits
-    parts: set[str] = field(default_factory=set)  # units that have a part
-
-    def is_done(self, unit: str, fingerprint: str) -> bool:
-        commits = self.commits.get(unit, [])
-        return unit in self.parts and len(commits) == 1 and commits[0].fingerprint == fingerprint
+    target_seconds: float = 1_800.0
+    on_mismatch: str = "fail"
+    on_deleted: str = "keep"
+    max_removed_fraction: float = 0.1
+    retry: frozenset[str] = frozenset()  # units to do again for their errors
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The units to do now: `new` ones, and those to do `again`; beside them the units that are `done` already."""
+    """The units to do now: `new` ones, and those to do `again`; beside them those that are `done`, and those of which
+    nothing is left to `remove`. `objects` are those that are planned otherwise than they were known."""
 
     new: list[Unit]
     again: list[Unit]
     done: list[str]
-    state: State
+    remove: list[str] = field(default_factory=list)
+    objects: dict[str, Known] = field(default_factory=dict)
 
     @property
     def units(self) -> list[Unit]:
         return self.again + self.new
 
 
-def load_state(filesystem: storage.Filesystem, root: str) -> State:
-    """Reads plans, names of commits and names of parts below an output. Raises UsageError naming a broken plan."""
-    state = State()
-    for path in sorted(storage.find(filesystem, f"{root}/{RUNS}")):
-        if not path.endswith("/plan.arrow"):
-            continue
-        state.next_number = max(state.next_number, int(path.split("/")[-2]) + 1)
-        try:
-            rows = pa.ipc.open_file(io.BytesIO(storage.read(filesystem, path))).read_all().to_pylist()
-        except pa.ArrowException as problem:
-            raise UsageError(f"{storage.canonical(filesystem, path)} is not a plan: {problem}") from None
-        for row in rows:
-            before = state.unit_of.get(row["key"])
-            if before is not None and before != row["unit"]:
-                state.members[before].pop(row["key"])
-            state.unit_of[row["key"]] = row["unit"]
-            state.members[row["unit"]][row["key"]] = Known(row["uri"], row["offset_s"], row["version"])
-    state.commits = load_commits(filesystem, root)
-    for name in storage.names(filesystem, root, "part-"):
-        state.parts.add(name.removeprefix("part-").removesuffix(".parquet"))
-    return state
+def recipe_of(settings: Mapping[str, Any]) -> str:
+    """The digest of all settings that can change a row, the model's SHA-256 among them."""
+    return Fingerprint.recipe(digest([RECIPE, json.dumps(settings, sort_keys=True)]))
 
 
-def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
-    """The commits below an output by unit, read off their names."""
-    commits = defaultdict[str, list[Commit]](list)
-    for name in storage.names(filesystem, f"{root}/{COMMITS}"):
-        if commit := Commit.from_name(name):
-            commits[commit.unit].append(commit)
-    return commits
-
-
-def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], target_seconds: float) -> Plan:
-    """The set difference. `settings` are all that can change a row, the model's SHA-256 among them."""
+def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], wishes: Wishes) -> Plan:
+    """The set difference. Raises UsageError where settings changed or much was deleted, and no key says what to do."""
+    recipe = recipe_of(settings)
     listed = {each.key: each for each in listing.objects}
-    recipe = digest([RECIPE, json.dumps(settings, sort_keys=True)])
-    again, done = list[Unit](), list[str]()
-    touched = dict.fromkeys(state.unit_of[key] for key in listed if key in state.unit_of)
+    planned = _as_planned(listing, listed, state, wishes)
+    members = state.members()
+    touched = dict.fromkeys(state.objects[key].unit for key in (*listed, *planned) if key in state.objects)
+    # A run that was paused may have brought back a unit that was removed meanwhile.
+    gone = (known.unit for known in state.objects.values() if known.removed)
+    touched |= dict.fromkeys(unit for unit in gone if unit in state.parts or unit in state.commits)
+    plan = Plan([], [], [], [], planned)
+    mismatched = list[Commit]()
     for unit_id in touched:
-        members = state.members[unit_id]
-        versions = {key: listed[key].version if key in listed else known.version for key, known in members.items()}
-        fingerprint = _fingerprint(recipe, versions)
-        if state.is_done(unit_id, fingerprint):
-            done.append(unit_id)
+        commit = state.commit_of(unit_id)
+        if commit and Fingerprint.recipe(commit.fingerprint) != recipe:
+            mismatched.append(commit)
+        present = {key: planned.get(key, known) for key, known in members[unit_id].items()}
+        present = {key: known for key, known in present.items() if not known.removed}
+        if unit_id not in state.parts or (commit and Fingerprint.is_incomplete(commit.fingerprint)):
+            absent = {key: replace(known, removed=True) for key, known in present.items() if key not in listed}
+            planned |= absent  # neither listed, nor has rows that could be carried over
+            present = {key: known for key, known in present.items() if key not in absent}
+        # Rows that are carried over may be of another recipe, so a unit that holds some bears a fingerprint of its own.
+        asked = [
+            Fingerprint.of(recipe, {key: known.version for key, known in present.items()}),
+            Fingerprint.of(recipe, {key: known.version + "*" * (key not in listed) for key, known in present.items()}),
+        ]
+        if not present:
+            if unit_id in state.parts or unit_id in state.commits:
+                plan.remove.append(unit_id)
+        elif commit and _stands(commit, asked, wishes) and unit_id not in wishes.retry:
+            plan.done.append(unit_id)
         else:
-            objects = tuple(each for key, each in listed.items() if key in members)
-            carried = tuple((known.uri, known.offset_s) for key, known in members.items() if key not in listed)
-            again.append(Unit(unit_id, fingerprint, objects, carried))
-    fresh = [each for key, each in listed.items() if key not in state.unit_of]
-    new = []
-    for group in _grouped(fresh, target_seconds):
-        fingerprint = _fingerprint(recipe, {each.key: each.version for each in group})
-        new.append(Unit(digest(each.key for each in group), fingerprint, tuple(group)))
-    return Plan(new, again, done, state)
+            objects = sorted((listed[key] for key in present if key in listed), key=lambda each: (each.uri, each.key))
+            carried = tuple((known.uri, known.offset_s) for key, known in present.items() if key not in listed)
+            plan.again.append(Unit(unit_id, asked[1], tuple(objects), carried))
+    if mismatched and wishes.on_mismatch == "fail":
+        raise UsageError(_mismatch(mismatched, recipe, settings, state))
+    for group in _grouped((each for key, each in listed.items() if key not in state.objects), wishes.target_seconds):
+        unit_id = digest(each.key for each in group)
+        fingerprint = Fingerprint.of(recipe, {each.key: each.version for each in group})
+        plan.new.append(Unit(unit_id, fingerprint, tuple(group)))
+        planned |= {each.key: _known(each, unit_id) for each in group}
+    return plan
 
 
-def _fingerprint(recipe: str, versions: Mapping[str, str]) -> str:
-    return digest([recipe, *(f"{key}\n{version}" for key, version in sorted(versions.items()))])
+def _as_planned(listing: Listing, listed: Mapping[str, SourceObject], state: State, wishes: Wishes) -> dict[str, Known]:
+    """Known objects that changed, came back, or are to be removed, as they are planned now."""
+    planned, covered = dict[str, Known](), 0
+    for key, known in state.objects.items():
+        if key in listed:
+            covered += 1
+            now = _known(listed[key], known.unit)
+            if now != known:
+                planned[key] = now
+        elif wishes.on_deleted == "remove" and not known.removed and listing.covers(known.uri):
+            covered += 1
+            planned[key] = replace(known, removed=True)
+    removed = sum(known.removed for known in planned.values())
+    if removed > wishes.max_removed_fraction * covered:
+        raise UsageError(
+            f"output.on_deleted: {removed} of {covered} objects that were transcribed are no longer listed; if their"
+            " rows are to go, set output.max_removed_fraction higher"
+        )
+    return planned
 
 
-def _grouped(objects: list[SourceObject], target_seconds: float) -> list[list[SourceObject]]:
+def _stands(commit: Commit, asked: list[str], wishes: Wishes) -> bool:
+    """Whether what was committed is what is asked for."""
+    if wishes.on_mismatch == "keep":
+        return Fingerprint.objects(commit.fingerprint) in map(Fingerprint.objects, asked)
+    return commit.fingerprint in asked
+
+
+def _mismatch(commits: list[Commit], recipe: str, settings: Mapping[str, Any], state: State) -> str:
+    """What differs between the settings of units that stand and those of this run."""
+    counted = Counter(Fingerprint.recipe(commit.fingerprint) for commit in commits)
+    other, units = counted.most_common(1)[0]
+    before = state.recipes.get(other, {})
+    differing = [
+        f"{name} was {_brief(before.get(name))} and is {_brief(value)}"
+        for name, value in settings.items()
+        if before.get(name) != value
+    ]
+    return (
+        f"output.on_mismatch: {units} units in the output were made with other settings"
+        f" ({'; '.join(differing) or 'by another version of this job'}). Choose: on_mismatch=keep leaves their text as"
+        " it is and makes only what is new or changed the new way, on_mismatch=replace makes all again; or give another"
+        " output.uri"
+    )
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
+
+
+def _known(source: SourceObject, unit: str) -> Known:
+    return Known(unit, printable(source.uri), offset_of(source), source.version)
+
+
+def _grouped(objects: Iterable[SourceObject], target_seconds: float) -> list[list[SourceObject]]:
     """Objects in their order, cut into groups of about the target; one that is larger is alone."""
     groups, filled = list[list[SourceObject]](), 0.0
     for each in objects:
@@ -168,34 +179,6 @@ def estimated_seconds(source: SourceObject) -> float:
             return float(duration)
     suffix = "." + source.uri.rsplit(".", 1)[-1].lower()
     return source.size * _SECONDS_PER_BYTE.get(suffix, _SECONDS_PER_BYTE_ELSE)
-
-
-def claim(
-    filesystem: storage.Filesystem, root: str, plan: Plan, settings: Mapping[str, Any], run_id: str
-) -> str | None:
-    """Writes a plan under the next number. Returns the run's folder, or None where another run took the number."""
-    rows = [
-        {
-            "unit": unit.id,
-            "fingerprint": unit.fingerprint,
-            "pieces": 1,
-            "key": each.key,
-            "uri": printable(each.uri),
-            "offset_s": offset_of(each),
-            "etag": each.etag,
-            "size": each.size,
-            "version": each.version,
-        }
-        for unit in plan.units
-        for each in unit.objects
-    ]
-    metadata = {"run_id": run_id, "settings": json.dumps(settings, sort_keys=True)}
-    table = pa.Table.from_pylist(rows, schema=_PLAN.with_metadata(metadata))
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    folder = f"{root}/{RUNS}/{plan.state.next_number:06d}"
-    return folder if storage.create(filesystem, f"{folder}/plan.arrow", sink.getvalue()) else None
 
 
 def offset_of(source: SourceObject) -> float | None:

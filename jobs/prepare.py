@@ -11,7 +11,8 @@ from actors.reading import ReadSettings
 from actors.schema import UsageError
 from jobs.config import Config, ConfigError, Model, with_secrets
 from jobs.listing import Listing, list_input
-from jobs.planning import Plan, load_commits, load_state, make_plan
+from jobs.planning import Plan, Wishes, make_plan
+from jobs.state import State, load_commits, load_state, units_with
 
 AUTO_TARGET_MINUTES = 30.0  # half an hour keeps a CPU actor busy for a minute or two; Ray spends 80 ms a block
 
@@ -21,6 +22,7 @@ class Prepared:
     """Everything that is settled before any work: where, with what, and which units."""
 
     listing: Listing
+    state: State
     plan: Plan
     model: ModelFile
     reading: ReadSettings
@@ -51,6 +53,7 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
             config.audio.max_megabytes,
             None if config.audio.channel == "average" else config.audio.channel,
             with_secrets(config.input.storage_options, "input.storage_options"),
+            config.errors.patience_seconds,
         )
         settings = {
             "model_sha256": model.sha256,
@@ -60,10 +63,18 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
             "audio": config.audio.model_dump(),
         }
         minutes = AUTO_TARGET_MINUTES if config.unit.target_minutes == "auto" else config.unit.target_minutes
-        plan = make_plan(listing, load_state(*output), settings, minutes * 60)
+        state = load_state(*output)
+        wishes = Wishes(
+            minutes * 60,
+            config.output.on_mismatch,
+            config.output.on_deleted,
+            config.output.max_removed_fraction,
+            units_with(frozenset(config.errors.retry), state, output),
+        )
+        plan = make_plan(listing, state, settings, wishes)
     except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
-    return Prepared(listing, plan, model, reading, settings, output)
+    return Prepared(listing, state, plan, model, reading, settings, output)
 
 
 def choose_precision(model: Model) -> str:

@@ -12,7 +12,7 @@ import pytest
 from actors.parts import Commit, commit_unit, part_name, summarise
 from actors.schema import PART_SCHEMA
 from actors.storage import connect
-from actors.units import SourceObject, Unit
+from actors.units import SourceObject, Unit, digest
 
 
 def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.Table:
@@ -46,7 +46,8 @@ def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
     summary = commit_unit(UNIT, part_rows(UNIT), *connect(str(tmp_path), {}))
     path = tmp_path / part_name("u1")
     assert pq.read_schema(path) == PART_SCHEMA
-    assert [each.name for each in (tmp_path / "_commits").iterdir()] == ["u1.f1.2r0e"]
+    (commit,) = (Commit.from_name(each.name) for each in (tmp_path / "_commits").iterdir())
+    assert commit == Commit("u1", "f1", digest([str(path.stat().st_mtime_ns)]), 2, 0)
     assert (summary["recordings"], summary["audio_seconds"], summary["character_errors"]) == (2, 4.0, 2)
     assert not [each for each in tmp_path.iterdir() if each.name.endswith(".tmp")]
 
@@ -67,8 +68,9 @@ def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
     commit_unit(UNIT, part_rows(UNIT), *output)
     commit_unit(Unit("u1", "f2", UNIT.objects), part_rows(UNIT, error="missing"), *output)
     commit_unit(Unit("u10", "f1", UNIT.objects), part_rows(UNIT), *output)  # u1 is the beginning of its name
-    assert sorted(each.name for each in (tmp_path / "_commits").iterdir()) == ["u1.f2.2r2e", "u10.f1.2r0e"]
-    assert (tmp_path / "_commits" / "u1.f2.2r2e").read_text() == '{"errors": {"missing": 2}}'
+    first, second = sorted((tmp_path / "_commits").iterdir())
+    assert (first.name[:6], first.name[-5:], second.name[:7]) == ("u1.f2.", ".2r2e", "u10.f1.")
+    assert first.read_text() == '{"errors": {"missing": 2}}'
 
 
 def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:
@@ -78,9 +80,9 @@ def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_commits_name_says_what_it_is() -> None:
-    commit = Commit("u1", "f1", 120, 7)
+    commit = Commit("u1", "f1", "e0", 120, 7)
     assert Commit.from_name(commit.name) == commit
-    for name in ("u1.f1", "u1.f1.xr1e", "u1.f1.1r2", "plan.arrow", "a.b.c.1r0e", "u1.f1.re"):
+    for name in ("u1.f1.e0", "u1.f1.e0.xr1e", "u1.f1.e0.1r2", "plan.arrow", "a.b.1r0e", "u1.f1.e0.re"):
         assert Commit.from_name(name) is None
 
 

@@ -103,4 +103,4 @@ def test_a_unit_that_fails_leaves_the_others(tmp_path: Path) -> None:
     summaries = {each["unit"]: each for each in pipeline.summaries(graph_of(units, out))}
     assert sorted(unit for unit, each in summaries.items() if "failure" not in each) == ["u0", "u2"]
     assert "IsADirectoryError" in summaries["u1"]["failure"]
-    assert sorted(each.name for each in (out / "_commits").iterdir()) == ["u0.f.1r0e", "u2.f.1r0e"]
+    assert sorted(each.name.split(".")[0] for each in (out / "_commits").iterdir()) == ["u0", "u2"]

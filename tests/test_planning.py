@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from test_parts import part_rows
 
 from actors import storage
-from actors.parts import COMMITS, commit_unit
+from actors.parts import COMMITS, commit_unit, remove_unit
+from actors.schema import UsageError
 from actors.units import SourceObject, Unit
 from jobs.listing import Listing
-from jobs.planning import Plan, claim, estimated_seconds, load_state, make_plan
+from jobs.planning import Plan, Wishes, estimated_seconds, make_plan, recipe_of
+from jobs.state import State, load_state, units_with, write_plan
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
 
@@ -31,16 +34,26 @@ class Archive:
         self.filesystem, self.root = storage.connect(uri, options or {})
         self.runs = 0
 
-    def plan(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, minutes: float = 2) -> Plan:
-        return make_plan(Listing(list(objects)), load_state(self.filesystem, self.root), settings, minutes * 60)
+    def state(self) -> State:
+        return load_state(self.filesystem, self.root)
 
-    def claim(self, plan: Plan) -> str | None:
+    def plan(
+        self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, minutes: float = 2, **wishes: Any
+    ) -> Plan:
+        listing = Listing(list(objects), covers=lambda uri: uri.startswith("s3://archive/"))
+        return make_plan(listing, self.state(), settings, Wishes(minutes * 60, **wishes))
+
+    def claim(self, plan: Plan, settings: dict[str, str] = SETTINGS, state: State | None = None) -> str | None:
         self.runs += 1
-        return claim(self.filesystem, self.root, plan, SETTINGS, f"run-{self.runs}")
+        recipe = recipe_of(settings), settings
+        run_id = f"run-{self.runs}"
+        return write_plan(self.filesystem, self.root, state or self.state(), plan.objects, recipe, run_id)
 
-    def run(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS) -> Plan:
-        plan = self.plan(*objects, settings=settings)
-        assert self.claim(plan)
+    def run(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, **wishes: Any) -> Plan:
+        plan = self.plan(*objects, settings=settings, **wishes)
+        assert self.claim(plan, settings)
+        for unit_id in plan.remove:
+            remove_unit(unit_id, self.filesystem, self.root)
         for unit in plan.units:
             commit_unit(unit, part_rows(unit, f"run-{self.runs}"), self.filesystem, self.root)
         return plan
@@ -93,7 +106,7 @@ def test_a_changed_object_replaces_its_rows(archive: Archive) -> None:
 def test_a_setting_that_goes_there_and_back_is_done_again(archive: Archive) -> None:
     other = SETTINGS | {"precision": "bfloat16"}
     for number, settings in enumerate((SETTINGS, other, SETTINGS), 1):
-        assert len(archive.run(wav("a"), settings=settings).units) == 1
+        assert len(archive.run(wav("a"), settings=settings, on_mismatch="replace").units) == 1
         assert archive.rows() == {"a": f"run-{number}"}
     assert not archive.plan(wav("a")).units
 
@@ -101,14 +114,14 @@ def test_a_setting_that_goes_there_and_back_is_done_again(archive: Archive) -> N
 def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
     commits = Path(archive.root) / COMMITS
-    (commit,) = commits.iterdir()
     Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
     assert archive.run(wav("a")).again
+    (commit,) = commits.iterdir()
     commit.unlink()
     assert archive.run(wav("a")).again
-    (commits / f"{unit.id}.{'0' * 16}.1r0e").write_bytes(b"{}")  # two commits: nobody knows whose part this is
+    (commits / f"{unit.id}.{'0' * 24}.{'0' * 16}.1r0e").write_bytes(b"{}")  # two: nobody knows whose part this is
     assert archive.run(wav("a")).again
-    assert [each.name for each in commits.iterdir()] == [commit.name]
+    assert len(list(commits.iterdir())) == 1
     (commits / "a stranger").write_bytes(b"")
     assert not archive.plan(wav("a")).units
 
@@ -119,6 +132,9 @@ def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
     (unit,) = archive.run(wav("a", etag="2")).again
     assert unit.carried == (("s3://archive/b.wav", None),)
     assert archive.rows() == {"a": "run-2", "b": "run-1"}
+    assert not archive.plan(wav("a", etag="2")).units
+    archive.run(wav("a", etag="2"), wav("b"))  # rows that were carried over may be of other settings: made anew
+    assert archive.rows() == {"a": "run-3", "b": "run-3"}
     assert not archive.plan(wav("a", etag="2"), wav("b")).units
 
 
@@ -140,17 +156,81 @@ def test_a_limit_is_part_of_what_was_done(archive: Archive) -> None:
 def test_where_plans_disagree_the_highest_number_holds(archive: Archive) -> None:
     early, late = archive.plan(wav("a"), wav("b")), archive.plan(wav("a"), minutes=1)
     assert archive.claim(early)
-    late = replace(late, state=load_state(archive.filesystem, archive.root))
     assert archive.claim(late)
-    state = load_state(archive.filesystem, archive.root)
-    assert state.unit_of["s3://archive/a.wav"] == late.new[0].id
-    assert list(state.members[early.new[0].id]) == ["s3://archive/b.wav"]
+    objects = archive.state().objects
+    assert objects["s3://archive/a.wav"].unit == late.new[0].id
+    assert objects["s3://archive/b.wav"].unit == early.new[0].id
+
+
+def test_other_settings_do_not_mix_silently(archive: Archive) -> None:
+    archive.run(wav("a"), wav("b"))
+    other = SETTINGS | {"precision": "bfloat16"}
+    with pytest.raises(UsageError, match=r"1 units .* \(precision was float32 and is bfloat16\).*on_mismatch=keep"):
+        archive.plan(wav("a"), wav("b"), settings=other)
+    archive.run(wav("a"), wav("b"), wav("c"), settings=other, on_mismatch="keep")
+    assert archive.rows() == {"a": "run-1", "b": "run-1", "c": "run-2"}
+    archive.run(wav("a", etag="2"), wav("b"), wav("c"), settings=other, on_mismatch="keep")
+    assert archive.rows() == {"a": "run-3", "b": "run-3", "c": "run-2"}
+    assert not archive.plan(wav("a", etag="2"), wav("b"), wav("c"), settings=other).units
+
+
+def test_deleted_objects_are_removed_where_asked(archive: Archive) -> None:
+    objects = [wav(name) for name in "abcdefghijkl"]
+    archive.run(*objects)
+    assert not archive.plan(*objects[1:]).units  # kept
+    archive.run(*objects[1:], on_deleted="remove")  # one of twelve, with a unit that it shares
+    assert archive.rows() == {"b": "run-2", **dict.fromkeys("cdefghijkl", "run-1")}
+    with pytest.raises(UsageError, match=r"2 of 11 objects .* no longer listed.*max_removed_fraction"):
+        archive.plan(*objects[3:], on_deleted="remove")
+    plan = archive.run(*objects[2:], on_deleted="remove")  # and now the unit is empty
+    assert len(plan.remove) == 1
+    assert archive.rows() == dict.fromkeys("cdefghijkl", "run-1")
+    assert not archive.plan(*objects[2:], on_deleted="remove").remove
+    archive.run(*objects, on_deleted="remove")  # both are back, in the unit that was theirs
+    assert archive.rows() == {"a": "run-4", "b": "run-4", **dict.fromkeys("cdefghijkl", "run-1")}
+
+
+def test_what_the_run_does_not_look_at_is_not_deleted(archive: Archive) -> None:
+    elsewhere = replace(wav("x"), key="s3://other/x.wav", uri="s3://other/x.wav")
+    archive.run(wav("a"), wav("b"), elsewhere)
+    assert not archive.plan(wav("a"), wav("b"), on_deleted="remove").units
+
+
+def test_units_with_errors_are_retried_where_asked(archive: Archive) -> None:
+    plan = archive.plan(wav("a"), wav("b"), wav("c"))
+    archive.claim(plan)
+    good, bad = plan.units
+    output = archive.filesystem, archive.root
+    commit_unit(good, part_rows(good), *output)
+    commit_unit(bad, part_rows(bad, error="missing"), *output)
+    assert not archive.plan(wav("a"), wav("b"), wav("c")).units
+    assert units_with(frozenset({"crashed"}), archive.state(), output) == set()
+    retry = units_with(frozenset({"missing", "crashed"}), archive.state(), output)
+    assert [unit.id for unit in archive.plan(wav("a"), wav("b"), wav("c"), retry=retry).again] == [bad.id]
+
+
+def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
+    (unit,) = archive.run(wav("a")).new
+    part = Path(f"{archive.root}/part-{unit.id}.parquet")
+    part.write_bytes(part.read_bytes())  # put there by a run that was paused, and ended before its commit
+    assert archive.plan(wav("a")).again
+
+
+def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.state.PLANS_KEPT", 3)
+    for number in range(1, 6):
+        archive.run(*(wav(f"{each}") for each in range(number)))
+    plans = [str(each.relative_to(archive.root)) for each in Path(archive.root).glob("_runs/*/plan.arrow")]
+    assert sorted(plans) == ["_runs/000004/plan.arrow", "_runs/000005/plan.arrow"]
+    assert archive.rows() == {f"{each}": f"run-{each + 1}" for each in range(5)}
+    assert not archive.plan(*(wav(f"{each}") for each in range(5))).units
+    assert archive.state().recipes[recipe_of(SETTINGS)] == SETTINGS
 
 
 def claims_at_once(archive: Archive, contenders: int = 8) -> list[str | None]:
-    plan = archive.plan(wav("a"))
+    plan, state = archive.plan(wav("a")), archive.state()
     won: list[str | None] = []
-    threads = [threading.Thread(target=lambda: won.append(archive.claim(plan))) for _ in range(contenders)]
+    threads = [threading.Thread(target=lambda: won.append(archive.claim(plan, state=state))) for _ in range(contenders)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -178,7 +258,11 @@ def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_optio
 def test_a_broken_plan_is_named(archive: Archive) -> None:
     archive.run(wav("a"))
     Path(f"{archive.root}/_runs/000001/plan.arrow").write_bytes(b"torn")
-    with pytest.raises(ValueError, match=r"000001/plan\.arrow is not a plan"):
+    with pytest.raises(UsageError, match=r"000001/plan\.arrow is not a plan"):
+        archive.plan(wav("a"))
+    with pa.ipc.new_file(f"{archive.root}/_runs/000001/plan.arrow", pa.schema([("unit", pa.string())])):
+        pass
+    with pytest.raises(UsageError, match=r"000001/plan\.arrow is of another version"):
         archive.plan(wav("a"))
 
 

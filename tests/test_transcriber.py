@@ -12,8 +12,8 @@ from conftest import DEMO_MODEL, tone
 
 from actors.engines import EngineSettings
 from actors.models import ModelFile, resolve
-from actors.schema import PART_SCHEMA, SPEECH_SCHEMA
-from actors.transcriber import Transcriber, Workers, transcribe_rows
+from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
+from actors.transcriber import Transcriber, Workers
 
 
 def settings(engine: str = "fused", max_padded_seconds: float = 30) -> EngineSettings:
@@ -114,11 +114,10 @@ class SmallDevice:
 def test_out_of_memory_splits_down_to_one_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(100))
     workers = Workers(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=1_000 / 16_000))
-    lengths = [10, 50, 3, 120, 7, 49, 50]
-    pcm = pa.chunked_array([pa.array([np.zeros(n, np.int16).tobytes() for n in lengths], pa.large_binary())])
-    texts, failures = transcribe_rows(workers, pcm)
-    assert texts == ["10", "50", "3", None, "7", "49", "50"]
-    assert failures == {3}
+    said = workers.transcribe([np.zeros(samples, np.int16) for samples in (10, 50, 3, 120, 7, 49, 50)])
+    assert [str(each) for each in said[:3] + said[4:]] == ["10", "50", "3", "7", "49", "50"]
+    assert isinstance(said[3], RecordingError)
+    assert said[3].kind == "out_of_memory"
 
 
 def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

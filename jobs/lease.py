@@ -1,0 +1,88 @@
+"""Signs of life in a run's folder, so that a second run on the same output says so and stops.
+
+They are a courtesy: what keeps two runs at once from doing harm is the order in which units are committed. Ages are
+told by the storage's own clock, as the distance between two files that it holds.
+"""
+
+import json
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from actors import storage
+from jobs.state import RUNS
+
+BEATS_A_LEASE = 4
+
+
+@contextmanager
+def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float, run_id: str) -> Iterator[None]:
+    """Writes a run's sign of life now and then, from a thread of its own, until the block is left."""
+    ended = threading.Event()
+    own = {"run_id": run_id, "machine": _machine(), "process": os.getpid(), "began": _began(os.getpid())}
+
+    def beat() -> None:
+        while True:
+            with suppress(OSError):  # the run itself meets what is wrong with the storage, and says so
+                storage.write(filesystem, f"{folder}/heartbeat", json.dumps(own).encode())
+            if ended.wait(lease_seconds / BEATS_A_LEASE):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=5)
+        storage.delete(filesystem, f"{folder}/heartbeat")
+
+
+def rival(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds: float) -> str | None:
+    """The folder of an earlier run that is still at work, as its sign of life says; None where there is none.
+
+    Of two that start at once, the one with the lower number goes on.
+    """
+    runs = dict[str, set[str]]()
+    for path in storage.find(filesystem, f"{root}/{RUNS}"):
+        run, _, name = path.rpartition("/")
+        runs.setdefault(run, set()).add(name)
+    now = filesystem.modified(f"{folder}/plan.arrow")
+    for run, files in sorted(runs.items(), reverse=True):
+        if run >= folder or "summary.json" in files:
+            continue
+        sign = f"{run}/heartbeat" if "heartbeat" in files else f"{run}/plan.arrow"
+        try:
+            age = (now - filesystem.modified(sign)).total_seconds()
+            if age < lease_seconds and not _is_known_dead(filesystem, sign):
+                return run
+        except FileNotFoundError:
+            continue  # it has just ended
+    return None
+
+
+def _is_known_dead(filesystem: storage.Filesystem, sign: str) -> bool:
+    """Whether a sign of life is of a process of this very machine which is gone, so that nobody need wait for it."""
+    if not sign.endswith("/heartbeat"):
+        return False
+    written = json.loads(storage.read(filesystem, sign))
+    return bool(_machine()) and written["machine"] == _machine() and written["began"] != _began(written["process"])
+
+
+def _machine() -> str:
+    """This machine since its start; "" where it does not say."""
+    try:
+        return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    except OSError:
+        return ""
+
+
+def _began(process: int) -> str:
+    """When a process of this machine began, in its own ticks; "" where there is none of that number."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""

@@ -1,0 +1,53 @@
+"""What a run tells Prometheus, through Ray's own metrics: published by the driver, from the units' summaries."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+
+class Metrics:
+    """Counters and gauges of one run, each with the label `run_id`; the README lists them."""
+
+    def __init__(self, run_id: str, units: int, actors: int) -> None:
+        from ray.util.metrics import Counter, Gauge
+
+        def made(kind: Any, name: str, description: str, *labels: str) -> Any:
+            metric = kind(f"citrascribe_{name}", description, ("run_id", *labels))
+            metric.set_default_tags({"run_id": run_id})
+            return metric
+
+        self._audio = made(Counter, "audio_seconds", "Seconds of audio committed")
+        self._recordings = made(Counter, "recordings", "Recordings committed, those with an error among them")
+        self._errors = made(Counter, "errors", "Recordings committed with an error, by kind", "kind")
+        self._retries = made(Counter, "retries", "Units done again because their worker died")
+        self._planned = made(Gauge, "units_planned", "Units that the run set out to do")
+        self._left = made(Gauge, "units_left", "Units not committed yet")
+        self._speed = made(Gauge, "times_real_time", "Seconds of audio committed a second of wall time")
+        self._padding = made(Gauge, "padding_share", "Share of the samples given to the model that are filling")
+        self._busy = made(Gauge, "actor_busy_share", "Share of the time that the least number of actors transcribed")
+        self._planned.set(units)
+        self._left.set(units)
+        self._units_left, self._actors, self._began = units, actors, time.monotonic()
+        self._totals = dict.fromkeys(("audio_seconds", "padded_seconds", "busy_seconds"), 0.0)
+
+    def add(self, summary: Mapping[str, Any]) -> None:
+        """Counts a unit that was committed; one that failed is still left."""
+        if "failure" in summary:
+            return
+        for name in self._totals:
+            self._totals[name] += summary.get(name, 0.0)
+        self._units_left -= 1
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        for counter, count in ((self._audio, summary["audio_seconds"]), (self._recordings, summary["recordings"])):
+            if count:
+                counter.inc(count)
+        for kind, count in summary["errors"].items():
+            self._errors.inc(count, tags={"kind": kind})
+        self._left.set(self._units_left)
+        self._speed.set(self._totals["audio_seconds"] / elapsed)
+        self._busy.set(min(self._totals["busy_seconds"] / (elapsed * self._actors), 1.0))
+        if self._totals["padded_seconds"]:
+            self._padding.set(max(1 - self._totals["audio_seconds"] / self._totals["padded_seconds"], 0.0))
+
+    def retry(self, units: int) -> None:
+        self._retries.inc(units)

@@ -1,0 +1,79 @@
+"""A run in the end: one JSON object for programs, tables for people, and the exit status."""
+
+from collections import Counter
+from typing import Any
+
+from jobs.command_line import DONE, FAILED, OVER_BUDGET
+from jobs.config import Config
+from jobs.listing import Listing
+from jobs.planning import Plan
+from jobs.prepare import Prepared, standing
+from jobs.report import console, show_failures, show_table, show_transcripts
+
+
+def say_plan(listing: Listing, plan: Plan) -> None:
+    console.print(
+        f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.again)} again, {len(plan.done)} done"
+        + (f", {len(plan.remove)} to remove" if plan.remove else "")
+    )
+    if listing.unknown:
+        names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
+        console.print(f"passed over, their names being of no known format: {names}", markup=False)
+
+
+def sum_up(
+    run_id: str, prepared: Prepared, results: list[dict[str, Any]], wall_seconds: float, start_seconds: float
+) -> dict[str, Any]:
+    """The run as one JSON object."""
+    committed = [result for result in results if "failure" not in result]
+    audio_seconds = sum(result["audio_seconds"] for result in committed)
+    errors = sum((Counter(result["errors"]) for result in committed), Counter[str]())
+    characters = sum(result["reference_characters"] for result in committed)
+    edits = sum(result["character_errors"] for result in committed)
+    recordings, with_error = standing(prepared)
+    return {
+        "run_id": run_id,
+        "units": {"planned": len(results), "skipped": len(prepared.plan.done), "done": len(committed)},
+        "recordings": sum(result["recordings"] for result in committed),
+        "segments": sum(result["segments"] for result in committed),
+        "errors": dict(errors),
+        "standing": {"recordings": recordings, "errors": with_error},
+        "cer": round(edits / characters, 5) if characters else None,
+        "audio_hours": round(audio_seconds / 3600, 4),
+        "wall_seconds": round(wall_seconds, 2),
+        "start_seconds": round(start_seconds, 2),
+        "rtfx": round(audio_seconds / wall_seconds, 2),
+        "output": prepared.output_uri,
+    }
+
+
+def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]) -> int:
+    """Shows the closing tables and returns the exit status."""
+    committed = [result for result in results if "failure" not in result]
+    show_transcripts([row for result in committed for row in result["transcripts"]])
+    failures = [row for result in committed for row in result["failures"]]
+    show_failures(failures, sum(summary["errors"].values()))
+    rows = [
+        ("units", f"{summary['units']['done']} done, {summary['units']['skipped']} skipped"),
+        ("recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"),
+        ("in the output", "{recordings} recordings, {errors} with an error".format(**summary["standing"])),
+        (
+            "audio",
+            f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s, {summary['rtfx']:.1f} x real time",
+        ),
+        ("character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"),
+        ("output", summary["output"]),
+    ]
+    show_table("This run", ("", ""), rows)
+    failed = [result for result in results if "failure" in result]
+    for result in failed[:5]:
+        console.print(f"unit {result['unit']} was not committed: {result['failure']}", style="red", markup=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(results)} units failed; run it again to do them", style="red")
+        return FAILED
+    standing_rows = summary["standing"]
+    if standing_rows["errors"] > config.errors.max_fraction * standing_rows["recordings"]:
+        share = standing_rows["errors"] / standing_rows["recordings"]
+        console.print(f"{share:.1%} of the recordings have an error, more than errors.max_fraction allows", style="red")
+        return OVER_BUDGET
+    return DONE

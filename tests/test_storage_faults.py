@@ -1,0 +1,70 @@
+"""Storage that goes wrong: what may pass is tried again, what will not is told at once, and nothing hangs."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import s3fs
+from faulty_storage import FaultyStorage
+
+from actors import storage
+
+CONTENT = bytes(range(256)) * 4_000
+
+
+@pytest.fixture
+def faulty(s3_options: dict[str, Any]) -> Iterator[FaultyStorage]:
+    s3fs.S3FileSystem(**s3_options).pipe_file("bucket/faults/object", CONTENT)
+    proxy = FaultyStorage(s3_options["endpoint_url"])
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def place(faulty: FaultyStorage, s3_options: dict[str, Any]) -> tuple[storage.Filesystem, str]:
+    """The filesystem and the path of an object behind the faults; a client of its own for each test."""
+    options = s3_options | {"endpoint_url": faulty.url, "skip_instance_cache": True}
+    options["config_kwargs"] = {"read_timeout": 1, "connect_timeout": 1}
+    return storage.connect("s3://bucket/faults/object", options)
+
+
+@pytest.mark.parametrize("fault", [503, 500, "reset", "truncate", "stall"])
+def test_what_may_pass_is_tried_again(faulty: FaultyStorage, place: Any, fault: int | str) -> None:
+    faulty.fault = lambda method, path, number: fault if number < 2 else None
+    assert storage.read(*place) == CONTENT
+    assert len(faulty.requests) >= 3
+    for call in (lambda: storage.info(*place), lambda: storage.find(place[0], "bucket/faults")):
+        faulty.requests.clear()
+        assert call()
+    faulty.requests.clear()
+    storage.write(place[0], "bucket/faults/new", b"new")
+    assert len(faulty.requests) >= 3
+    faulty.fault = lambda *_: None
+    assert storage.read(place[0], "bucket/faults/new") == b"new"
+
+
+@pytest.mark.parametrize("fault", [403, 400])
+def test_what_will_not_pass_is_told_at_once(faulty: FaultyStorage, place: Any, fault: int) -> None:
+    faulty.fault = lambda *_: fault
+    began = time.monotonic()
+    with pytest.raises(PermissionError):
+        storage.read(*place)
+    with pytest.raises(PermissionError):
+        storage.write(*place, b"new")
+    assert time.monotonic() - began < 5
+    assert len(faulty.requests) <= 4
+
+
+@pytest.mark.parametrize("fault", ["reset", "stall"])
+def test_what_does_not_pass_ends(faulty: FaultyStorage, place: Any, fault: int | str) -> None:
+    faulty.fault = lambda *_: fault
+    with pytest.raises(OSError):  # noqa: PT011 - whatever its words: it ends, within pytest's limit
+        storage.read(*place)
+
+
+def test_a_stream_goes_on_where_it_broke(faulty: FaultyStorage, place: Any) -> None:
+    faulty.fault = lambda method, path, number: "reset" if method == "GET" and number % 3 == 1 else None
+    filesystem, path = place
+    with filesystem.open(path, "rb", block_size=100_000) as file:
+        assert file.read() == CONTENT
