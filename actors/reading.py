@@ -6,8 +6,10 @@ Whatever is wrong with one recording becomes its row; what is wrong with the sto
 import faulthandler
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
@@ -51,27 +53,45 @@ def read_unit(unit: Unit, settings: ReadSettings) -> pa.Table:
     """All recordings of a unit as a table of SPEECH_SCHEMA, in the order of its objects; at least one row an object."""
     groups = [list(group) for _, group in groupby(unit.objects, key=lambda each: (each.uri, each.format))]
 
-    decode_one = isolated_decoder(settings) if settings.isolated else partial(watched_decoder, settings)
-
     def rows_of(group: list[SourceObject]) -> list[dict[str, Any]]:
         return [decode_one(recording) for recording in read_objects(group, settings)]
 
-    with ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
+    decoder = isolated_decoder(settings) if settings.isolated else watched_decoder(settings)
+    with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
         rows = [row for rows in pool.map(rows_of, groups) for row in rows]
     return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA)
 
 
-def watched_decoder(settings: ReadSettings, recording: Recording) -> dict[str, Any]:
-    """A recording as a row; the process ends where no recording is done for too long."""
-    faulthandler.dump_traceback_later(settings.patience_s, exit=True)  # by a thread that needs no GIL; set anew by each
-    try:
-        return to_row(recording, settings)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+Decoder = Callable[[Recording], dict[str, Any]]  # a recording to its row
 
 
-def isolated_decoder(settings: ReadSettings) -> Callable[[Recording], dict[str, Any]]:
-    """Makes a recording's row in a child process; one that ends it becomes a row that says so."""
+@contextmanager
+def watched_decoder(settings: ReadSettings) -> Iterator[Decoder]:
+    """Decodes in this process, in any number of threads; the process ends where none gets done for too long."""
+    lock, busy = threading.Lock(), 0
+
+    def watch(change: int) -> None:
+        nonlocal busy
+        with lock:
+            busy += change
+            if busy:
+                faulthandler.dump_traceback_later(settings.patience_s, exit=True)  # by a thread that needs no GIL
+            else:
+                faulthandler.cancel_dump_traceback_later()
+
+    def decode_one(recording: Recording) -> dict[str, Any]:
+        watch(+1)
+        try:
+            return to_row(recording, settings)
+        finally:
+            watch(-1)
+
+    yield decode_one
+
+
+@contextmanager
+def isolated_decoder(settings: ReadSettings) -> Iterator[Decoder]:
+    """Decodes in a child process; a recording that ends it becomes a row that says so."""
     child = Isolated(partial(partial, to_row, settings=settings), settings.patience_s)
 
     def decode_one(recording: Recording) -> dict[str, Any]:
@@ -81,7 +101,10 @@ def isolated_decoder(settings: ReadSettings) -> Callable[[Recording], dict[str, 
             row = to_row(replace(recording, content=problem), settings)
         return row
 
-    return decode_one
+    try:
+        yield decode_one
+    finally:
+        child.close()
 
 
 def read_objects(group: list[SourceObject], settings: ReadSettings) -> Iterator[Recording]:

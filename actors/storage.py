@@ -6,6 +6,7 @@ import functools
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 import fsspec
@@ -165,6 +166,13 @@ def info(filesystem: Filesystem, path: str) -> dict[str, Any]:
         if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
             raise FileNotFoundError(path[:80]) from None
         raise
+
+
+@patiently
+def modified(filesystem: Filesystem, path: str) -> datetime:
+    """When a file was written, by the storage's clock. Raises FileNotFoundError."""
+    at: datetime = filesystem.modified(path)
+    return at
 
 
 @patiently

@@ -25,49 +25,43 @@ def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float,
     own = {"run_id": run_id, "machine": _machine(), "process": os.getpid(), "began": _began(os.getpid())}
 
     def beat() -> None:
-        while True:
-            with suppress(OSError):  # the run itself meets what is wrong with the storage, and says so
-                storage.write(filesystem, f"{folder}/heartbeat", json.dumps(own).encode())
-            if ended.wait(lease_seconds / BEATS_A_LEASE):
-                return
+        storage.write(filesystem, f"{folder}/heartbeat", json.dumps(own).encode())
 
-    thread = threading.Thread(target=beat, daemon=True)
+    def beat_on() -> None:
+        while not ended.wait(lease_seconds / BEATS_A_LEASE):
+            with suppress(OSError):  # the run itself meets what is wrong with the storage, and says so
+                beat()
+
+    beat()
+    thread = threading.Thread(target=beat_on, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join(timeout=5)
-        storage.delete(filesystem, f"{folder}/heartbeat")
+        with suppress(OSError):
+            storage.delete(filesystem, f"{folder}/heartbeat")
 
 
 def rival(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds: float) -> str | None:
     """The folder of an earlier run that is still at work, as its sign of life says; None where there is none.
 
-    Of two that start at once, the one with the lower number goes on.
+    Of two that start at once, the one with the lower number goes on. `folder` is the caller's, which has a heartbeat.
     """
-    runs = dict[str, set[str]]()
-    for path in storage.find(filesystem, f"{root}/{RUNS}"):
-        run, _, name = path.rpartition("/")
-        runs.setdefault(run, set()).add(name)
-    now = filesystem.modified(f"{folder}/plan.arrow")
-    for run, files in sorted(runs.items(), reverse=True):
-        if run >= folder or "summary.json" in files:
-            continue
-        sign = f"{run}/heartbeat" if "heartbeat" in files else f"{run}/plan.arrow"
-        try:
-            age = (now - filesystem.modified(sign)).total_seconds()
-            if age < lease_seconds and not _is_known_dead(filesystem, sign):
-                return run
-        except FileNotFoundError:
-            continue  # it has just ended
+    now = storage.modified(filesystem, f"{folder}/heartbeat")
+    for sign in sorted(storage.find(filesystem, f"{root}/{RUNS}"), reverse=True):
+        run, _, name = sign.rpartition("/")
+        if name == "heartbeat" and run < folder:
+            with suppress(FileNotFoundError):  # it has just ended
+                age = (now - storage.modified(filesystem, sign)).total_seconds()
+                if age < lease_seconds and not _is_known_dead(filesystem, sign):
+                    return run
     return None
 
 
 def _is_known_dead(filesystem: storage.Filesystem, sign: str) -> bool:
     """Whether a sign of life is of a process of this very machine which is gone, so that nobody need wait for it."""
-    if not sign.endswith("/heartbeat"):
-        return False
     written = json.loads(storage.read(filesystem, sign))
     return bool(_machine()) and written["machine"] == _machine() and written["began"] != _began(written["process"])
 

@@ -48,24 +48,31 @@ def run(config: Config) -> int:
     run_id = new_run_id()
     prepared, folder = prepare_and_claim(config, run_id)
     filesystem, root = prepared.output
-    other = rival(filesystem, root, folder, config.output.lease_seconds)
-    if other:
-        return stop_for(other, prepared, folder, run_id)
-    plan, listing = prepared.plan, prepared.listing
-    say_plan(listing, plan)
     with heartbeat(filesystem, folder, config.output.lease_seconds, run_id):
-        sweep(filesystem, root, 10 * config.output.lease_seconds)
-        for unit_id in plan.remove:
-            remove_unit(unit_id, filesystem, root)
-        ray_began = time.time()
-        resources = connect(config) if plan.units else None
-        results = transcribe(config, prepared, run_id, resources) if resources else []
-        first = min((each["began"] for each in results if "began" in each), default=0)  # that an actor had work
-        summary = sum_up(run_id, prepared, results, time.monotonic() - began, max(first - ray_began, 0))
-        summary["status"] = status = close(config, results, summary)
+        other = rival(filesystem, root, folder, config.output.lease_seconds)
+        if other:
+            summary: dict[str, Any] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
+            console.print(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", style="red")
+        else:
+            summary = work(config, prepared, run_id, began)
         storage.write(filesystem, f"{folder}/summary.json", json.dumps(summary, ensure_ascii=False).encode())
     print(json.dumps(summary, ensure_ascii=False), flush=True)
-    return status
+    return int(summary["status"])
+
+
+def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, Any]:
+    """Does what is planned; returns the summary, with the exit status in it."""
+    plan, (filesystem, root) = prepared.plan, prepared.output
+    say_plan(prepared.listing, plan)
+    sweep(filesystem, root, 10 * config.output.lease_seconds)
+    for unit_id in plan.remove:
+        remove_unit(unit_id, filesystem, root)
+    ray_began = time.time()
+    resources = connect(config) if plan.units else None
+    results = transcribe(config, prepared, run_id, resources) if resources else []
+    first = min((each["began"] for each in results if "began" in each), default=0)  # that an actor had work
+    summary = sum_up(run_id, prepared, results, time.monotonic() - began, max(first - ray_began, 0))
+    return summary | {"status": close(config, results, summary)}
 
 
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
@@ -77,16 +84,6 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
         if folder is not None:
             return prepared, folder
     raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
-
-
-def stop_for(other: str, prepared: Prepared, folder: str, run_id: str) -> int:
-    """Leaves the output to a run that is at work on it already."""
-    filesystem, _ = prepared.output
-    console.print(f"another run is at work on this output: {storage.canonical(filesystem, other)}", style="red")
-    summary = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri, "other_run": other.rsplit("/", 1)[-1]}
-    storage.write(filesystem, f"{folder}/summary.json", json.dumps(summary).encode())
-    print(json.dumps(summary), flush=True)
-    return BUSY
 
 
 def connect(config: Config) -> pipeline.Resources:
