@@ -1,0 +1,52 @@
+"""What a run publishes is there for Prometheus to fetch, under the names that the README gives."""
+
+import re
+import subprocess
+import sys
+
+from conftest import ROOT
+
+PROGRAM = """
+import time, urllib.request
+import ray
+from jobs.metrics import Metrics
+
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+metrics = Metrics("r1", units=3, actors=1)
+measured = {"busy_seconds": 0.1, "padded_seconds": 25.0}
+metrics.add({"audio_seconds": 12.5, "recordings": 4, "errors": {"missing": 1}} | measured)
+metrics.add({"unit": "u", "failure": "its worker process died"})
+metrics.retry(1)
+port = ray.nodes()[0]["MetricsExportPort"]
+end = time.monotonic() + 50
+text = ""
+while "citrascribe_retries" not in text and time.monotonic() < end:
+    try:
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+    except OSError:
+        pass
+    time.sleep(0.2)
+print(text)
+"""
+
+
+def test_metrics_are_there_to_fetch() -> None:
+    environment = {"RAY_metrics_report_interval_ms": "500", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    lines = re.findall(r"^ray_(citrascribe_\w+)\{(.*)\} (\S+)$", done.stdout, re.MULTILINE)
+    values = {name: float(value) for name, labels, value in lines if 'run_id="r1"' in labels}
+    assert values.pop("citrascribe_times_real_time") > 0
+    assert values.pop("citrascribe_actor_busy_share") > 0
+    assert values == {
+        "citrascribe_audio_seconds_total": 12.5,
+        "citrascribe_recordings_total": 4,
+        "citrascribe_errors_total": 1,
+        "citrascribe_retries_total": 1,
+        "citrascribe_units_planned": 3,
+        "citrascribe_units_left": 2,
+        "citrascribe_padding_share": 0.5,
+    }
+    readme = (ROOT / "README.md").read_text()
+    for name, _, _ in lines:
+        assert name in readme
