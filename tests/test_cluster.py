@@ -1,0 +1,54 @@
+"""A cluster of several raylets, one of which is lost midway."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import faults
+import pandas as pd
+import pytest
+from conftest import ROOT, free_port
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head without CPUs, and three machines of two each; all of them are this one."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(True, head_node_args={"num_cpus": 0, "dashboard_agent_listen_port": free_port()})
+    for _ in range(3):
+        made.add_node(num_cpus=2, dashboard_agent_listen_port=free_port())
+    yield made
+    made.shutdown()
+
+
+def has_an_actor(node: Any) -> bool:
+    raylet = node.all_processes["raylet"][0].process.pid
+    return any("TranscribeBlock" in line for line in faults.descendants(raylet).values())
+
+
+@pytest.mark.timeout(300)
+def test_a_machine_that_is_lost_midway_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    keys = [f"input.uri={ROOT}/demo/audio", f"output.uri={out}", f"model.name={ROOT}/demo/citrinet_zh_demo.nemo"]
+    keys += ["unit.target_minutes=0.25", "ray.actors=[3, 3]", "ray.cpus_per_actor=1", "ray.cpus_per_decoder=0.5"]
+    command = [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *keys]
+    environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+    while len(list(out.glob("_commits/*"))) < 3:
+        assert run.poll() is None, run.communicate()[1]
+        time.sleep(0.01)
+    cluster.remove_node(next(node for node in cluster.worker_nodes if has_an_actor(node)), allow_graceful=False)
+    said, seen = run.communicate(timeout=200)
+    assert run.returncode == 0, seen
+    summary = json.loads(said.splitlines()[-1])
+    assert summary["units"]["done"] == summary["units"]["planned"]
+    found = pd.concat([pd.read_parquet(part) for part in out.glob("*.parquet")])
+    assert len(found) == 75
+    assert not found.duplicated(["uri", "member", "offset_s"]).any()
