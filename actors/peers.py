@@ -14,10 +14,11 @@ import torch
 
 from actors.citrinet import checkpoint
 from actors.citrinet.features import Features
-from actors.citrinet.text import Characters, Pieces
+from actors.citrinet.text import text_of
 from actors.decoding.greedy import collapse
 from actors.engines import Samples
 from actors.models import ModelFile, cache_folder, fetch
+from actors.schema import SAMPLE_RATE
 
 Transcribe = Callable[[Sequence[Samples]], list[str]]
 
@@ -41,8 +42,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
     features = Features(config["features"], tensors, torch.device("cpu"))
-    text = Characters(config["vocabulary"]) if config["vocabulary"] else Pieces(tensors["tokenizer"])
-    stride = _stride(config)
+    text, stride = text_of(config, tensors), _stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     session = runtime.InferenceSession(export(model) / "model.onnx", options, ["CPUExecutionProvider"])
@@ -71,7 +71,7 @@ def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
     def transcribe(batch: Sequence[Samples]) -> list[str]:
         streams = [recognizer.create_stream() for _ in batch]
         for stream, pcm in zip(streams, batch, strict=True):
-            stream.accept_waveform(16_000, pcm.astype(np.float32) / 32_768)
+            stream.accept_waveform(SAMPLE_RATE, pcm.astype(np.float32) / 32_768)
         recognizer.decode_streams(streams)
         return [stream.result.text for stream in streams]
 

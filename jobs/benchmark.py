@@ -108,7 +108,7 @@ def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def measure_pipeline(config: Config, model: str, sounds: Sequence[Any]) -> dict[str, Any]:
-    """jobs.transcribe itself, from WAV files to Parquet, as the config has it. All of it counts but Ray's own start."""
+    """jobs.transcribe itself, from WAV files to Parquet, as the config has it; start-up apart."""
     from actors.measuring import write_sounds
 
     runs = []

@@ -11,7 +11,7 @@ from actors.citrinet import checkpoint
 from actors.citrinet.encoder import Encoder
 from actors.citrinet.features import Features
 from actors.citrinet.packing import Packing
-from actors.citrinet.text import Characters, Pieces
+from actors.citrinet.text import text_of
 from actors.decoding.greedy import collapse
 
 Samples = np.ndarray[Any, np.dtype[Any]]
@@ -27,7 +27,7 @@ class CitrinetEngine:
         with torch.no_grad():
             self._features = Features(config["features"], tensors, where)
             self._encoder = Encoder(config["blocks"], tensors, where, getattr(torch, precision))
-        self._text = Characters(config["vocabulary"]) if config["vocabulary"] else Pieces(tensors["tokenizer"])
+        self._text = text_of(config, tensors)
         self._blank = config["classes"] - 1
 
     def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:

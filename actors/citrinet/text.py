@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -32,6 +33,11 @@ class Pieces:
 
     def __call__(self, tokens: Sequence[int]) -> str:
         return _tidy(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
+
+
+def text_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Characters | Pieces:
+    """What a converted checkpoint writes its token ids with."""
+    return Characters(config["vocabulary"]) if config["vocabulary"] else Pieces(tensors["tokenizer"])
 
 
 def _spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:
