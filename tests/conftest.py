@@ -1,5 +1,6 @@
 """Real parts for the tests: a Ray, S3 servers, speech with known words, and models of random weights made lively."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -59,22 +60,28 @@ def wait_until_it_answers(url: str, seconds: float = 30) -> None:
             time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
-def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Storage options for a real S3 server over a folder, which ignores If-None-Match; it has the bucket "bucket"."""
-    import s3fs
-
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Storage options for a real S3 server over a folder, whose folders are its buckets. It ignores If-None-Match."""
     port = free_port()
-    folder = tmp_path_factory.mktemp("s3")
     command = [str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--addr", f"127.0.0.1:{port}"]
     command += ["--auth-key", f"{S3_KEY},{S3_SECRET}", "--config", os.devnull, str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": S3_KEY, "secret": S3_SECRET}
-    wait_until_it_answers(options["endpoint_url"])
-    s3fs.S3FileSystem(**options).mkdir("bucket")
-    yield options
-    server.terminate()
-    server.wait()
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}")
+        yield {"endpoint_url": f"http://127.0.0.1:{port}", "key": S3_KEY, "secret": S3_SECRET}
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Storage options for an S3 server with the bucket "bucket"."""
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "bucket").mkdir()
+    with s3_server(folder) as options:
+        yield options
 
 
 @pytest.fixture(scope="session")

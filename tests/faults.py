@@ -2,7 +2,8 @@
 
     python tests/faults.py --runs 50 --seed 1
 
-A strike counts where some units were committed and some were not. Prints a table, and exits with 1 where rows differ.
+Processes are struck over a local disk, and storage over an S3 server with a proxy before it. A strike counts where some
+units were committed and some were not. Prints a table, and exits with 1 where rows differ.
 """
 
 import argparse
@@ -18,37 +19,62 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from conftest import S3_KEY, S3_SECRET, s3_server
+from faulty_storage import Fault, FaultyStorage
 
 ROOT = Path(__file__).parent.parent
 LEASE_S = 2
 AGAIN = 4  # runs that a struck output may need until one ends with status 0
 
 
-def command(out: Path) -> list[str]:
-    keys = [f"output.uri={out}", "unit.target_minutes=0.25", f"output.lease_seconds={LEASE_S}"]
+@dataclass(frozen=True)
+class Output:
+    """One output: where it lies on the disk, the keys that tell a run of it, and the storage that can be struck."""
+
+    folder: Path
+    keys: list[str]
+    storage: FaultyStorage | None = None
+
+    @property
+    def commits(self) -> int:
+        return len(list(self.folder.glob("_commits/*e")))
+
+    @property
+    def units(self) -> int:
+        import pyarrow as pa
+
+        plan = min(self.folder.glob("_runs/*/plan.arrow")).read_bytes()
+        return len(set(pa.ipc.open_file(plan).read_all().column("unit").to_pylist()))
+
+
+def command(out: Output) -> list[str]:
+    keys = [*out.keys, "unit.target_minutes=0.25", f"output.lease_seconds={LEASE_S}"]
     return [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *keys]
 
 
-def start(out: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(command(out), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def start(out: Output) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command(out), cwd=ROOT, env=environment, **quiet)
 
 
-def finish(out: Path) -> int:
+def finish(out: Output) -> int:
     """Runs undisturbed until a run ends with status 0; returns how many runs it took."""
     for number in range(1, AGAIN + 1):
-        status = subprocess.run(command(out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+        status = start(out).wait()
         if status == 0:
             return number
         time.sleep(LEASE_S)
     raise AssertionError(f"{AGAIN} runs after the fault none ended with status 0; the last with {status}")
 
 
-def rows(out: Path) -> pd.DataFrame:
+def rows(out: Output) -> pd.DataFrame:
     """What a reader sees, but for which run made it and when."""
-    found = pd.concat([pd.read_parquet(part) for part in out.glob("*.parquet")])
+    found = pd.concat([pd.read_parquet(part) for part in out.folder.glob("*.parquet")])
     keys = ["uri", "member", "offset_s", "segment_index"]
     return found.drop(columns=["run_id", "transcribed_at"]).sort_values(keys).reset_index(drop=True)
 
@@ -78,12 +104,15 @@ def kill_one(process: int, name: str) -> bool:
     return False
 
 
-def strike_driver(how: signal.Signals) -> Callable[[subprocess.Popen[str], Path], None]:
+Strike = Callable[[subprocess.Popen[bytes], Output], None]
+
+
+def strike_driver(how: signal.Signals) -> Strike:
     return lambda run, out: run.send_signal(how)
 
 
-def strike_worker(name: str) -> Callable[[subprocess.Popen[str], Path], None]:
-    def strike(run: subprocess.Popen[str], out: Path) -> None:
+def strike_worker(name: str) -> Strike:
+    def strike(run: subprocess.Popen[bytes], out: Output) -> None:
         end = time.monotonic() + 3
         while not kill_one(run.pid, name) and time.monotonic() < end:
             time.sleep(0.005)
@@ -91,7 +120,7 @@ def strike_worker(name: str) -> Callable[[subprocess.Popen[str], Path], None]:
     return strike
 
 
-def pause(run: subprocess.Popen[str], out: Path) -> None:
+def pause(run: subprocess.Popen[bytes], out: Output) -> None:
     """The driver sleeps while another run does the rest, and then wakes up."""
     run.send_signal(signal.SIGSTOP)
     time.sleep(LEASE_S + 1)
@@ -99,7 +128,17 @@ def pause(run: subprocess.Popen[str], out: Path) -> None:
     run.send_signal(signal.SIGCONT)
 
 
-STRIKES: dict[str, Callable[[subprocess.Popen[str], Path], None]] = {
+def strike_storage(fault: Fault) -> Strike:
+    """From now on, until the run ends."""
+
+    def strike(run: subprocess.Popen[bytes], out: Output) -> None:
+        assert out.storage is not None
+        out.storage.fault = fault
+
+    return strike
+
+
+STRIKES: dict[str, Strike] = {
     "driver killed": strike_driver(signal.SIGKILL),
     "driver terminated": strike_driver(signal.SIGTERM),
     "driver interrupted": strike_driver(signal.SIGINT),
@@ -108,38 +147,58 @@ STRIKES: dict[str, Callable[[subprocess.Popen[str], Path], None]] = {
     "commit killed": strike_worker("commit_block"),
     "node killed": strike_worker("raylet/raylet"),
     "driver paused": pause,
+    "storage: every third request refused, 503": strike_storage(lambda method, path, n: None if n % 3 else 503),
+    "storage: every third answer cut or lost": strike_storage(lambda method, path, n: None if n % 3 else "reset"),
+    "storage: every fifth request stalls": strike_storage(lambda method, path, n: None if n % 5 else "stall"),
+    "storage: down": strike_storage(lambda method, path, n: 500),
+    "storage: credentials expired": strike_storage(lambda method, path, n: 400),
+    "storage: read-only": strike_storage(lambda method, path, n: 403 if method in ("PUT", "DELETE", "POST") else None),
 }
 
 
-def struck(out: Path, name: str, after: int) -> bool:
+def struck(out: Output, name: str, after: int) -> bool:
     """A run that is struck once so many units are committed; says whether that was midway."""
     run = start(out)
     try:
-        while run.poll() is None and len(list(out.glob("_commits/*"))) < after:
+        while run.poll() is None and out.commits < after:
             time.sleep(0.005)
         STRIKES[name](run, out)
-        done, parts = len(list(out.glob("_commits/*"))), units_of(out)
-        run.wait(timeout=120)
+        done, units = out.commits, out.units
+        run.wait(timeout=300)
     finally:
         if run.poll() is None:
             run.kill()
-    return name == "driver paused" or 0 < done < parts
+        if out.storage:
+            out.storage.fault = lambda *_: None
+    return name == "driver paused" or 0 < done < units
 
 
-def units_of(out: Path) -> int:
-    import pyarrow as pa
+@dataclass
+class Grounds:
+    """Where the outputs of a campaign lie: on a disk, or in S3 with the disk below it and a proxy before it."""
 
-    plans = sorted(out.glob("_runs/*/plan.arrow"))
-    return len(set(pa.ipc.open_file(plans[0]).read_all().column("unit").to_pylist()))
+    folder: Path
+    storage: FaultyStorage | None = None
+
+    def output(self, name: str) -> Output:
+        if self.storage is None:
+            return Output(self.folder / name, [f"output.uri={self.folder / name}"])
+        s3 = json.dumps({"endpoint_url": self.storage.url, "config_kwargs": {"read_timeout": 2}})
+        keys = ["input.uri=s3://bucket/audio", f"output.uri=s3://bucket/{name}"]
+        keys += [f"{part}.storage_options={s3}" for part in ("input", "output")]
+        return Output(self.folder / "bucket" / name, keys, self.storage)
 
 
 @contextlib.contextmanager
-def quiet_run() -> Iterator[tuple[Path, pd.DataFrame]]:
-    """A folder, and the rows of an undisturbed run."""
+def grounds() -> Iterator[dict[bool, Grounds]]:
+    """By whether storage is to be struck."""
     folder = Path(tempfile.mkdtemp(prefix="citrascribe-faults-"))
     try:
-        finish(folder / "quiet")
-        yield folder, rows(folder / "quiet")
+        shutil.copytree(ROOT / "demo" / "audio", folder / "s3" / "bucket" / "audio")
+        with s3_server(folder / "s3") as options:
+            storage = FaultyStorage(options["endpoint_url"])
+            yield {False: Grounds(folder / "disk"), True: Grounds(folder / "s3", storage)}
+            storage.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -149,22 +208,29 @@ def campaign(
 ) -> dict[str, Counter[str]]:
     """For each kind of strike, how often the rows were the same, differed, or the strike came too early or late."""
     results = {name: Counter[str]() for name in kinds}
-    with quiet_run() as (folder, expected):
-        units = units_of(folder / "quiet")
+    quiet = dict[bool, tuple[pd.DataFrame, int]]()
+    with grounds() as places:
         number = counted = 0
         while counted < runs:
             draw, name = random.Random(seed * 10_000 + number), kinds[number % len(kinds)]
-            out = folder / f"run-{number}"
+            strikes_storage = name.startswith("storage")
+            place = places[strikes_storage]
+            if strikes_storage not in quiet:
+                undisturbed = place.output("quiet")
+                finish(undisturbed)
+                quiet[strikes_storage] = rows(undisturbed), undisturbed.units
+            expected, units = quiet[strikes_storage]
+            out = place.output(f"run-{number}")
+            began = time.monotonic()
             midway = struck(out, name, draw.randint(1, max(units * 2 // 3, 1)))
             again = finish(out)
-            found = rows(out)
-            outcome = "same" if found.equals(expected) else "different"
+            outcome = "same" if rows(out).equals(expected) else "different"
             outcome = outcome if midway or outcome == "different" else "not midway"
             results[name][outcome] += 1
             counted += outcome != "not midway"
             number += 1
-            say(f"{number:3d}  {name:20s}  {outcome}  ({again} runs to the end)")
-            shutil.rmtree(out)
+            say(f"{number:3d}  {name:42s}  {outcome:10s}  {again} more, {time.monotonic() - began:.0f} s")
+            shutil.rmtree(out.folder)
     return results
 
 
