@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actors import storage
+from actors import entries, storage
 from actors.cer import character_errors
 from actors.schema import PART_SCHEMA
 from actors.units import Fingerprint, Unit, digest, printable
@@ -83,7 +83,7 @@ def remove_unit(unit_id: str, filesystem: storage.Filesystem, root: str) -> None
 
 
 def _delete_commits(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:
-    for name in storage.names(filesystem, f"{root}/{COMMITS}", f"{unit_id}."):
+    for name in entries.names(filesystem, f"{root}/{COMMITS}", f"{unit_id}."):
         storage.delete(filesystem, f"{root}/{COMMITS}/{name}")
 
 

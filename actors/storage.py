@@ -1,4 +1,4 @@
-"""The few things that the job asks of storage, on any fsspec filesystem: list, read, and write in one atomic step."""
+"""The few things that the job asks of storage, on any fsspec filesystem: read, and write in one atomic step."""
 
 import contextlib
 import errno
@@ -92,6 +92,10 @@ def canonical(filesystem: Filesystem, path: str) -> str:
     return str(filesystem.unstrip_protocol(path))
 
 
+def is_s3(filesystem: Filesystem) -> bool:
+    return "s3" in filesystem.protocol
+
+
 def is_local(filesystem: Filesystem) -> bool:
     return isinstance(filesystem, LocalFileSystem)
 
@@ -117,44 +121,8 @@ def version(info: Mapping[str, Any]) -> str:
 
 
 @patiently
-def find(filesystem: Filesystem, path: str) -> dict[str, dict[str, Any]]:
-    """Every file at or below a path, as path -> info; empty where there is nothing. Paged by the filesystem."""
-    return {each: info for each, info in filesystem.find(path, detail=True).items() if info["type"] == "file"}
-
-
-@patiently
-def glob(filesystem: Filesystem, pattern: str) -> dict[str, dict[str, Any]]:
-    """Every file that matches a glob, as path -> info."""
-    return {each: info for each, info in filesystem.glob(pattern, detail=True).items() if info["type"] == "file"}
-
-
-@patiently
 def exists(filesystem: Filesystem, path: str) -> bool:
     return bool(filesystem.exists(path))
-
-
-@patiently
-def entries(filesystem: Filesystem, folder: str, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """The files directly in a folder whose names begin with a prefix, as name -> info; none without the folder."""
-    try:
-        if is_local(filesystem):
-            with os.scandir(folder) as found:
-                wanted = [entry for entry in found if entry.name.startswith(prefix) and entry.is_file()]
-            listed = [{"name": entry.path, "type": "file", "ino": entry.inode()} for entry in wanted]
-        elif prefix and "s3" in filesystem.protocol:
-            listed = list(filesystem.find(folder, prefix=prefix, detail=True).values())  # one request a thousand files
-        else:
-            listed = filesystem.ls(folder, detail=True)
-    except FileNotFoundError:
-        return {}
-    files = {str(info["name"]): dict(info) for info in listed if info["type"] == "file"}
-    here = {path.rsplit("/", 1)[-1]: info for path, info in files.items() if path.rsplit("/", 1)[0] == folder}
-    return {name: here[name] for name in sorted(here) if name.startswith(prefix) and name}
-
-
-def names(filesystem: Filesystem, folder: str, prefix: str = "") -> list[str]:
-    """The names, sorted, of the files directly in a folder that begin with a prefix."""
-    return list(entries(filesystem, folder, prefix))
 
 
 @patiently

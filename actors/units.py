@@ -9,7 +9,7 @@ from typing import Any, Literal
 Format = Literal["audio", "tar", "parquet", "manifest"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceObject:
     """One stored file, or one line of a manifest, as it was listed.
 
@@ -105,4 +105,6 @@ def printable(text: str) -> str:
 
     Names in old encodings are common in archives, and a name that fails must not take its unit with it.
     """
+    if text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import Any
 
-from actors import storage
+from actors import entries, storage
 from actors.parquet_shards import count_in_parquet
 from actors.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.schema import UsageError
@@ -21,6 +22,7 @@ from actors.units import Format, SourceObject, printable
 from jobs.config import ConfigError, Input, with_secrets
 from jobs.manifests import manifest_objects
 
+SAID_EVERY = 10_000  # files
 _MAGIC = re.compile(r"[*?\[]")
 _SHARDS = re.compile(r"_OP_(\d+)\.\.(\d+)_CL_")  # NeMo's way to write audio_{0..511}.tar
 
@@ -40,33 +42,45 @@ class Listing:
     covers: Callable[[str], bool] = lambda uri: False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
-    """A listed file: `name` is its path below the input's root, `asked` whether it was named itself, not found."""
+    """A listed file: `name` is its path below the input's root, `asked` whether it was named itself, not found.
+
+    `size` is in bytes, `version` its ETag or modification time.
+    """
 
     filesystem: storage.Filesystem
-    path: str
+    uri: str
     name: str
-    info: dict[str, Any]
+    size: int
+    version: str
     asked: bool
 
     @property
-    def uri(self) -> str:
-        return storage.canonical(self.filesystem, self.path)
+    def path(self) -> str:
+        return str(self.filesystem._strip_protocol(self.uri))
 
 
-def list_input(config: Input, output_uri: str) -> Listing:
-    """Lists an input. What lies below the output is passed over. Raises ConfigError where a URI holds nothing."""
+def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
+    """Lists an input. What lies below the output is passed over. Raises ConfigError where a URI holds nothing.
+
+    `say` is told now and then how many files have been found.
+    """
     options = with_secrets(config.storage_options, "input.storage_options")
     own = storage.canonical(*storage.connect(output_uri, {})).rstrip("/") + "/"
-    files = dict[str, File]()
+    files, found = dict[str, File](), 0
     for uri in config.uris:
-        found = list(_files_of(uri, options))
-        if not found:
+        before = found
+        for file in _files_of(uri, options):
+            found += 1
+            if found % SAID_EVERY == 0:
+                say(found)
+            if not file.uri.startswith(own) and _is_wanted(file.name, config):
+                files[file.uri] = file
+        if found == before:
             raise ConfigError(f"input.uri: {uri} holds no file, or is not there")
-        files |= {file.uri: file for file in found if not file.uri.startswith(own) and _is_wanted(file.name, config)}
     listing = _classify(files, config, options)
-    listing.objects.sort(key=lambda each: (each.uri, each.key))
+    listing.objects.sort(key=attrgetter("uri", "key"))
     listing.covers = _coverage(config, options)
     if config.limit is not None:
         listing.objects = list(_first(config.limit, listing.objects, options))
@@ -99,15 +113,18 @@ def _files_of(uri: str, options: dict[str, Any]) -> Iterator[File]:
         raise ConfigError(f"input.uri: {problem}") from None
     if _MAGIC.search(path) and not storage.exists(filesystem, path):
         root = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        found = storage.glob(filesystem, path)
+        found: Iterable[entries.Entry] = entries.glob(filesystem, path)
     else:
-        found = storage.find(filesystem, path)
-        root = path.rpartition("/")[0] if list(found) == [path] else path
-    for each, info in found.items():
-        yield File(filesystem, each, each.removeprefix(root).lstrip("/"), info, asked=each == path)
+        root, found = path, entries.find(filesystem, path)
+    protocol = storage.canonical(filesystem, path).removesuffix(path)  # the same for all
+    for each in found:
+        name = each.path.removeprefix(root).lstrip("/") or each.name
+        yield File(filesystem, protocol + each.path, name, each.size, each.version, asked=each.path == path)
 
 
 def _is_wanted(name: str, config: Input) -> bool:
+    if not (config.include or config.exclude):
+        return True
     included = not config.include or any(fnmatchcase(name, pattern) for pattern in config.include)
     return included and not any(fnmatchcase(name, pattern) for pattern in config.exclude)
 
@@ -118,7 +135,7 @@ def format_of(file: File, asked: str) -> Format | None:
     A .json is a manifest where it says so in its name or was named itself, for the fields of a recording are also
     kept in files of that suffix.
     """
-    name = os.path.basename(file.path).lower()
+    name = os.path.basename(file.name).lower()
     suffix = os.path.splitext(name)[1]
     known: Format | None = None
     if suffix in AUDIO_SUFFIXES:
@@ -136,19 +153,19 @@ def format_of(file: File, asked: str) -> Format | None:
 
 def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) -> Listing:
     listing, manifests, objects = Listing(), list[File](), dict[str, SourceObject]()
-    stems = Counter(os.path.splitext(uri)[0] for uri in files)
+    texts = {uri: file.version for uri, file in files.items() if uri.endswith(COMPANION_SUFFIXES)}
     for uri, file in files.items():
-        kind, (stem, suffix) = format_of(file, config.format), os.path.splitext(uri)
+        kind = format_of(file, config.format)
         if kind == "manifest":
             manifests.append(file)
         elif kind is not None:
-            size, etag = int(file.info.get("size") or 0), storage.version(file.info)
-            companion = next((stem + each for each in COMPANION_SUFFIXES if stem + each in files), None)
-            spoken = companion if kind == "audio" else None
-            version = storage.version(files[spoken].info) if spoken else ""
-            objects[uri] = SourceObject(printable(uri), uri, file.name, kind, etag, size, spoken, text_version=version)
-        elif not (suffix.lower() in COMPANION_SUFFIXES and stems[stem] > 1):
-            listing.unknown[suffix.lower() or "(none)"] += 1
+            objects[uri] = _object_of(file, kind, texts)
+        elif uri not in texts:
+            listing.unknown[os.path.splitext(uri)[1].lower() or "(none)"] += 1
+    if texts:
+        stems = {os.path.splitext(uri)[0] for uri in objects}
+        loose = (os.path.splitext(uri) for uri in texts.keys() - objects.keys() - {each.uri for each in manifests})
+        listing.unknown.update(suffix for stem, suffix in loose if stem not in stems)
     spoken_of = dict[str, SourceObject]()
     for manifest in manifests:
         for each in manifest_objects(manifest, objects, config.allowed_roots, options):
@@ -157,6 +174,17 @@ def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) ->
     claimed = {each.uri for each in spoken_of.values() if each.refusal is None}
     listing.objects = [each for uri, each in objects.items() if uri not in claimed] + list(spoken_of.values())
     return listing
+
+
+def _object_of(file: File, kind: Format, texts: dict[str, str]) -> SourceObject:
+    """A file as an object, with the text beside it where it is audio; `texts` are versions by URI."""
+    companion = None
+    if texts and kind == "audio":
+        stem = os.path.splitext(file.uri)[0]
+        companion = next((stem + suffix for suffix in COMPANION_SUFFIXES if stem + suffix in texts), None)
+    version = texts[companion] if companion else ""
+    key = printable(file.uri)
+    return SourceObject(key, file.uri, file.name, kind, file.version, file.size, companion, text_version=version)
 
 
 def _first(limit: int, objects: Iterable[SourceObject], options: dict[str, Any]) -> Iterator[SourceObject]:

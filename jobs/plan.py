@@ -46,7 +46,12 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "objects": dict(counts),
         "bytes": dict(sizes),
         "estimated_hours": {name: round(value, 3) for name, value in hours.items()},
-        "units": {"new": len(plan.new), "again": len(plan.again), "done": len(plan.done)},
+        "units": {
+            "new": len(plan.new),
+            "again": len(plan.again),
+            "done": len(plan.done),
+            "remove": len(plan.remove),
+        },
         "estimated_hours_to_do": round(to_do, 3),
         "unknown_names": dict(prepared.listing.unknown),
         "repeated_lines": prepared.listing.repeated,
@@ -63,7 +68,7 @@ def show(config: Config, summary: dict[str, Any]) -> None:
     show_table("Listed", ("format", "objects", "GB", "hours, about"), rows)
     unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
     facts = [
-        ("units", "{new} new, {again} to do again, {done} done".format(**summary["units"])),
+        ("units", "{new} new, {again} to do again, {done} done, {remove} to remove".format(**summary["units"])),
         ("to do, about", f"{summary['estimated_hours_to_do']:.2f} h"),
         ("names of no known format", ", ".join(unknown) or "none"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),

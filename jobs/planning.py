@@ -80,10 +80,10 @@ def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], wishe
             planned |= absent  # neither listed, nor has rows that could be carried over
             present = {key: known for key, known in present.items() if key not in absent}
         # Rows that are carried over may be of another recipe, so a unit that holds some bears a fingerprint of its own.
-        asked = [
-            Fingerprint.of(recipe, {key: known.version for key, known in present.items()}),
-            Fingerprint.of(recipe, {key: known.version + "*" * (key not in listed) for key, known in present.items()}),
-        ]
+        asked = [Fingerprint.of(recipe, {key: known.version for key, known in present.items()})]
+        if any(key not in listed for key in present):
+            marked = {key: known.version + "*" * (key not in listed) for key, known in present.items()}
+            asked.append(Fingerprint.of(recipe, marked))
         if not present:
             if unit_id in state.parts or unit_id in state.commits:
                 plan.remove.append(unit_id)
@@ -92,7 +92,7 @@ def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], wishe
         else:
             objects = sorted((listed[key] for key in present if key in listed), key=lambda each: (each.uri, each.key))
             carried = tuple((known.uri, known.offset_s) for key, known in present.items() if key not in listed)
-            plan.again.append(Unit(unit_id, asked[1], tuple(objects), carried))
+            plan.again.append(Unit(unit_id, asked[-1], tuple(objects), carried))
     if mismatched and wishes.on_mismatch == "fail":
         raise UsageError(_mismatch(mismatched, recipe, settings, state))
     for group in _grouped((each for key, each in listed.items() if key not in state.objects), wishes.target_seconds):

@@ -16,6 +16,27 @@ LINE_EVERY_S = 10.0  # where standard error is a log file, and not a terminal th
 SHOWN = 8  # transcripts, and failures, in the closing tables
 
 
+class Line:
+    """A line that is said again and again: rewritten on a terminal, elsewhere written now and then, and at the end."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def say(self, text: str, is_last: bool = False) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
+        elif now - self._said >= LINE_EVERY_S or is_last:
+            sys.stderr.write(text + "\n")
+            self._said = now
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Takes it off a terminal, for other lines to follow."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+
 class Progress:
     """Counts summaries of units as they come, and says how far the run is."""
 
@@ -25,28 +46,18 @@ class Progress:
         self.recordings = 0
         self.audio_seconds = 0.0
         self._began = time.monotonic()
-        self._said = 0.0
+        self._line = Line()
 
     def add(self, summary: Mapping[str, Any]) -> None:
         self.done += 1
         self.recordings += summary.get("recordings", 0)
         self.audio_seconds += summary.get("audio_seconds", 0.0)
-        self.show()
-
-    def show(self) -> None:
-        """Rewrites the line on a terminal; elsewhere writes one now and then, and the last."""
-        now = time.monotonic()
-        elapsed = now - self._began
-        line = (
+        elapsed = max(time.monotonic() - self._began, 1e-9)
+        self._line.say(
             f"units {self.done}/{self.units} · {self.recordings} recordings · {self.audio_seconds / 3600:.2f} h"
-            f" · {self.audio_seconds / max(elapsed, 1e-9):.1f} x real time"
+            f" · {self.audio_seconds / elapsed:.1f} x real time",
+            is_last=self.done == self.units,
         )
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{line}\x1b[K" + ("\n" if self.done == self.units else ""))
-        elif now - self._said >= LINE_EVERY_S or self.done == self.units:
-            sys.stderr.write(line + "\n")
-            self._said = now
-        sys.stderr.flush()
 
 
 def harmless(text: object) -> Text:

@@ -16,13 +16,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors import storage
+from actors import entries, storage
 from actors.parts import COMMITS, Commit
 from actors.schema import UsageError
 from actors.units import digest
 
 RUNS = "_runs"
 READS_AT_ONCE = 16
+ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
 PLANS_KEPT = 30  # a plan that finds more of them takes all that they know into itself
 
 _PLAN = pa.schema(
@@ -78,16 +79,16 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
     while state is None:
         state = _read_plans(filesystem, root)
     state.commits = load_commits(filesystem, root)
-    for name, info in storage.entries(filesystem, root, "part-").items():
-        unit = name.removeprefix("part-").removesuffix(".parquet")
-        state.parts[unit] = digest([storage.version(info)])
+    for entry in entries.entries(filesystem, root, "part-", is_hashed=True):
+        unit = entry.name.removeprefix("part-").removesuffix(".parquet")
+        state.parts[unit] = digest([entry.version])
     return state
 
 
 def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
     """All plans in their order; None where one went between listing and reading: a newer one has taken it in."""
     state = State()
-    for path in sorted(storage.find(filesystem, f"{root}/{RUNS}")):
+    for path in sorted(each.path for each in entries.find(filesystem, f"{root}/{RUNS}")):
         if path.endswith("/plan.arrow"):
             state.next_number = int(path.split("/")[-2]) + 1
             try:
@@ -107,15 +108,17 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
         raise UsageError(f"output.uri: {where} is of another version of this job; give a new output.uri")
     state.plans.append(path)
     state.recipes |= json.loads((table.schema.metadata or {}).get(b"recipes", b"{}"))
-    columns = [table.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
-    for key, *known in zip(*columns, strict=True):
-        state.objects[key] = Known(*known)
+    units = dict[str, str]()  # one string for all objects of a unit
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
+        for key, unit, uri, *known in zip(*columns, strict=True):
+            state.objects[key] = Known(units.setdefault(unit, unit), key if uri == key else uri, *known)
 
 
 def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
     """The commits below an output by unit, read off their names."""
     commits = defaultdict[str, list[Commit]](list)
-    for name in storage.names(filesystem, f"{root}/{COMMITS}"):
+    for name in entries.names(filesystem, f"{root}/{COMMITS}", is_hashed=True):
         if commit := Commit.from_name(name):
             commits[commit.unit].append(commit)
     return commits
@@ -141,9 +144,9 @@ def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> Non
     """Removes half-written temporary files that killed processes left on a local disk; elsewhere there are none."""
     if storage.is_local(filesystem):
         for folder in (root, f"{root}/{COMMITS}"):
-            for name, info in storage.entries(filesystem, folder, ".").items():
-                if name.endswith(".tmp") and time.time_ns() - int(storage.version(info)) > older_than_s * 1e9:
-                    storage.delete(filesystem, f"{folder}/{name}")
+            for entry in entries.entries(filesystem, folder, "."):
+                if entry.name.endswith(".tmp") and time.time_ns() - int(entry.version) > older_than_s * 1e9:
+                    storage.delete(filesystem, entry.path)
 
 
 def write_plan(

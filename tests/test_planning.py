@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_parts import part_rows
 
-from actors import storage
+from actors import entries, storage
 from actors.parts import COMMITS, commit_unit, remove_unit
 from actors.schema import UsageError
 from actors.units import SourceObject, Unit
@@ -61,7 +61,7 @@ class Archive:
     def rows(self) -> dict[str, str]:
         """Which run made the rows of each object; every object once."""
         found = {}
-        for name in storage.names(self.filesystem, self.root, "part-"):
+        for name in entries.names(self.filesystem, self.root, "part-"):
             table = pq.read_table(io.BytesIO(storage.read(self.filesystem, f"{self.root}/{name}")))
             for row in table.to_pylist():
                 assert row["uri"] not in found
@@ -251,7 +251,7 @@ def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_optio
         assert not remote.plan(wav("a"), wav("b"), wav("c")).units
         remote.run(wav("a", etag="2"), wav("b"), wav("d"))
         assert remote.rows() == {"a": "run-2", "b": "run-2", "c": "run-1", "d": "run-2"}
-        commits = storage.names(remote.filesystem, f"{remote.root}/{COMMITS}")
+        commits = entries.names(remote.filesystem, f"{remote.root}/{COMMITS}")
         assert len(commits) == 3
 
 

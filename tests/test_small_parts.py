@@ -93,21 +93,6 @@ def test_storage_creates_once(tmp_path: Path, conditional_s3_options: dict[str, 
             storage.read(filesystem, path)
 
 
-def test_names_by_prefix(tmp_path: Path, s3_options: dict[str, Any], conditional_s3_options: dict[str, Any]) -> None:
-    places = [(str(tmp_path / "n"), {}), ("s3://bucket/n", s3_options), ("s3://bucket/n", conditional_s3_options)]
-    for uri, options in places:
-        filesystem, root = storage.connect(uri, options)
-        assert storage.names(filesystem, root) == []
-        assert storage.names(filesystem, root, "u1.") == []
-        for name in ("u1.a", "u10.a", "u2.a", "deep/u1.b"):
-            storage.write(filesystem, f"{root}/{name}", b"x")
-        assert storage.names(filesystem, root) == ["u1.a", "u10.a", "u2.a"]
-        assert storage.names(filesystem, root, "u1.") == ["u1.a"]
-        assert sorted(storage.find(filesystem, root)) == [
-            f"{root}/{name}" for name in ("deep/u1.b", "u1.a", "u10.a", "u2.a")
-        ]
-
-
 def test_uris_are_canonical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for uri in ("a/../b", "./b", f"{tmp_path}/b", f"file://{tmp_path}/b"):

@@ -1,0 +1,67 @@
+"""Listings: every file once, however many folders there are and however small the pages."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import S3_KEY, S3_SECRET
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recorded_storage import RecordedStorage
+
+from actors import entries, storage
+
+
+def test_names_by_prefix(tmp_path: Path, s3_options: dict[str, Any], conditional_s3_options: dict[str, Any]) -> None:
+    places = [(str(tmp_path / "n"), {}), ("s3://bucket/n", s3_options), ("s3://bucket/n", conditional_s3_options)]
+    for uri, options in places:
+        filesystem, root = storage.connect(uri, options)
+        assert entries.names(filesystem, root) == []
+        assert entries.names(filesystem, root, "a1.") == []
+        for name in ("a1.a", "a10.a", "b2.a", "deep/a1.b"):
+            storage.write(filesystem, f"{root}/{name}", b"x")
+        assert entries.names(filesystem, root) == ["a1.a", "a10.a", "b2.a"]
+        assert entries.names(filesystem, root, is_hashed=True) == ["a1.a", "a10.a", "b2.a"]
+        assert entries.names(filesystem, root, "a1.") == ["a1.a"]
+        assert entries.names(filesystem, root, "a", is_hashed=True) == ["a1.a", "a10.a"]
+        below = {f"{root}/{name}" for name in ("deep/a1.b", "a1.a", "a10.a", "b2.a")}
+        found = list(entries.find(filesystem, root))
+        assert len(found) == 4
+        assert {each.path for each in found} == below
+        for each in found:
+            assert each.size == 1
+            assert each.version == storage.version(storage.info(filesystem, each.path))
+        assert [each.path for each in entries.find(filesystem, f"{root}/a1.a")] == [f"{root}/a1.a"]
+        assert list(entries.find(filesystem, f"{root}/absent")) == []
+    assert list(entries.find(filesystem, "no-such-bucket")) == []
+    assert list(entries.find(filesystem, "no-such-bucket/folder")) == []
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Iterator[tuple[RecordedStorage, storage.Filesystem]]:
+    server = RecordedStorage([])
+    yield server, storage.connect("s3://bucket", {"endpoint_url": server.url, "key": S3_KEY, "secret": S3_SECRET})[0]
+    server.close()
+
+
+_names = st.text("ab林-", min_size=1, max_size=3)
+_trees = st.sets(st.lists(_names, min_size=1, max_size=4).map("/".join), max_size=30)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    keys=_trees, page=st.integers(1, 5), root=st.sampled_from(["", "a", "a/b", "林"]), most=st.sampled_from([1, 3, 256])
+)
+def test_every_object_is_listed_once(recorded: Any, keys: set[str], page: int, root: str, most: int) -> None:
+    server, filesystem = recorded
+    keys |= {f"{root or 'b'}/folder/"}  # a key that stands for a folder
+    server.record((key, len(key), f"etag of {key}") for key in keys)
+    server.page = page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entries, "MOST_PREFIXES", most)
+        patch.setattr(entries, "AT_ONCE", 3)
+        found = list(entries.find(filesystem, f"bucket/{root}".rstrip("/")))
+    below = {key for key in keys if key.startswith(root and root + "/") and not key.endswith("/")}
+    assert sorted(each.path for each in found) == sorted(f"bucket/{key}" for key in below)
+    assert all((each.size, each.version) == (len(each.path[7:]), f"etag of {each.path[7:]}") for each in found)
