@@ -66,8 +66,10 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
     ]
     show_table("This run", ("", ""), rows)
     failed = [result for result in results if "failure" in result]
-    for result in failed[:5]:
-        console.print(f"unit {result['unit']} was not committed: {result['failure']}", style="red", markup=False)
+    example = {result["failure"]: result["unit"] for result in failed}
+    for failure, count in Counter(result["failure"] for result in failed).most_common(5):
+        more = f", and {count - 1} more" if count > 1 else ""
+        console.print(f"unit {example[failure]}{more} was not committed: {failure}", style="red", markup=False)
     if failed:
         console.print(f"{len(failed)} of {len(results)} units failed; run it again to do them", style="red")
         return FAILED

@@ -9,7 +9,7 @@ from actors import storage
 from actors.engines import EngineSettings
 from actors.parts import remove_unit
 from jobs import pipeline
-from jobs.command_line import BUSY, leave, run_job
+from jobs.command_line import BUSY, FAILED, leave, run_job
 from jobs.config import Config, ConfigError
 from jobs.lease import heartbeat, rival
 from jobs.metrics import Metrics
@@ -20,7 +20,9 @@ from jobs.state import sweep, write_plan
 from jobs.summary import close, say_plan, sum_up
 
 TRIES = 20  # to win a plan's number against other runs
+FAILURES_IN_A_ROW = 20  # after which the output is taken to be out of order, and no more is transcribed for nothing
 DIED = "its worker process died"
+NOT_BEGUN = "not begun, or dropped"
 
 EPILOG = """
 examples:
@@ -36,6 +38,10 @@ exit status: 0 done, within the error budget; 1 the run failed, run it again; 2 
 3 more recordings with errors than errors.max_fraction allows; 4 another run is at work on this output. The last line of
 standard output is one JSON object.
 """
+
+
+class GivenUp(Exception):
+    """So many units failed, one after the other, that the rest is not tried."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +61,11 @@ def run(config: Config) -> int:
             console.print(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", style="red")
         else:
             summary = work(config, prepared, run_id, began)
-        storage.write(filesystem, f"{folder}/summary.json", json.dumps(summary, ensure_ascii=False).encode())
+        try:
+            storage.write(filesystem, f"{folder}/summary.json", json.dumps(summary, ensure_ascii=False).encode())
+        except OSError as problem:  # a full disk: what was done is told all the same
+            console.print(f"storage: summary.json was not written: {problem}", style="red", markup=False)
+            summary["status"] = summary["status"] or FAILED
     print(json.dumps(summary, ensure_ascii=False), flush=True)
     return int(summary["status"])
 
@@ -80,7 +90,10 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
     for _ in range(TRIES):
         prepared = prepare(config, is_on_cluster(config))
         recipe = recipe_of(prepared.settings), prepared.settings
-        folder = write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
+        try:
+            folder = write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
+        except PermissionError as problem:
+            raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
             return prepared, folder
     raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
@@ -130,17 +143,22 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
                 resources,
                 config.ray.actors,
             )
+            failures = 0
             for summary in pipeline.summaries(dataset):
                 results[summary["unit"]] = summary
                 progress.add(summary)
                 metrics.add(summary)
+                failures = failures + 1 if "failure" in summary else 0
+                if failures == FAILURES_IN_A_ROW:
+                    raise GivenUp(f"{failures} units in a row failed")
     except pipeline.GraphError as problem:
         console.print(f"Ray ended early: {problem}", style="red", markup=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, GivenUp) as why:
         dropped = [unit for unit, result in results.items() if result.get("failure") == DIED]
-        for unit in dropped:
-            results[unit]["failure"] = "interrupted"
-        console.print(f"interrupted: {len(dropped)} units are left for the next run; what is committed stands")
+        results |= {unit: {"unit": unit, "failure": NOT_BEGUN} for unit in dropped}
+        console.print(
+            f"{str(why) or 'interrupted'}: {len(dropped)} units are left for the next run; what is committed stands"
+        )
     return list(results.values())
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import faults
 import pandas as pd
 import pytest
-from conftest import ROOT, encoded, tone
+from conftest import ROOT, S3_KEY, S3_SECRET, encoded, tone
+from faulty_storage import FaultyStorage
 
 from actors import storage
 from jobs import lease, transcribe
@@ -138,10 +139,55 @@ def test_a_second_run_leaves_the_output_to_the_first(
     assert transcribe.main(["configs/demo.yaml", *where]) == 0
 
 
+FULL = """
+mount -t tmpfs -o size=100k none {out}
+{python} -m jobs.transcribe configs/demo.yaml output.uri={out} unit.target_minutes=0.05
+echo status $?
+cp -r {out} {kept}
+"""
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-rm", "true"]).returncode != 0, reason="may not mount")
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    out.mkdir()
+    script = FULL.format(python=sys.executable, out=out, kept=kept)
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    *_, said, status = done.stdout.splitlines()
+    assert status == "status 1", done.stderr
+    summary = json.loads(said)
+    assert summary["units"]["planned"] > summary["units"]["done"] > 0
+    assert "No space left on device" in done.stderr
+    assert "20 units in a row failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = {part.name: len(pd.read_parquet(part)) for part in kept.glob("*.parquet")}  # whole ones
+    assert len(before) >= summary["units"]["done"]
+    run = started(f"output.uri={kept}", "unit.target_minutes=0.05")  # where there is space
+    said, seen = run.communicate(timeout=200)
+    assert run.returncode == 0, seen
+    assert json.loads(said.splitlines()[-1])["units"]["skipped"] == summary["units"]["done"]
+    assert len(pd.read_parquet(sorted(kept.glob("*.parquet")))) == 75
+
+
+def test_a_bucket_that_may_not_be_written(s3_options: dict[str, Any]) -> None:
+    proxy = FaultyStorage(s3_options["endpoint_url"])
+    proxy.fault = lambda method, path, number: 403 if method in ("PUT", "POST", "DELETE") else None
+    options = json.dumps({"endpoint_url": proxy.url})
+    keys = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
+    began = time.monotonic()
+    run = started("output.uri=s3://bucket/forbidden", f"output.storage_options={options}", **keys)
+    said, seen = run.communicate(timeout=60)
+    proxy.close()
+    assert (run.returncode, said) == (2, ""), seen
+    assert "output.uri: s3://bucket/forbidden may not be written" in seen
+    assert "Traceback" not in seen
+    assert time.monotonic() - began < 30
+
+
 @pytest.mark.timeout(900)
 def test_struck_runs_end_in_the_same_rows() -> None:
     """The short form of `make faults`."""
-    kinds = ["driver killed", "actor killed", "node killed", "driver paused"]
+    kinds = ["driver killed", "storage: every third answer cut or lost", "node killed", "driver paused"]
     results = faults.campaign(runs=4, seed=1, kinds=kinds)
     assert sum(counts["same"] for counts in results.values()) == 4
     assert not any(counts["different"] for counts in results.values())

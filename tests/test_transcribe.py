@@ -112,6 +112,36 @@ def test_the_demo_and_what_happens_to_it(
 
 
 @pytest.mark.usefixtures("ray_two_cpus")
+def test_a_little_that_is_new_in_much_that_is_done(job: Any, speech: Any, tmp_path: Path) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    where = (f"input.uri={archive}", f"output.uri={out}", f"model.name={DEMO_MODEL}", "unit.target_minutes=0.5")
+    archive.mkdir()
+    stretches = [encoded(samples[start : start + 4_000]) for samples, _ in speech for start in (0, 8_000, 16_000)]
+    for number in range(5_000):
+        (archive / f"{number:04d}.wav").write_bytes(stretches[number % len(stretches)])
+    status, summary, _ = job(*where)
+    assert (status, summary["recordings"], summary["errors"]) == (0, 5_000, {})
+    before = table_of(out)
+    written = {part.name: part.stat().st_mtime_ns for part in out.glob("*.parquet")}
+    holds = {name: set(pd.read_parquet(out / name)["recording_id"]) for name in written}
+
+    for number in (1, 2, 3):
+        (archive / f"new-{number}.wav").write_bytes(encoded(speech[number][0]))
+    for name in ("0100.wav", "4000.wav"):
+        (archive / name).write_bytes(encoded(speech[5][0]))
+    (archive / "2500.wav").unlink()
+    status, summary, _ = job(*where)
+    assert (status, summary["units"]["planned"], summary["units"]["skipped"]) == (0, 3, len(written) - 2)
+    untouched = {name for name, at in written.items() if (out / name).stat().st_mtime_ns == at}
+    assert {name for name, held in holds.items() if held & {"0100.wav", "4000.wav"}} == written.keys() - untouched
+    after = table_of(out)
+    assert sorted(after.index.difference(before.index)) == ["new-1.wav", "new-2.wav", "new-3.wav"]
+    assert (after.loc[["0100.wav", "4000.wav"], "text"] == before.loc[["0100.wav", "4000.wav"], "text"]).sum() == 0
+    same = before.index.drop(["0100.wav", "4000.wav"])  # the deleted one among them: output.on_deleted is keep
+    assert (after.loc[same, "text"] == before.loc[same, "text"]).all()
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
 def test_one_actor_or_two_give_the_same_text(job: Any, tmp_path: Path) -> None:
     where = ("input.uri=demo/audio/manifest", "unit.target_minutes=0.1", "model.precision=float32")
     texts = []
