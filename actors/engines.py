@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from actors.models import ModelFile, cache_folder, fetch
+from actors.schema import UsageError
 
 Samples = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,8 +46,13 @@ class EngineSettings:
 def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them.
 
-    Raises UsageError where the weights are not those that were planned, or the engine cannot use them.
+    Raises UsageError where the weights are not those that were planned, the engine cannot use them, or the device is
+    not there.
     """
+    import torch
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
     checkpoint = fetch(model)
     if settings.engine == "nemo":
         from actors.nemo_engine import NemoEngine

@@ -16,7 +16,9 @@ from jobs.planning import Plan, Wishes, make_plan
 from jobs.report import Line
 from jobs.state import State, load_commits, load_state, units_with
 
-AUTO_TARGET_MINUTES = 30.0  # half an hour keeps a CPU actor busy for a minute or two; Ray spends 80 ms a block
+#: Of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver passes 37 pieces a
+#: second (benchmarks.md), which of two and a half hours each keep 8 GPUs busy at 40,000 times real time; 290 MB each.
+AUTO_TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             "decoding": "greedy",
             "audio": config.audio.model_dump(),
         }
-        minutes = AUTO_TARGET_MINUTES if config.unit.target_minutes == "auto" else config.unit.target_minutes
+        target = config.unit.target_minutes
+        minutes = AUTO_TARGET_MINUTES[expected_device(config.model)] if target == "auto" else target
         line.say(f"planning {len(listing.objects):,} objects …")
         state = load_state(*output)
         wishes = Wishes(
@@ -90,6 +93,13 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
     return Prepared(listing, state, plan, model, reading, settings, output)
 
 
+def expected_device(model: Model) -> str:
+    """cpu or cuda: the device that is named, or that this machine has, which then stands for all."""
+    if model.device != "auto":
+        return model.device
+    return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"
+
+
 def choose_precision(model: Model) -> str:
     """The precision that `auto` stands for: bfloat16 on a GPU and on CPUs that multiply in it, else float32.
 
@@ -100,7 +110,7 @@ def choose_precision(model: Model) -> str:
         return model.precision
     if model.engine == "nemo":
         return "float32"
-    if model.device == "cuda" or (model.device == "auto" and os.path.exists("/dev/nvidiactl")):
+    if expected_device(model) == "cuda":
         return "bfloat16"
     try:
         flags = Path("/proc/cpuinfo").read_text().split()

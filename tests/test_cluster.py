@@ -12,7 +12,7 @@ from typing import Any
 import faults
 import pandas as pd
 import pytest
-from conftest import ROOT, free_port
+from conftest import DEMO_MODEL, ROOT, free_port
 
 
 @pytest.fixture
@@ -32,15 +32,20 @@ def has_an_actor(node: Any) -> bool:
     return any("TranscribeBlock" in line for line in faults.descendants(raylet).values())
 
 
-@pytest.mark.timeout(300)
-def test_a_machine_that_is_lost_midway_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    keys = [f"input.uri={ROOT}/demo/audio", f"output.uri={out}", f"model.name={ROOT}/demo/citrinet_zh_demo.nemo"]
-    keys += ["unit.target_minutes=0.25", "ray.actors=[3, 3]", "ray.cpus_per_actor=1", "ray.cpus_per_decoder=0.5"]
+def started(cluster: Any, folder: Path, *keys: str) -> tuple[subprocess.Popen[str], Path]:
+    """The job on the demo's audio, as a driver on the cluster's head would run it, and its output."""
+    out = folder / "out"
+    keys += (f"input.uri={ROOT}/demo/audio", f"output.uri={out}", f"model.name={DEMO_MODEL}")
+    keys += ("ray.cpus_per_actor=1", "ray.cpus_per_decoder=0.5")
     command = [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *keys]
     environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    run = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes), out
+
+
+@pytest.mark.timeout(300)
+def test_a_machine_that_is_lost_midway_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
+    run, out = started(cluster, tmp_path, "ray.actors=[3, 3]", "unit.target_minutes=0.25")
     while len(list(out.glob("_commits/*"))) < 3:
         assert run.poll() is None, run.communicate()[1]
         time.sleep(0.01)
@@ -52,3 +57,29 @@ def test_a_machine_that_is_lost_midway_costs_nothing_but_time(cluster: Any, tmp_
     found = pd.concat([pd.read_parquet(part) for part in out.glob("*.parquet")])
     assert len(found) == 75
     assert not found.duplicated(["uri", "member", "offset_s"]).any()
+
+
+@pytest.mark.timeout(300)
+def test_a_pool_grows_where_there_is_work(cluster: Any, tmp_path: Path) -> None:
+    run, _ = started(cluster, tmp_path, "ray.actors=[1, 3]", "unit.target_minutes=0.05")
+    most = 0
+    while run.poll() is None:
+        most = max(most, sum(map(has_an_actor, cluster.worker_nodes)))
+        time.sleep(0.1)
+    said, seen = run.communicate()
+    assert run.returncode == 0, seen
+    assert json.loads(said.splitlines()[-1])["recordings"] == 75
+    assert most >= 2
+
+
+@pytest.mark.timeout(300)
+def test_actors_that_cannot_start_end_the_run_with_the_reason(cluster: Any, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=2, num_gpus=1, dashboard_agent_listen_port=free_port())  # a GPU that is not there
+    began = time.monotonic()
+    run, _ = started(cluster, tmp_path, "model.device=cuda")
+    _, seen = run.communicate(timeout=200)
+    assert run.returncode == 1, seen
+    assert "Ray ended early: " in seen
+    assert "torch finds no GPU" in seen
+    assert "Traceback" not in seen
+    assert time.monotonic() - began < 60

@@ -22,7 +22,8 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
     ray.shutdown()  # the Ray of other tests, if any: two heads on one machine get in each other's way
     gcs, dashboard = free_port(), free_port()
     environment = os.environ | {
-        "RAY_AUTH_MODE": "disabled",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "a-token-of-the-tests-0123456789abcdef",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     command = [RAY, "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats", f"--port={gcs}"]
@@ -55,7 +56,8 @@ def submit(command: list[str], environment: dict[str, str]) -> subprocess.Comple
 
 
 def test_ray_job_submit(cluster: dict[str, str], tmp_path: Path) -> None:
-    command = [RAY, "job", "submit", "--working-dir", ".", "--"]
+    surroundings = json.dumps({"env_vars": {"CITRASCRIBE_CACHE": f"{tmp_path}/cache-of-the-job"}})
+    command = [RAY, "job", "submit", "--working-dir", ".", "--runtime-env-json", surroundings, "--"]
     command += ["python", "-m", "jobs.transcribe", "configs/demo.yaml", f"output.uri={tmp_path}/out"]
     done = submit(command, cluster)
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
@@ -65,7 +67,12 @@ def test_ray_job_submit(cluster: dict[str, str], tmp_path: Path) -> None:
     assert summary["cer"] <= 0.03
     assert ds.dataset(sorted(map(str, (tmp_path / "out").glob("*.parquet")))).count_rows() == 75
 
+    assert list((tmp_path / "cache-of-the-job").rglob("*.safetensors"))
+
     command[-1] = "output.uri=relative/out"
     refused = submit(command, cluster)
     assert refused.returncode != 0
     assert "output.uri: relative/out is relative" in refused.stdout + refused.stderr
+    stranger = submit(command, cluster | {"RAY_AUTH_TOKEN": "another-token"})
+    assert stranger.returncode != 0
+    assert "not valid" in stranger.stdout + stranger.stderr

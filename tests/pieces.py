@@ -1,0 +1,69 @@
+"""What a piece costs in the graph beside its work: many pieces whose stages do next to nothing.
+
+    python tests/pieces.py --pieces 10000 --actors 1
+
+Prints milliseconds a piece by the clock, from the first to the last, and of the driver's own processor time.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from actors.blocks import advance
+from actors.engines import EngineSettings
+from actors.models import ModelFile
+from actors.reading import ReadSettings
+from actors.storage import connect
+from actors.units import Unit
+from jobs import pipeline
+from jobs.config import Cluster
+
+
+def read(block: pa.Table, settings: ReadSettings) -> pa.Table:
+    return advance(block, lambda unit, _: pa.table({"pcm": [b"sound"]}))
+
+
+class Transcribe:
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return advance(block, lambda _, speech: speech)
+
+
+def commit(block: pa.Table, output: Any) -> pa.Table:
+    return advance(block, lambda unit, _: pa.table({"summary": ["{}"]}))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pieces", type=int, default=10_000)
+    parser.add_argument("--actors", type=int, default=1)
+    options = parser.parse_args()
+    # The stages are pickled with this script, for what is in __main__ is pickled by value.
+    pipeline.read_block, pipeline.TranscribeBlock, pipeline.commit_block = read, Transcribe, commit  # type: ignore[misc, assignment]
+    pool = (options.actors, options.actors)
+    ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
+    resources = pipeline.share_out(Cluster(actors=pool), pipeline.connect(None), "cpu")
+    units = [Unit(str(number), "f", ()) for number in range(options.pieces)]
+    unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
+    dataset = pipeline.build_graph(units, ReadSettings(), *unused, connect("/nowhere", {}), resources, pool)
+    ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
+    for _ in pipeline.summaries(dataset):
+        ends.append(time.monotonic())
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    driver = used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime
+    assert len(ends) == options.pieces + 1
+    each = 1_000 * (ends[-1] - ends[1]) / (options.pieces - 1)
+    print("| pieces | actors | ms a piece | of the driver's processor |\n| --- | --- | --- | --- |")
+    print(f"| {options.pieces:,} | {options.actors} | {each:.0f} | {1_000 * driver / options.pieces:.0f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
