@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from actors.decoding.greedy import Frames, collapse
 from actors.models import ModelFile, cache_folder, fetch
 from actors.schema import UsageError
 
@@ -13,12 +14,26 @@ Samples = np.ndarray[Any, np.dtype[Any]]
 
 
 class Engine(Protocol):
-    """What transcribes a batch of mono int16 recordings at 16 kHz: one text each, in order.
+    """A loaded model. `frame_samples` is the distance of its output frames, `blank` CTC's token of nothing."""
 
-    Raises torch.OutOfMemoryError where the batch is too large for its device.
-    """
+    blank: int
+    frame_samples: int
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[str]: ...
+    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+        """The best tokens of a batch of mono int16 recordings at 16 kHz, in order.
+
+        Raises torch.OutOfMemoryError where the batch is too large for its device.
+        """
+        ...
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens read together."""
+        ...
+
+
+def texts_of(engine: Engine, batch: Sequence[Samples]) -> list[str]:
+    """The greedy text of each recording of a batch."""
+    return [engine.text(collapse(frames.best, engine.blank).tolist()) for frames in engine.transcribe(batch)]
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class EngineSettings:
     max_padded_seconds: float
     patience_s: float = 600.0  # for a recording alone, where `isolated`
     isolated: bool = False  # each recording in a child process, for one of them may end it
+    tokens: bool = False  # whether rows get their tokens, with times and confidences
 
     @property
     def streams(self) -> int:

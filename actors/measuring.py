@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from actors.batching import make_batches
+from actors.decoding.joining import Heard
 from actors.engines import EngineSettings, Samples
 from actors.models import ModelFile
 from actors.schema import SAMPLE_RATE
@@ -90,7 +91,8 @@ def measure(
 def _prepare(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], Any]:
     """What transcribes recordings, in whatever batches it makes of them."""
     if side.how in ("nemo", "fused"):
-        return Workers(model, EngineSettings(side.how, device, side.precision, threads, side.size)).transcribe
+        workers = Workers(model, EngineSettings(side.how, device, side.precision, threads, side.size))
+        return lambda sounds: workers.transcribe([Heard(sound) for sound in sounds])
     torch.set_num_threads(threads)
     from actors import peers
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from actors.decoding.greedy import collapse
+from actors.decoding.greedy import Frames
 from actors.schema import SAMPLE_RATE, UsageError
 
 Samples = np.ndarray[Any, np.dtype[Any]]
@@ -41,11 +42,14 @@ class NemoEngine:
         model.preprocessor.featurizer.dither = 0.0
         model.preprocessor.featurizer.pad_to = 0
         self._model = model
+        self.blank = int(model.decoding.blank_id)
+        strides = (block.stride[0] for block in model.cfg.encoder.jasper)
+        self.frame_samples = round(model.cfg.preprocessor.window_stride * rate) * math.prod(strides)
         self._device = torch.device(device)
         self._bfloat16 = precision == "bfloat16"
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[str]:
-        """The greedy text of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""
+    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+        """The best tokens of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""
         lengths = torch.tensor([len(pcm) for pcm in batch])
         padded = torch.zeros(len(batch), int(lengths.max()))
         for row, pcm in zip(padded, batch, strict=True):
@@ -53,10 +57,11 @@ class NemoEngine:
         lower = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
         with torch.inference_mode(), lower:
             signal, signal_lengths = padded.to(self._device), lengths.to(self._device)
-            _, frames, best = self._model.forward(input_signal=signal, input_signal_length=signal_lengths)
-        blank = self._model.decoding.blank_id
-        rows = zip(best.cpu().numpy(), frames.tolist(), strict=True)
-        return [self._text(collapse(ids[:count], blank).tolist()) for ids, count in rows]
+            log_probs, frames, best = self._model.forward(input_signal=signal, input_signal_length=signal_lengths)
+            probability = log_probs.amax(dim=2).float().exp()
+        rows = zip(best.cpu().numpy(), probability.cpu().numpy(), frames.tolist(), strict=True)
+        return [Frames(ids[:count], likely[:count]) for ids, likely, count in rows]
 
-    def _text(self, tokens: list[int]) -> str:
-        return str(self._model.decoding.decode_tokens_to_str_with_strip_punctuation(tokens))
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens read together."""
+        return str(self._model.decoding.decode_tokens_to_str_with_strip_punctuation(list(tokens)))

@@ -96,3 +96,10 @@ def build(config: dict[str, Any], tokenizer: Path | None = None) -> Any:
     config = config | {"tokenizer": {"dir": str(tokenizer), "type": "bpe"}}
     config["decoder"] = config["decoder"] | {"num_classes": -1, "vocabulary": []}
     return EncDecCTCModelBPE(cfg=OmegaConf.create(config))
+
+
+def restore(path: Path) -> Any:
+    """A character model as it was saved."""
+    from nemo.collections.asr.models import EncDecCTCModel
+
+    return EncDecCTCModel.restore_from(str(path), map_location="cpu")

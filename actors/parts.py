@@ -13,10 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors import entries, storage
@@ -112,9 +112,11 @@ def _carried_rows(unit: Unit, filesystem: storage.Filesystem, part_path: str) ->
 
 
 def _count(part: pa.Table) -> tuple[int, int]:
-    """Recordings of a part, and those of them with an error. Every recording has one segment 0."""
-    first = part.filter(pc.equal(part.column("segment_index"), 0))
-    return first.num_rows, first.num_rows - first.column("error_kind").null_count
+    """Recordings of a part, and those of them with an error. Every recording has one segment 0, and then its others."""
+    segments, kinds = part.column("segment_index").to_pylist(), part.column("error_kind").to_pylist()
+    recording = list(accumulate(int(segment == 0) for segment in segments))
+    wrong = {number for number, kind in zip(recording, kinds, strict=True) if kind}
+    return recording[-1] if recording else 0, len(wrong)
 
 
 def _errors_by_kind(part: pa.Table) -> dict[str, int]:
@@ -127,11 +129,9 @@ EXAMPLES = 3  # transcripts and errors of a unit that are shown to a person at t
 def summarise(unit_id: str, rows: pa.Table) -> dict[str, Any]:
     """What the driver wants to know of a unit: counts, hours, character errors, and a few rows to show."""
     recordings, _ = _count(rows)
-    shown = rows.select(
-        ["recording_id", "uri", "member", "reference", "text", "error_kind", "error_detail"]
-    ).to_pylist()
+    shown = _recordings(rows)
     wrong = [row for row in shown if row["error_kind"]]
-    right = [row for row in shown if row["text"] is not None]
+    right = [row for row in shown if not row["error_kind"]]
     errors, characters = character_errors((row["reference"], row["text"]) for row in right)
     return {
         "unit": unit_id,
@@ -144,6 +144,21 @@ def summarise(unit_id: str, rows: pa.Table) -> dict[str, Any]:
         "transcripts": right[:EXAMPLES],
         "failures": wrong[:EXAMPLES],
     }
+
+
+def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
+    """One dictionary a recording: its first segment's, with the texts of all, and the first error of any."""
+    names = ["recording_id", "uri", "member", "segment_index", "reference", "text", "error_kind", "error_detail"]
+    recordings = list[dict[str, Any]]()
+    for row in rows.select(names).to_pylist():
+        if row["segment_index"] == 0:
+            recordings.append(row)
+            continue
+        whole = recordings[-1]
+        whole["text"] = " ".join(text for text in (whole["text"], row["text"]) if text)
+        if row["error_kind"] and not whole["error_kind"]:
+            whole |= {"error_kind": row["error_kind"], "error_detail": row["error_detail"]}
+    return recordings
 
 
 def _durations(rows: pa.Table) -> Iterable[float]:

@@ -4,10 +4,8 @@ The export leaves out the masks of the convolutions, so a text may change with w
 sherpa-onnx come with the extra `bench`.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +40,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
     features = Features(config["features"], tensors, torch.device("cpu"))
-    text, stride = text_of(config, tensors), _stride(config)
+    text, stride = text_of(config, tensors), checkpoint.stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     session = runtime.InferenceSession(export(model) / "model.onnx", options, ["CPUExecutionProvider"])
@@ -90,7 +88,7 @@ def export(model: ModelFile) -> Path:
         nemo = ASRModel.restore_from(str(fetch(model)), map_location="cpu").eval()
         nemo.export(str(path))
         vocabulary = list(nemo.decoder.vocabulary)
-        stride = _stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
+        stride = checkpoint.stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
         exported = onnx.load(path)
         known = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
         onnx.helper.set_model_props(exported, known | {"vocab_size": str(len(vocabulary))})
@@ -98,8 +96,3 @@ def export(model: ModelFile) -> Path:
         lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
         (folder / "tokens.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
-
-
-def _stride(config: Mapping[str, Any]) -> int:
-    """Features to an output frame."""
-    return math.prod(layer["stride"] for block in config["blocks"] for layer in block["layers"])

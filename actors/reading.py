@@ -22,7 +22,8 @@ from actors.audio import decode
 from actors.isolation import Isolated
 from actors.parquet_shards import read_parquet
 from actors.recordings import Recording, companion_fields, split_fields
-from actors.schema import SPEECH_SCHEMA, ErrorKind, RecordingError
+from actors.schema import SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError
+from actors.segmentation import Segmentation, segments_of
 from actors.tar_shards import read_tar
 from actors.units import SourceObject, Unit, printable
 
@@ -39,6 +40,7 @@ class ReadSettings:
 
     max_minutes: float = 10.0
     max_megabytes: float = 512.0
+    segmentation: Segmentation = field(default_factory=Segmentation)
     channel: int | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     patience_s: float = 600.0
@@ -54,7 +56,7 @@ def read_unit(unit: Unit, settings: ReadSettings) -> pa.Table:
     groups = [list(group) for _, group in groupby(unit.objects, key=lambda each: (each.uri, each.format))]
 
     def rows_of(group: list[SourceObject]) -> list[dict[str, Any]]:
-        return [decode_one(recording) for recording in read_objects(group, settings)]
+        return [row for recording in read_objects(group, settings) for row in decode_one(recording)]
 
     decoder = isolated_decoder(settings) if settings.isolated else watched_decoder(settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
@@ -62,7 +64,7 @@ def read_unit(unit: Unit, settings: ReadSettings) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA)
 
 
-Decoder = Callable[[Recording], dict[str, Any]]  # a recording to its row
+Decoder = Callable[[Recording], list[dict[str, Any]]]  # a recording to its rows
 
 
 @contextmanager
@@ -79,10 +81,10 @@ def watched_decoder(settings: ReadSettings) -> Iterator[Decoder]:
             else:
                 faulthandler.cancel_dump_traceback_later()
 
-    def decode_one(recording: Recording) -> dict[str, Any]:
+    def decode_one(recording: Recording) -> list[dict[str, Any]]:
         watch(+1)
         try:
-            return to_row(recording, settings)
+            return to_rows(recording, settings)
         finally:
             watch(-1)
 
@@ -92,14 +94,14 @@ def watched_decoder(settings: ReadSettings) -> Iterator[Decoder]:
 @contextmanager
 def isolated_decoder(settings: ReadSettings) -> Iterator[Decoder]:
     """Decodes in a child process; a recording that ends it becomes a row that says so."""
-    child = Isolated(partial(partial, to_row, settings=settings), settings.patience_s)
+    child = Isolated(partial(partial, to_rows, settings=settings), settings.patience_s)
 
-    def decode_one(recording: Recording) -> dict[str, Any]:
+    def decode_one(recording: Recording) -> list[dict[str, Any]]:
         try:
-            row: dict[str, Any] = child(recording)
+            rows: list[dict[str, Any]] = child(recording)
         except RecordingError as problem:
-            row = to_row(replace(recording, content=problem), settings)
-        return row
+            rows = to_rows(replace(recording, content=problem), settings)
+        return rows
 
     try:
         yield decode_one
@@ -187,8 +189,8 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, A
     return companion_fields(os.path.splitext(path)[1], text)
 
 
-def to_row(recording: Recording, settings: ReadSettings) -> dict[str, Any]:
-    """A recording decoded, as a row of SPEECH_SCHEMA."""
+def to_rows(recording: Recording, settings: ReadSettings) -> list[dict[str, Any]]:
+    """A recording decoded, as rows of SPEECH_SCHEMA: one a segment. What came with it stands in the first."""
     row: dict[str, Any] = {
         "recording_id": printable(recording.recording_id),
         "uri": printable(recording.uri),
@@ -210,13 +212,25 @@ def to_row(recording: Recording, settings: ReadSettings) -> dict[str, Any]:
             duration_s=recording.duration_s,
         )
     except RecordingError as problem:
-        return row | {"error_kind": str(problem.kind), "error_detail": printable(problem.detail)}
-    return row | {
-        "start_s": 0.0,
-        "end_s": sound.duration_s,
+        return [row | {"error_kind": str(problem.kind), "error_detail": printable(problem.detail)}]
+    row |= {
         "duration_s": sound.duration_s,
         "source_sample_rate": sound.sample_rate,
         "source_channels": sound.channels,
         "source_codec": sound.codec,
-        "pcm": sound.pcm.tobytes(),
     }
+    segments = segments_of(sound.pcm, settings.segmentation)
+    last = len(segments) - 1
+    return [
+        row
+        | {
+            "segment_index": index,
+            "start_s": segment.start / SAMPLE_RATE,
+            "end_s": sound.duration_s if index == last else segment.end / SAMPLE_RATE,
+            "pcm": sound.pcm[segment.heard_from : segment.heard_to].tobytes(),
+            "before": segment.start - segment.heard_from,
+            "after": segment.heard_to - segment.end,
+        }
+        | ({"reference": None, "extra": None} if index else {})
+        for index, segment in enumerate(segments)
+    ]

@@ -66,8 +66,17 @@ _COMPANIONS = [
     pa.field("error_detail", pa.string()),
 ]
 
-#: Between reading and transcribing: one row a segment, with its sound as 16 kHz mono int16 PCM, null on error.
-SPEECH_SCHEMA = pa.schema([*_IDENTITY, *_COMPANIONS, pa.field("pcm", pa.large_binary())])
+#: Between reading and transcribing: one row a segment, with its sound as 16 kHz mono int16 PCM, null on error. Samples
+#: of `before` and `after` belong to the neighbours, and are there to be heard.
+SPEECH_SCHEMA = pa.schema(
+    [
+        *_IDENTITY,
+        *_COMPANIONS,
+        pa.field("pcm", pa.large_binary()),
+        pa.field("before", pa.int32()),
+        pa.field("after", pa.int32()),
+    ]
+)
 
 #: What a part holds: the contract with those who read it. Every column is in every part.
 PART_SCHEMA = pa.schema(

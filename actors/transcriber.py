@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from actors.batching import make_batches
+from actors.decoding.greedy import Frames
+from actors.decoding.joining import Heard, Said, Spoken, spoken
 from actors.engines import Engine, EngineSettings, Samples, load_engine
 from actors.isolation import Isolated
 from actors.models import ModelFile
-from actors.schema import PART_SCHEMA, SAMPLE_RATE, ErrorKind, RecordingError
-
-Said = str | RecordingError  # of a recording: its text, or what is wrong with it
+from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError
 
 
 class Transcriber:
@@ -29,15 +29,20 @@ class Transcriber:
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
         """Raises UsageError where the weights are not those that were planned, or the engine cannot use them."""
         self._workers = (Isolation if settings.isolated else Workers)(model, settings)
+        self._tokens = settings.tokens
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 
     def __call__(self, speech: pa.Table) -> pa.Table:
         began, padded_before = time.time(), self._workers.padded_samples
-        said = self._rows(speech.column("pcm"))
+        said = self._rows(speech)
         rows = speech.num_rows
         now = datetime.now(UTC)
-        columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name != "pcm"}
-        columns["text"] = pa.array([each if isinstance(each, str) else None for each in said], pa.string())
+        columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name in _KEPT}
+        spoken = [each if isinstance(each, Spoken) else None for each in said]
+        columns["text"] = pa.array([each and each.text for each in spoken], pa.string())
+        columns["confidence"] = pa.array([each and each.confidence for each in spoken], pa.float32())
+        if self._tokens:
+            columns["tokens"] = pa.array([each and each.tokens for each in spoken], PART_SCHEMA.field("tokens").type)
         failed = {row: each for row, each in enumerate(said) if isinstance(each, RecordingError)}
         for name, field in (("error_kind", "kind"), ("error_detail", "detail")):
             known = columns[name].to_pylist()
@@ -53,11 +58,21 @@ class Transcriber:
         )
         return table.replace_schema_metadata({name: str(value) for name, value in measured.items()})
 
-    def _rows(self, pcm: pa.ChunkedArray) -> list[Said | None]:
+    def _rows(self, speech: pa.Table) -> list[Said | None]:
         """What is said in each row, None where there is no sound."""
-        sounds = {row: np.frombuffer(each.as_buffer(), np.int16) for row, each in enumerate(pcm) if each.is_valid}
-        said = dict(zip(sounds, self._workers.transcribe(list(sounds.values())), strict=True))
-        return [said.get(row) for row in range(len(pcm))]
+        columns = (speech.column(name) for name in ("pcm", "start_s", "before", "after"))
+        heard = {
+            row: Heard(
+                np.frombuffer(pcm.as_buffer(), np.int16), start.as_py() or 0.0, before.as_py() or 0, after.as_py() or 0
+            )
+            for row, (pcm, start, before, after) in enumerate(zip(*columns, strict=True))
+            if pcm.is_valid
+        }
+        said = dict(zip(heard, self._workers.transcribe(list(heard.values())), strict=True))
+        return [said.get(row) for row in range(speech.num_rows)]
+
+
+_KEPT = frozenset(SPEECH_SCHEMA.names) & frozenset(PART_SCHEMA.names)
 
 
 class Workers:
@@ -68,25 +83,26 @@ class Workers:
         import torch
 
         self.padded_samples = 0  # given to the model so far, filling among them
-        self._pads = settings.engine == "nemo"
+        self._pads, self._tokens = settings.engine == "nemo", settings.tokens
         self._max_padded, self._streams = int(settings.max_padded_seconds * SAMPLE_RATE), settings.streams
         self._pool = ThreadPoolExecutor(
             settings.streams, initializer=torch.set_num_threads, initargs=(settings.threads // settings.streams,)
         )
         self._engine = self._pool.submit(load_engine, model, settings).result()
 
-    def transcribe(self, sounds: Sequence[Samples]) -> list[Said]:
-        """The text of each recording, or what is wrong with it."""
+    def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
+        """What is said in each segment, or what is wrong with it. Segments of a recording follow one another."""
+        sounds = [each.pcm for each in heard]
         batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._streams)
         for batch in batches:
             lengths = [len(sounds[index]) for index in batch]
             self.padded_samples += max(lengths) * len(lengths) if self._pads else sum(lengths)
         work = partial(transcribe_within_memory, self._engine)
         done = self._pool.map(work, [[sounds[index] for index in batch] for batch in batches])
-        said = dict[int, Said]()
+        frames = dict[int, Frames | RecordingError]()
         for batch, some in zip(batches, done, strict=True):
-            said |= zip(batch, some, strict=True)
-        return [said[index] for index in range(len(sounds))]
+            frames |= zip(batch, some, strict=True)
+        return spoken(heard, [frames[index] for index in range(len(heard))], self._engine, self._tokens)
 
 
 class Isolation:
@@ -96,25 +112,26 @@ class Isolation:
         self.padded_samples = 0
         self._child = Isolated(partial(_alone, model, settings), settings.patience_s)
 
-    def transcribe(self, sounds: Sequence[Samples]) -> list[Said]:
-        """The text of each recording, or what is wrong with it."""
-        return [self._one(sound) for sound in sounds]
+    def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
+        """What is said in each segment, or what is wrong with its recording."""
+        self.padded_samples += sum(len(each.pcm) for each in heard)
+        firsts = [index for index, each in enumerate(heard) if each.is_first]
+        recordings = (heard[first:end] for first, end in zip(firsts, [*firsts[1:], len(heard)], strict=True))
+        return [said for recording in recordings for said in self._one(recording)]
 
-    def _one(self, sound: Samples) -> Said:
-        self.padded_samples += len(sound)
+    def _one(self, recording: Sequence[Heard]) -> list[Said]:
         try:
-            return str(self._child(sound))
+            return list(self._child(recording))
         except RecordingError as problem:
-            return problem
+            return [problem] * len(recording)
 
 
-def _alone(model: ModelFile, settings: EngineSettings) -> Callable[[Samples], Said]:
-    workers = Workers(model, replace(settings, threads=1))
-    return lambda sound: workers.transcribe([sound])[0]
+def _alone(model: ModelFile, settings: EngineSettings) -> Callable[[Sequence[Heard]], list[Said]]:
+    return Workers(model, replace(settings, threads=1)).transcribe
 
 
-def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[Said]:
-    """Texts of a batch; where the device's memory is too small for it, of its halves."""
+def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[Frames | RecordingError]:
+    """The frames of a batch; where the device's memory is too small for it, of its halves."""
     import torch
 
     try:
@@ -124,7 +141,7 @@ def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[Said]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(batch) == 1:
-        detail = "the device's memory does not hold this recording even alone; lower audio.max_minutes"
+        detail = "the device's memory does not hold this segment even alone; lower segmentation.max_seconds"
         return [RecordingError(ErrorKind.OUT_OF_MEMORY, detail)]
     middle = len(batch) // 2
     return transcribe_within_memory(engine, batch[:middle]) + transcribe_within_memory(engine, batch[middle:])

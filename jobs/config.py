@@ -40,8 +40,13 @@ class Input(Section):
         return [self.uri] if isinstance(self.uri, str) else self.uri
 
 
+class Segmentation(Section):
+    target_seconds: Annotated[float, Field(ge=8, le=60)] = 12.0
+    max_seconds: Annotated[float, Field(ge=16, le=120)] = 20.0
+
+
 class Audio(Section):
-    max_minutes: Positive = 10.0
+    max_minutes: Positive = 120.0
     max_megabytes: Positive = 512.0
     channel: Literal["average"] | Annotated[int, Field(ge=0)] = "average"
 
@@ -52,6 +57,7 @@ class Output(Section):
     on_deleted: Literal["keep", "remove"] = "keep"
     max_removed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     lease_seconds: Positive = 60.0
+    tokens: bool = False
     storage_options: dict[str, Any] = Field(default={}, repr=False)
 
 
@@ -106,6 +112,7 @@ class Config(Section):
     output: Output
     model: Model
     audio: Audio = Audio()
+    segmentation: Segmentation = Segmentation()
     batch: Batch = Batch()
     unit: Units = Units()
     ray: Cluster = Cluster()

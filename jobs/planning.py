@@ -14,7 +14,7 @@ from actors.units import Fingerprint, SourceObject, Unit, digest, printable
 from jobs.listing import Listing
 from jobs.state import Known, State
 
-RECIPE = "2"  # part of every fingerprint; raised when a change of this code changes what a part holds
+RECIPE = "3"  # part of every fingerprint; raised when a change of this code changes what a part holds
 
 #: Seconds of audio in a byte, by suffix, to size units: stored at 16 kHz mono 16 bit, or as speech is usually coded.
 _SECONDS_PER_BYTE = {

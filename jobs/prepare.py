@@ -10,6 +10,7 @@ from actors import storage
 from actors.models import ModelFile, resolve
 from actors.reading import ReadSettings
 from actors.schema import UsageError
+from actors.segmentation import Segmentation
 from jobs.config import Config, ConfigError, Model, with_secrets
 from jobs.listing import Listing, list_input
 from jobs.planning import Plan, Wishes, make_plan
@@ -62,11 +63,12 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         line = Line()
         listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
         reading = ReadSettings(
-            config.audio.max_minutes,
-            config.audio.max_megabytes,
-            None if config.audio.channel == "average" else config.audio.channel,
-            with_secrets(config.input.storage_options, "input.storage_options"),
-            config.errors.patience_seconds,
+            max_minutes=config.audio.max_minutes,
+            max_megabytes=config.audio.max_megabytes,
+            channel=None if config.audio.channel == "average" else config.audio.channel,
+            storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
+            patience_s=config.errors.patience_seconds,
+            segmentation=Segmentation(config.segmentation.target_seconds, config.segmentation.max_seconds),
         )
         settings = {
             "model_sha256": model.sha256,
@@ -74,6 +76,8 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             "precision": choose_precision(config.model),
             "decoding": "greedy",
             "audio": config.audio.model_dump(),
+            "segmentation": config.segmentation.model_dump(),
+            "tokens": config.output.tokens,
         }
         target = config.unit.target_minutes
         minutes = AUTO_TARGET_MINUTES[expected_device(config.model)] if target == "auto" else target

@@ -12,17 +12,14 @@ from jobs import pipeline
 from jobs.command_line import BUSY, FAILED, leave, run_job
 from jobs.config import Config, ConfigError
 from jobs.lease import heartbeat, rival
-from jobs.metrics import Metrics
 from jobs.planning import new_run_id, recipe_of
 from jobs.prepare import Prepared, is_on_cluster, prepare
-from jobs.report import Progress, console
+from jobs.report import console
+from jobs.results import GivenUp, Results
 from jobs.state import sweep, write_plan
 from jobs.summary import close, say_plan, sum_up
 
 TRIES = 20  # to win a plan's number against other runs
-FAILURES_IN_A_ROW = 20  # after which the output is taken to be out of order, and no more is transcribed for nothing
-DIED = "its worker process died"
-NOT_BEGUN = "not begun, or dropped"
 
 EPILOG = """
 examples:
@@ -38,10 +35,6 @@ exit status: 0 done, within the error budget; 1 the run failed, run it again; 2 
 3 more recordings with errors than errors.max_fraction allows; 4 another run is at work on this output. The last line of
 standard output is one JSON object.
 """
-
-
-class GivenUp(Exception):
-    """So many units failed, one after the other, that the rest is not tried."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,20 +111,20 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
         threads=resources.threads,
         max_padded_seconds=pipeline.PADDED_SECONDS[resources.device] if padded == "auto" else padded,
         patience_s=config.errors.patience_seconds,
+        tokens=config.output.tokens,
     )
     console.print(
         f"engine {engine.engine}, {engine.precision} on {engine.device}; {config.ray.actors[0]} to"
         f" {config.ray.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
     )
-    results = {unit.id: {"unit": unit.id, "failure": DIED} for unit in prepared.plan.units}
-    progress, metrics = Progress(len(results)), Metrics(run_id, len(results), config.ray.actors[0])
+    results = Results(run_id, prepared.plan.units, config.ray.actors[0])
     try:
         for isolated in (False, True):
-            units = [unit for unit in prepared.plan.units if results[unit.id].get("failure") == DIED]
+            units = results.died()
             if not units:
                 break
             if isolated:
-                metrics.retry(len(units))
+                results.again()
                 console.print(f"{len(units)} units ended their worker: again, each recording in a process of its own")
             dataset = pipeline.build_graph(
                 units,
@@ -143,23 +136,14 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
                 resources,
                 config.ray.actors,
             )
-            failures = 0
             for summary in pipeline.summaries(dataset):
-                results[summary["unit"]] = summary
-                progress.add(summary)
-                metrics.add(summary)
-                failures = failures + 1 if "failure" in summary else 0
-                if failures == FAILURES_IN_A_ROW:
-                    raise GivenUp(f"{failures} units in a row failed")
+                results.add(summary)
     except pipeline.GraphError as problem:
         console.print(f"Ray ended early: {problem}", style="red", markup=False)
     except (KeyboardInterrupt, GivenUp) as why:
-        dropped = [unit for unit, result in results.items() if result.get("failure") == DIED]
-        results |= {unit: {"unit": unit, "failure": NOT_BEGUN} for unit in dropped}
-        console.print(
-            f"{str(why) or 'interrupted'}: {len(dropped)} units are left for the next run; what is committed stands"
-        )
-    return list(results.values())
+        left = results.leave()
+        console.print(f"{str(why) or 'interrupted'}: {left} units are left for the next run; what is committed stands")
+    return results.all()
 
 
 if __name__ == "__main__":

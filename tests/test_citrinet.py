@@ -22,6 +22,7 @@ from actors.citrinet.conversion import convert
 from actors.citrinet.engine import CitrinetEngine
 from actors.citrinet.packing import Packing
 from actors.citrinet.text import Characters
+from actors.engines import texts_of
 from actors.models import resolve
 from actors.nemo_models import citrinet_config
 
@@ -96,7 +97,7 @@ def test_same_function_as_nemo(name: str, lively_model: Callable[..., Path], spe
     sounds += [(samples * 32_767).astype(np.int16) for samples, _ in speech[:4]]
     engine = engine_of(path, tmp_path)
     logits, packing = engine.logits(sounds)
-    texts = engine.transcribe(sounds)
+    texts = texts_of(engine, sounds)
     theirs, their_texts = nemo_alone(path, sounds)
     assert len(set(texts)) >= 5  # it tells sounds apart, or the comparison proves nothing
     excepted = 0
@@ -149,7 +150,7 @@ def test_a_batch_never_changes_a_result_to_the_bit(
 
 def test_bfloat16_says_the_same_of_speech(speech: list[tuple[np.ndarray, str]], tmp_path: Path) -> None:
     engine = engine_of(DEMO_MODEL, tmp_path, "bfloat16")
-    assert engine.transcribe([(samples * 32_767).astype(np.int16) for samples, _ in speech]) == [
+    assert texts_of(engine, [(samples * 32_767).astype(np.int16) for samples, _ in speech]) == [
         text for _, text in speech
     ]
 

@@ -143,7 +143,7 @@ FULL = """
 mount -t tmpfs -o size=100k none {out}
 {python} -m jobs.transcribe configs/demo.yaml output.uri={out} unit.target_minutes=0.05
 echo status $?
-cp -r {out} {kept}
+cp -a {out} {kept}
 """
 
 

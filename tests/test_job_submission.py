@@ -75,4 +75,4 @@ def test_ray_job_submit(cluster: dict[str, str], tmp_path: Path) -> None:
     assert "output.uri: relative/out is relative" in refused.stdout + refused.stderr
     stranger = submit(command, cluster | {"RAY_AUTH_TOKEN": "another-token"})
     assert stranger.returncode != 0
-    assert "not valid" in stranger.stdout + stranger.stderr
+    assert "authentication is enabled" in stranger.stdout + stranger.stderr

@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import DEMO_MODEL, tone
 
+from actors.decoding.greedy import Frames
+from actors.decoding.joining import Heard, Spoken
 from actors.engines import EngineSettings
 from actors.models import ModelFile, resolve
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
@@ -100,22 +102,29 @@ def test_other_citrinets(
 class SmallDevice:
     """An engine whose device holds so many samples; it says how long each recording is."""
 
+    blank, frame_samples = -1, 1_280
+
     def __init__(self, holds: int) -> None:
         self.holds = holds
         self.calls = 0
 
-    def transcribe(self, batch: Sequence[np.ndarray]) -> list[str]:
+    def transcribe(self, batch: Sequence[np.ndarray]) -> list[Frames]:
         self.calls += 1
         if max(map(len, batch)) * len(batch) > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return [str(len(pcm)) for pcm in batch]
+        return [Frames(np.array([len(pcm)]), np.ones(1, np.float32)) for pcm in batch]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return "".join(map(str, tokens))
 
 
 def test_out_of_memory_splits_down_to_one_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(100))
     workers = Workers(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=1_000 / 16_000))
-    said = workers.transcribe([np.zeros(samples, np.int16) for samples in (10, 50, 3, 120, 7, 49, 50)])
-    assert [str(each) for each in said[:3] + said[4:]] == ["10", "50", "3", "7", "49", "50"]
+    heard = [Heard(np.zeros(samples, np.int16)) for samples in (10, 50, 3, 120, 7, 49, 50)]
+    said = workers.transcribe(heard)
+    texts = [each.text for each in said if isinstance(each, Spoken)]
+    assert texts == ["10", "50", "3", "7", "49", "50"]
     assert isinstance(said[3], RecordingError)
     assert said[3].kind == "out_of_memory"
 

@@ -7,6 +7,7 @@ noticed and made anew.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,8 @@ def _is_whole(place: Path) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stride(config: Mapping[str, Any]) -> int:
+    """How many frames of features make an output frame."""
+    return math.prod(layer["stride"] for block in config["blocks"] for layer in block["layers"])

@@ -12,7 +12,7 @@ from actors.citrinet.encoder import Encoder
 from actors.citrinet.features import Features
 from actors.citrinet.packing import Packing
 from actors.citrinet.text import text_of
-from actors.decoding.greedy import collapse
+from actors.decoding.greedy import Frames
 
 Samples = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,16 +27,19 @@ class CitrinetEngine:
         with torch.no_grad():
             self._features = Features(config["features"], tensors, where)
             self._encoder = Encoder(config["blocks"], tensors, where, getattr(torch, precision))
-        self._text = text_of(config, tensors)
-        self._blank = config["classes"] - 1
+        self.text = text_of(config, tensors)
+        self.blank = config["classes"] - 1
+        self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
     def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:
         """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and where each lies."""
         with torch.no_grad():  # not inference_mode: oneDNN's operators know no inference tensors
             return self._encoder(*self._features(batch, self._encoder.gap))
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[str]:
-        """The greedy text of each recording of a batch."""
+    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+        """The best token of each output frame of each recording of a batch, and its probability."""
         logits, packing = self.logits(batch)
-        best = logits.argmax(dim=1).cpu().numpy()
-        return [self._text(collapse(best[rows], self._blank).tolist()) for rows in packing.slices]
+        highest, best = logits.max(dim=1)
+        probability = (highest.float() - logits.float().logsumexp(dim=1)).exp().cpu().numpy()
+        ids = best.cpu().numpy()
+        return [Frames(ids[rows], probability[rows]) for rows in packing.slices]

@@ -1,0 +1,114 @@
+"""Frames of the segments of a recording to what is said in them: text, times and confidence.
+
+Where two neighbours both heard a stretch, they are joined in it, such that no token is lost or doubled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from actors.decoding.greedy import Aligned, Frames, Tokens, align
+from actors.engines import Engine, Samples
+from actors.schema import SAMPLE_RATE, RecordingError
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A segment as a model hears it: mono int16 PCM at 16 kHz, of which the first `before` and the last `after` samples
+    belong to its neighbours. `start_s` is where in the recording the segment itself begins."""
+
+    pcm: Samples
+    start_s: float = 0.0
+    before: int = 0
+    after: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        return self.start_s == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What is said in a segment. Confidences are from 0 to 1, times in seconds of the recording."""
+
+    text: str
+    confidence: float
+    tokens: list[dict[str, Any]] | None = None
+
+
+Said = Spoken | RecordingError  # of a segment: what is said, or what is wrong with it
+
+
+def spoken(
+    heard: Sequence[Heard], frames: Sequence[Frames | RecordingError], engine: Engine, with_tokens: bool
+) -> list[Said]:
+    """What is said in each segment, from its frames. Those of a recording follow one another.
+
+    A segment's confidence is the mean of its tokens', and where nothing is said that of its frames.
+    """
+    firsts, ends, before_first = _bounds(heard, frames, engine)
+    said = list[Said]()
+    for index, (segment, each) in enumerate(zip(heard, frames, strict=True)):
+        if isinstance(each, RecordingError):
+            said.append(each)
+            continue
+        own = Frames(*(of_frames[firsts[index] : ends[index]] for of_frames in each))
+        aligned = align(own, engine.blank, before_first[index])
+        sure = aligned.confidences if len(aligned.ids) else own.probability
+        confidence = float(sure.mean()) if len(sure) else 0.0
+        tokens = _tokens(segment, firsts[index], aligned, engine) if with_tokens else None
+        said.append(Spoken(engine.text(aligned.ids.tolist()), confidence, tokens))
+    return said
+
+
+def _tokens(segment: Heard, first: int, aligned: Aligned, engine: Engine) -> list[dict[str, Any]]:
+    """Rows of the column `tokens`; `first` is the segment's first frame that counts."""
+    frame_s = engine.frame_samples / SAMPLE_RATE
+    began_s = segment.start_s - segment.before / SAMPLE_RATE + first * frame_s
+    ended_s = segment.start_s + (len(segment.pcm) - segment.before) / SAMPLE_RATE
+    return [
+        {
+            "token": engine.text([token]),
+            "start_s": began_s + begin * frame_s,
+            "end_s": min(began_s + end * frame_s, ended_s),
+            "confidence": confidence,
+        }
+        for token, begin, end, confidence in zip(*(column.tolist() for column in aligned), strict=True)
+    ]
+
+
+def _bounds(
+    heard: Sequence[Heard], frames: Sequence[Frames | RecordingError], engine: Engine
+) -> tuple[list[int], list[int], list[int | None]]:
+    """Of each segment the first of its frames that counts, the one after the last, and the token just before it."""
+    firsts = [segment.before // engine.frame_samples for segment in heard]
+    ends = [
+        0 if isinstance(each, RecordingError) else len(each.best) - segment.after // engine.frame_samples
+        for segment, each in zip(heard, frames, strict=True)
+    ]
+    before_first: list[int | None] = [None] * len(heard)
+    for index, (left, right) in enumerate(pairwise(frames)):
+        overlap = (heard[index].after + heard[index + 1].before) // engine.frame_samples
+        if heard[index].after and not isinstance(left, RecordingError) and not isinstance(right, RecordingError):
+            place = join_at(left.best[-overlap:], right.best[:overlap], engine.blank)
+            ends[index], firsts[index + 1] = len(left.best) - overlap + place, place
+            before_first[index + 1] = int(left.best[ends[index] - 1])
+    return firsts, ends, before_first
+
+
+def join_at(left: Tokens, right: Tokens, blank: int) -> int:
+    """Where to go over from one hearing of a stretch to the other: both are the best ids of the same frames.
+
+    The frame nearest to the middle before which, and at which, both heard nothing; else the nearest where both heard
+    the same on either side; else the middle. What is taken is left[:frame] and right[frame:].
+    """
+    places = np.arange(1, len(left))
+    agree = left == right
+    for fits in (agree & (left == blank), agree):
+        fitting = places[fits[:-1] & fits[1:]]
+        if len(fitting):
+            return int(fitting[np.argmin(np.abs(fitting - len(left) // 2))])
+    return len(left) // 2

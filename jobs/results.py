@@ -1,0 +1,56 @@
+"""What became of each planned unit, told as its summary comes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from actors.units import Unit
+from jobs.metrics import Metrics
+from jobs.report import SHOWN, Progress
+
+FAILURES_IN_A_ROW = 20  # after which the output is taken to be out of order, and no more is transcribed for nothing
+DIED = "its worker process died"
+NOT_BEGUN = "not begun, or dropped"
+
+
+class GivenUp(Exception):
+    """So many units failed, one after the other, that the rest is not tried."""
+
+
+class Results:
+    """Summaries of units by id, {"unit", "failure"} of those that are not committed; shown as progress and metrics."""
+
+    def __init__(self, run_id: str, units: Sequence[Unit], actors: int) -> None:
+        self._units = units
+        self._of: dict[str, dict[str, Any]] = {unit.id: {"unit": unit.id, "failure": DIED} for unit in units}
+        self._progress, self._metrics = Progress(len(units)), Metrics(run_id, len(units), actors)
+        self._examples = {"transcripts": 0, "failures": 0}
+        self._failures = 0
+
+    def add(self, summary: dict[str, Any]) -> None:
+        """Takes a unit's summary. Raises GivenUp."""
+        self._of[summary["unit"]] = summary
+        self._progress.add(summary)
+        self._metrics.add(summary)
+        for kind in self._examples:  # the first few are shown in the end; those of all units would fill the memory
+            self._examples[kind] += len(summary.get(kind, ()))
+            if self._examples[kind] > 2 * SHOWN:
+                summary[kind] = []
+        self._failures = self._failures + 1 if "failure" in summary else 0
+        if self._failures == FAILURES_IN_A_ROW:
+            raise GivenUp(f"{self._failures} units in a row failed")
+
+    def died(self) -> list[Unit]:
+        """The units that nothing was heard of: each ended the process that worked on it, or was not begun."""
+        return [unit for unit in self._units if self._of[unit.id].get("failure") == DIED]
+
+    def again(self) -> None:
+        self._metrics.retry(len(self.died()))
+
+    def leave(self) -> int:
+        """Leaves the units that nothing was heard of for the next run; says how many."""
+        left = self.died()
+        self._of |= {unit.id: {"unit": unit.id, "failure": NOT_BEGUN} for unit in left}
+        return len(left)
+
+    def all(self) -> list[dict[str, Any]]:
+        return list(self._of.values())

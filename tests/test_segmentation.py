@@ -1,0 +1,125 @@
+"""Long recordings: segments tile them, and what is said in them is what is said in their sentences alone."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import DEMO_MODEL
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.cer import character_errors
+from actors.decoding.greedy import Frames, align
+from actors.decoding.joining import Heard, Spoken, join_at
+from actors.engines import EngineSettings
+from actors.models import resolve
+from actors.schema import SAMPLE_RATE
+from actors.segmentation import GRID, Segmentation, segments_of
+from actors.transcriber import Workers
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seconds=st.floats(0.1, 150),
+    kind=st.sampled_from(["noise", "silence", "bursts"]),
+    target=st.floats(8, 16),
+    most=st.floats(17, 30),
+)
+def test_segments_tile_any_recording(seconds: float, kind: str, target: float, most: float) -> None:
+    draw = np.random.default_rng(3)
+    samples = round(seconds * SAMPLE_RATE)
+    pcm = np.zeros(samples) if kind == "silence" else draw.normal(0, 2_000, samples)
+    if kind == "bursts":
+        pcm *= np.arange(samples) // 9_000 % 2
+    found = segments_of(pcm.astype(np.int16), Segmentation(target, most))
+    assert (found[0].start, found[-1].end) == (0, samples)
+    assert [each.end for each in found[:-1]] == [each.start for each in found[1:]]
+    assert all(each.end > each.start for each in found)
+    assert all(each.heard_to - each.heard_from <= most * SAMPLE_RATE for each in found)
+    assert all(0 <= each.heard_from <= each.start < each.end <= each.heard_to <= samples for each in found)
+    assert all(each.start % GRID == 0 and each.heard_from % GRID == 0 for each in found)
+    for left, right in pairwise(found):
+        assert left.heard_to - left.end == right.start - right.heard_from  # what both hear lies around the cut
+    if kind == "bursts":  # every cut is in a pause, so nothing is heard twice
+        assert all((each.heard_from, each.heard_to) == (each.start, each.end) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "place"),
+    [
+        ([1, 0, 0, 0, 0, 2], [1, 0, 0, 0, 0, 2], 3),
+        ([5, 5, 1, 1, 1, 2], [5, 5, 1, 1, 1, 3], 3),  # nothing said near the middle: where both agree
+        ([0, 0, 1, 2, 0, 0], [0, 0, 1, 3, 0, 0], 1),
+        ([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], 3),
+    ],
+)
+def test_where_two_hearings_are_joined(left: list[int], right: list[int], place: int) -> None:
+    assert join_at(np.array(left), np.array(right), blank=0) == place
+
+
+def test_a_token_that_goes_on_over_a_cut_is_one() -> None:
+    frames = Frames(np.array([7, 7, 0, 7]), np.array([0.5, 1.0, 1.0, 0.25], np.float32))
+    assert align(frames, blank=0).ids.tolist() == [7, 7]
+    assert align(frames, blank=0, before=7).ids.tolist() == [7]
+    alone = align(frames, blank=0)
+    assert (alone.begins.tolist(), alone.ends.tolist()) == ([0, 3], [2, 4])
+    assert alone.confidences.tolist() == [0.75, 0.25]
+
+
+@pytest.fixture(scope="module")
+def workers() -> Workers:
+    model = resolve(str(DEMO_MODEL), None, {})
+    return Workers(model, EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True))
+
+
+def said_of(workers: Workers, pcm: np.ndarray, wanted: Segmentation) -> list[Spoken]:
+    heard = [
+        Heard(
+            pcm[each.heard_from : each.heard_to],
+            each.start / SAMPLE_RATE,
+            each.start - each.heard_from,
+            each.heard_to - each.end,
+        )
+        for each in segments_of(pcm, wanted)
+    ]
+    said = workers.transcribe(heard)
+    assert all(isinstance(each, Spoken) for each in said)
+    return [each for each in said if isinstance(each, Spoken)]
+
+
+def concatenated(speech: Any, pauses: tuple[float, float] | None, noise_db: float, seed: int) -> tuple[np.ndarray, str]:
+    """Sentences in some order with pauses between and noise over all, as int16, and their words."""
+    draw = np.random.default_rng(seed)
+    parts, words = [], []
+    for index in draw.permutation(len(speech)):
+        samples, text = speech[index]
+        sounding = np.flatnonzero(np.abs(samples) > 0.02)
+        parts.append(samples[sounding[0] : sounding[-1] + 1])
+        words.append(text)
+        if pauses:
+            parts.append(np.zeros(round(draw.uniform(*pauses) * SAMPLE_RATE)))
+    sound = np.concatenate(parts)
+    sound = sound + draw.normal(0, 10 ** (noise_db / 20) * np.sqrt(np.mean(sound**2)), len(sound))
+    return (np.clip(sound, -1, 1) * 32_767).astype(np.int16), "".join(words)
+
+
+def error_rate(
+    workers: Workers, speech: Any, pauses: tuple[float, float] | None, noise_db: float, seed: int, wanted: Segmentation
+) -> float:
+    """The error rate of a concatenation, less that of its sentences alone."""
+    pcm, words = concatenated(speech, pauses, noise_db, seed)
+    said = said_of(workers, pcm, wanted)
+    edits, characters = character_errors([(words, "".join(each.text for each in said))])
+    return edits / characters
+
+
+@pytest.mark.parametrize(("pauses", "within"), [((0.3, 2.0), 0.01), (None, 0.02)])
+def test_a_long_recording_says_what_its_sentences_say(
+    workers: Workers, speech: Any, pauses: tuple[float, float] | None, within: float
+) -> None:
+    alone = [said_of(workers, (samples * 32_767).astype(np.int16), Segmentation())[0].text for samples, _ in speech]
+    edits, characters = character_errors(list(zip((text for _, text in speech), alone, strict=True)))
+    for seed, (noise_db, target) in enumerate([(-40, 12), (-40, 9), (-25, 12), (-25, 15), (-30, 10), (-35, 13)]):
+        rate = error_rate(workers, speech, pauses, noise_db, seed, Segmentation(target))
+        assert rate <= edits / characters + within
