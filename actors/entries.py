@@ -128,7 +128,11 @@ class _S3Listing:
         self._filesystem = filesystem
         self._bucket, _, key = path.partition("/")
         self._root = key and key + "/"
-        events = filesystem.connect().meta.events  # of the client that this filesystem keeps
+        self._read_pages_fast()
+
+    @patiently
+    def _read_pages_fast(self) -> None:
+        events = self._filesystem.connect().meta.events  # of the client that this filesystem keeps
         events.register("before-parse.s3.ListObjectsV2", _parse_contents, unique_id="citrascribe")
 
     def below(self) -> Iterator[Entry]:

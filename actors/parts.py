@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -70,8 +69,10 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
     sink = io.BytesIO()
     pq.write_table(part, sink, compression="zstd")
     version = storage.put(filesystem, part_path, sink.getvalue())
-    commit = Commit(unit.id, fingerprint, digest([version]), *_count(part))
-    body = json.dumps({"errors": _errors_by_kind(part)}).encode()
+    recordings = _recordings(part)
+    errors = _errors_by_kind(recordings)
+    commit = Commit(unit.id, fingerprint, digest([version]), len(recordings), sum(errors.values()))
+    body = json.dumps({"errors": errors}).encode()
     storage.write(filesystem, f"{root}/{COMMITS}/{commit.name}", body)
     return summarise(unit.id, rows) | measured
 
@@ -111,38 +112,38 @@ def _carried_rows(unit: Unit, filesystem: storage.Filesystem, part_path: str) ->
     return standing.filter(pa.array(keep, pa.bool_())), carried <= seen
 
 
-def _count(part: pa.Table) -> tuple[int, int]:
-    """Recordings of a part, and those of them with an error. Every recording has one segment 0, and then its others."""
-    segments, kinds = part.column("segment_index").to_pylist(), part.column("error_kind").to_pylist()
-    recording = list(accumulate(int(segment == 0) for segment in segments))
-    wrong = {number for number, kind in zip(recording, kinds, strict=True) if kind}
-    return recording[-1] if recording else 0, len(wrong)
-
-
-def _errors_by_kind(part: pa.Table) -> dict[str, int]:
-    return dict(Counter(kind for kind in part.column("error_kind").to_pylist() if kind))
+def _errors_by_kind(recordings: Iterable[dict[str, Any]]) -> dict[str, int]:
+    return dict(Counter(each["error_kind"] for each in recordings if each["error_kind"]))
 
 
 EXAMPLES = 3  # transcripts and errors of a unit that are shown to a person at the end of a run
+LONGEST_EXAMPLE = 300  # characters
 
 
 def summarise(unit_id: str, rows: pa.Table) -> dict[str, Any]:
     """What the driver wants to know of a unit: counts, hours, character errors, and a few rows to show."""
-    recordings, _ = _count(rows)
-    shown = _recordings(rows)
-    wrong = [row for row in shown if row["error_kind"]]
-    right = [row for row in shown if not row["error_kind"]]
-    errors, characters = character_errors((row["reference"], row["text"]) for row in right)
+    recordings = _recordings(rows)
+    wrong = [each for each in recordings if each["error_kind"]]
+    right = [each for each in recordings if not each["error_kind"]]
+    errors, characters = character_errors((each["reference"], each["text"]) for each in right)
     return {
         "unit": unit_id,
-        "recordings": recordings,
+        "recordings": len(recordings),
         "segments": rows.num_rows,
-        "errors": _errors_by_kind(rows),
+        "errors": _errors_by_kind(recordings),
         "audio_seconds": float(sum(_durations(rows))),
         "character_errors": errors,
         "reference_characters": characters,
-        "transcripts": right[:EXAMPLES],
-        "failures": wrong[:EXAMPLES],
+        "transcripts": [_shortened(each) for each in right[:EXAMPLES]],
+        "failures": [_shortened(each) for each in wrong[:EXAMPLES]],
+    }
+
+
+def _shortened(recording: dict[str, Any]) -> dict[str, Any]:
+    """For a person to glance at: hours of text would go through the driver otherwise."""
+    return {
+        name: f"{value[:LONGEST_EXAMPLE]} …" if isinstance(value, str) and len(value) > LONGEST_EXAMPLE else value
+        for name, value in recording.items()
     }
 
 

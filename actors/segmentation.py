@@ -19,7 +19,7 @@ PAUSE = 20  # levels that must be quiet around a cut for it to be in a pause
 PAUSE_DB = 15.0  # below the loud levels around, for the same
 DB_A_SECOND = 1.0  # how much louder a place may be for each second that it is nearer to the target
 LEAST_S = 4.0
-AT_ONCE = 1 << 22  # samples that are measured at a time, which bounds memory
+AT_ONCE = 25_000 * LEVEL  # samples that are measured at a time, which bounds memory
 
 
 @dataclass(frozen=True)

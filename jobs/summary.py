@@ -56,6 +56,7 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
     rows = [
         ("units", f"{summary['units']['done']} done, {summary['units']['skipped']} skipped"),
         ("recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"),
+        ("segments", summary["segments"]),
         ("in the output", "{recordings} recordings, {errors} with an error".format(**summary["standing"])),
         (
             "audio",

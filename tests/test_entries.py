@@ -19,13 +19,14 @@ def test_names_by_prefix(tmp_path: Path, s3_options: dict[str, Any], conditional
         filesystem, root = storage.connect(uri, options)
         assert entries.names(filesystem, root) == []
         assert entries.names(filesystem, root, "a1.") == []
-        for name in ("a1.a", "a10.a", "b2.a", "deep/a1.b"):
+        odd = "deep/林 +%&<é.b"
+        for name in ("a1.a", "a10.a", "b2.a", odd):
             storage.write(filesystem, f"{root}/{name}", b"x")
         assert entries.names(filesystem, root) == ["a1.a", "a10.a", "b2.a"]
         assert entries.names(filesystem, root, is_hashed=True) == ["a1.a", "a10.a", "b2.a"]
         assert entries.names(filesystem, root, "a1.") == ["a1.a"]
         assert entries.names(filesystem, root, "a", is_hashed=True) == ["a1.a", "a10.a"]
-        below = {f"{root}/{name}" for name in ("deep/a1.b", "a1.a", "a10.a", "b2.a")}
+        below = {f"{root}/{name}" for name in (odd, "a1.a", "a10.a", "b2.a")}
         found = list(entries.find(filesystem, root))
         assert len(found) == 4
         assert {each.path for each in found} == below

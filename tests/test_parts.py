@@ -92,3 +92,15 @@ def test_a_summary_counts_errors_by_kind() -> None:
     assert (summary["recordings"], summary["errors"], summary["audio_seconds"]) == (4, {"missing": 2}, 4.0)
     assert (summary["character_errors"], summary["reference_characters"]) == (2, 4)
     assert [row["error_detail"] for row in summary["failures"]] == ["why", "why"]
+
+
+def test_a_recording_of_several_segments_counts_once() -> None:
+    first = part_rows(UNIT).slice(0, 1).to_pylist()[0] | {"reference": "今天 早上", "text": "今天"}
+    later = [first | {"segment_index": index, "reference": None} for index in (1, 2)]
+    right = [first, later[0] | {"text": "早"}, later[1] | {"text": "上"}]
+    wrong = [first | {"text": None, "error_kind": "crashed"}, later[0], later[1] | {"error_kind": "crashed"}]
+    summary = summarise("u1", pa.Table.from_pylist(right + wrong, schema=PART_SCHEMA))
+    assert (summary["recordings"], summary["segments"], summary["errors"]) == (2, 6, {"crashed": 1})
+    assert (summary["character_errors"], summary["reference_characters"]) == (0, 4)
+    long = pa.Table.from_pylist([first | {"text": "今" * 1_000}], schema=PART_SCHEMA)
+    assert len(summarise("u1", long)["transcripts"][0]["text"]) < 400

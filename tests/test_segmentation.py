@@ -1,10 +1,15 @@
 """Long recordings: segments tile them, and what is said in them is what is said in their sentences alone."""
 
+import subprocess
+import sys
+from difflib import SequenceMatcher
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import DEMO_MODEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,9 +24,9 @@ from actors.segmentation import GRID, Segmentation, segments_of
 from actors.transcriber import Workers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
-    seconds=st.floats(0.1, 150),
+    seconds=st.floats(0.1, 600),
     kind=st.sampled_from(["noise", "silence", "bursts"]),
     target=st.floats(8, 16),
     most=st.floats(17, 30),
@@ -123,3 +128,74 @@ def test_a_long_recording_says_what_its_sentences_say(
     for seed, (noise_db, target) in enumerate([(-40, 12), (-40, 9), (-25, 12), (-25, 15), (-30, 10), (-35, 13)]):
         rate = error_rate(workers, speech, pauses, noise_db, seed, Segmentation(target))
         assert rate <= edits / characters + within
+
+
+def test_times_are_where_it_was_said(workers: Workers, speech: Any) -> None:
+    gap, parts, begins, ends, words, at = np.zeros(8_000), [], [], [], [], 0.0
+    for samples, text in speech:
+        sounding = np.flatnonzero(np.abs(samples) > 0.02)
+        part = samples[sounding[0] : sounding[-1] + 1]
+        parts += [part, gap]
+        begins.append(at)
+        ends.append(at + len(part) / SAMPLE_RATE)
+        words.append(text)
+        at = ends[-1] + 0.5
+    pcm = (np.concatenate(parts) * 32_767).astype(np.int16)
+    tokens = [token for each in said_of(workers, pcm, Segmentation()) for token in each.tokens or []]
+    starts = np.array([token["start_s"] for token in tokens])
+    assert (np.diff(starts) > 0).all()
+    assert all(token["start_s"] < token["end_s"] <= at for token in tokens)
+    inside = [
+        sum(begin - 0.1 <= start <= end + 0.1 for start in starts) for begin, end in zip(begins, ends, strict=True)
+    ]
+    assert abs(sum(inside) - len(starts)) <= 1
+    assert [abs(found - len(text)) <= 1 for found, text in zip(inside, words, strict=True)].count(False) == 0
+    late = np.array([starts[starts >= begin - 0.2].min() - begin for begin in begins])
+    assert np.median(np.abs(late)) <= 0.1
+    assert np.percentile(np.abs(late), 95) <= 0.25
+
+
+def test_confidence_is_higher_where_it_is_right(workers: Workers, speech: Any) -> None:
+    draw, sure, right = np.random.default_rng(1), [], []
+    for samples, text in speech:
+        for noise in (0.01, 0.02, 0.04, 0.06):
+            sound = samples + draw.normal(0, noise, len(samples))
+            (said,) = said_of(workers, (np.clip(sound, -1, 1) * 32_767).astype(np.int16), Segmentation())
+            found = "".join(token["token"] for token in said.tokens or [])
+            kept = {
+                block.b + offset
+                for block in SequenceMatcher(None, text, found, autojunk=False).get_matching_blocks()
+                for offset in range(block.size)
+            }
+            sure += [token["confidence"] for token in said.tokens or []]
+            right += [index in kept for index in range(len(found))]
+    ranks, correct = np.argsort(np.argsort(sure)) + 1, np.array(right)
+    assert 20 < (~correct).sum() < correct.sum()
+    area = (ranks[correct].sum() - correct.sum() * (correct.sum() + 1) / 2) / (correct.sum() * (~correct).sum())
+    assert area >= 0.8
+
+
+LONG = """
+import sys
+from pathlib import Path
+from actors.reading import ReadSettings, read_unit
+from actors.units import SourceObject, Unit
+uri = "file://" + sys.argv[1]
+unit = Unit("u", "f", (SourceObject(uri, uri, "long.flac", "audio", None, 1),))
+table = read_unit(unit, ReadSettings(max_minutes=181))
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(table.num_rows, table.column("end_s")[-1], int(peak.split()[1]) / 1e6)
+"""
+
+
+def test_three_hours_are_read_in_bounded_memory(speech: Any, tmp_path: Path) -> None:
+    sound = np.concatenate([samples for samples, _ in speech])
+    with soundfile.SoundFile(tmp_path / "long.flac", "w", SAMPLE_RATE, 1) as file:
+        while file.frames < 3 * 3_600 * SAMPLE_RATE:
+            file.write(sound)
+    command = [sys.executable, "-c", LONG, str(tmp_path / "long.flac")]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    rows, end_s, gigabytes = map(float, said.split())
+    assert rows > 500
+    assert end_s == pytest.approx(3 * 3_600, abs=120)
+    assert gigabytes < 2
