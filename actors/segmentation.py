@@ -15,7 +15,7 @@ from actors.schema import SAMPLE_RATE
 GRID = 1_280  # samples, 80 ms: cuts lie on whole output frames, so that the frames of two segments fall together
 LEVEL = 160  # samples, 10 ms, that one level is of
 STEP = GRID // LEVEL
-PAUSE = 20  # levels that must be quiet around a cut for it to be in a pause
+PAUSE = 30  # levels that must be quiet around a cut for it to be in a pause: with less room a model may miss a start
 PAUSE_DB = 15.0  # below the loud levels around, for the same
 DB_A_SECOND = 1.0  # how much louder a place may be for each second that it is nearer to the target
 LEAST_S = 4.0

@@ -65,14 +65,17 @@ def spoken(
 
 
 def _tokens(segment: Heard, first: int, aligned: Aligned, engine: Engine) -> list[dict[str, Any]]:
-    """Rows of the column `tokens`; `first` is the segment's first frame that counts."""
+    """Rows of the column `tokens`; `first` is the segment's first frame that counts.
+
+    An output frame stands for the sound half a frame to either side of its place: strided convolutions are centred.
+    """
     frame_s = engine.frame_samples / SAMPLE_RATE
-    began_s = segment.start_s - segment.before / SAMPLE_RATE + first * frame_s
+    began_s = segment.start_s - segment.before / SAMPLE_RATE + (first - 0.5) * frame_s
     ended_s = segment.start_s + (len(segment.pcm) - segment.before) / SAMPLE_RATE
     return [
         {
             "token": engine.text([token]),
-            "start_s": began_s + begin * frame_s,
+            "start_s": max(began_s + begin * frame_s, 0.0),
             "end_s": min(began_s + end * frame_s, ended_s),
             "confidence": confidence,
         }
