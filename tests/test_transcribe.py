@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
@@ -139,6 +140,31 @@ def test_a_little_that_is_new_in_much_that_is_done(job: Any, speech: Any, tmp_pa
     assert (after.loc[["0100.wav", "4000.wav"], "text"] == before.loc[["0100.wav", "4000.wav"], "text"]).sum() == 0
     same = before.index.drop(["0100.wav", "4000.wav"])  # the deleted one among them: output.on_deleted is keep
     assert (after.loc[same, "text"] == before.loc[same, "text"]).all()
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_a_long_recording_is_rows_that_follow_one_another(job: Any, speech: Any, tmp_path: Path) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    archive.mkdir()
+    sound = np.concatenate([part for samples, _ in speech for part in (samples, np.zeros(8_000))])
+    (archive / "long.flac").write_bytes(encoded(sound, kind="FLAC"))
+    (archive / "long.txt").write_text("".join(text for _, text in speech))
+    where = (f"input.uri={archive}", f"output.uri={out}", f"model.name={DEMO_MODEL}")
+    status, summary, _ = job(*where, "output.tokens=true")
+    assert (status, summary["recordings"], summary["standing"]["recordings"]) == (0, 1, 1)
+    assert summary["cer"] <= 0.01
+    rows = table_of(out).sort_values("segment_index")
+    assert len(rows) == summary["segments"] > 4
+    assert rows["segment_index"].tolist() == list(range(len(rows)))
+    assert rows["start_s"].tolist() == [0.0, *rows["end_s"].tolist()[:-1]]
+    assert rows["end_s"].iloc[-1] == rows["duration_s"].iloc[0] == len(sound) / 16_000
+    assert (rows["reference"].notna() == (rows["segment_index"] == 0)).all()
+    assert rows["confidence"].between(0.5, 1).all()
+    for _, row in rows.iterrows():
+        assert "".join(token["token"] for token in row["tokens"]) == row["text"]
+        starts = [token["start_s"] for token in row["tokens"]]
+        assert starts == sorted(starts)
+        assert row["start_s"] - 1.6 <= starts[0] <= starts[-1] <= row["end_s"] + 1.6
 
 
 @pytest.mark.usefixtures("ray_two_cpus")

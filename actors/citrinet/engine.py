@@ -40,6 +40,6 @@ class CitrinetEngine:
         """The best token of each output frame of each recording of a batch, and its probability."""
         logits, packing = self.logits(batch)
         highest, best = logits.max(dim=1)
-        probability = (highest.float() - logits.float().logsumexp(dim=1)).exp().cpu().numpy()
+        probability = (highest.float() - logits.float().logsumexp(dim=1)).exp().clamp(max=1).cpu().numpy()
         ids = best.cpu().numpy()
         return [Frames(ids[rows], probability[rows]) for rows in packing.slices]
