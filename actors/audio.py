@@ -16,13 +16,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
+from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
 BLOCK_SAMPLES = 1 << 20  # decoded at once, all channels together: 4 MB of float32
 RATES = range(1_000, 768_001)  # Hz; what lies outside is a broken header
-
-Samples = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

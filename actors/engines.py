@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from actors.decoding.greedy import Frames, collapse
 from actors.models import ModelFile, cache_folder, fetch
-from actors.schema import UsageError
-
-Samples = np.ndarray[Any, np.dtype[Any]]
+from actors.schema import Samples, UsageError
 
 
 class Engine(Protocol):

@@ -15,9 +15,9 @@ import torch
 
 from actors.batching import make_batches
 from actors.decoding.joining import Heard
-from actors.engines import EngineSettings, Samples
+from actors.engines import EngineSettings
 from actors.models import ModelFile
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, Samples
 from actors.transcriber import Workers
 
 

@@ -6,15 +6,12 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from actors.decoding.greedy import Frames
-from actors.schema import SAMPLE_RATE, UsageError
-
-Samples = np.ndarray[Any, np.dtype[Any]]
+from actors.schema import SAMPLE_RATE, Samples, UsageError
 
 
 class NemoEngine:

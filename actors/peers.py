@@ -14,9 +14,8 @@ from actors.citrinet import checkpoint
 from actors.citrinet.features import Features
 from actors.citrinet.text import text_of
 from actors.decoding.greedy import collapse
-from actors.engines import Samples
 from actors.models import ModelFile, cache_folder, fetch
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, Samples
 
 Transcribe = Callable[[Sequence[Samples]], list[str]]
 

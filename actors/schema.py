@@ -1,10 +1,14 @@
 """The record that travels between stages, the part's schema, and the closed set of errors a recording can have."""
 
 from enum import StrEnum
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
+
+Samples = np.ndarray[Any, np.dtype[Any]]  # of sound, one after the other
 
 
 class ErrorKind(StrEnum):

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.engines import Samples
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, Samples
 
 GRID = 1_280  # samples, 80 ms: cuts lie on whole output frames, so that the frames of two segments fall together
 LEVEL = 160  # samples, 10 ms, that one level is of

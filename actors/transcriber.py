@@ -14,10 +14,10 @@ import pyarrow as pa
 from actors.batching import make_batches
 from actors.decoding.greedy import Frames
 from actors.decoding.joining import Heard, Said, Spoken, spoken
-from actors.engines import Engine, EngineSettings, Samples, load_engine
+from actors.engines import Engine, EngineSettings, load_engine
 from actors.isolation import Isolated
 from actors.models import ModelFile
-from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError
+from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Samples
 
 
 class Transcriber:

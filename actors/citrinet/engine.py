@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from actors.citrinet import checkpoint
@@ -13,8 +11,7 @@ from actors.citrinet.features import Features
 from actors.citrinet.packing import Packing
 from actors.citrinet.text import text_of
 from actors.decoding.greedy import Frames
-
-Samples = np.ndarray[Any, np.dtype[Any]]
+from actors.schema import Samples
 
 
 class CitrinetEngine:

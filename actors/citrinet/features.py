@@ -8,13 +8,12 @@ Window and filters are those of the checkpoint. Source: NeMo, asr/parts/preproce
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from actors.citrinet.layers import Pointwise
 from actors.citrinet.packing import Packing
+from actors.schema import Samples
 
-Samples = np.ndarray[Any, np.dtype[Any]]
 STD_GUARD = 1e-5  # NeMo adds it to every deviation
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from actors.decoding.greedy import Aligned, Frames, Tokens, align
-from actors.engines import Engine, Samples
-from actors.schema import SAMPLE_RATE, RecordingError
+from actors.engines import Engine
+from actors.schema import SAMPLE_RATE, RecordingError, Samples
 
 
 @dataclass(frozen=True, slots=True)
