@@ -199,3 +199,14 @@ def test_three_hours_are_read_in_bounded_memory(speech: Any, tmp_path: Path) -> 
     assert rows > 500
     assert end_s == pytest.approx(3 * 3_600, abs=120)
     assert gigabytes < 2
+
+
+def test_nemo_hears_the_same_at_the_same_times(workers: Workers, speech: Any) -> None:
+    nemo = Workers(resolve(str(DEMO_MODEL), None, {}), EngineSettings("nemo", "cpu", "float32", 2, 30, tokens=True))
+    for pauses in ((0.3, 2.0), None):
+        pcm, _ = concatenated(speech, pauses, -30, seed=4)
+        for ours, theirs in zip(*(said_of(each, pcm, Segmentation()) for each in (workers, nemo)), strict=True):
+            assert ours.text == theirs.text
+            assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-3)
+            times = [[token["start_s"] for token in each.tokens or []] for each in (ours, theirs)]
+            assert times[0] == times[1]
