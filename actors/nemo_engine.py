@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,11 +38,13 @@ class NemoEngine:
         model.preprocessor.featurizer.dither = 0.0
         model.preprocessor.featurizer.pad_to = 0
         self._model = model
-        self.blank = int(model.decoding.blank_id)
-        strides = (block.stride[0] for block in model.cfg.encoder.jasper)
-        self.frame_samples = round(model.cfg.preprocessor.window_stride * rate) * math.prod(strides)
         self._device = torch.device(device)
         self._bfloat16 = precision == "bfloat16"
+        self.blank = int(model.decoding.blank_id)
+        # Tried, not read off the configuration, for every kind of encoder says it otherwise.
+        hop = round(model.cfg.preprocessor.window_stride * rate)
+        (silence,) = self.transcribe([np.zeros(1_024 * hop, np.int16)])
+        self.frame_samples = hop * round(1_024 / len(silence.best))
 
     def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
         """The best tokens of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""

@@ -14,6 +14,8 @@ from actors.decoding.greedy import Frames
 from actors.decoding.joining import Heard, Spoken
 from actors.engines import EngineSettings
 from actors.models import ModelFile, resolve
+from actors.nemo_engine import NemoEngine
+from actors.nemo_models import build, citrinet_config
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
 from actors.transcriber import Transcriber, Workers
 
@@ -140,3 +142,16 @@ def test_an_actor_refuses_other_weights() -> None:
     model = resolve(str(DEMO_MODEL), None, {})
     with pytest.raises(ValueError, match="planned"):
         Transcriber(ModelFile(model.name, "0" * 64, None, model.etag), settings(), "r")
+
+
+def test_nemos_engine_takes_models_of_other_families(tmp_path: Path) -> None:
+    config = citrinet_config(list("abc "), filters=64)
+    config["decoder"]["feat_in"] = 16
+    config["encoder"] = {"_target_": "nemo.collections.asr.modules.ConformerEncoder", "feat_in": 80, "n_layers": 1}
+    config["encoder"] |= {"d_model": 16, "n_heads": 2, "subsampling": "striding", "subsampling_factor": 4}
+    config["encoder"] |= {"subsampling_conv_channels": 8, "conv_kernel_size": 3}
+    build(config).eval().save_to(str(tmp_path / "conformer.nemo"))
+    engine = NemoEngine(tmp_path / "conformer.nemo", "cpu", "float32")
+    assert engine.frame_samples == 640
+    (frames,) = engine.transcribe([np.zeros(64_000, np.int16)])
+    assert len(frames.best) == 100
