@@ -54,13 +54,13 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             f"output.uri: {config.output.uri} is relative, and on a cluster each machine has a folder of its own; give"
             " a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
         )
+    line = Line()
     try:
         output = storage.connect(
             config.output.uri, with_secrets(config.output.storage_options, "output.storage_options")
         )
         model_options = with_secrets(config.model.storage_options, "model.storage_options")
         model = resolve(config.model.name, config.model.revision, model_options)
-        line = Line()
         listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
         reading = ReadSettings(
             max_minutes=config.audio.max_minutes,
@@ -91,9 +91,10 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             units_with(frozenset(config.errors.retry), state, output),
         )
         plan = make_plan(listing, state, settings, wishes)
-        line.clear()
     except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
+    finally:
+        line.clear()
     return Prepared(listing, state, plan, model, reading, settings, output)
 
 
