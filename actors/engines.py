@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.decoding.greedy import Frames, collapse
+from actors.decoding.greedy import Frames
 from actors.models import ModelFile, cache_folder, fetch
 from actors.schema import Samples, UsageError
 
@@ -25,11 +25,6 @@ class Engine(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """What tokens read together."""
         ...
-
-
-def texts_of(engine: Engine, batch: Sequence[Samples]) -> list[str]:
-    """The greedy text of each recording of a batch."""
-    return [engine.text(collapse(frames.best, engine.blank).tolist()) for frames in engine.transcribe(batch)]
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,13 @@ def glob(filesystem: Filesystem, pattern: str) -> list[Entry]:
     return list(_entries(_glob(filesystem, pattern)))
 
 
-def entries(filesystem: Filesystem, folder: str, prefix: str = "", is_hashed: bool = False) -> list[Entry]:
+def in_folder(filesystem: Filesystem, folder: str, prefix: str = "", is_hashed: bool = False) -> list[Entry]:
     """The files directly in a folder whose names begin with a prefix, by name; none without the folder.
 
     `is_hashed` says that a hexadecimal hash follows the prefix, by whose first digits S3 can be asked in parallel.
     """
     if is_local(filesystem):
-        found = list(_entries(_scan(folder, prefix)))
+        found = _scan(folder, prefix)
     elif is_s3(filesystem):
         starts = [prefix + digit for digit in DIGITS] if is_hashed else [prefix]
         found = list(_S3Listing(filesystem, folder).beginning(starts))
@@ -63,7 +63,7 @@ def entries(filesystem: Filesystem, folder: str, prefix: str = "", is_hashed: bo
 
 def names(filesystem: Filesystem, folder: str, prefix: str = "", is_hashed: bool = False) -> list[str]:
     """The names, sorted, of those files."""
-    return [each.name for each in entries(filesystem, folder, prefix, is_hashed)]
+    return [each.name for each in in_folder(filesystem, folder, prefix, is_hashed)]
 
 
 def _entries(infos: Iterable[dict[str, Any]]) -> Iterator[Entry]:
@@ -91,13 +91,15 @@ def _ls(filesystem: Filesystem, folder: str) -> list[dict[str, Any]]:
 
 
 @patiently
-def _scan(folder: str, prefix: str) -> list[dict[str, Any]]:
-    try:
-        with os.scandir(folder) as found:
-            wanted = [each for each in found if each.name.startswith(prefix) and each.is_file()]
-    except FileNotFoundError:
-        return []
-    return [{"name": each.path, "type": "file", "ino": each.inode()} for each in wanted]
+def _scan(folder: str, prefix: str) -> list[Entry]:
+    found = list[Entry]()
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as scanned:
+        for each in scanned:
+            if each.name.startswith(prefix) and each.is_file():
+                with contextlib.suppress(FileNotFoundError):  # gone meanwhile
+                    known = each.stat()
+                    found.append(Entry(each.path, known.st_size, str(known.st_mtime_ns)))
+    return found
 
 
 class _Ask(NamedTuple):
@@ -137,13 +139,13 @@ class _S3Listing:
 
     def below(self) -> Iterator[Entry]:
         """Every object below the path."""
-        return self._entries([self._root], descends=True)
+        return self._walk([self._root], descends=True)
 
     def beginning(self, starts: Iterable[str]) -> Iterator[Entry]:
         """The objects directly in the path whose names begin with one of some strings."""
-        return self._entries([self._root + start for start in starts], descends=False)
+        return self._walk([self._root + start for start in starts], descends=False)
 
-    def _entries(self, prefixes: list[str], descends: bool) -> Iterator[Entry]:
+    def _walk(self, prefixes: list[str], descends: bool) -> Iterator[Entry]:
         folders = defaultdict[_Ask, list[str]](list)  # found so far, on earlier pages
         with ThreadPoolExecutor(AT_ONCE) as pool:
             under_way = {pool.submit(self._page, _Ask(prefix, "/")) for prefix in prefixes}

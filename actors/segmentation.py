@@ -63,7 +63,7 @@ def segments_of(pcm: Samples, wanted: Segmentation) -> list[Segment]:
 
 
 def _levels(pcm: Samples) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Mean power of every 10 ms, in dB of full scale, at least -100; what is left at the end counts with the last."""
+    """Mean power of every 10 ms, in dB of full scale, at least -100; less than that at the end counts for nothing."""
     whole = len(pcm) // LEVEL * LEVEL
     parts = [
         np.square(pcm[first : min(first + AT_ONCE, whole)].astype(np.float32) / 32_768).reshape(-1, LEVEL).mean(axis=1)

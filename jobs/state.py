@@ -79,7 +79,7 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
     while state is None:
         state = _read_plans(filesystem, root)
     state.commits = load_commits(filesystem, root)
-    for entry in entries.entries(filesystem, root, "part-", is_hashed=True):
+    for entry in entries.in_folder(filesystem, root, "part-", is_hashed=True):
         unit = entry.name.removeprefix("part-").removesuffix(".parquet")
         state.parts[unit] = digest([entry.version])
     return state
@@ -144,7 +144,7 @@ def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> Non
     """Removes half-written temporary files that killed processes left on a local disk; elsewhere there are none."""
     if storage.is_local(filesystem):
         for folder in (root, f"{root}/{COMMITS}"):
-            for entry in entries.entries(filesystem, folder, "."):
+            for entry in entries.in_folder(filesystem, folder, "."):
                 if entry.name.endswith(".tmp") and time.time_ns() - int(entry.version) > older_than_s * 1e9:
                     storage.delete(filesystem, entry.path)
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import pyarrow as pa
+from loopback import Loopback
 
 BUCKET = "bucket"
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,23 +32,8 @@ class RecordedStorage:
         self._latency_s = latency_s
         self.record(recording)
         self._lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do(self) -> None:
-                outer._answer(self)
-
-            do_GET = do_PUT = do_HEAD = do_DELETE = do
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Loopback(self._answer)
+        self.url = self._server.url
 
     def record(self, recording: Iterable[Recorded]) -> None:
         """From now on this is what lies there."""
@@ -57,8 +43,7 @@ class RecordedStorage:
         self._stored = dict[str, bytes]()
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         url = urlsplit(request.path)

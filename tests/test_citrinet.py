@@ -4,7 +4,7 @@ import io
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from actors.citrinet.conversion import convert
 from actors.citrinet.engine import CitrinetEngine
 from actors.citrinet.packing import Packing
 from actors.citrinet.text import Characters
-from actors.engines import texts_of
+from actors.decoding.greedy import collapse
 from actors.models import resolve
 from actors.nemo_models import citrinet_config
 
@@ -54,6 +54,11 @@ MODELS: dict[str, dict[str, Any]] = {
 
 def engine_of(path: Path, folder: Path, precision: str = "float32") -> CitrinetEngine:
     return CitrinetEngine(path, resolve(str(path), None, {}).sha256, folder, "cpu", precision)
+
+
+def texts_of(engine: CitrinetEngine, sounds: Sequence[np.ndarray]) -> list[str]:
+    """The greedy text of each sound."""
+    return [engine.text(collapse(frames.best, engine.blank).tolist()) for frames in engine.transcribe(sounds)]
 
 
 def sounds_of(seconds: list[float], seed: int = 1) -> list[np.ndarray]:
