@@ -1,31 +1,40 @@
-"""Bytes of an audio file to 16 kHz mono int16 PCM.
+"""Stored audio to 16 kHz mono int16 PCM, whole or a stretch of it.
 
 The container is recognised from its first bytes and opened with that format by name: left to guess, FFmpeg would open
-other files that a hostile recording names. libsndfile decodes what it decodes well (WAV, FLAC, MP3, Vorbis, AIFF, AU,
-CAF), FFmpeg the rest and whatever libsndfile refuses. Decoding goes block by block and stops at the limit, so a stream
-that expands without end costs no more memory than one of the longest length allowed.
+other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF, FFmpeg the rest and whatever
+libsndfile refuses. Of MP3 and Ogg libsndfile believes a header or a guess about the length, and what was appended, as
+of a stream that was recorded, would be lost without a word. Decoding goes block by block and stops at the limit, so a
+stream that expands without end costs no more memory than one of the longest length allowed.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
-import soxr
 
+from actors import storage
+from actors.containers import container_of, id3_length
+from actors.resampling import MARGIN, MINUTE, resample
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
+from actors.storage import Stored
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
 BLOCK_SAMPLES = 1 << 20  # decoded at once, all channels together: 4 MB of float32
 RATES = range(1_000, 768_001)  # Hz; what lies outside is a broken header
+MOST_LEFT = 1 << 16  # bytes behind the end that a FLAC file's header states; tags are less
+
+
+class MoreSound(Exception):
+    """A recording is longer than was allowed for; nothing is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded recording: mono int16 samples at SAMPLE_RATE, and what it was stored as."""
+    """Decoded sound: mono int16 samples at SAMPLE_RATE, and what it was stored as."""
 
     pcm: Samples
     sample_rate: int
@@ -38,8 +47,35 @@ class Sound:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What of a recording: from `offset_s` on, at most `duration_s` of it, and of that the samples at 16 kHz from
+    `begin` to `end`. Channels are averaged, or it is one of them. More than `most_seconds` are refused."""
+
+    offset_s: float = 0.0
+    duration_s: float | None = None
+    begin: int = 0
+    end: int | None = None
+    channel: int | None = None
+    most_seconds: float = float("inf")
+
+    @property
+    def first_minute(self) -> int:
+        """That of `begin`, with which decoding begins."""
+        return self.begin // (MINUTE * SAMPLE_RATE)
+
+    @property
+    def lead_s(self) -> int:
+        """Seconds of the recording that need not be decoded."""
+        return max(self.first_minute * MINUTE - MARGIN, 0)
+
+    def first_frame(self, rate: int) -> int:
+        """Where in the stored file decoding begins."""
+        return round(self.offset_s * rate) + self.lead_s * rate
+
+
+@dataclass(frozen=True)
 class _Stream:
-    """Decoded blocks of shape (frames, channels), float32 in -1..1, still at the stored rate."""
+    """Decoded blocks of shape (frames, channels), float32 in -1..1, at the stored rate, from where it is wanted."""
 
     sample_rate: int
     channels: int
@@ -47,75 +83,64 @@ class _Stream:
     blocks: Iterator[Samples]
 
 
-def container_of(data: bytes) -> str | None:
-    """The FFmpeg name of a container by its first bytes, or None where it is none of the allowed.
+class _Source:
+    """Stored bytes, opened as files once or twice. What is wrong with the storage is kept for the end, since decoders
+    take a failed read for the end of the file."""
 
-    Signatures: the Library of Congress' format descriptions, and RFC 3533 (Ogg), RFC 9639 (FLAC), RFC 4867 (AMR).
-    """
-    head = data[:64]
-    if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
-        return "wav"
-    if head[:16] == b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00":
-        return "w64"
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return "aiff"
-    if head[4:8] == b"ftyp":
-        return "mov"
-    for magic, name in {
-        b"fLaC": "flac",
-        b"OggS": "ogg",
-        b".snd": "au",
-        b"caff": "caf",
-        b"NIST_1A": "nistsphere",
-        b"\x1aE\xdf\xa3": "matroska",
-        b"#!AMR": "amr",
-        b"0&\xb2u\x8ef\xcf\x11": "asf",
-    }.items():
-        if head.startswith(magic):
-            return name
-    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
-        return "aac"  # ADTS: 12 bits of sync, layer 00
-    if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06 and head[2] & 0xF0 != 0xF0:
-        return "mp3"  # 11 bits of sync, a layer, a bit rate that exists
-    return None
+    def __init__(self, content: bytes | Stored) -> None:
+        self._content = content
+        self._opened = list[BinaryIO]()
+        self.size = content.size if isinstance(content, Stored) else len(content)
+        self.tag = id3_length(self._read_head(0))
+        self.head = self._read_head(self.tag)
 
+    def open(self) -> BinaryIO:
+        return self._open(self.tag)
 
-def without_id3(data: bytes) -> bytes:
-    """The bytes after a leading ID3v2 tag, which may stand before MP3, AAC and FLAC (https://id3.org/id3v2.4.0)."""
-    if data[:3] != b"ID3" or len(data) < 10:
-        return data
-    size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
-    return data[10 + size :]
+    def check(self) -> None:
+        """Raises what the storage raised."""
+        for file in self._opened:
+            storage.check(file)
+
+    def _open(self, start: int) -> BinaryIO:
+        file: BinaryIO
+        if isinstance(self._content, Stored):
+            file = self._content.open(start)
+        else:
+            file = io.BytesIO(self._content[start:] if start else self._content)
+        self._opened.append(file)
+        return file
+
+    def _read_head(self, start: int) -> bytes:
+        return self._open(start).read(128)
 
 
-def decode(
-    data: bytes,
-    *,
-    max_seconds: float,
-    channel: int | None = None,
-    offset_s: float = 0.0,
-    duration_s: float | None = None,
-) -> Sound:
-    """A recording's bytes as PCM: from `offset_s`, at most `duration_s` of it; channels averaged, or one of them.
+def decode(content: bytes | Stored, wanted: Wanted = Wanted()) -> Sound:
+    """A recording as PCM.
 
     Where the stream ends early or breaks midway, the sound before that is returned. Samples that are not numbers
-    become silence. Raises RecordingError: empty, not_audio, unreadable, too_short, too_long.
+    become silence. Beyond the end there is none, and that is an error only of the beginning. Raises RecordingError:
+    empty, not_audio, unreadable, too_short; MoreSound; and OSError where the storage fails.
     """
-    if not data:
+    source = _Source(content)
+    if not source.size:
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
-    data = without_id3(data)
-    container = container_of(data)
+    container = container_of(source.head)
     if container is None:
-        raise RecordingError(ErrorKind.NOT_AUDIO, f"the first bytes ({data[:8].hex(' ')}) are of no audio format")
+        raise RecordingError(
+            ErrorKind.NOT_AUDIO, f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
+        )
     reasons = []
-    for open_stream in (_open_ffmpeg,) if _prefers_ffmpeg(container, data) else (_open_sndfile, _open_ffmpeg):
+    for open_stream in (_open_ffmpeg, _open_sndfile) if container in _FFMPEG_FIRST else (_open_sndfile, _open_ffmpeg):
         try:
-            stream = open_stream(data, container, offset_s)
-            pcm = _to_pcm(stream, channel, max_seconds, duration_s)
+            stream = open_stream(source, container, wanted)
+            pcm = _to_pcm(stream, wanted)
         except _Undecodable as problem:
+            source.check()
             reasons.append(str(problem))
             continue
-        if len(pcm) < MIN_SECONDS * SAMPLE_RATE:
+        source.check()
+        if not wanted.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
             reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
             raise RecordingError(ErrorKind.TOO_SHORT, reason)
         return Sound(pcm, stream.sample_rate, stream.channels, stream.codec)
@@ -126,16 +151,16 @@ class _Undecodable(Exception):
     """A decoder got nothing out of the bytes."""
 
 
-def _prefers_ffmpeg(container: str, data: bytes) -> bool:
-    """libsndfile knows neither of these, or, for Opus, takes three times as long."""
-    return container in ("mov", "matroska", "amr", "asf", "aac") or (container == "ogg" and b"OpusHead" in data[:128])
+_FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
 
-def _open_sndfile(data: bytes, container: str, offset_s: float) -> _Stream:
+def _open_sndfile(source: _Source, container: str, wanted: Wanted) -> _Stream:
+    file = source.open()
     try:
-        sound = soundfile.SoundFile(io.BytesIO(data))
-        if offset_s:
-            sound.seek(min(round(offset_s * sound.samplerate), sound.frames))
+        sound = soundfile.SoundFile(file)
+        if not len(sound.read(1)):
+            raise _Undecodable("libsndfile: no sound could be decoded")
+        sound.seek(min(wanted.first_frame(sound.samplerate), sound.frames))
     except (soundfile.LibsndfileError, RuntimeError) as problem:
         raise _Undecodable(f"libsndfile: {problem}") from None
 
@@ -147,33 +172,43 @@ def _open_sndfile(data: bytes, container: str, offset_s: float) -> _Stream:
             except (soundfile.LibsndfileError, RuntimeError):
                 return  # broken from here on: what came before stands
             if not len(block):
-                return
+                break
             yield block
+        if container == "flac" and source.size - source.tag - file.tell() > MOST_LEFT:
+            raise _Undecodable("libsndfile: there is more than its header states")
 
     return _Stream(sound.samplerate, sound.channels, f"{container}/{sound.subtype.lower()}", blocks())
 
 
-def _open_ffmpeg(data: bytes, container: str, offset_s: float) -> _Stream:
+def _open_ffmpeg(source: _Source, container: str, wanted: Wanted) -> _Stream:
     import av  # loads FFmpeg's libraries, which most archives never need
 
     try:
-        opened = av.open(io.BytesIO(data), format=container, metadata_errors="ignore")
+        opened = av.open(source.open(), format=container, metadata_errors="ignore")
         audio = opened.streams.best("audio")
         if audio is None:
             raise _Undecodable("FFmpeg: no audio stream in the container")
         rate, channels, codec = audio.codec_context.sample_rate, audio.codec_context.channels, audio.codec_context.name
         if rate not in RATES or channels < 1:
             raise _Undecodable(f"FFmpeg: {rate} Hz and {channels} channels cannot be")
-        to_float = av.AudioResampler(format="fltp", layout=audio.codec_context.layout, rate=rate)
+        layout = audio.codec_context.layout
     except (av.FFmpegError, ValueError) as problem:
         raise _Undecodable(f"FFmpeg: {getattr(problem, 'strerror', None) or problem}") from None
 
     def blocks() -> Iterator[Samples]:
-        skip = round(offset_s * rate)
-        for block in chain.from_iterable(map(floats, packets())):
-            if skip < len(block):
-                yield block[skip:]
-            skip = max(skip - len(block), 0)
+        skip = wanted.first_frame(rate)  # counted, for the positions that containers give are not exact
+        for frame in converted(chain.from_iterable(packets())):
+            if skip < frame.samples:
+                yield frame.to_ndarray().T[skip:]
+            skip = max(skip - frame.samples, 0)
+
+    def converted(frames: Iterable[Any]) -> Iterator[Any]:
+        shape: Any = None
+        to_float: Any = None
+        for frame in frames:
+            if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):  # streams may change
+                to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+            yield from to_float.resample(frame)
 
     def packets() -> Iterator[list[Any]]:
         try:
@@ -185,47 +220,41 @@ def _open_ffmpeg(data: bytes, container: str, offset_s: float) -> _Stream:
         except av.FFmpegError:
             return
 
-    def floats(frames: list[Any]) -> Iterator[Samples]:
-        for frame in frames:
-            for converted in to_float.resample(frame):
-                yield converted.to_ndarray().T
-
     return _Stream(rate, channels, f"{container}/{codec}", blocks())
 
 
-def _to_pcm(stream: _Stream, channel: int | None, max_seconds: float, duration_s: float | None) -> Samples:
+def _to_pcm(stream: _Stream, wanted: Wanted) -> Samples:
     """A stream as one int16 array at SAMPLE_RATE."""
     rate = stream.sample_rate
     if rate not in RATES:
         raise _Undecodable(f"a sample rate of {rate} Hz cannot be")
-    if channel is not None and channel >= stream.channels:
-        detail = f"channel {channel} was asked for, and it has channels 0 to {stream.channels - 1}"
+    if wanted.channel is not None and wanted.channel >= stream.channels:
+        detail = f"channel {wanted.channel} was asked for, and it has channels 0 to {stream.channels - 1}"
         raise RecordingError(ErrorKind.UNREADABLE, detail)
-    wanted = round(duration_s * rate) if duration_s is not None else None
-    allowed = round(max_seconds * rate)
-    resampler = (
-        None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-    )
-    chunks, frames = list[Samples](), 0
-    for block in stream.blocks:
-        if wanted is not None:
-            block = block[: wanted - frames]
-        frames += len(block)
-        if frames > allowed:
-            raise RecordingError(ErrorKind.TOO_LONG, f"more than {max_seconds / 60:g} minutes of sound")
-        mono = block[:, channel] if channel is not None else block.mean(axis=1, dtype=np.float32)
-        mono = np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0)
-        chunks.append(_to_int16(resampler.resample_chunk(mono) if resampler else mono))
-        if wanted is not None and frames >= wanted:
+    skipped = wanted.first_minute * MINUTE * SAMPLE_RATE
+    last = None if wanted.end is None else wanted.end - skipped
+    parts, samples = list[Samples](), 0
+    for part in resample(_mono(stream, wanted), rate, wanted.first_minute):
+        parts.append(part)
+        samples += len(part)
+        if last is not None and samples >= last:
             break
-    if not frames:
+        if samples > wanted.most_seconds * SAMPLE_RATE:
+            raise MoreSound
+    if not samples and not wanted.begin:
         raise _Undecodable("no sound could be decoded")
-    if resampler:
-        chunks.append(_to_int16(resampler.resample_chunk(np.empty(0, np.float32), last=True)))
-    return np.concatenate(chunks)
+    return np.concatenate([*parts, np.empty(0, np.int16)])[wanted.begin - skipped : last]
 
 
-def _to_int16(samples: Samples) -> Samples:
-    # 32768 both ways: 16-bit PCM at 16 kHz passes through unchanged, to the bit.
-    scaled = np.rint(samples * np.float32(32_768))
-    return np.clip(scaled, -32_768, 32_767).astype(np.int16)
+def _mono(stream: _Stream, wanted: Wanted) -> Iterator[Samples]:
+    left = None
+    if wanted.duration_s is not None:
+        left = max(round(wanted.duration_s * stream.sample_rate) - wanted.lead_s * stream.sample_rate, 0)
+    for block in stream.blocks:
+        mono = block[:, wanted.channel] if wanted.channel is not None else block.mean(axis=1, dtype=np.float32)
+        mono = np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0)
+        yield mono[:left]
+        if left is not None:
+            left -= len(mono)
+            if left <= 0:
+                return

@@ -1,25 +1,26 @@
 """What travels between the stages of the graph: a block of one row, which is one piece.
 
 The piece's table is folded into that row as an Arrow IPC stream, so that nothing on the way can split it, merge it with
-another, or drop it for being empty; reading it back copies nothing. A stage that raises turns its piece into a failure,
+another, or drop it for being empty; reading it back copies nothing. A stage that raises turns its piece into a problem,
 which passes the later stages untouched and reaches the driver: one bad unit fails without the rest.
 """
 
+import json
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
-from actors.units import Unit
+from actors.units import CutFiner, Piece
 
-_BLOCK = pa.schema([("unit", pa.string()), ("rows", pa.large_binary()), ("failure", pa.string())])
+_BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("problem", pa.string())])
 
-Step = Callable[[Unit, pa.Table], pa.Table]
+Step = Callable[[Piece, pa.Table], pa.Table]
 
 
-def pack(unit: str, rows: pa.Table | None, failure: str | None = None) -> pa.Table:
-    """A block of one row from a unit, as JSON, and its table or why there is none."""
+def pack(piece: str, rows: pa.Table | None, problem: str | None = None) -> pa.Table:
+    """A block of one row from a piece, as JSON, and its table or why there is none, as JSON too."""
     column = pa.nulls(1, pa.large_binary())
     if rows is not None:
         sink = pa.BufferOutputStream()
@@ -28,17 +29,17 @@ def pack(unit: str, rows: pa.Table | None, failure: str | None = None) -> pa.Tab
         stream = sink.getvalue()
         offsets = pa.array([0, stream.size], pa.int64()).buffers()[1]
         column = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, stream])  # no copy of the sound
-    return pa.table([pa.array([unit]), column, pa.array([failure], pa.string())], schema=_BLOCK)
+    return pa.table([pa.array([piece]), column, pa.array([problem], pa.string())], schema=_BLOCK)
 
 
-def start(unit: Unit) -> dict[str, Any]:
-    """A unit as the row that enters the graph."""
-    return {"unit": unit.to_json()}
+def start(piece: Piece) -> dict[str, Any]:
+    """A piece as the row that enters the graph."""
+    return {"piece": piece.to_json()}
 
 
 def advance(block: pa.Table, step: Step) -> pa.Table:
-    """A block with its table replaced by what a step makes of it; a failure stays what it is."""
-    unit = block.column("unit")[0].as_py()
+    """A block with its table replaced by what a step makes of it; a problem stays what it is."""
+    piece = block.column("piece")[0].as_py()
     rows = pa.table({})
     if "rows" in block.schema.names:
         stream = block.column("rows")[0]
@@ -46,7 +47,20 @@ def advance(block: pa.Table, step: Step) -> pa.Table:
             return block
         rows = pa.ipc.open_stream(stream.as_buffer()).read_all()
     try:
-        return pack(unit, step(Unit.from_json(unit), rows))
+        return pack(piece, step(Piece.from_json(piece), rows))
+    except CutFiner as finer:
+        return pack(piece, None, json.dumps({"again": finer.cut}))
     except Exception as problem:  # told to the driver, which ends the run as failed
         where = traceback.extract_tb(problem.__traceback__)[-1]
-        return pack(unit, None, f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})")
+        failure = f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})"
+        return pack(piece, None, json.dumps({"failure": failure}))
+
+
+def outcome(block: pa.Table) -> dict[str, Any]:
+    """What came of a block in the end: the summary that its last step made, or {"unit", "failure" or "again"}."""
+    problem = block.column("problem")[0].as_py()
+    if problem is not None:
+        unit = json.loads(block.column("piece")[0].as_py())["unit"]["id"]
+        return {"unit": unit} | dict(json.loads(problem))
+    rows = pa.ipc.open_stream(block.column("rows")[0].as_buffer()).read_all()
+    return dict(json.loads(rows.column("summary")[0].as_py()))

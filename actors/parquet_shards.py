@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -18,21 +19,54 @@ _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
 
 
 def read_parquet(
-    filesystem: storage.Filesystem, path: str, source: SourceObject, etag: str, max_bytes: int
+    filesystem: storage.Filesystem,
+    path: str,
+    source: SourceObject,
+    etag: str,
+    max_bytes: int,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Recording]:
-    """The rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path."""
-    data = storage.read(filesystem, path)
+    """The rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
+
+    At most `source.limit`. `share` is (number, count): one of several shares of the file's row groups, or of its rows
+    where the groups are fewer.
+    """
+    stored = storage.Stored(filesystem, path, source.size)
+    is_whole = share == (0, 1)
+    opened = io.BytesIO(storage.read(filesystem, path)) if is_whole else stored.open()
     row = 0
     try:
-        with pq.ParquetFile(io.BytesIO(data)) as file:
+        with pq.ParquetFile(opened) as file:
             audio = audio_column(file.schema_arrow)
-            for batch in file.iter_batches(ROWS_AT_ONCE):
-                for fields in batch.to_pylist():
-                    yield _parquet_recording(fields, audio, row, source, etag, max_bytes)
-                    row += 1
+            row, last = _bounds(file.metadata, share)
+            for fields in _rows(file, row, min(last, source.limit or last)):
+                yield _parquet_recording(fields, audio, row, source, etag, max_bytes)
+                row += 1
     except (pa.ArrowException, OSError) as problem:
+        storage.check(opened)
         detail = f"the Parquet file cannot be read from row {row} on: {problem}"
         yield Recording(source.name, source.uri, etag, RecordingError(ErrorKind.UNREADABLE, detail))
+
+
+def _bounds(metadata: pq.FileMetaData, share: tuple[int, int]) -> tuple[int, int]:
+    """The first row of a share, and the one after its last."""
+    groups, rows = metadata.num_row_groups, metadata.num_rows
+    ends = list(accumulate((metadata.row_group(group).num_rows for group in range(groups)), initial=0))
+    if groups < share[1]:
+        return rows * share[0] // share[1], rows * (share[0] + 1) // share[1]
+    return ends[groups * share[0] // share[1]], ends[groups * (share[0] + 1) // share[1]]
+
+
+def _rows(file: pq.ParquetFile, first: int, last: int) -> Iterator[dict[str, Any]]:
+    at = 0
+    for group in range(file.num_row_groups):
+        end = at + file.metadata.row_group(group).num_rows
+        if at < last and end > first:
+            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group]):
+                begin = max(first - at, 0)
+                yield from batch.slice(begin, max(last - at - begin, 0)).to_pylist()
+                at += batch.num_rows
+        at = end
 
 
 def audio_column(schema: pa.Schema) -> str:
@@ -67,7 +101,9 @@ def _parquet_recording(
     if data is None:
         content = RecordingError(ErrorKind.BAD_ENTRY, f"row {row} has no audio bytes (its path: {stored_path})")
     elif len(data) > max_bytes:
-        content = RecordingError(ErrorKind.TOO_LONG, f"{len(data) / 1e6:.0f} MB, more than {max_bytes / 1e6:g} MB")
+        content = RecordingError(
+            ErrorKind.TOO_LARGE, f"{len(data) / 1e6:.0f} MB, more than audio.max_megabytes ({max_bytes / 1e6:g})"
+        )
     name = next((str(fields[each]) for each in _ID_FIELDS if fields.get(each) is not None), None)
     reference, extra = split_fields({key: value for key, value in fields.items() if not isinstance(value, bytes)})
     recording_id = name or stored_path or f"{source.name}:{row}"

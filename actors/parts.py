@@ -24,6 +24,7 @@ from actors.schema import PART_SCHEMA
 from actors.units import Fingerprint, Unit, digest, printable
 
 COMMITS = "_commits"
+MEASURED = ("began", "busy_seconds", "padded_seconds")
 _COMMIT_NAME = re.compile(r"([0-9a-z]+)\.([0-9a-z]+)\.([0-9a-z]+)\.(\d+)r(\d+)e")
 
 
@@ -59,7 +60,7 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
     """Commits a unit's rows, of PART_SCHEMA, below `root`, and returns the unit's summary. Safe to repeat."""
     part_path = f"{root}/{part_name(unit.id)}"
     _check_rows(unit, rows)
-    measured = {name.decode(): float(value) for name, value in (rows.schema.metadata or {}).items()}
+    measured = measured_in(rows)
     rows = rows.replace_schema_metadata(None)
     carried, is_complete = _carried_rows(unit, filesystem, part_path)
     part = pa.concat_tables([rows, carried]).unify_dictionaries().combine_chunks()
@@ -75,6 +76,12 @@ def commit_unit(unit: Unit, rows: pa.Table, filesystem: storage.Filesystem, root
     body = json.dumps({"errors": errors}).encode()
     storage.write(filesystem, f"{root}/{COMMITS}/{commit.name}", body)
     return summarise(unit.id, rows) | measured
+
+
+def measured_in(rows: pa.Table) -> dict[str, float]:
+    """What the actor measured on the way, for the summary."""
+    told = {name.decode(): value for name, value in (rows.schema.metadata or {}).items()}
+    return {name: float(told[name]) for name in MEASURED if name in told}
 
 
 def remove_unit(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.schema import RecordingError
+from actors.storage import Stored
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .w64 .rf64 .flac .mp3 .ogg .oga .opus .m4a .m4b .mp4 .mov .aac .webm .mka .mkv .amr .awb .wma .asf"
@@ -20,7 +21,8 @@ _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording as it is stored: `content` is its encoded bytes, or what is wrong with it.
+    """One recording as it is stored: `content` is its encoded bytes, where they lie if they are many, or what is wrong
+    with it; None of a share of a container that holds no recording.
 
     `offset_s` and `duration_s` are the stretch of the content that is meant, None for all of it.
     """
@@ -28,7 +30,7 @@ class Recording:
     recording_id: str
     uri: str
     etag: str
-    content: bytes | RecordingError
+    content: bytes | Stored | RecordingError | None
     member: str | None = None
     offset_s: float | None = None
     duration_s: float | None = None

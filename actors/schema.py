@@ -19,7 +19,7 @@ class ErrorKind(StrEnum):
     UNREADABLE = "unreadable"  # a known container, but no audio can be decoded from it
     TRUNCATED = "truncated"  # its archive ends before the recording does
     TOO_SHORT = "too_short"  # less sound than one output frame of the model
-    TOO_LONG = "too_long"  # more sound, or more bytes, than the configured limit
+    TOO_LARGE = "too_large"  # in a tar or a Parquet file, with more bytes than the configured limit
     MISSING = "missing"  # named by a manifest or a listing, but not there
     CHANGED = "changed"  # replaced in storage while the run was at work; the next run reads it
     OUTSIDE_INPUT = "outside_input"  # a manifest points out of the folders that it may point into
@@ -71,7 +71,8 @@ _COMPANIONS = [
 ]
 
 #: Between reading and transcribing: one row a segment, with its sound as 16 kHz mono int16 PCM, null on error. Samples
-#: of `before` and `after` belong to the neighbours, and are there to be heard.
+#: of `before` and `after` belong to the neighbours, and are there to be heard. A segment that is not `own` is another
+#: piece's, and there to be joined with.
 SPEECH_SCHEMA = pa.schema(
     [
         *_IDENTITY,
@@ -79,6 +80,7 @@ SPEECH_SCHEMA = pa.schema(
         pa.field("pcm", pa.large_binary()),
         pa.field("before", pa.int32()),
         pa.field("after", pa.int32()),
+        pa.field("own", pa.bool_()),
     ]
 )
 

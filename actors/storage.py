@@ -3,9 +3,11 @@
 import contextlib
 import errno
 import functools
+import io
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +24,8 @@ Parameters = ParamSpec("Parameters")
 
 _PERMANENT = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
 _PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
+
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
 
 #: Of botocore: seconds that an answer may take, and no retries below those of s3fs and of `patiently`, or storage that
@@ -146,6 +150,69 @@ def modified(filesystem: Filesystem, path: str) -> datetime:
 @patiently
 def read(filesystem: Filesystem, path: str) -> bytes:
     return bytes(filesystem.cat_file(path))
+
+
+@patiently
+def read_range(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
+    """Bytes from `start` up to `end`, or to the file's end where that comes before. Not empty unless it does."""
+    return bytes(filesystem.cat_file(path, start=start, end=end))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file that is too large to be held: its size in bytes, and where it lies."""
+
+    filesystem: Filesystem
+    path: str
+    size: int
+
+    def open(self, start: int = 0, ahead: int = 0) -> io.BufferedReader:
+        """It as a seekable file, from a byte on. What lies before the byte `ahead` is asked for in one request."""
+        return io.BufferedReader(_Ranges(self, start, ahead), buffer_size=max(ahead, BYTES_AT_ONCE))
+
+
+def check(file: Any) -> None:
+    """Raises what the storage raised while a stored file was read: decoders take a failed read for its end."""
+    problem = getattr(getattr(file, "raw", None), "problem", None)
+    if problem:
+        raise problem
+
+
+class _Ranges(io.RawIOBase):
+    """A stored file, read range by range. `problem` is what the storage raised, for callers that swallow it."""
+
+    def __init__(self, stored: Stored, start: int, ahead: int) -> None:
+        self._stored, self._start, self._ahead, self._at = stored, start, ahead, 0
+        self.problem: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        length = max(self._stored.size - self._start, 0)
+        self._at = max(offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: length}[whence], 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        first = self._start + self._at
+        most = self._ahead - first if first < self._ahead else BYTES_AT_ONCE
+        last = min(first + min(len(buffer), most), self._stored.size)
+        if last <= first:
+            return 0
+        try:
+            data = read_range(self._stored.filesystem, self._stored.path, first, last)
+        except OSError as problem:
+            self.problem = problem
+            raise
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 @patiently

@@ -28,42 +28,83 @@ from actors.units import SourceObject
 READ_AHEAD_BYTES = 8_000_000  # a tar is read in requests of this size, one after the other
 
 
+class Samples:
+    """What a tar's members hold, taken one by one.
+
+    WebDataset style: members that share a name up to the first dot of its last part belong together, wherever they
+    lie. NeMo tarred: the manifest's lines speak of members by name, several perhaps of one.
+    """
+
+    def __init__(self, source: SourceObject, etag: str, max_bytes: int) -> None:
+        self._source, self._etag, self._max_bytes = source, etag, max_bytes
+        self.recordings = list[Recording]()
+        self.companions = dict[str, dict[str, Any]]()
+
+    def take(self, archive: tarfile.TarFile, member: tarfile.TarInfo, with_sound: bool = True) -> None:
+        key, suffix = member_key(member)
+        if suffix in COMPANION_SUFFIXES and member.size <= MAX_COMPANION_BYTES:
+            self.companions.setdefault(key, {}).update(companion_fields(suffix, _content(archive, member)))
+        elif suffix in AUDIO_SUFFIXES and with_sound:
+            content: bytes | RecordingError
+            if member.size > self._max_bytes:
+                detail = f"{member.size / 1e6:.0f} MB, more than audio.max_megabytes ({self._max_bytes / 1e6:g})"
+                content = RecordingError(ErrorKind.TOO_LARGE, detail)
+            else:
+                content = _content(archive, member)
+            self.recordings.append(Recording(key, self._source.uri, self._etag, content, member.name))
+
+    def joined(self) -> Iterator[Recording]:
+        """The recordings with the members or the manifest lines that speak of them."""
+        return _with_texts(self.recordings, self.companions, self._source, self._etag)
+
+
 def read_tar(
-    filesystem: storage.Filesystem, path: str, source: SourceObject, etag: str, max_bytes: int
+    filesystem: storage.Filesystem,
+    path: str,
+    source: SourceObject,
+    etag: str,
+    max_bytes: int,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Recording]:
     """The recordings of a tar, plain or compressed, in the order of their audio; read once from front to back.
 
-    WebDataset style: members that share a name up to the first dot of its last part belong together, wherever they
-    lie. NeMo tarred: the manifest's lines speak of members by name, several perhaps of one. At most `source.limit`.
+    At most `source.limit`. `share` is (number, count): of several shares of the tar's stored bytes, those recordings
+    whose headers are read with that one.
     """
-    recordings, companions = list[Recording](), dict[str, dict[str, Any]]()
+    samples, counted = Samples(source, etag, max_bytes), 0
+    number, count = share
     damage: RecordingError | None = None
     member = None
-    with filesystem.open(path, "rb", block_size=READ_AHEAD_BYTES) as file:
+    with filesystem.open(path, "rb", block_size=READ_AHEAD_BYTES) as opened:
+        file = _Counted(opened)
         try:
             with _open(file) as archive:
                 for member in archive:
-                    key, suffix = split_key(member.name) if member.isreg() else ("", "")  # no links, no devices
-                    if suffix in COMPANION_SUFFIXES and member.size <= MAX_COMPANION_BYTES:
-                        companions.setdefault(key, {}).update(companion_fields(suffix, _content(archive, member)))
-                    elif suffix in AUDIO_SUFFIXES and (source.limit is None or len(recordings) < source.limit):
-                        content: bytes | RecordingError
-                        if member.size > max_bytes:
-                            detail = f"{member.size / 1e6:.0f} MB, more than {max_bytes / 1e6:g} MB"
-                            content = RecordingError(ErrorKind.TOO_LONG, detail)
-                        else:
-                            content = _content(archive, member)
-                        recordings.append(Recording(key, source.uri, etag, content, member.name))
+                    share_of = min(file.position * count // max(source.size, 1), count - 1) if count > 1 else 0
+                    has_sound = member_key(member)[1] in AUDIO_SUFFIXES
+                    is_wanted = has_sound and (source.limit is None or counted < source.limit)
+                    samples.take(archive, member, is_wanted and share_of == number)
+                    counted += has_sound
                     member = None
         except (tarfile.TarError, EOFError, zlib.error, ValueError) as problem:
             damage = RecordingError(
-                ErrorKind.TRUNCATED if recordings or member else ErrorKind.UNREADABLE,
-                f"the tar breaks off after {len(recordings)} recordings: {problem}",
+                ErrorKind.TRUNCATED if counted or member else ErrorKind.UNREADABLE,
+                f"the tar breaks off after {counted} recordings: {problem}",
             )
-    yield from _with_texts(recordings, companions, source, etag)
-    if damage:
+    yield from samples.joined()
+    if damage and number == count - 1:
         torn = member.name if member else None
         yield Recording(torn or source.name, source.uri, etag, damage, torn)
+
+
+def is_plain_tar(head: bytes) -> bool:
+    """Whether the first 512 bytes of a file are a tar's, and not those of one that is compressed."""
+    return head[257:262] == b"ustar"
+
+
+def member_key(member: tarfile.TarInfo) -> tuple[str, str]:
+    """The key and suffix of a member; none of links and devices."""
+    return split_key(member.name) if member.isreg() else ("", "")
 
 
 def split_key(name: str) -> tuple[str, str]:
@@ -116,9 +157,9 @@ def count_in_tar(filesystem: storage.Filesystem, path: str, enough: int) -> int:
     count = 0
     with filesystem.open(path, "rb", block_size=READ_AHEAD_BYTES) as file:
         try:
-            with _open(file) as archive:
+            with _open(_Counted(file)) as archive:
                 for member in archive:
-                    count += member.isreg() and split_key(member.name)[1] in AUDIO_SUFFIXES
+                    count += member_key(member)[1] in AUDIO_SUFFIXES
                     if count >= enough:
                         break
         except (tarfile.TarError, EOFError, zlib.error):
@@ -126,32 +167,34 @@ def count_in_tar(filesystem: storage.Filesystem, path: str, enough: int) -> int:
     return count
 
 
-def _open(file: Any) -> tarfile.TarFile:
-    ended: Any = _Ended(file)
-    return tarfile.open(fileobj=ended, mode="r|*", tarinfo=_CheckedHeader)
+def _open(file: "_Counted") -> tarfile.TarFile:
+    stream: Any = file
+    return tarfile.open(fileobj=stream, mode="r|*", tarinfo=CheckedHeader)
 
 
-class _Ended:
-    """A file that, read again and again after its end, says so: tarfile skips what a header claims, up to 8 EB, by
-    reading on in blocks of 10 kB, whether any come or not."""
+class _Counted:
+    """A file that counts what was read of it, and says so when it is read again and again after its end: tarfile skips
+    what a header claims, up to 8 EB, by reading on in blocks of 10 kB, whether any come or not."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self._reads_after_end = 0
+        self.position = 0
 
     def read(self, size: int) -> bytes:
         data = bytes(self._file.read(size))
+        self.position += len(data)
         self._reads_after_end += not data
         if self._reads_after_end > 100:
             raise EOFError("it ends before what its headers claim")
         return data
 
 
-class _CheckedHeader(tarfile.TarInfo):
+class CheckedHeader(tarfile.TarInfo):
     """A header whose damage is an error; tarfile itself takes a bad one after the first for the archive's end."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_CheckedHeader":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "CheckedHeader":
         try:
             header = super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as problem:  # type: ignore[attr-defined]

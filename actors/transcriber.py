@@ -23,7 +23,8 @@ from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, Re
 class Transcriber:
     """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound.
 
-    Metadata of the schema are what was measured on the way, for the unit's summary.
+    Segments that are another piece's are heard, for the join with them, and left out. Metadata of the schema are those
+    that came, and what was measured on the way, for the unit's summary.
     """
 
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
@@ -56,18 +57,19 @@ class Transcriber:
         table = pa.table(
             [columns.get(each.name, pa.nulls(rows, each.type)) for each in PART_SCHEMA], schema=PART_SCHEMA
         )
-        return table.replace_schema_metadata({name: str(value) for name, value in measured.items()})
+        metadata = {name: str(value) for name, value in measured.items()} | (speech.schema.metadata or {})
+        return table.filter(speech.column("own")).replace_schema_metadata(metadata)
 
     def _rows(self, speech: pa.Table) -> list[Said | None]:
         """What is said in each row, None where there is no sound."""
-        columns = (speech.column(name) for name in ("pcm", "start_s", "before", "after"))
-        heard = {
-            row: Heard(
-                np.frombuffer(pcm.as_buffer(), np.int16), start.as_py() or 0.0, before.as_py() or 0, after.as_py() or 0
-            )
-            for row, (pcm, start, before, after) in enumerate(zip(*columns, strict=True))
-            if pcm.is_valid
-        }
+        names = ("start_s", "before", "after", "segment_index")
+        columns = zip(speech.column("pcm"), *(speech.column(name).to_pylist() for name in names), strict=True)
+        heard, follows = dict[int, Heard](), None
+        for row, (pcm, start, before, after, index) in enumerate(columns):
+            if pcm.is_valid:
+                samples = np.frombuffer(pcm.as_buffer(), np.int16)
+                heard[row] = Heard(samples, start, before, after, is_first=index != follows)
+            follows = index + 1
         said = dict(zip(heard, self._workers.transcribe(list(heard.values())), strict=True))
         return [said.get(row) for row in range(speech.num_rows)]
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 Format = Literal["audio", "tar", "parquet", "manifest"]
@@ -53,14 +54,85 @@ class Unit:
     objects: tuple[SourceObject, ...]
     carried: tuple[tuple[str, float | None], ...] = ()
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Unit":
+        objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
+        return cls(fields["id"], fields["fingerprint"], objects, tuple((uri, at) for uri, at in fields["carried"]))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one block carries: a unit, or a share of one that is too large for a block.
+
+    A unit is cut into `ranges`: first into its objects, then each of those into shares of a tar's bytes or a Parquet
+    file's rows. Its recordings are cut into `stretches` of about `seconds`, the last to the end. This is one stretch of
+    the recordings of one range. `is_streamed` says that a tar is read from its start for it.
+    """
+
+    unit: Unit
+    seconds: float
+    range: int = 0
+    ranges: int = 1
+    stretch: int = 0
+    stretches: int = 1
+    is_streamed: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        return self.ranges == self.stretches == 1
+
+    @property
+    def objects(self) -> tuple[SourceObject, ...]:
+        """Those that it reads: all, or one or a share of one."""
+        if self.ranges == 1:
+            return self.unit.objects
+        first = self.range // self._ranges_an_object
+        return self.unit.objects[first : first + 1]
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """The share of its object that it reads: number and count."""
+        return self.range % self._ranges_an_object, self._ranges_an_object
+
+    @property
+    def _ranges_an_object(self) -> int:
+        return max(self.ranges // len(self.unit.objects), 1)
+
+    @property
+    def count(self) -> int:
+        """Of the unit's pieces."""
+        return self.ranges * self.stretches
+
+    @property
+    def cut(self) -> str:
+        """How the unit is cut."""
+        return f"{self.ranges}.{self.stretches}-by-{self.seconds:g}s" + "-streamed" * self.is_streamed
+
+    @property
+    def name(self) -> str:
+        """Of the file that keeps its rows."""
+        return f"{self.range}.{self.stretch}-of-{self.cut}"
+
+    def all(self) -> list["Piece"]:
+        """All pieces of the unit in their order, this one among them."""
+        pairs = product(range(self.ranges), range(self.stretches))
+        return [replace(self, range=number, stretch=stretch) for number, stretch in pairs]
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Unit":
+    def from_json(cls, text: str) -> "Piece":
         fields = json.loads(text)
-        objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
-        return cls(fields["id"], fields["fingerprint"], objects, tuple((uri, at) for uri, at in fields["carried"]))
+        return cls(**{**fields, "unit": Unit.from_dict(fields["unit"])})
+
+
+class CutFiner(Exception):
+    """A unit has to be cut otherwise: what a piece holds, and how it is built, shows only when it is read."""
+
+    def __init__(self, ranges: int, stretches: int, is_streamed: bool) -> None:
+        super().__init__(ranges, stretches, is_streamed)
+        self.cut = {"ranges": ranges, "stretches": stretches, "is_streamed": is_streamed}
 
 
 class Fingerprint:

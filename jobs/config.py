@@ -46,7 +46,6 @@ class Segmentation(Section):
 
 
 class Audio(Section):
-    max_minutes: Positive = 180.0
     max_megabytes: Positive = 512.0
     channel: Literal["average"] | Annotated[int, Field(ge=0)] = "average"
 

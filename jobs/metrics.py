@@ -31,17 +31,17 @@ class Metrics:
         self._totals = dict.fromkeys(("audio_seconds", "padded_seconds", "busy_seconds"), 0.0)
 
     def add(self, summary: Mapping[str, Any]) -> None:
-        """Counts a unit that was committed; one that failed is still left."""
+        """Counts what a unit, or a piece of one, brought; a unit that failed is still left."""
         if "failure" in summary:
             return
         for name in self._totals:
             self._totals[name] += summary.get(name, 0.0)
-        self._units_left -= 1
+        self._units_left -= not summary.get("is_partial")
         elapsed = max(time.monotonic() - self._began, 1e-9)
-        for counter, count in ((self._audio, summary["audio_seconds"]), (self._recordings, summary["recordings"])):
-            if count:
-                counter.inc(count)
-        for kind, count in summary["errors"].items():
+        for counter, name in ((self._audio, "audio_seconds"), (self._recordings, "recordings")):
+            if summary.get(name):
+                counter.inc(summary[name])
+        for kind, count in summary.get("errors", {}).items():
             self._errors.inc(count, tags={"kind": kind})
         self._left.set(self._units_left)
         self._speed.set(self._totals["audio_seconds"] / elapsed)

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from typing import Any
 import pyarrow as pa
 
 from actors import storage
-from actors.blocks import advance, start
+from actors.blocks import advance, outcome, start
 from actors.engines import EngineSettings
 from actors.models import ModelFile
-from actors.parts import commit_unit
-from actors.reading import ReadSettings, read_unit
+from actors.objects import ReadSettings
+from actors.pieces import commit_piece, is_kept
+from actors.reading import read_piece
+from actors.schema import SPEECH_SCHEMA
 from actors.transcriber import Transcriber
-from actors.units import Unit
+from actors.units import Piece
 from jobs.config import Cluster, ConfigError
 
 PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: what stays in a CPU's cache; a GPU wants an hour
@@ -124,7 +127,7 @@ def _without_stderr() -> Iterator[None]:
 
 
 def build_graph(
-    units: Sequence[Unit],
+    pieces: Sequence[Piece],
     reading: ReadSettings,
     model: ModelFile,
     engine: EngineSettings,
@@ -147,9 +150,9 @@ def build_graph(
     # Bounds on retries have no other way in than **ray_remote_args, which Ray 2.60 deprecates without a substitute.
     warnings.simplefilter("ignore", RayDeprecationWarning)
     return (
-        ray.data.from_items([start(unit) for unit in units], override_num_blocks=len(units))
+        ray.data.from_items([start(piece) for piece in pieces], override_num_blocks=len(pieces))
         .map_batches(
-            partial(read_block, settings=reading),
+            partial(read_block, settings=reading, output=output),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=resources.decoder_cpus,
@@ -168,7 +171,7 @@ def build_graph(
             max_task_retries=3,
         )
         .map_batches(
-            partial(commit_block, output=output),
+            partial(commit_block, output=output, attempt=f"{run_id}-{uuid.uuid4().hex[:6]}"),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=resources.commit_cpus,
@@ -177,8 +180,11 @@ def build_graph(
     )
 
 
-def read_block(block: pa.Table, settings: ReadSettings) -> pa.Table:
-    return advance(block, lambda unit, _: read_unit(unit, settings))
+def read_block(block: pa.Table, settings: ReadSettings, output: tuple[storage.Filesystem, str]) -> pa.Table:
+    def read(piece: Piece, _: pa.Table) -> pa.Table:
+        return SPEECH_SCHEMA.empty_table() if is_kept(piece, *output) else read_piece(piece, settings)
+
+    return advance(block, read)
 
 
 class TranscribeBlock:
@@ -191,9 +197,9 @@ class TranscribeBlock:
         return advance(block, lambda _, speech: self._transcriber(speech))
 
 
-def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str]) -> pa.Table:
-    def commit(unit: Unit, rows: pa.Table) -> pa.Table:
-        return pa.table({"summary": [json.dumps(commit_unit(unit, rows, *output))]})
+def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str], attempt: str) -> pa.Table:
+    def commit(piece: Piece, rows: pa.Table) -> pa.Table:
+        return pa.table({"summary": [json.dumps(commit_piece(piece, rows, *output, attempt))]})
 
     return advance(block, commit)
 
@@ -203,20 +209,11 @@ class GraphError(Exception):
 
 
 def summaries(dataset: Any) -> Iterator[dict[str, Any]]:
-    """Runs the graph; yields each unit's summary as it is committed, or {"unit", "failure"}. Raises GraphError."""
+    """Runs the graph; yields what came of each piece as it ends (see `blocks.outcome`). Raises GraphError."""
     try:
         for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
-            yield _summary(block)
+            yield outcome(block)
     except Exception as problem:
         # Ray's message is the remote traceback; the line that says what happened is the last that names an exception.
         said = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
         raise GraphError(said[-1] if said else f"{type(problem).__name__}: {problem}") from problem
-
-
-def _summary(block: pa.Table) -> dict[str, Any]:
-    failure = block.column("failure")[0].as_py()
-    if failure is not None:
-        return {"unit": json.loads(block.column("unit")[0].as_py())["id"], "failure": failure}
-    rows = pa.ipc.open_stream(block.column("rows")[0].as_buffer()).read_all()
-    summary: dict[str, Any] = json.loads(rows.column("summary")[0].as_py())
-    return summary

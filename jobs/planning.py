@@ -1,6 +1,7 @@
 """What is listed, less what is done, into units: the plan of a run. No part is opened for it."""
 
 import json
+import math
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,11 +11,11 @@ from typing import Any
 
 from actors.parts import Commit
 from actors.schema import UsageError
-from actors.units import Fingerprint, SourceObject, Unit, digest, printable
+from actors.units import Fingerprint, Piece, SourceObject, Unit, digest, printable
 from jobs.listing import Listing
 from jobs.state import Known, State
 
-RECIPE = "3"  # part of every fingerprint; raised when a change of this code changes what a part holds
+RECIPE = "4"  # part of every fingerprint; raised when a change of this code changes what a part holds
 
 #: Seconds of audio in a byte, by suffix, to size units: stored at 16 kHz mono 16 bit, or as speech is usually coded.
 _SECONDS_PER_BYTE = {
@@ -23,6 +24,9 @@ _SECONDS_PER_BYTE = {
     **dict.fromkeys((".opus", ".amr"), 1 / 3_000),
 }
 _SECONDS_PER_BYTE_ELSE = 1 / 16_000  # FLAC, and shards, which mostly hold it
+
+
+LARGE = 1.5  # targets of audio, above which an object is worked in pieces
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,19 @@ def estimated_seconds(source: SourceObject) -> float:
             return float(duration)
     suffix = "." + source.uri.rsplit(".", 1)[-1].lower()
     return source.size * _SECONDS_PER_BYTE.get(suffix, _SECONDS_PER_BYTE_ELSE)
+
+
+def pieces_of(unit: Unit, seconds: float) -> list[Piece]:
+    """A unit as the pieces that it is worked in at first: one, unless its object is much larger than the target.
+
+    How much audio an object holds is a guess from its size: what finds more asks to be cut finer (`CutFiner`).
+    """
+    expected = sum(map(estimated_seconds, unit.objects))
+    if len(unit.objects) != 1 or unit.objects[0].limit or expected <= LARGE * seconds:
+        return [Piece(unit, seconds)]
+    count = math.ceil(expected / seconds)
+    is_container = unit.objects[0].format in ("tar", "parquet")
+    return Piece(unit, seconds, ranges=count if is_container else 1, stretches=1 if is_container else count).all()
 
 
 def offset_of(source: SourceObject) -> float | None:

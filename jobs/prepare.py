@@ -8,7 +8,7 @@ from typing import Any
 
 from actors import storage
 from actors.models import ModelFile, resolve
-from actors.reading import ReadSettings
+from actors.objects import ReadSettings
 from actors.schema import UsageError
 from actors.segmentation import Segmentation
 from jobs.config import Config, ConfigError, Model, with_secrets
@@ -33,6 +33,7 @@ class Prepared:
     reading: ReadSettings
     settings: dict[str, Any]  # all that can change a row, with every auto resolved
     output: tuple[storage.Filesystem, str]
+    piece_seconds: float  # of audio in a piece, about
 
     @property
     def output_uri(self) -> str:
@@ -63,7 +64,6 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         model = resolve(config.model.name, config.model.revision, model_options)
         listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
         reading = ReadSettings(
-            max_minutes=config.audio.max_minutes,
             max_megabytes=config.audio.max_megabytes,
             channel=None if config.audio.channel == "average" else config.audio.channel,
             storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
@@ -95,7 +95,7 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         raise ConfigError(str(problem)) from None
     finally:
         line.clear()
-    return Prepared(listing, state, plan, model, reading, settings, output)
+    return Prepared(listing, state, plan, model, reading, settings, output, minutes * 60)
 
 
 def expected_device(model: Model) -> str:

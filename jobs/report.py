@@ -49,7 +49,7 @@ class Progress:
         self._line = Line()
 
     def add(self, summary: Mapping[str, Any]) -> None:
-        self.done += 1
+        self.done += not summary.get("is_partial")
         self.recordings += summary.get("recordings", 0)
         self.audio_seconds += summary.get("audio_seconds", 0.0)
         elapsed = max(time.monotonic() - self._began, 1e-9)

@@ -8,11 +8,12 @@ from typing import Any
 from actors import storage
 from actors.engines import EngineSettings
 from actors.parts import remove_unit
+from actors.pieces import sweep_pieces
 from jobs import pipeline
 from jobs.command_line import BUSY, FAILED, leave, run_job
 from jobs.config import Config, ConfigError
 from jobs.lease import heartbeat, rival
-from jobs.planning import new_run_id, recipe_of
+from jobs.planning import new_run_id, pieces_of, recipe_of
 from jobs.prepare import Prepared, is_on_cluster, prepare
 from jobs.report import console
 from jobs.results import GivenUp, Results
@@ -68,6 +69,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[
     plan, (filesystem, root) = prepared.plan, prepared.output
     say_plan(prepared.listing, plan)
     sweep(filesystem, root, 10 * config.output.lease_seconds)
+    sweep_pieces(plan.units, filesystem, root)
     for unit_id in plan.remove:
         remove_unit(unit_id, filesystem, root)
     ray_began = time.time()
@@ -101,7 +103,8 @@ def connect(config: Config) -> pipeline.Resources:
 def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipeline.Resources) -> list[dict[str, Any]]:
     """Sends the planned units through Ray; returns a summary each, {"unit", "failure"} where not committed.
 
-    Units that ended their worker process go a second time, recording by recording in processes of their own.
+    Units that hold more than was expected go again, cut finer. Those that ended their worker process go a second time,
+    recording by recording in processes of their own.
     """
     padded = config.batch.max_padded_seconds
     engine = EngineSettings(
@@ -118,16 +121,12 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
         f" {config.ray.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
     )
     results = Results(run_id, prepared.plan.units, config.ray.actors[0])
+    pieces = {unit.id: pieces_of(unit, prepared.piece_seconds) for unit in prepared.plan.units}
+    units, isolated = prepared.plan.units, False
     try:
-        for isolated in (False, True):
-            units = results.died()
-            if not units:
-                break
-            if isolated:
-                results.again()
-                console.print(f"{len(units)} units ended their worker: again, each recording in a process of its own")
+        while units:
             dataset = pipeline.build_graph(
-                units,
+                [piece for unit in units for piece in pieces[unit.id]],
                 replace(prepared.reading, isolated=isolated),
                 prepared.model,
                 replace(engine, isolated=isolated),
@@ -138,6 +137,15 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
             )
             for summary in pipeline.summaries(dataset):
                 results.add(summary)
+            finer = results.finer()
+            pieces |= {unit: replace(pieces[unit][0], **cut).all() for unit, cut in finer.items()}
+            units = [unit for unit in prepared.plan.units if unit.id in finer]
+            if units:
+                console.print(f"{len(units)} units hold more than was expected: again, in more pieces")
+            elif not isolated and (units := results.died()):
+                isolated = True
+                results.again()
+                console.print(f"{len(units)} units ended their worker: again, each recording in a process of its own")
     except pipeline.GraphError as problem:
         console.print(f"Ray ended early: {problem}", style="red", markup=False)
     except (KeyboardInterrupt, GivenUp) as why:

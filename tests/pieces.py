@@ -17,14 +17,14 @@ import ray
 from actors.blocks import advance
 from actors.engines import EngineSettings
 from actors.models import ModelFile
-from actors.reading import ReadSettings
+from actors.objects import ReadSettings
 from actors.storage import connect
-from actors.units import Unit
+from actors.units import Piece, Unit
 from jobs import pipeline
 from jobs.config import Cluster
 
 
-def read(block: pa.Table, settings: ReadSettings) -> pa.Table:
+def read(block: pa.Table, settings: ReadSettings, output: Any) -> pa.Table:
     return advance(block, lambda unit, _: pa.table({"pcm": [b"sound"]}))
 
 
@@ -36,7 +36,7 @@ class Transcribe:
         return advance(block, lambda _, speech: speech)
 
 
-def commit(block: pa.Table, output: Any) -> pa.Table:
+def commit(block: pa.Table, output: Any, attempt: str) -> pa.Table:
     return advance(block, lambda unit, _: pa.table({"summary": ["{}"]}))
 
 
@@ -50,9 +50,9 @@ def main() -> int:
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
     resources = pipeline.share_out(Cluster(actors=pool), pipeline.connect(None), "cpu")
-    units = [Unit(str(number), "f", ()) for number in range(options.pieces)]
+    pieces = [Piece(Unit(str(number), "f", ()), 60) for number in range(options.pieces)]
     unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
-    dataset = pipeline.build_graph(units, ReadSettings(), *unused, connect("/nowhere", {}), resources, pool)
+    dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources, pool)
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
     for _ in pipeline.summaries(dataset):
         ends.append(time.monotonic())

@@ -9,8 +9,8 @@ from conftest import DEMO_MODEL, encoded, tone
 from actors import storage
 from actors.engines import EngineSettings
 from actors.models import resolve
-from actors.reading import ReadSettings
-from actors.units import Unit
+from actors.objects import ReadSettings
+from actors.units import Piece, Unit
 from jobs import pipeline
 from jobs.config import Cluster, ConfigError, Input
 from jobs.listing import list_input
@@ -66,7 +66,8 @@ def graph_of(units: list[Unit], out: Path) -> Any:
     engine = EngineSettings("fused", "cpu", "float32", resources.threads, 60)
     model = resolve(str(DEMO_MODEL), None, {})
     output = storage.connect(str(out), {})
-    return pipeline.build_graph(units, ReadSettings(), model, engine, "run", output, resources, (1, 1))
+    pieces = [Piece(unit, 60) for unit in units]
+    return pipeline.build_graph(pieces, ReadSettings(), model, engine, "run", output, resources, (1, 1))
 
 
 def units_of(folder: Path) -> list[Unit]:

@@ -14,7 +14,7 @@ from test_parts import part_rows
 from actors import entries, storage
 from actors.parts import COMMITS, commit_unit, remove_unit
 from actors.schema import UsageError
-from actors.units import SourceObject, Unit
+from actors.units import Piece, SourceObject, Unit
 from jobs.listing import Listing
 from jobs.planning import Plan, Wishes, estimated_seconds, make_plan, recipe_of
 from jobs.state import State, load_state, units_with, write_plan
@@ -277,4 +277,5 @@ def test_a_unit_survives_its_json() -> None:
     unit = Unit(
         "u", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), (("s3://x", 1.5), ("s3://y", None))
     )
-    assert Unit.from_json(unit.to_json()) == unit
+    piece = Piece(unit, 1_800, 1, 2, 3, 4, is_streamed=True)
+    assert Piece.from_json(piece.to_json()) == piece

@@ -14,21 +14,22 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import encoded, tone
 
+from actors.objects import ReadSettings
 from actors.parquet_shards import audio_column
-from actors.reading import ReadSettings, read_unit
+from actors.reading import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
 from actors.tar_shards import split_key
-from actors.units import Unit
+from actors.units import Piece, Unit
 from jobs.config import Input
 from jobs.listing import list_input
 
-SETTINGS = ReadSettings(max_minutes=1)
+SETTINGS = ReadSettings()
 
 
 def rows_of(uri: Path | str | list[str], settings: ReadSettings = SETTINGS, **config: Any) -> list[dict[str, Any]]:
     """The rows of an input, listed and read as the job does it, in one unit."""
     listing = list_input(Input(uri=uri if isinstance(uri, list) else str(uri), **config), "/nowhere/out")
-    table = read_unit(Unit("u", "f", tuple(listing.objects)), settings)
+    table = read_piece(Piece(Unit("u", "f", tuple(listing.objects)), 60), settings)
     assert table.schema == SPEECH_SCHEMA
     return table.to_pylist()
 
@@ -126,7 +127,7 @@ def test_archives_that_lie(tmp_path: Path) -> None:
     header.size = 10**15
     (tmp_path / "huge.tar").write_bytes(header.tobuf() + bytes(2_000))
     kinds = [row["error_kind"] for row in rows_of(tmp_path / "huge.tar")]
-    assert kinds == ["too_long"] or kinds[-1] == "truncated"
+    assert kinds == ["too_large"] or kinds[-1] == "truncated"
 
     bomb = tarfile.TarInfo("pax")
     bomb.type, bomb.size = tarfile.XHDTYPE, 10**10
@@ -261,18 +262,22 @@ def test_what_changes_or_goes_meanwhile(tmp_path: Path) -> None:
     listing = list_input(Input(uri=str(tmp_path)), "/nowhere/out")
     (tmp_path / "goes.wav").unlink()
     (tmp_path / "changes.wav").write_bytes(encoded(tone(2)))
-    rows = read_unit(Unit("u", "f", tuple(listing.objects)), SETTINGS).to_pylist()
+    rows = read_piece(Piece(Unit("u", "f", tuple(listing.objects)), 60), SETTINGS).to_pylist()
     kinds = {Path(row["uri"]).stem: row["error_kind"] for row in rows}
     assert kinds == {"stays": None, "changes": "changed", "goes": "missing"}
 
 
-def test_limits_on_minutes_and_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(encoded(tone(61)))
+def test_a_limit_on_bytes_is_for_what_lies_in_archives(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encoded(tone(20)))
     (tmp_path / "b.tar").write_bytes(tar_of([("c.wav", encoded(tone(20)))]))
-    details = [row["error_detail"] for row in rows_of(tmp_path, ReadSettings(max_minutes=1, max_megabytes=0.5))]
-    assert details == ["2 MB, more than 0.5 MB", "1 MB, more than 0.5 MB"]
-    kinds = [row["error_kind"] for row in rows_of(tmp_path)]
-    assert kinds == ["too_long", None]
+    rows = rows_of(tmp_path, ReadSettings(max_megabytes=0.5))
+    assert {row["error_kind"] for row in rows if row["member"] is None} == {None}
+    (refused,) = (row for row in rows if row["member"])
+    assert (refused["error_kind"], refused["error_detail"]) == (
+        "too_large",
+        "1 MB, more than audio.max_megabytes (0.5)",
+    )
+    assert {row["error_kind"] for row in rows_of(tmp_path)} == {None}
 
 
 def test_names_and_texts_that_are_not_utf8(tmp_path: Path) -> None:

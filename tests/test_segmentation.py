@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from actors.decoding.joining import Heard, Spoken, join_at
 from actors.engines import EngineSettings
 from actors.models import resolve
 from actors.schema import SAMPLE_RATE
-from actors.segmentation import GRID, Segmentation, segments_of
+from actors.segmentation import GRID, Segment, Segmentation, segments_of
 from actors.transcriber import Workers
 
 
@@ -48,6 +49,32 @@ def test_segments_tile_any_recording(seconds: float, kind: str, target: float, m
         assert left.heard_to - left.end == right.start - right.heard_from  # what both hear lies around the cut
     if kind == "bursts":  # every cut is in a pause, so nothing is heard twice
         assert all((each.heard_from, each.heard_to) == (each.start, each.end) for each in found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seconds=st.one_of(st.floats(1, 900), st.integers(1, 7).map(lambda anchors: 120 * anchors + 20)),
+    kind=st.sampled_from(["noise", "silence", "bursts", "swelling"]),
+    wanted=st.sampled_from([Segmentation(), Segmentation(8, 16), Segmentation(15, 30)]),
+    stretch_s=st.sampled_from([1, 120, 310]),
+    count=st.integers(1, 9),
+)
+def test_stretches_have_the_segments_of_the_whole(
+    seconds: float, kind: str, wanted: Segmentation, stretch_s: float, count: int
+) -> None:
+    samples = round(seconds * SAMPLE_RATE)
+    at = np.arange(samples)
+    envelope = {"noise": 1.0, "silence": 0.0, "bursts": at // 9_000 % 2, "swelling": np.abs(np.sin(at / 7_001.3))}
+    pcm = (np.random.default_rng(5).normal(0, 2_000, samples) * envelope[kind]).astype(np.int16)
+    found = list[Segment]()
+    for number in range(count):
+        stretch = wanted.stretch(stretch_s, number, count)
+        first, last = wanted.heard(stretch)
+        segments = segments_of(pcm[first:last], wanted, stretch)
+        if found and segments and segments[0].heard_from < found[-1].heard_to:
+            assert replace(segments[0], own=True) == found[-1]  # what the join with it needs
+        found += [each for each in segments if each.own]
+    assert found == segments_of(pcm, wanted)
 
 
 @pytest.mark.parametrize(
@@ -178,11 +205,12 @@ def test_confidence_is_higher_where_it_is_right(workers: Workers, speech: Any) -
 LONG = """
 import sys
 from pathlib import Path
-from actors.reading import ReadSettings, read_unit
-from actors.units import SourceObject, Unit
+from actors.objects import ReadSettings
+from actors.reading import read_piece
+from actors.units import Piece, SourceObject, Unit
 uri = "file://" + sys.argv[1]
 unit = Unit("u", "f", (SourceObject(uri, uri, "long.flac", "audio", None, 1),))
-table = read_unit(unit, ReadSettings(max_minutes=181))
+table = read_piece(Piece(unit, 6_000), ReadSettings())
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(table.num_rows, table.column("end_s")[-1], int(peak.split()[1]) / 1e6)
 """

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from actors import storage
 from actors.batching import make_batches
-from actors.blocks import advance, pack, start
+from actors.blocks import advance, outcome, pack, start
 from actors.cer import character_errors, normalise
 from actors.decoding.greedy import collapse
-from actors.units import Unit
+from actors.units import CutFiner, Piece, Unit
 
 
 @given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 2_000))
@@ -46,24 +46,31 @@ def test_character_errors_by_hand() -> None:
 
 
 def test_a_block_is_one_row_and_loses_nothing() -> None:
-    unit = Unit("u", "f", ())
+    piece = Piece(Unit("u", "f", ()), 60)
     rows = pa.table({"pcm": pa.array([b"abc", None, b""], pa.large_binary())})
-    block = advance(pa.table({"unit": [start(unit)["unit"]]}), lambda _, __: rows)
+    block = advance(pa.table({"piece": [start(piece)["piece"]]}), lambda _, __: rows)
     assert block.num_rows == 1
     seen = []
     advance(block, lambda same, table: seen.append((same, table)) or table)
-    assert seen == [(unit, rows)]
+    assert seen == [(piece, rows)]
     nothing = advance(block, lambda _, __: rows.slice(0, 0))
-    assert (nothing.num_rows, nothing.column("failure")[0].as_py()) == (1, None)
+    assert (nothing.num_rows, nothing.column("problem")[0].as_py()) == (1, None)
 
 
 def test_a_failure_goes_through_untouched() -> None:
-    def fail(unit: Unit, rows: pa.Table) -> pa.Table:
+    def fail(piece: Piece, rows: pa.Table) -> pa.Table:
         raise PermissionError("no access to s3://x")
 
-    failed = advance(pack(Unit("u", "f", ()).to_json(), pa.table({})), fail)
-    assert failed.column("failure")[0].as_py().startswith("PermissionError: no access to s3://x (fail, line ")
+    failed = advance(pack(Piece(Unit("u", "f", ()), 60).to_json(), pa.table({})), fail)
+    assert outcome(failed)["unit"] == "u"
+    assert outcome(failed)["failure"].startswith("PermissionError: no access to s3://x (fail, line ")
     assert advance(failed, fail) is failed
+
+    def refuse(piece: Piece, rows: pa.Table) -> pa.Table:
+        raise CutFiner(4, 1, is_streamed=False)
+
+    finer = advance(pack(Piece(Unit("u", "f", ()), 60).to_json(), pa.table({})), refuse)
+    assert outcome(finer) == {"unit": "u", "again": {"ranges": 4, "stretches": 1, "is_streamed": False}}
 
 
 def test_storage_writes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,8 @@ def speech_table(sounds: Sequence[np.ndarray | None]) -> pa.Table:
             "uri": f"s3://b/{index}",
             "etag": "e",
             "segment_index": 0,
+            **({} if sound is None else {"start_s": 0.0, "before": 0, "after": 0}),
+            "own": True,
             "pcm": None if sound is None else (sound * 32_767).astype(np.int16).tobytes(),
             "error_kind": "missing" if sound is None else None,
             "error_detail": "gone" if sound is None else None,

@@ -24,10 +24,7 @@ class Heard:
     start_s: float = 0.0
     before: int = 0
     after: int = 0
-
-    @property
-    def is_first(self) -> bool:
-        return self.start_s == 0
+    is_first: bool = False  # of its recording, or of what a piece has of that
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,43 @@
+"""Mono sound to int16 PCM at 16 kHz, such that a sample does not depend on where decoding began.
+
+Sound is resampled minute by minute, each with a second of its neighbours, so that two who decode stretches of one
+recording get the same samples, to the bit, wherever their stretches overlap.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+
+from actors.schema import SAMPLE_RATE, Samples
+
+MINUTE = 60  # seconds: of any whole rate a whole number of samples, at both ends of the resampler
+MARGIN = 1  # seconds; the resampler's filter is some hundred samples long
+
+
+def resample(chunks: Iterable[Samples], rate: int, first_minute: int) -> Iterator[Samples]:
+    """Sound at `rate`, float32 in -1..1, from a minute on, as int16 PCM.
+
+    `chunks` begin at that minute, less MARGIN unless it is the first.
+    """
+    before = MARGIN * rate if first_minute else 0
+    held, samples = list[Samples](), 0
+    for chunk in chunks:
+        held.append(chunk)
+        samples += len(chunk)
+        while samples >= (needed := before + (MINUTE + MARGIN) * rate):
+            sound = np.concatenate(held)
+            yield _resample(sound[:needed], rate, before)[: MINUTE * SAMPLE_RATE]
+            held = [sound[before + (MINUTE - MARGIN) * rate :]]
+            samples = len(held[0])
+            before = MARGIN * rate
+    if samples > before:
+        yield _resample(np.concatenate(held), rate, before)
+
+
+def _resample(sound: Samples, rate: int, before: int) -> Samples:
+    if rate != SAMPLE_RATE:
+        sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
+    # 32768 both ways: 16-bit PCM at 16 kHz passes through unchanged, to the bit.
+    scaled = np.rint(sound[before // rate * SAMPLE_RATE :] * np.float32(32_768))
+    return np.clip(scaled, -32_768, 32_767).astype(np.int16)

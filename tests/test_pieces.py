@@ -1,0 +1,288 @@
+"""Objects too large for a block are worked in pieces, and give the rows that they give in one."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from conftest import DEMO_MODEL, encoded, tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors import storage
+from actors.audio import Wanted, decode
+from actors.engines import EngineSettings
+from actors.models import resolve
+from actors.objects import ReadSettings
+from actors.pieces import PIECES, commit_piece, is_kept, sweep_pieces
+from actors.reading import read_piece
+from actors.schema import PART_SCHEMA, SAMPLE_RATE
+from actors.transcriber import Transcriber
+from actors.units import CutFiner, Piece, Unit
+from demo.bundle import encode
+from jobs.config import Input
+from jobs.listing import list_input
+from jobs.planning import pieces_of
+
+Transcribe = Callable[[pa.Table], pa.Table]
+
+
+def digested(speech: pa.Table) -> pa.Table:
+    """What an actor would return, had it heard a digest of the sound."""
+    rows = [row for row in speech.to_pylist() if row["own"]]
+    for row in rows:
+        row["text"] = hashlib.md5(row["pcm"]).hexdigest() if row["pcm"] else None
+        row |= dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m") | {"transcribed_at": 0}
+    table = pa.Table.from_pylist([{name: row.get(name) for name in PART_SCHEMA.names} for row in rows], PART_SCHEMA)
+    return table.replace_schema_metadata({"began": "1"} | (speech.schema.metadata or {}))
+
+
+def unit_of(path: Path, **config: Any) -> Unit:
+    return Unit("0a", "f", tuple(list_input(Input(uri=str(path), **config), "/nowhere/out").objects))
+
+
+def worked(
+    pieces: list[Piece], out: Path, transcribe: Transcribe = digested, attempt: str = "one"
+) -> list[dict[str, Any]]:
+    """The rows of the part that pieces are committed to, cut finer where they ask for it, in an odd order."""
+    output = storage.connect(str(out), {})
+    finer = None
+    for piece in reversed(pieces):
+        try:
+            told = commit_piece(piece, transcribe(read_piece(piece, ReadSettings())), *output, attempt)
+            assert ("is_partial" in told) == (piece is not pieces[0])
+        except CutFiner as asked:
+            finer = replace(piece, **asked.cut)
+    if finer:
+        return worked(finer.all(), out, transcribe, attempt + "!")
+    assert not (out / PIECES).exists() or not list((out / PIECES).iterdir())
+    rows: list[dict[str, Any]] = pq.read_table(out / "part-0a.parquet").to_pylist()
+    for row in rows:
+        del row["transcribed_at"]
+    return rows
+
+
+def cut(unit: Unit, ranges: int = 1, stretches: int = 1, **more: Any) -> list[Piece]:
+    return Piece(unit, 1.0, ranges=ranges, stretches=stretches, **more).all()
+
+
+def tar_of(members: Iterable[tuple[str, bytes]], **options: Any) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", **options) as archive:
+        for name, data in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            archive.addfile(header, io.BytesIO(data))
+    return file.getvalue()
+
+
+WAVS = [encoded(tone(0.1 * (1 + number % 5), hertz=200 + 20 * number)) for number in range(24)]
+INNER = tar_of([("inside/a.wav", WAVS[0]), ("inside/a.txt", b"no"), ("inside/b.wav", WAVS[1])])
+
+
+@st.composite
+def tars(draw: st.DrawFn) -> bytes:
+    """Tars as they are found: with texts or without, beside their sound or far away, other members, tars among them."""
+    folders = st.sampled_from(["d/", "d/", "long" * 40 + "/"])
+    names = [f"{draw(folders)}{number:02d}" for number in range(draw(st.integers(0, 24)))]
+    samples = [
+        [(f"{name}.wav", WAVS[number])] + [(f"{name}.txt", f"text {number}".encode())] * draw(st.booleans())
+        for number, name in enumerate(names)
+    ]
+    for _ in range(draw(st.integers(0, 3))):
+        samples.insert(draw(st.integers(0, len(samples))), [(draw(st.sampled_from(["x.tar", "x.bin"])), INNER)])
+    members = [member for sample in samples for member in sample]
+    if draw(st.integers(0, 3)) == 0:
+        members = draw(st.permutations(members))
+    return tar_of(members, format=draw(st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=tars(), ranges=st.integers(2, 12), cut_off=st.sampled_from([0, 0, 0, 700, 3_000]))
+def test_ranges_of_a_tar_hold_every_sample_once(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, ranges: int, cut_off: int
+) -> None:
+    folder = tmp_path_factory.mktemp("tar")
+    (folder / "t.tar").write_bytes(data[: len(data) - cut_off] if cut_off else data)
+    unit = unit_of(folder / "t.tar")
+    whole = worked(cut(unit), folder / "whole")
+    assert worked(cut(unit, ranges), folder / "ranges") == whole
+
+
+def test_ranges_of_a_common_tar_are_not_read_again(tmp_path: Path) -> None:
+    sounds = [(f"{number:02d}.wav", wav) for number, wav in enumerate(WAVS)]
+    members = [member for name, wav in sounds for member in ((name, wav), (name.replace("wav", "txt"), b"t"))]
+    (tmp_path / "t.tar").write_bytes(tar_of(members))
+    rows = worked(pieces := cut(unit_of(tmp_path / "t.tar"), 5), tmp_path / "out")
+    assert len(rows) == 24
+    held = [read_piece(piece, ReadSettings()).num_rows for piece in pieces]
+    assert max(held) < 24  # so the ranges did fit together
+
+
+def test_a_compressed_tar_and_manifest_lines_in_ranges(tmp_path: Path) -> None:
+    members = [(f"{number:02d}.wav", WAVS[number]) for number in range(24)]
+    with tarfile.open(tmp_path / "t.tar.gz", "w:gz") as archive:
+        for name, data in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            archive.addfile(header, io.BytesIO(data))
+    unit = unit_of(tmp_path / "t.tar.gz")
+    assert worked(cut(unit, 4), tmp_path / "4") == worked(cut(unit), tmp_path / "1")
+    held = [read_piece(piece, ReadSettings()).num_rows for piece in cut(unit, 4)]
+    assert max(held) < 24
+    limited = unit_of(tmp_path / "t.tar.gz", limit=10)
+    assert len(worked(cut(limited, 4), tmp_path / "limited")) == 10
+
+    (tmp_path / "nemo").mkdir()
+    (tmp_path / "nemo" / "audio_0.tar").write_bytes(tar_of(members))
+    lines = [{"audio_filepath": name, "text": name, "shard_id": 0} for name, _ in [*members, ("gone.wav", b"")]]
+    (tmp_path / "nemo" / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    unit = unit_of(tmp_path / "nemo")
+    rows = worked(cut(unit, 5), tmp_path / "nemo5")
+    assert rows == worked(cut(unit), tmp_path / "nemo1")
+    assert [row["error_kind"] for row in rows] == [None] * 24 + ["missing"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.integers(0, 24), group=st.integers(1, 30), ranges=st.integers(2, 9))
+def test_shares_of_a_parquet_file_hold_every_row_once(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, group: int, ranges: int
+) -> None:
+    folder = tmp_path_factory.mktemp("parquet")
+    table = pa.table({"audio": pa.array(WAVS[:rows], pa.binary()), "text": [f"{number}" for number in range(rows)]})
+    pq.write_table(table, folder / "t.parquet", row_group_size=group)
+    unit = unit_of(folder / "t.parquet")
+    assert worked(cut(unit, ranges), folder / "ranges") == worked(cut(unit), folder / "whole")
+
+
+@pytest.fixture(scope="module")
+def five_minutes(speech: Any) -> np.ndarray:
+    """Sentences after each other, few of them with a pause, in noise."""
+    draw, parts, samples = np.random.default_rng(2), [], 0
+    while samples < 420 * SAMPLE_RATE:
+        for index in draw.permutation(len(speech)):
+            parts += [speech[index][0], np.zeros(round(draw.choice([0, 0, 0, 0.8]) * SAMPLE_RATE))]
+            samples += len(parts[-1]) + len(parts[-2])
+    sound = np.concatenate(parts)
+    return sound + draw.normal(0, 0.01, len(sound))
+
+
+ENCODINGS = {
+    "flac": lambda samples: encoded(samples, kind="FLAC"),
+    "44.1.flac": lambda samples: encode(samples, 44_100, 2, "FLAC", "PCM_16"),
+    "mp3": lambda samples: encode(samples, 44_100, 1, "MP3", "MPEG_LAYER_III"),
+    "m4a": lambda samples: encode(samples, 48_000, 1, "", ""),
+}
+
+
+@pytest.fixture(scope="module", params=ENCODINGS)
+def long_file(request: pytest.FixtureRequest, five_minutes: np.ndarray) -> tuple[str, bytes]:
+    """A name, and what is in the file."""
+    return f"long.{request.param}", ENCODINGS[request.param](five_minutes)
+
+
+def test_stretches_of_a_recording_say_what_it_says(long_file: tuple[str, bytes], tmp_path: Path) -> None:
+    transcriber = Transcriber(
+        resolve(str(DEMO_MODEL), None, {}), EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True), "run"
+    )
+    (tmp_path / long_file[0]).write_bytes(long_file[1])
+    (tmp_path / long_file[0]).with_suffix(".txt").write_text("said")
+    unit = unit_of(tmp_path)
+    whole = worked(cut(unit), tmp_path / "whole", transcriber)
+    assert whole[0]["reference"] == "said"
+    assert len(whole) > 30
+    for stretches in (3, 5):  # of two minutes; the fifth is beyond the end
+        assert worked(cut(unit, stretches=stretches), tmp_path / str(stretches), transcriber) == whole
+
+
+def test_a_stretch_does_not_depend_on_where_decoding_began(long_file: tuple[str, bytes]) -> None:
+    whole = decode(long_file[1]).pcm
+    for begin, end in ((0, 900_000), (2_000_000, 3_000_000), (5_500_001, None)):
+        assert np.array_equal(decode(long_file[1], Wanted(begin=begin, end=end)).pcm, whole[begin:end])
+
+
+def test_members_of_a_tar_in_stretches(five_minutes: np.ndarray, tmp_path: Path) -> None:
+    long = encoded(five_minutes, kind="FLAC")
+    (tmp_path / "t.tar").write_bytes(tar_of([("a.flac", long), ("b.wav", WAVS[0]), ("bad.wav", b"x"), ("b.txt", b"t")]))
+    unit = unit_of(tmp_path / "t.tar")
+    whole = worked(cut(unit), tmp_path / "whole")
+    assert [row["error_kind"] for row in whole][-2:] == [None, "not_audio"]
+    for ranges, stretches in ((1, 4), (3, 2), (2, 5)):
+        assert worked(cut(unit, ranges, stretches), tmp_path / f"{ranges}.{stretches}") == whole
+
+
+def test_what_holds_more_than_its_size_promised_is_cut_finer(tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "hours.flac", "w", 8_000, 1) as file:
+        for _ in range(4):
+            file.write(np.zeros(8_000 * 3_600, np.int16))  # four hours of silence in little space
+    (tmp_path / "short.wav").write_bytes(WAVS[0])
+    unit = unit_of(tmp_path)
+    (piece,) = pieces_of(unit, 1_800)
+    with pytest.raises(CutFiner) as asked:
+        read_piece(piece, ReadSettings())
+    assert asked.value.cut == {"ranges": 2, "stretches": 4, "is_streamed": False}
+    pieces = replace(piece, **asked.value.cut).all()
+    assert [read_piece(each, ReadSettings()).column("error_kind").null_count > 0 for each in pieces[:3]] == [True] * 3
+    with pytest.raises(CutFiner) as asked:  # the last stretch goes to the end: two and a half hours
+        read_piece(pieces[3], ReadSettings())
+    assert asked.value.cut == {"ranges": 2, "stretches": 16, "is_streamed": False}
+    rows = worked(replace(piece, **asked.value.cut).all(), tmp_path / "out")
+    assert [row["duration_s"] for row in rows if row["segment_index"] == 0] == [4 * 3_600, pytest.approx(0.1)]
+
+
+def test_headers_that_are_wrong_about_the_length() -> None:
+    """Recorded streams have no header, or that of their first part: nothing of them may be lost."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 30 * SAMPLE_RATE)
+    for kind, subtype in (("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS")):
+        one = encode(noise, SAMPLE_RATE, 1, kind, subtype)
+        assert decode(one + one).duration_s == pytest.approx(60, abs=0.5)
+    mp3 = encode(np.concatenate([np.zeros(30 * SAMPLE_RATE), noise]), SAMPLE_RATE, 1, "MP3", "MPEG_LAYER_III")
+    headerless = mp3[mp3.index(mp3[:2], 4) :]
+    assert decode(headerless).duration_s == pytest.approx(60, abs=0.5)
+    flac = bytearray(encoded(noise, kind="FLAC"))
+    for claimed in (0, 5 * SAMPLE_RATE):
+        flac[22:26] = claimed.to_bytes(4, "big")  # of total samples: RFC 9639, section 8.2
+        assert decode(bytes(flac)).duration_s == 30
+
+
+def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
+    (tmp_path / "t.tar").write_bytes(tar_of([(f"{number:02d}.wav", WAVS[number]) for number in range(24)]))
+    unit = unit_of(tmp_path / "t.tar")
+    pieces, out = cut(unit, 4), tmp_path / "out"
+    output = storage.connect(str(out), {})
+    for piece in pieces[1:]:
+        assert commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")["is_partial"]
+    assert [is_kept(piece, *output) for piece in pieces] == [False, True, True, True]
+    sweep_pieces([unit], *output)
+    sweep_pieces([Unit("0b", "f", ())], *storage.connect(str(tmp_path / "elsewhere"), {}))
+    assert [is_kept(piece, *output) for piece in pieces] == [False, True, True, True]
+    kept = PART_SCHEMA.empty_table().replace_schema_metadata({"began": "1"})
+    assert commit_piece(pieces[2], kept, *output, "two")["is_partial"]
+    told = commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "two")
+    assert (told["recordings"], told["segments"]) == (24, 24)
+    assert not list((out / PIECES).iterdir())
+    commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "three")
+    sweep_pieces([], *output)
+    assert not list((out / PIECES).iterdir())
+
+
+def test_an_object_that_changed_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.wav"
+    path.write_bytes(encoded(tone(300, 8_000), 8_000))
+    pieces = cut(unit_of(path), stretches=3)
+    output = storage.connect(str(tmp_path / "out"), {})
+    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "one")
+    path.write_bytes(encoded(tone(301, 8_000), 8_000))
+    for piece in pieces[1:]:
+        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")
+    assert told["errors"] == {"changed": 1}
+    assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1
