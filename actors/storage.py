@@ -29,8 +29,14 @@ BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
 
 #: Of botocore: seconds that an answer may take, and no retries below those of s3fs and of `patiently`, or storage that
-#: answers nothing would hold a run for the product of all three.
-_S3_CLIENT = {"connect_timeout": 10, "read_timeout": 30, "retries": {"total_max_attempts": 1}}
+#: answers nothing would hold a run for the product of all three. Some stores answer a request for a range with the
+#: checksum of the whole object, which botocore would hold against the range.
+_S3_CLIENT = {
+    "connect_timeout": 10,
+    "read_timeout": 30,
+    "retries": {"total_max_attempts": 1},
+    "response_checksum_validation": "when_required",
+}
 _S3_TRIES = 2  # of s3fs, which has two loops around each other to read an object
 
 
