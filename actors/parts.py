@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from actors import entries, storage
 from actors.cer import character_errors
 from actors.schema import PART_SCHEMA
+from actors.texts import join
 from actors.units import Fingerprint, Unit, digest, printable
 
 COMMITS = "_commits"
@@ -163,7 +164,7 @@ def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
             recordings.append(row)
             continue
         whole = recordings[-1]
-        whole["text"] = " ".join(text for text in (whole["text"], row["text"]) if text)
+        whole["text"] = join([whole["text"], row["text"]])
         if row["error_kind"] and not whole["error_kind"]:
             whole |= {"error_kind": row["error_kind"], "error_detail": row["error_detail"]}
     return recordings

@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 class Input(Section):
     uri: str | list[str]
-    format: Literal["auto", "audio", "tar", "parquet", "manifest"] = "auto"
+    format: Literal["auto", "audio", "tar", "parquet", "manifest", "kaldi"] = "auto"
     include: list[str] = []
     exclude: list[str] = []
     limit: Annotated[int, Field(gt=0)] | None = None
@@ -98,6 +98,30 @@ class Errors(Section):
     max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
+class Export(Section):
+    format: Literal["srt", "vtt", "textgrid", "text", "jsonl", "manifest"] = "srt"
+    files: Literal["auto", "recording", "one"] = "auto"
+    uri: str | None = None
+    characters_per_line: Annotated[int, Field(gt=0)] = 16
+    lines: Annotated[int, Field(gt=0)] = 2
+    min_seconds: Positive = 1.0
+    max_seconds: Positive = 7.0
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
+    storage_options: dict[str, Any] = Field(default={}, repr=False)
+
+
+class Evaluate(Section):
+    width: bool = True
+    case: bool = True
+    punctuation: bool = True
+    spaces: bool = True
+    digits: Literal["keep", "chinese"] = "keep"
+    group: str = "folder"
+    bootstrap: Annotated[int, Field(gt=0)] = 1_000
+    shown: Annotated[int, Field(ge=0)] = 10
+    write: str | None = None
+
+
 class Benchmark(Section):
     model: Literal["given", "reference"] = "given"
     minutes: Positive = 2.0
@@ -116,6 +140,8 @@ class Config(Section):
     unit: Units = Units()
     ray: Cluster = Cluster()
     errors: Errors = Errors()
+    export: Export = Export()
+    evaluate: Evaluate = Evaluate()
     benchmark: Benchmark = Benchmark()
 
 

@@ -19,6 +19,7 @@ from actors.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.schema import UsageError
 from actors.tar_shards import count_in_tar
 from actors.units import Format, SourceObject, printable
+from jobs import kaldi
 from jobs.config import ConfigError, Input, with_secrets
 from jobs.manifests import manifest_objects
 
@@ -144,8 +145,10 @@ def format_of(file: File, asked: str) -> Format | None:
         known = "tar"
     elif suffix in (".parquet", ".pq"):
         known = "parquet"
-    elif suffix in (".jsonl", ".ndjson") or (suffix == ".json" and ("manifest" in name or file.asked)):
+    elif name == kaldi.LIST or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and ("manifest" in name or file.asked)):
         known = "manifest"
+    if asked == "kaldi":
+        return known if name == kaldi.LIST else None
     if asked == "auto" or known == asked:
         return known
     return asked if file.asked or (known is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
@@ -153,6 +156,8 @@ def format_of(file: File, asked: str) -> Format | None:
 
 def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) -> Listing:
     listing, manifests, objects = Listing(), list[File](), dict[str, SourceObject]()
+    lists = {os.path.dirname(uri) for uri in files if uri.endswith("/" + kaldi.LIST)}
+    files = {uri: file for uri, file in files.items() if not _goes_with(uri, lists)}
     texts = {uri: file.version for uri, file in files.items() if uri.endswith(COMPANION_SUFFIXES)}
     for uri, file in files.items():
         kind = format_of(file, config.format)
@@ -174,6 +179,12 @@ def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) ->
     claimed = {each.uri for each in spoken_of.values() if each.refusal is None}
     listing.objects = [each for uri, each in objects.items() if uri not in claimed] + list(spoken_of.values())
     return listing
+
+
+def _goes_with(uri: str, lists: set[str]) -> bool:
+    """Whether a file says more of what a wav.scp in the same folder lists."""
+    folder, _, name = uri.rpartition("/")
+    return name in kaldi.BESIDE and folder in lists
 
 
 def _object_of(file: File, kind: Format, texts: dict[str, str]) -> SourceObject:

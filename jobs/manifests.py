@@ -1,4 +1,4 @@
-"""NeMo's JSON-lines manifests: each line an object of its own, or a word about a member of a tar shard.
+"""NeMo's JSON-lines manifests, and Kaldi's lists: each line an object of its own, or a word about a tar's member.
 
 Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from actors import storage
 from actors.schema import ErrorKind, RecordingError, UsageError
 from actors.units import SourceObject, digest, printable
+from jobs import kaldi
 
 if TYPE_CHECKING:
     from jobs.listing import File
@@ -30,14 +31,15 @@ def manifest_objects(
     A line that is wrong, or that points out of the manifest's folder and the allowed roots, becomes an object with a
     refusal, and so a row.
     """
-    text = storage.read(manifest.filesystem, manifest.path).decode("utf-8-sig", "replace")
+    is_kaldi = os.path.basename(manifest.path) == kaldi.LIST
+    lines = kaldi.as_manifest(manifest) if is_kaldi else _lines(manifest)
     own_folder = (manifest.filesystem, os.path.dirname(manifest.path))
     roots = [
         _real_uri(*place) + "/" for place in (own_folder, *(storage.connect(root, options) for root in allowed_roots))
     ]
     shards = _shards_near(manifest, listed)
     lines_of = dict[str, list[str]]()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -57,6 +59,10 @@ def manifest_objects(
         yield replace(listed[uri], lines=text, text_version=digest([text]))
 
 
+def _lines(manifest: File) -> list[str]:
+    return storage.read(manifest.filesystem, manifest.path).decode("utf-8-sig", "replace").splitlines()
+
+
 def _parse(line: str) -> dict[str, Any]:
     """A line's fields. Raises RecordingError (bad_entry) where they cannot be used."""
     try:
@@ -66,6 +72,8 @@ def _parse(line: str) -> dict[str, Any]:
     written = fields.get("audio_filepath") if isinstance(fields, dict) else None
     if not isinstance(written, str) or not written:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"no audio_filepath: {line[:120]}")
+    if written.rstrip().endswith("|"):
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"a command is not run, name a file instead: {written[:120]}")
     for name in ("offset", "duration"):
         value = fields.get(name)
         if value is not None and not (type(value) in (int, float) and 0 <= value < MAX_SECONDS):

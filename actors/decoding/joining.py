@@ -69,15 +69,26 @@ def _tokens(segment: Heard, first: int, aligned: Aligned, engine: Engine) -> lis
     frame_s = engine.frame_samples / SAMPLE_RATE
     began_s = segment.start_s - segment.before / SAMPLE_RATE + (first - 0.5) * frame_s
     ended_s = segment.start_s + (len(segment.pcm) - segment.before) / SAMPLE_RATE
+    texts = _token_texts(aligned.ids.tolist(), engine)
     return [
         {
-            "token": engine.text([token]),
+            "token": text,
             "start_s": max(began_s + begin * frame_s, 0.0),
             "end_s": min(began_s + end * frame_s, ended_s),
             "confidence": confidence,
         }
-        for token, begin, end, confidence in zip(*(column.tolist() for column in aligned), strict=True)
+        for text, begin, end, confidence in zip(texts, *(column.tolist() for column in aligned[1:]), strict=True)
     ]
+
+
+def _token_texts(ids: Sequence[int], engine: Engine) -> list[str]:
+    """What each token adds to the text of those before it: one that begins a word begins with the space before it."""
+    texts, before = list[str](), ""
+    for count in range(1, len(ids) + 1):
+        now = engine.text(ids[:count])
+        texts.append(now[len(before) :] if now.startswith(before) else engine.text(ids[count - 1 : count]))
+        before = now
+    return texts
 
 
 def _bounds(

@@ -1,0 +1,233 @@
+"""Compares committed transcripts with the references that came with their audio: error rates, and what is wrong."""
+
+import json
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors import storage
+from actors.texts import Normalisation, normalise
+from jobs.command_line import DONE, run_job
+from jobs.config import Config, ConfigError, with_secrets
+from jobs.report import Line, console, show_table
+from jobs.scoring import Edits, compare, interval
+from jobs.transcripts import Transcript, transcripts
+
+EPILOG = """
+examples:
+  python -m jobs.evaluate configs/demo.yaml
+  python -m jobs.evaluate configs/demo.yaml evaluate.group=speaker evaluate.write=/data/scores.parquet
+  python -m jobs.evaluate configs/aishell2.yaml
+
+Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
+substituted, deleted or inserted; the word error rate (WER) likewise, of words between spaces. A recording that could
+not be transcribed counts with all its characters deleted. evaluate.group is folder, none, a column, or a field that
+came with the audio. The interval holds the rate with 95 % (bootstrap over recordings). On the layout of AISHELL-2 the
+six columns of the model's card are shown. The last line of standard output is one JSON object.
+"""
+CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the card's order
+ROWS_AT_ONCE = 20_000
+MOST_GROUPS = 40  # in the table for people
+
+_SCORES = pa.schema(
+    [
+        ("recording_id", pa.string()),
+        ("uri", pa.string()),
+        ("member", pa.string()),
+        ("offset_s", pa.float64()),
+        ("group", pa.string()),
+        ("reference", pa.string()),
+        ("transcript", pa.string()),
+        ("error_kind", pa.string()),
+        *(
+            (f"{unit}_{name}", pa.int32())
+            for unit in ("character", "word")
+            for name in ("tokens", "substitutions", "deletions", "insertions")
+        ),
+    ]
+)
+
+
+@dataclass
+class Group:
+    """The recordings of a group: their edits by characters and by words, and each one's errors and length."""
+
+    recordings: int = 0
+    characters: Edits = field(default_factory=Edits)
+    words: Edits = field(default_factory=Edits)
+    errors: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+
+    def add(self, characters: Edits, words: Edits) -> None:
+        self.recordings += 1
+        self.characters, self.words = self.characters + characters, self.words + words
+        self.errors.append(characters.errors)
+        self.lengths.append(characters.tokens)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run_job("jobs.evaluate", __doc__, EPILOG, run, arguments)
+
+
+def run(config: Config) -> int:
+    wishes = config.evaluate
+    how = Normalisation(wishes.width, wishes.case, wishes.punctuation, wishes.spaces, wishes.digits)
+    groups, confusions, others = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
+    worst, line = list[dict[str, Any]](), Line()
+    with _writer(config) as write:
+        for transcript in transcripts(config):
+            if not transcript.first["reference"]:
+                others["without_reference"] += 1
+                continue
+            others["with_error"] += not transcript.is_heard
+            score, characters, words = _score(transcript, how, wishes.group, confusions)
+            groups[score["group"]].add(characters, words)
+            write(score)
+            worst = sorted([*worst, score], key=lambda each: -int(each["character_errors"]))[: wishes.shown]
+            line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
+    line.clear()
+    if not groups:
+        raise ConfigError("output.uri: no recording has a reference to compare with")
+    summary = {
+        "groups": {name: _rates(group, wishes.bootstrap) for name, group in sorted(groups.items())},
+        "all": _rates(_together(groups.values()), wishes.bootstrap),
+        "normalisation": asdict(how),
+        **{name: others[name] for name in ("without_reference", "with_error")},
+    }
+    _show(summary, worst, confusions.most_common(wishes.shown))
+    print(json.dumps(summary, ensure_ascii=False), flush=True)
+    return DONE
+
+
+def _score(
+    transcript: Transcript, how: Normalisation, group: str, confusions: Counter[tuple[str, str]]
+) -> tuple[dict[str, Any], Edits, Edits]:
+    """A recording's row of scores, and its edits by characters and by words."""
+    first = transcript.first
+    reference, said = normalise(first["reference"], how), normalise(transcript.text, how)
+    characters = compare(reference, said, confusions)
+    spaced = replace(how, spaces=False)
+    words = compare(normalise(first["reference"], spaced).split(), normalise(transcript.text, spaced).split())
+    row = {name: first[name] for name in ("recording_id", "uri", "member", "offset_s", "error_kind")}
+    row |= {"group": _group_of(transcript, group), "reference": reference, "transcript": said}
+    for unit, edits in (("character", characters), ("word", words)):
+        row |= {f"{unit}_{name}": value for name, value in asdict(edits).items()} | {f"{unit}_errors": edits.errors}
+    return row, characters, words
+
+
+def _group_of(transcript: Transcript, group: str) -> str:
+    if group == "none":
+        return "all"
+    known = transcript.first | transcript.fields
+    if group == "folder" and "folder" not in known:
+        return str(os.path.basename(os.path.dirname(transcript.first["uri"])))
+    return str(known.get(group, "(none)"))
+
+
+def _together(groups: Iterable[Group]) -> Group:
+    whole = Group()
+    for group in groups:
+        whole.recordings += group.recordings
+        whole.characters, whole.words = whole.characters + group.characters, whole.words + group.words
+        whole.errors += group.errors
+        whole.lengths += group.lengths
+    return whole
+
+
+def _rates(group: Group, samples: int) -> dict[str, Any]:
+    """A group's rates, as they are printed."""
+    low, high = interval(group.errors, group.lengths, samples)
+    return {
+        "recordings": group.recordings,
+        "cer": _rounded(group.characters.rate),
+        "interval": [round(low, 5), round(high, 5)],
+        "characters": asdict(group.characters),
+        "wer": _rounded(group.words.rate),
+        "words": asdict(group.words),
+    }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 6)
+
+
+def _show(
+    summary: Mapping[str, Any], worst: Sequence[Mapping[str, Any]], confusions: Sequence[tuple[tuple[str, str], int]]
+) -> None:
+    """The tables for people."""
+    heads = ("group", "recordings", "characters", "CER", "95 % of", "S", "D", "I", "WER")
+    together = {"all": summary["all"]} if len(summary["groups"]) > 1 else {}
+    shown = dict(islice(summary["groups"].items(), MOST_GROUPS)) | together
+    show_table("Error rates", heads, [_row(name, each) for name, each in shown.items()])
+    columns = {f"{part} {name}": _condition(summary["groups"], name, part) for name in CONDITIONS for part in SETS}
+    if all(columns.values()):
+        show_table("AISHELL-2, CER in %", columns, [[f"{100 * each['cer']:.1f}" for each in columns.values() if each]])
+    wrong = [each for each in worst if each["character_errors"]]
+    if wrong:
+        rows = [
+            (each["recording_id"], each["character_errors"], each["reference"], each["transcript"]) for each in wrong
+        ]
+        show_table("The most errors", ("recording", "errors", "reference", "transcript"), rows)
+    if confusions:
+        times = [(said or "∅", heard or "∅", count) for (said, heard), count in confusions]
+        show_table("The commonest errors", ("reference", "transcript", "times"), times)
+    for name, said in (
+        ("without_reference", "have no reference"),
+        ("with_error", "have an error and count as deleted"),
+    ):
+        if summary[name]:
+            console.print(f"{summary[name]} recordings {said}")
+
+
+def _row(name: str, group: Mapping[str, Any]) -> tuple[object, ...]:
+    edits = group["characters"]
+    is_spaced = group["words"]["tokens"] > 1.5 * group["recordings"]  # else there are no words to speak of
+    cer = "" if group["cer"] is None else f"{group['cer']:.2%}"
+    wer = f"{group['wer']:.2%}" if is_spaced else ""
+    between = "{:.2%} to {:.2%}".format(*group["interval"])
+    counts = (edits["substitutions"], edits["deletions"], edits["insertions"])
+    return name, group["recordings"], edits["tokens"], cer, between, *counts, wer
+
+
+def _condition(groups: Mapping[str, Any], condition: str, part: str) -> Mapping[str, Any] | None:
+    """The group of a condition and set of AISHELL-2, by the folders in its name."""
+    wanted = {condition.lower(), part}
+    return next((each for name, each in groups.items() if wanted <= set(name.lower().split("/"))), None)
+
+
+@contextmanager
+def _writer(config: Config) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Takes rows of scores for the file evaluate.write, if that is asked for; it is there once it is whole."""
+    if not config.evaluate.write:
+        yield lambda row: None
+        return
+    options = with_secrets(config.output.storage_options, "output.storage_options")
+    filesystem, path = storage.connect(config.evaluate.write, options)
+    if storage.is_local(filesystem):
+        filesystem.makedirs(os.path.dirname(path), exist_ok=True)
+    rows = list[dict[str, Any]]()
+    with filesystem.transaction, filesystem.open(path, "wb") as file, pq.ParquetWriter(file, _SCORES) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(rows, schema=_SCORES))
+            rows.clear()
+
+        def write(row: dict[str, Any]) -> None:
+            rows.append(row)
+            if len(rows) >= ROWS_AT_ONCE:
+                flush()
+
+        yield write
+        flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
