@@ -126,7 +126,9 @@ def manifest_lines(transcript: Transcript, layout: Layout) -> str:
 
 
 def _json(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    """A line for all who split lines, those who know of Unicode's own ends of lines among them."""
+    line = json.dumps(fields, ensure_ascii=False)
+    return line.translate({ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}) + "\n"
 
 
 #: By format, and whether a file holds one recording or all.

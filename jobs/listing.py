@@ -145,13 +145,17 @@ def format_of(file: File, asked: str) -> Format | None:
         known = "tar"
     elif suffix in (".parquet", ".pq"):
         known = "parquet"
-    elif name == kaldi.LIST or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and ("manifest" in name or file.asked)):
+    elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.asked):
         known = "manifest"
     if asked == "kaldi":
         return known if name == kaldi.LIST else None
     if asked == "auto" or known == asked:
         return known
     return asked if file.asked or (known is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
+
+
+def _names_a_manifest(name: str, suffix: str) -> bool:
+    return name == kaldi.LIST or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and "manifest" in name)
 
 
 def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) -> Listing:

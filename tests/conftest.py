@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import socket
@@ -102,8 +103,6 @@ def conditional_s3_options() -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def speech() -> list[tuple[np.ndarray, str]]:
     """Recordings of demo speech with their words: float32 samples at 16 kHz."""
-    import json
-
     folder = ROOT / "demo" / "audio" / "manifest"
     entries = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
     found = []
@@ -187,3 +186,17 @@ def make_tokenizer(folder: Path) -> Path:
 def demo_copy(tmp_path: Path) -> Path:
     """A copy of the demo audio that a test may change."""
     return Path(shutil.copytree(ROOT / "demo" / "audio", tmp_path / "audio"))
+
+
+@pytest.fixture
+def job(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any], str]]:
+    """Runs the job in this process; returns its status, its JSON and what a person saw."""
+
+    def run(*overrides: str, config: str = "configs/demo.yaml", main: Any = None) -> tuple[int, dict[str, Any], str]:
+        from jobs import transcribe
+
+        status = (main or transcribe.main)([config, *overrides])
+        out, err = capfd.readouterr()
+        return status, json.loads(out.splitlines()[-1]) if out else {}, err
+
+    return run

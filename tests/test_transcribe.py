@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,6 @@ from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, free_port, tone
 
 from actors.schema import PART_SCHEMA
 from jobs import pipeline, plan, transcribe
-
-
-@pytest.fixture
-def job(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any], str]]:
-    """Runs the job in this process; returns its status, its JSON and what a person saw."""
-
-    def run(
-        *overrides: str, config: str = "configs/demo.yaml", main: Any = transcribe.main
-    ) -> tuple[int, dict[str, Any], str]:
-        status = main([config, *overrides])
-        out, err = capfd.readouterr()
-        return status, json.loads(out.splitlines()[-1]) if out else {}, err
-
-    return run
 
 
 def table_of(folder: Path) -> pd.DataFrame:
