@@ -6,6 +6,8 @@ PY := .venv/bin/python
 
 demo: .venv/installed
 	$(PY) -m jobs.transcribe configs/demo.yaml
+	$(PY) -m jobs.export configs/demo.yaml
+	@head -n 11 out/demo/_export/srt/long/interview.srt
 
 test: .venv/installed lint
 	$(PY) -m pytest

@@ -162,7 +162,7 @@ def _open_sndfile(source: _Source, container: str, wanted: Wanted) -> _Stream:
             raise _Undecodable("libsndfile: no sound could be decoded")
         sound.seek(min(wanted.first_frame(sound.samplerate), sound.frames))
     except (soundfile.LibsndfileError, RuntimeError) as problem:
-        raise _Undecodable(f"libsndfile: {problem}") from None
+        raise _Undecodable(f"libsndfile: {getattr(problem, 'error_string', problem)}") from None
 
     def blocks() -> Iterator[Samples]:
         frames = max(BLOCK_SAMPLES // sound.channels, 1)

@@ -1,4 +1,5 @@
-"""Makes the bundled demo audio, `demo/audio`, out of held-out speech: every layout and codec, and three broken files.
+"""Makes the bundled demo audio, `demo/audio`, out of held-out speech: every layout and codec, two long
+recordings, and three broken files.
 
 python -m demo.bundle [--data build/demo/held_out] [--out demo/audio]
 """
@@ -11,6 +12,7 @@ import tarfile
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -50,7 +52,9 @@ def encode(samples: np.ndarray, rate: int, channels: int, kind: str, subtype: st
     sound = np.repeat(samples[:, None], channels, axis=1)
     file = io.BytesIO()
     if kind:
-        soundfile.write(file, sound, rate, format=kind, subtype=subtype)
+        with soundfile.SoundFile(file, "w", rate, channels, subtype, format=kind) as sink:
+            for start in range(0, len(sound), rate):  # at once, libsndfile's Vorbis overflows its stack
+                sink.write(sound[start : start + rate])
         return file.getvalue()
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=rate, layout="stereo" if channels == 2 else "mono")
@@ -75,6 +79,18 @@ def write_tar(path: Path, members: list[tuple[str, bytes]], mode: str) -> None:
             archive.addfile(header, io.BytesIO(data))
 
 
+def write_long(path: Path, pieces: list[tuple[np.ndarray, str]], pauses: tuple[float, float], *how: Any) -> None:
+    """One recording of many, with pauses of so many seconds between, in a little noise; and its words beside it."""
+    draw = np.random.default_rng(len(pieces))
+    parts = list[np.ndarray]()
+    for samples, _ in pieces:
+        sounding = np.flatnonzero(np.abs(samples) > 0.02)
+        parts += [samples[sounding[0] : sounding[-1] + 1], np.zeros(round(draw.uniform(*pauses) * RATE))]
+    sound = np.concatenate(parts)
+    path.write_bytes(encode(sound + draw.normal(0, 0.002, len(sound)), *how))
+    path.with_suffix(".txt").write_text("".join(text for _, text in pieces) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Makes the bundled demo audio.")
     parser.add_argument("--data", type=Path, default=Path("build/demo/held_out"), help="default: %(default)s")
@@ -83,7 +99,7 @@ def main() -> None:
     entries = map(json.loads, (options.data / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
     speech = ((soundfile.read(options.data / each["audio_filepath"])[0], each["text"]) for each in entries)
     shutil.rmtree(options.out, ignore_errors=True)
-    for folder in ("loose", "shards", "parquet", "manifest"):
+    for folder in ("loose", "shards", "parquet", "manifest", "long"):
         (options.out / folder).mkdir(parents=True)
     loose, shards = options.out / "loose", options.out / "shards"
 
@@ -127,6 +143,10 @@ def main() -> None:
         lines.append({"audio_filepath": name, "duration": len(samples) / RATE, "text": text, "lang": "zh"})
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     (options.out / "manifest" / "manifest.jsonl").write_text(text, encoding="utf-8")
+
+    long = options.out / "long"
+    write_long(long / "interview.mp3", list(islice(speech, 60)), (0.3, 2.0), RATE, 1, "MP3", "MPEG_LAYER_III")
+    write_long(long / "reading.ogg", list(islice(speech, 72)), (0, 0), RATE, 1, "OGG", "VORBIS")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 from typing import Any, NamedTuple
 
 ENDS = "。！？!?…；;"  # of sentences
 STOPS = ENDS + "，,、：:"
-PAUSE_S = 0.3  # between words, that is worth a stop
-FILLED = 0.4  # share of the longest cue, before which none ends of its own will
+PAUSE = 4.0  # times the usual distance between the beginnings of words: a pause that is worth a comma
+COST = 1.0  # of a cue, in commas: more of them are harder to read
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: Layout) -> list[Cue]:
     They end where sentences or phrases do, or where there is a pause. One that would be too short to read stays until
     the next begins.
     """
-    cues = [cue for row in rows if row["text"] for cue in _cues(words_of(row), layout)]
+    cues = list(_cues([word for row in rows if row["text"] for word in words_of(row)], layout))
     placed = list[Cue]()
     for index, cue in enumerate(cues):
         start = max(cue.start, placed[-1].end if placed else 0.0)
@@ -61,6 +63,7 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: Layout) -> list[Cue]:
 def words_of(row: dict[str, Any]) -> list[Word]:
     """The words of a segment with their times: by its tokens, else spread evenly over it."""
     tokens = [Word(each["token"], each["start_s"], each["end_s"]) for each in row["tokens"] or () if each["token"]]
+    spaced = " " in row["text"].strip()
     if not tokens:
         step = (row["end_s"] - row["start_s"]) / len(row["text"])
         times = [
@@ -68,40 +71,61 @@ def words_of(row: dict[str, Any]) -> list[Word]:
         ]
         tokens = [Word(char, *time) for char, time in zip(row["text"], times, strict=True)]
     words = list[Word]()
-    spaced = " " in row["text"].strip()
     for token in tokens:
         begins = token.text[0].isspace() if spaced else token.text not in STOPS
         if words and not begins:
             words[-1] = Word(words[-1].text + token.text, words[-1].start, token.end)
         else:
             words.append(token)
+    if spaced:  # segments say nothing of the space between them
+        words[0] = words[0]._replace(text=" " + words[0].text.lstrip())
     return words
 
 
 def _cues(words: Sequence[Word], layout: Layout) -> Iterator[Cue]:
     first = 0
-    while first < len(words):
-        last = _end(words, first, layout)
+    for last in _ends(words, layout):
         text = _lines([word.text for word in words[first:last]], layout)
         yield Cue(words[first].start, words[last - 1].end, text)
         first = last
 
 
-def _end(words: Sequence[Word], first: int, layout: Layout) -> int:
-    """The word after the last one of a cue: the best place to stop among those where it may."""
-    room, width, best, best_score = layout.characters * layout.lines, 0.0, first + 1, -1.0
-    for place in range(first, len(words)):
-        width += words[place].width
-        if place > first and (width > room or words[place].end - words[first].start > layout.most_s):
-            break
-        is_last = place == len(words) - 1
-        pause = 0.0 if is_last else words[place + 1].start - words[place].end
-        filled = width / room
-        score = filled + 2.0 * (words[place].text[-1] in ENDS) + 1.0 * (words[place].text[-1] in STOPS)
-        score += 1.0 * (pause >= PAUSE_S) + 3.0 * is_last
-        if score >= best_score and (filled >= FILLED or is_last or best_score < 1):
-            best, best_score = place + 1, score
-    return best
+def _ends(words: Sequence[Word], layout: Layout) -> list[int]:
+    """The word after the last one of each cue, such that cues end well: of all ways to cut, the one of the most worth.
+
+    A cue costs something, the less the fuller it is, and is worth what the place is where it ends. The best way to a
+    place is one more cue after the best way to a place before it.
+    """
+    places = _places(words)
+    room = layout.characters * layout.lines
+    best, came_from = [0.0], [0]
+    for end in range(1, len(words) + 1):
+        width, worth, start = 0.0, float("-inf"), end - 1
+        for first in range(end - 1, -1, -1):
+            width += words[first].width
+            seconds = words[end - 1].end - words[first].start
+            if first < end - 1 and (width > room or seconds > layout.most_s):
+                break
+            value = best[first] + places[end - 1] - COST - (1 - min(width / room, 1)) ** 2
+            if value > worth:
+                worth, start = value, first
+        best.append(worth)
+        came_from.append(start)
+    ends, place = list[int](), len(words)
+    while place:
+        ends.append(place)
+        place = came_from[place]
+    return ends[::-1]
+
+
+def _places(words: Sequence[Word]) -> list[float]:
+    """What it is worth to end after each word: a sentence's end most, then a pause that is longer than usual."""
+    steps = [right.start - left.start for left, right in pairwise(words)]
+    usual = max(median(steps), 0.02) if steps else 1.0
+    return [
+        1.0 * (word.text[-1] in ENDS) + 1.0 * (word.text[-1] in STOPS) + min(step / (PAUSE * usual), 1.5)
+        for word, step in zip(words, [*steps, 0.0], strict=True)
+    ]
 
 
 def _lines(words: Sequence[str], layout: Layout) -> str:

@@ -166,7 +166,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     said, seen = run.communicate(timeout=200)
     assert run.returncode == 0, seen
     assert json.loads(said.splitlines()[-1])["units"]["skipped"] == summary["units"]["done"]
-    assert len(pd.read_parquet(sorted(kept.glob("*.parquet")))) == 75
+    assert len(pd.read_parquet(sorted(kept.glob("*.parquet")))) == 135
 
 
 def test_a_bucket_that_may_not_be_written(s3_options: dict[str, Any]) -> None:

@@ -209,7 +209,7 @@ def test_words_keep_together() -> None:
     for token, text in zip(row["tokens"], ("the", " transcript", "ion"), strict=True):
         token["token"] = text
     assert [(word.text, word.start, word.end) for word in words_of(row)] == [
-        ("the", 0.0, 0.8),
+        (" the", 0.0, 0.8),
         (" transcription", 1.0, 2.8),
     ]
     assert Transcript([row | {"segment_index": 0}]).text == "the transcription"

@@ -63,9 +63,9 @@ def test_ray_job_submit(cluster: dict[str, str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     assert "connecting to Ray" in done.stdout + done.stderr
     summary = json.loads((tmp_path / "out" / "_runs" / "000001" / "summary.json").read_text())
-    assert (summary["recordings"], summary["errors"]) == (75, {"empty": 1, "not_audio": 1, "unreadable": 1})
+    assert (summary["recordings"], summary["errors"]) == (77, {"empty": 1, "not_audio": 1, "unreadable": 1})
     assert summary["cer"] <= 0.03
-    assert ds.dataset(sorted(map(str, (tmp_path / "out").glob("*.parquet")))).count_rows() == 75
+    assert ds.dataset(sorted(map(str, (tmp_path / "out").glob("*.parquet")))).count_rows() == 135
 
     assert list((tmp_path / "cache-of-the-job").rglob("*.safetensors"))
 

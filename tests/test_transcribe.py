@@ -40,12 +40,12 @@ def test_the_demo_and_what_happens_to_it(
 
     _, dry, seen = job(*where, main=plan.main)
     assert dry["units"]["new"] > 3
-    assert dry["objects"] == {"audio": 21, "manifest": 14, "parquet": 1, "tar": 2}
+    assert dry["objects"] == {"audio": 23, "manifest": 14, "parquet": 1, "tar": 2}
     assert not out.exists()
 
     status, summary, seen = job(*where)
     assert status == 0
-    assert summary["recordings"] == 75
+    assert summary["recordings"] == 77
     assert summary["errors"] == {"empty": 1, "not_audio": 1, "unreadable": 1}
     assert summary["cer"] <= 0.03
     assert summary["units"] == {"planned": dry["units"]["new"], "skipped": 0, "done": dry["units"]["new"]}
@@ -54,25 +54,26 @@ def test_the_demo_and_what_happens_to_it(
     assert json.loads((out / "_runs" / "000001" / "summary.json").read_text()) == summary
 
     found = table_of(out)
-    assert len(found) == 75
-    right = found[found["error_kind"].isna()]
+    assert len(found) == 135
+    right = found[found["end_s"] == found["duration_s"]].query("segment_index == 0")
+    assert len(right) == 72
     assert (right["text"] == right["reference"]).mean() > 0.9
     assert found.loc["loose/broken-half.m4a", "error_kind"] == "unreadable"
     assert ds.dataset(sorted(map(str, out.glob("*.parquet")))).schema == PART_SCHEMA
     counted = duckdb.sql(
         f"SELECT count(*), count(text), count(DISTINCT (uri, member, offset_s)) FROM '{out}/*.parquet'"
     )
-    assert counted.fetchall() == [(75, 72, 75)]
+    assert counted.fetchall() == [(135, 132, 77)]
 
     # Nothing to do, and Ray is not started for it.
     with monkeypatch.context() as patch:
         forbid_ray(patch)
         status, summary, _ = job(*where)
         assert (status, summary["units"]["planned"], summary["units"]["skipped"]) == (0, 0, dry["units"]["new"])
-        assert summary["standing"] == {"recordings": 75, "errors": 3}
+        assert summary["standing"] == {"recordings": 77, "errors": 3}
         status, summary, seen = job(*where, "errors.max_fraction=0.01")
         assert status == 3
-        assert "4.0% of the recordings" in seen
+        assert "3.9% of the recordings" in seen
         assert job(*where, main=plan.main)[1]["units"] == dry["units"] | {"new": 0, "done": dry["units"]["new"]}
 
     # A new object, a changed one, and a part that somebody deleted.
@@ -178,10 +179,10 @@ def test_s3_to_s3_with_another_citrinet(
     where += [f"{section}.storage_options={options}" for section in ("input", "output", "model")]
 
     status, summary, seen = job(*where)
-    assert (status, summary["recordings"], sum(summary["errors"].values())) == (0, 75, 3)
+    assert (status, summary["recordings"], sum(summary["errors"].values())) == (0, 77, 3)
     store.get("bucket/text/", str(tmp_path / "text"), recursive=True)
     found = table_of(tmp_path / "text")
-    assert len(found) == 75
+    assert found.index.nunique() == 77
     assert found["text"].nunique() > 40
     assert found.loc["loose/00.wav", "uri"] == "s3://bucket/archive/2026/loose/00.wav"
     forbid_ray(monkeypatch)
