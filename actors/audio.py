@@ -7,8 +7,9 @@ of a stream that was recorded, would be lost without a word. Decoding goes block
 stream that expands without end costs no more memory than one of the longest length allowed.
 """
 
+import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
@@ -151,6 +152,10 @@ class _Undecodable(Exception):
     """A decoder got nothing out of the bytes."""
 
 
+#: Codecs whose packets each stand for a fixed time and are decoded alike wherever decoding began, after some others.
+_INDEPENDENT = frozenset({"mp3", "mp3float"})
+PREROLL = 50  # packets; a frame of MP3 draws on the ten before it at most
+
 _FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
 
@@ -195,28 +200,43 @@ def _open_ffmpeg(source: _Source, container: str, wanted: Wanted) -> _Stream:
     except (av.FFmpegError, ValueError) as problem:
         raise _Undecodable(f"FFmpeg: {getattr(problem, 'strerror', None) or problem}") from None
 
-    def blocks() -> Iterator[Samples]:
-        skip = wanted.first_frame(rate)  # counted, for the positions that containers give are not exact
-        for frame in converted(chain.from_iterable(packets())):
-            if skip < frame.samples:
-                yield frame.to_ndarray().T[skip:]
-            skip = max(skip - frame.samples, 0)
+    skip = wanted.first_frame(rate)  # samples, counted, for the positions that containers give are not exact
+    owed = 0  # samples that a damaged packet should have given; silence, so that what follows keeps its place
 
-    def converted(frames: Iterable[Any]) -> Iterator[Any]:
+    def blocks() -> Iterator[Samples]:
+        nonlocal owed
         shape: Any = None
         to_float: Any = None
-        for frame in frames:
+        for frame in chain.from_iterable(packets()):
             if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):  # streams may change
                 to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-            yield from to_float.resample(frame)
+            while owed:
+                silent = min(owed, BLOCK_SAMPLES // channels)
+                owed -= silent
+                yield from wanted_of(np.zeros((silent, channels), np.float32))
+            for converted in to_float.resample(frame):
+                yield from wanted_of(converted.to_ndarray().T)
+
+    def wanted_of(sound: Samples) -> Iterator[Samples]:
+        nonlocal skip
+        if skip < len(sound):
+            yield sound[skip:]
+        skip = max(skip - len(sound), 0)
 
     def packets() -> Iterator[list[Any]]:
+        nonlocal skip, owed
         try:
-            for packet in opened.demux(audio):
-                try:
-                    yield packet.decode()
-                except av.FFmpegError:
-                    continue  # a damaged packet costs itself, not what follows
+            for number, packet in enumerate(opened.demux(audio)):
+                length = round((packet.duration or 0) * packet.time_base * rate) if codec in _INDEPENDENT else 0
+                if number > PREROLL and skip > (PREROLL + 1) * length > 0:
+                    skip -= length  # passed over without being decoded
+                    continue
+                frames = list[Any]()
+                with contextlib.suppress(av.FFmpegError):  # a damaged packet costs itself, not what follows
+                    frames = packet.decode()
+                yield frames
+                if number > PREROLL:
+                    owed += max(length - sum(frame.samples for frame in frames), 0)
         except av.FFmpegError:
             return
 

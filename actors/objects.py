@@ -26,6 +26,8 @@ CHANGED = "replaced while the run was at work; the next run reads it"
 class ReadSettings:
     """How recordings are read. `max_megabytes` bounds those that lie in a tar or a Parquet file.
 
+    With `vad`, segments without speech are not transcribed; with `drops_silence`, they are left out.
+
     Where for `patience_s` no recording was decoded, the process ends itself, for nothing else ends a loop in a codec.
     What ended its process is read again `isolated`: each recording is decoded in a child process.
     """
@@ -33,6 +35,8 @@ class ReadSettings:
     max_megabytes: float = 512.0
     segmentation: Segmentation = field(default_factory=Segmentation)
     channel: int | None = None
+    vad: bool = False
+    drops_silence: bool = False
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     patience_s: float = 600.0
     isolated: bool = False

@@ -25,6 +25,7 @@ from actors.segmentation import segments_of
 from actors.storage import Stored
 from actors.tar_ranges import Chain
 from actors.units import CutFiner, Piece, SourceObject, printable
+from actors.voice import has_speech
 
 FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few requests are kept in the air
 MOST_SECONDS = 7_200.0  # of sound that a piece may hold at least, whatever was expected
@@ -154,19 +155,22 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
         "source_codec": sound.codec,
     }
     segments = segments_of(sound.pcm, settings.segmentation, stretch)
+    spoken = [not settings.vad or has_speech(sound.pcm[each.start - begin : each.end - begin]) for each in segments]
+    if settings.drops_silence:  # but the first segment stays, with what came with the recording
+        kept = [index for index, each in enumerate(segments) if spoken[index] or not each.start]
+        segments, spoken = [segments[index] for index in kept], [spoken[index] for index in kept]
     first_own = next((index for index, each in enumerate(segments) if each.own), 0)
-    last = len(segments) - 1
     return [
         row
         | {
             "segment_index": index - first_own,
             "start_s": segment.start / SAMPLE_RATE,
             "end_s": segment.end / SAMPLE_RATE,
-            "pcm": sound.pcm[segment.heard_from - begin : segment.heard_to - begin].tobytes(),
-            "before": segment.start - segment.heard_from if segment.own or index else 0,
-            "after": segment.heard_to - segment.end if segment.own or index < last else 0,
+            "pcm": sound.pcm[segment.heard_from - begin : segment.heard_to - begin].tobytes() if is_spoken else b"",
+            "before": segment.start - segment.heard_from,
+            "after": segment.heard_to - segment.end,
             "own": segment.own,
         }
         | ({"reference": None, "extra": None} if index != first_own or stretch.start else {})
-        for index, segment in enumerate(segments)
+        for index, (segment, is_spoken) in enumerate(zip(segments, spoken, strict=True))
     ] or [row]

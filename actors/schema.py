@@ -70,9 +70,9 @@ _COMPANIONS = [
     pa.field("error_detail", pa.string()),
 ]
 
-#: Between reading and transcribing: one row a segment, with its sound as 16 kHz mono int16 PCM, null on error. Samples
-#: of `before` and `after` belong to the neighbours, and are there to be heard. A segment that is not `own` is another
-#: piece's, and there to be joined with.
+#: Between reading and transcribing: one row a segment, with its sound as 16 kHz mono int16 PCM; null on error, empty
+#: where nobody speaks. Samples of `before` and `after` belong to the neighbours, and are there to be heard. A segment
+#: that is not `own` is another piece's, and there to be joined with.
 SPEECH_SCHEMA = pa.schema(
     [
         *_IDENTITY,

@@ -64,16 +64,20 @@ class Transcriber:
         """What is said in each row, None where there is no sound."""
         names = ("start_s", "before", "after", "segment_index")
         columns = zip(speech.column("pcm"), *(speech.column(name).to_pylist() for name in names), strict=True)
-        heard, follows = dict[int, Heard](), None
+        heard, said = dict[int, Heard](), dict[int, Said]()
+        is_first, follows = True, None
         for row, (pcm, start, before, after, index) in enumerate(columns):
-            if pcm.is_valid:
-                samples = np.frombuffer(pcm.as_buffer(), np.int16)
-                heard[row] = Heard(samples, start, before, after, is_first=index != follows)
-            follows = index + 1
-        said = dict(zip(heard, self._workers.transcribe(list(heard.values())), strict=True))
+            is_first, follows = is_first or index != follows, index + 1
+            if pcm.is_valid and len(pcm.as_buffer()):
+                heard[row] = Heard(np.frombuffer(pcm.as_buffer(), np.int16), start, before, after, is_first)
+                is_first = False
+            elif pcm.is_valid:
+                said[row] = SILENCE
+        said |= zip(heard, self._workers.transcribe(list(heard.values())), strict=True)
         return [said.get(row) for row in range(speech.num_rows)]
 
 
+SILENCE = Spoken("", None, [])
 _KEPT = frozenset(SPEECH_SCHEMA.names) & frozenset(PART_SCHEMA.names)
 
 

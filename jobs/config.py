@@ -43,6 +43,8 @@ class Input(Section):
 class Segmentation(Section):
     target_seconds: Annotated[float, Field(ge=8, le=60)] = 12.0
     max_seconds: Annotated[float, Field(ge=16, le=120)] = 20.0
+    vad: Literal["none", "silero"] = "none"
+    silence: Literal["keep", "drop"] = "keep"
 
 
 class Audio(Section):

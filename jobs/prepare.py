@@ -3,6 +3,7 @@
 import gc
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             f"output.uri: {config.output.uri} is relative, and on a cluster each machine has a folder of its own; give"
             " a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
         )
+    if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
+        raise ConfigError("segmentation.vad: silero needs the package silero-vad; pip install 'citrascribe[vad]'")
     line = Line()
     try:
         output = storage.connect(
@@ -68,6 +71,8 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             channel=None if config.audio.channel == "average" else config.audio.channel,
             storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
             patience_s=config.errors.patience_seconds,
+            vad=config.segmentation.vad == "silero",
+            drops_silence=config.segmentation.silence == "drop",
             segmentation=Segmentation(config.segmentation.target_seconds, config.segmentation.max_seconds),
         )
         settings = {

@@ -26,13 +26,18 @@ class Heard:
     after: int = 0
     is_first: bool = False  # of its recording, or of what a piece has of that
 
+    def precedes(self, other: "Heard") -> bool:
+        """Whether another segment of the recording begins where this one ends, and both were heard beyond that."""
+        end_s = self.start_s + (len(self.pcm) - self.before - self.after) / SAMPLE_RATE
+        return bool(self.after and other.before and not other.is_first and abs(end_s - other.start_s) < 1e-6)
+
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """What is said in a segment. Confidences are from 0 to 1, times in seconds of the recording."""
 
     text: str
-    confidence: float
+    confidence: float | None
     tokens: list[dict[str, Any]] | None = None
 
 
@@ -103,7 +108,9 @@ def _bounds(
     before_first: list[int | None] = [None] * len(heard)
     for index, (left, right) in enumerate(pairwise(frames)):
         overlap = (heard[index].after + heard[index + 1].before) // engine.frame_samples
-        if heard[index].after and not isinstance(left, RecordingError) and not isinstance(right, RecordingError):
+        if isinstance(left, RecordingError) or isinstance(right, RecordingError):
+            continue
+        if heard[index].precedes(heard[index + 1]):
             place = join_at(left.best[-overlap:], right.best[:overlap], engine.blank)
             ends[index], firsts[index + 1] = len(left.best) - overlap + place, place
             before_first[index + 1] = int(left.best[ends[index] - 1])
