@@ -101,7 +101,7 @@ def _joined(stretches: Sequence[Sequence[Row]]) -> list[Row]:
     wrong = [row for row in every if row["error_kind"]]
     rows = [row for row in every if row in spoken or row in wrong] if spoken else wrong[:1]
     told = {"reference": every[0]["reference"], "extra": every[0]["extra"]}
-    length = {"duration_s": max(row["end_s"] for row in spoken)} if len(stretches) > 1 and spoken else {}
+    length = {"duration_s": max(row["duration_s"] for row in every if row["duration_s"])} if spoken else {}
     return [
         row | length | {"segment_index": index} | (told if index == 0 else dict.fromkeys(told))
         for index, row in enumerate(rows)

@@ -149,7 +149,7 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
     except MoreSound:
         raise _finer(piece, is_long=True) from None
     row |= {
-        "duration_s": sound.duration_s if piece.stretches == 1 else None,
+        "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as it is known
         "source_sample_rate": sound.sample_rate,
         "source_channels": sound.channels,
         "source_codec": sound.codec,
