@@ -39,7 +39,7 @@ def test_the_configs_that_come_with_the_project(name: str) -> None:
         ("modle.name=x", "did you mean model"),
         (
             "input.format=zip",
-            "input.format: Input should be 'auto', 'audio', 'tar', 'parquet' or 'manifest', not 'zip'",
+            "input.format: Input should be 'auto', 'audio', 'tar', 'parquet', 'manifest' or 'kaldi', not 'zip'",
         ),
         ("input.limit=0", "input.limit: Input should be greater than 0, not 0"),
         ("ray.actors=[4, 2]", "the least (4) is more than the most (2)"),
