@@ -5,7 +5,6 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from actors import storage
@@ -57,7 +56,7 @@ def read_objects(
     found = 0
     try:
         stored, etag = _planned(first, settings)
-        for recording in islice(_read_container(first, stored, etag, piece, settings, chains), first.limit):
+        for recording in _read_container(first, stored, etag, piece, settings, chains):
             found += 1
             yield recording
     except RecordingError as problem:

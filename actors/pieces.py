@@ -15,6 +15,7 @@ from actors.tar_ranges import Chain, are_whole
 from actors.units import CutFiner, Piece, SourceObject, Unit
 
 PIECES = "_pieces"
+_GONE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # what one piece says of an object is so for all of it
 
 Row = dict[str, Any]
 
@@ -74,16 +75,21 @@ def assemble(piece: Piece, pieces: Sequence[Sequence[Row]]) -> list[Row]:
 def _object_rows(source: SourceObject, ranges: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:
     """The rows of an object, of which there is at least one, from those of its ranges' stretches."""
     every = [row for stretches in ranges for rows in stretches for row in rows]
-    replaced = [row for row in every if row["error_kind"] == ErrorKind.CHANGED]
-    if replaced:
-        return replaced[:1]
-    recordings = [_joined(each) for stretches in ranges for each in zip(*map(_recordings, stretches), strict=True)]
-    # A member that a manifest names is missing only where no range holds it.
-    unheld = [each for each in recordings if each and each[0]["error_kind"] == ErrorKind.MISSING]
-    names = Counter(each[0]["member"] for each in unheld)
-    held = [each for each in recordings if each not in unheld]
-    missing = {each[0]["member"]: each for each in unheld if names[each[0]["member"]] == len(ranges)}
-    rows = [row for each in (*held, *missing.values()) for row in each]
+    gone = [row for row in every if row["member"] is None and row["error_kind"] in _GONE]
+    if gone:
+        return gone[:1]
+    rows, missing, told = list[Row](), Counter[str](), set[str]()
+    for recording in (_joined(each) for stretches in ranges for each in zip(*map(_recordings, stretches), strict=True)):
+        wrong = recording[0]["error_kind"] if recording else None
+        if wrong == ErrorKind.MISSING:  # a member that a manifest names is, only where no range holds it
+            missing[recording[0]["member"]] += 1
+            if missing[recording[0]["member"]] < len(ranges):
+                continue
+        if wrong and recording[0]["member"] is None:  # of the whole container, told by each range
+            if wrong in told:
+                continue
+            told.add(wrong)
+        rows += recording
     nothing = {"error_kind": ErrorKind.EMPTY, "error_detail": f"the {source.format} file holds no recording"}
     return rows or [every[0] | nothing]
 
@@ -97,9 +103,9 @@ def _recordings(rows: Sequence[Row]) -> list[list[Row]]:
 def _joined(stretches: Sequence[Sequence[Row]]) -> list[Row]:
     """The rows of a recording from those of its stretches; none where it is a range's word that it holds nothing."""
     every = [row for rows in stretches for row in rows]
-    spoken = [row for row in every if row["start_s"] is not None]
-    wrong = [row for row in every if row["error_kind"]]
-    rows = [row for row in every if row in spoken or row in wrong] if spoken else wrong[:1]
+    rows = [row for row in every if row["start_s"] is not None or row["error_kind"]]
+    spoken = [row for row in rows if row["start_s"] is not None]
+    rows = rows if spoken else rows[:1]
     told = {"reference": every[0]["reference"], "extra": every[0]["extra"]}
     length = {"duration_s": max(row["duration_s"] for row in every if row["duration_s"])} if spoken else {}
     return [

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.command_line import DONE, run_job
 from jobs.config import Config
-from jobs.planning import estimated_seconds
+from jobs.planning import estimated_seconds, pieces_of
 from jobs.prepare import Prepared, is_on_cluster, prepare
 from jobs.report import show_table
 
@@ -52,6 +52,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "done": len(plan.done),
             "remove": len(plan.remove),
         },
+        "pieces": sum(len(pieces_of(unit, prepared.piece_seconds)) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
         "unknown_names": dict(prepared.listing.unknown),
         "repeated_lines": prepared.listing.repeated,
@@ -69,6 +70,7 @@ def show(config: Config, summary: dict[str, Any]) -> None:
     unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
     facts = [
         ("units", "{new} new, {again} to do again, {done} done, {remove} to remove".format(**summary["units"])),
+        ("pieces to work", summary["pieces"]),
         ("to do, about", f"{summary['estimated_hours_to_do']:.2f} h"),
         ("names of no known format", ", ".join(unknown) or "none"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),

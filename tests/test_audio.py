@@ -7,6 +7,7 @@ import struct
 import av
 import numpy as np
 import pytest
+import soxr
 from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +113,15 @@ def test_a_stretch_is_cut_where_it_lies(kind: str, subtype: str) -> None:
     assert cut.duration_s == pytest.approx(1.0, abs=0.001)
     for at in (800, 8_000, 13_000):
         assert hertz_of(cut.pcm[at : at + 2_000]) == pytest.approx(1_000, abs=10)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_sound_is_resampled_without_seams(rate: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 130 * rate).astype(np.float32)
+    pcm = decode(encoded(noise, rate, subtype="FLOAT")).pcm
+    whole = np.rint(soxr.resample(noise, rate, 16_000, "HQ") * 32_768)
+    assert len(pcm) == len(whole)
+    assert np.abs(pcm - whole).max() <= 2
 
 
 def test_a_limit_holds_for_the_stretch_and_not_the_file() -> None:

@@ -27,7 +27,7 @@ def test_overrides_replace_and_are_yaml(file: str) -> None:
     assert load(file, []).unit.target_minutes == "auto"
 
 
-@pytest.mark.parametrize("name", ["demo", "local", "s3"])
+@pytest.mark.parametrize("name", ["demo", "local", "s3", "aishell2"])
 def test_the_configs_that_come_with_the_project(name: str) -> None:
     load(f"configs/{name}.yaml", [])
 

@@ -329,3 +329,25 @@ def test_an_object_that_changed_is_one_row(tmp_path: Path) -> None:
         told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")
     assert told["errors"] == {"changed": 1}
     assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1
+
+
+def test_an_object_that_goes_midway_is_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.tar"
+    path.write_bytes(tar_of([(f"{number:02d}.wav", WAVS[number]) for number in range(24)]))
+    pieces = cut(unit_of(path), 3)
+    output = storage.connect(str(tmp_path / "out"), {})
+    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "one")
+    path.unlink()
+    assert commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "one")["is_partial"]
+    with pytest.raises(CutFiner) as asked:  # its ranges do not fit together
+        commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), *output, "one")
+    rows = worked(replace(pieces[0], **asked.value.cut).all(), tmp_path / "out", attempt="two")
+    assert [row["error_kind"] for row in rows] == ["missing"]
+
+
+def test_a_broken_parquet_file_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(5_000) + b"PAR1")
+    unit = unit_of(tmp_path / "t.parquet")
+    rows = worked(cut(unit, 4), tmp_path / "4")
+    assert [row["error_kind"] for row in rows] == ["unreadable"]
+    assert rows == worked(cut(unit), tmp_path / "1")

@@ -72,7 +72,7 @@ def test_stretches_have_the_segments_of_the_whole(
     at = np.arange(samples)
     envelope = {"noise": 1.0, "silence": 0.0, "bursts": at // 9_000 % 2, "swelling": np.abs(np.sin(at / 7_001.3))}
     pcm = (np.random.default_rng(5).normal(0, 2_000, samples) * envelope[kind]).astype(np.int16)
-    found = list[Segment]()
+    found, used = list[Segment](), 0
     for number in range(count):
         stretch = wanted.stretch(stretch_s, number, count)
         first, last = wanted.heard(stretch)
@@ -80,7 +80,9 @@ def test_stretches_have_the_segments_of_the_whole(
         if found and segments and segments[0].heard_from < found[-1].heard_to:
             assert replace(segments[0], own=True) == found[-1]  # what the join with it needs
         found += [each for each in segments if each.own]
+        used += bool(segments)
     assert found == segments_of(pcm, wanted)
+    assert used == min(count, 1 + max(samples - wanted.longest - 1, 0) // wanted.stretch(stretch_s, 1, 2).start)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,16 @@ def test_stretches_have_the_segments_of_the_whole(
 )
 def test_where_two_hearings_are_joined(left: list[int], right: list[int], place: int) -> None:
     assert join_at(np.array(left), np.array(right), blank=0) == place
+
+
+def test_only_neighbours_are_joined() -> None:
+    second = np.zeros(SAMPLE_RATE, np.int16)
+    left = Heard(second, 10.0, 0, 3_200)  # up to 10.8 s, and heard to 11 s
+    assert left.precedes(Heard(second, 10.8, 3_200, 0))
+    assert not left.precedes(Heard(second, 11.8, 3_200, 0))  # what lies between is not heard, for nobody speaks there
+    assert not left.precedes(Heard(second, 10.8, 3_200, 0, is_first=True))
+    assert not left.precedes(Heard(second, 10.8, 0, 0))
+    assert not Heard(second, 10.0).precedes(Heard(second, 11.0, 3_200, 0))
 
 
 def test_a_token_that_goes_on_over_a_cut_is_one() -> None:
