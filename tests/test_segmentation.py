@@ -139,9 +139,9 @@ def said_of(workers: Workers, pcm: np.ndarray, wanted: Segmentation) -> list[Spo
 
 
 def concatenated(speech: Any, pauses: tuple[float, float] | None, noise_db: float, seed: int) -> tuple[np.ndarray, str]:
-    """Sentences in some order with pauses between and noise over all, as int16, and their words."""
+    """Sentences in some order from anywhere on, with pauses between and noise over all, as int16, and their words."""
     draw = np.random.default_rng(seed)
-    parts, words = [], []
+    parts, words = [np.zeros(round(draw.uniform(0, 3) * SAMPLE_RATE))], []
     for index in draw.permutation(len(speech)):
         samples, text = speech[index]
         sounding = np.flatnonzero(np.abs(samples) > 0.02)
@@ -170,9 +170,13 @@ def test_a_long_recording_says_what_its_sentences_say(
 ) -> None:
     alone = [said_of(workers, (samples * 32_767).astype(np.int16), Segmentation())[0].text for samples, _ in speech]
     edits, characters = character_errors(list(zip((text for _, text in speech), alone, strict=True)))
-    for seed, (noise_db, target) in enumerate([(-40, 12), (-40, 9), (-25, 12), (-25, 15), (-30, 10), (-35, 13)]):
-        rate = error_rate(workers, speech, pauses, noise_db, seed, Segmentation(target))
-        assert rate <= edits / characters + within
+    conditions = [(-40, 12), (-40, 9), (-25, 12), (-25, 15), (-30, 10), (-35, 13)]
+    rates = [
+        error_rate(workers, speech, pauses, noise_db, seed, Segmentation(target))
+        for seed, (noise_db, target) in enumerate(conditions)
+    ]
+    assert np.mean(rates) <= edits / characters + within
+    assert max(rates) <= edits / characters + 1.5 * within  # of 224 characters each
 
 
 @pytest.fixture(scope="module")
