@@ -207,6 +207,7 @@ def _open_ffmpeg(source: _Source, container: str, wanted: Wanted) -> _Stream:
         nonlocal owed
         shape: Any = None
         to_float: Any = None
+        frame = None
         for frame in chain.from_iterable(packets()):
             if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)):  # streams may change
                 to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate)
@@ -216,6 +217,8 @@ def _open_ffmpeg(source: _Source, container: str, wanted: Wanted) -> _Stream:
                 yield from wanted_of(np.zeros((silent, channels), np.float32))
             for converted in to_float.resample(frame):
                 yield from wanted_of(converted.to_ndarray().T)
+        if frame is None:
+            raise _Undecodable("FFmpeg: no sound could be decoded")
 
     def wanted_of(sound: Samples) -> Iterator[Samples]:
         nonlocal skip

@@ -119,8 +119,8 @@ def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[dict[str, Any]]:
     """A recording decoded, as rows of SPEECH_SCHEMA: one a segment. What came with it stands in the first.
 
-    Segments are counted from the first of the piece's own. Of a recording that ends before the piece's stretch begins,
-    there is a row without sound.
+    Segments are counted from the first of the piece's own. Of a recording that has none there is a row without
+    sound.
     """
     row: dict[str, Any] = {
         "recording_id": printable(recording.recording_id),
@@ -159,7 +159,9 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
     if settings.drops_silence:  # but the first segment stays, with what came with the recording
         kept = [index for index, each in enumerate(segments) if spoken[index] or not each.start]
         segments, spoken = [segments[index] for index in kept], [spoken[index] for index in kept]
-    first_own = next((index for index, each in enumerate(segments) if each.own), 0)
+    first_own = next((index for index, each in enumerate(segments) if each.own), None)
+    if first_own is None:
+        return [row]
     return [
         row
         | {
@@ -173,4 +175,4 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
         }
         | ({"reference": None, "extra": None} if index != first_own or stretch.start else {})
         for index, (segment, is_spoken) in enumerate(zip(segments, spoken, strict=True))
-    ] or [row]
+    ]
