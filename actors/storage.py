@@ -172,9 +172,10 @@ class Stored:
     path: str
     size: int
 
-    def open(self, start: int = 0, ahead: int = 0) -> io.BufferedReader:
-        """It as a seekable file, from a byte on. What lies before the byte `ahead` is asked for in one request."""
-        return io.BufferedReader(_Ranges(self, start, ahead), buffer_size=max(ahead, BYTES_AT_ONCE))
+    def open(self, start: int = 0, at_once: tuple[int, int] = (0, 0)) -> io.BufferedReader:
+        """It as a seekable file, from a byte on. The bytes from one to another are asked for in one request."""
+        size = max(at_once[1] - at_once[0], BYTES_AT_ONCE)
+        return io.BufferedReader(_Ranges(self, start, at_once[1]), buffer_size=size)
 
 
 def check(file: Any) -> None:

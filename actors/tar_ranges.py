@@ -44,7 +44,7 @@ def members_of(
     after. So every sample is of one range, and a range without one of its own is possible. Raises as tarfile does.
     """
     first, last = bounds(stored.size, number, count)
-    file = stored.open(ahead=last)
+    file = stored.open(at_once=(first, last))
     start = _next_header(file, first, last) if number else 0
     if start is None:
         chain.ended = last

@@ -133,6 +133,24 @@ def test_ranges_of_a_common_tar_are_not_read_again(tmp_path: Path) -> None:
     assert max(held) < 24  # so the ranges did fit together
 
 
+def test_a_range_is_read_in_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = encoded(np.random.default_rng(0).normal(0, 0.1, 10 * SAMPLE_RATE))
+    (tmp_path / "t.tar").write_bytes(tar_of((f"{number:03d}.wav", noise) for number in range(120)))
+    asked = list[int]()
+    read_range = storage.read_range
+
+    def counted(filesystem: Any, path: str, start: int, end: int) -> bytes:
+        asked.append(end - start)
+        return read_range(filesystem, path, start, end)
+
+    monkeypatch.setattr(storage, "read_range", counted)
+    pieces = cut(unit_of(tmp_path / "t.tar"), 4)
+    assert 28 <= read_piece(pieces[1], ReadSettings()).num_rows <= 32
+    share = 120 * len(noise) / 4
+    assert [size for size in asked if size > 5_000_000] == [pytest.approx(share, rel=0.01)]
+    assert sum(asked) < share + 3 * 4_000_000
+
+
 def test_a_compressed_tar_and_manifest_lines_in_ranges(tmp_path: Path) -> None:
     members = [(f"{number:02d}.wav", WAVS[number]) for number in range(24)]
     with tarfile.open(tmp_path / "t.tar.gz", "w:gz") as archive:

@@ -133,6 +133,17 @@ def test_out_of_memory_splits_down_to_one_recording(monkeypatch: pytest.MonkeyPa
     assert said[3].kind == "out_of_memory"
 
 
+def test_words_begin_with_a_space(lively_model: Any) -> None:
+    model = resolve(str(lively_model("pieces", sentencepiece=True)), None, {})
+    sounds = [tone(2, hertz=hertz) + tone(2, hertz=2 * hertz, level=0.2) for hertz in (300, 700, 1_500)]
+    for engine in ("fused", "nemo"):
+        settings = EngineSettings(engine, "cpu", "float32", 2, 30, tokens=True)
+        rows = Transcriber(model, settings, "run")(speech_table([np.concatenate(sounds), *sounds])).to_pylist()
+        assert any(" " in row["text"] for row in rows)
+        for row in rows:
+            assert "".join(token["token"] for token in row["tokens"]) == row["text"]
+
+
 def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(20_000))
     table = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "r")(speech_table([tone(1), tone(2), None]))
