@@ -34,6 +34,7 @@ came with the audio. The interval holds the rate with 95 % (bootstrap over recor
 six columns of the model's card are shown. The last line of standard output is one JSON object.
 """
 CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the card's order
+COUNTS = ("tokens", "substitutions", "deletions", "insertions", "errors")
 ROWS_AT_ONCE = 20_000
 MOST_GROUPS = 40  # in the table for people
 
@@ -47,11 +48,7 @@ _SCORES = pa.schema(
         ("reference", pa.string()),
         ("transcript", pa.string()),
         ("error_kind", pa.string()),
-        *(
-            (f"{unit}_{name}", pa.int32())
-            for unit in ("character", "word")
-            for name in ("tokens", "substitutions", "deletions", "insertions")
-        ),
+        *((f"{unit}_{name}", pa.int32()) for unit in ("character", "word") for name in COUNTS),
     ]
 )
 
@@ -91,7 +88,8 @@ def run(config: Config) -> int:
             score, characters, words = _score(transcript, how, wishes.group, confusions)
             groups[score["group"]].add(characters, words)
             write(score)
-            worst = sorted([*worst, score], key=lambda each: -int(each["character_errors"]))[: wishes.shown]
+            if score["character_errors"]:
+                worst = sorted([*worst, score], key=lambda each: -int(each["character_errors"]))[: wishes.shown]
             line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
     line.clear()
     if not groups:
@@ -111,15 +109,16 @@ def _score(
     transcript: Transcript, how: Normalisation, group: str, confusions: Counter[tuple[str, str]]
 ) -> tuple[dict[str, Any], Edits, Edits]:
     """A recording's row of scores, and its edits by characters and by words."""
-    first = transcript.first
-    reference, said = normalise(first["reference"], how), normalise(transcript.text, how)
+    first, spaced = transcript.first, replace(how, spaces=False)
+    reference, said = normalise(first["reference"], spaced), normalise(transcript.text, spaced)
+    words = compare(reference.split(), said.split())
+    if how.spaces:
+        reference, said = reference.replace(" ", ""), said.replace(" ", "")
     characters = compare(reference, said, confusions)
-    spaced = replace(how, spaces=False)
-    words = compare(normalise(first["reference"], spaced).split(), normalise(transcript.text, spaced).split())
     row = {name: first[name] for name in ("recording_id", "uri", "member", "offset_s", "error_kind")}
     row |= {"group": _group_of(transcript, group), "reference": reference, "transcript": said}
     for unit, edits in (("character", characters), ("word", words)):
-        row |= {f"{unit}_{name}": value for name, value in asdict(edits).items()} | {f"{unit}_errors": edits.errors}
+        row |= {f"{unit}_{name}": getattr(edits, name) for name in COUNTS}
     return row, characters, words
 
 
@@ -170,11 +169,9 @@ def _show(
     columns = {f"{part} {name}": _condition(summary["groups"], name, part) for name in CONDITIONS for part in SETS}
     if all(columns.values()):
         show_table("AISHELL-2, CER in %", columns, [[f"{100 * each['cer']:.1f}" for each in columns.values() if each]])
-    wrong = [each for each in worst if each["character_errors"]]
-    if wrong:
-        rows = [
-            (each["recording_id"], each["character_errors"], each["reference"], each["transcript"]) for each in wrong
-        ]
+    if worst:
+        names = ("recording_id", "character_errors", "reference", "transcript")
+        rows = [[each[name] for name in names] for each in worst]
         show_table("The most errors", ("recording", "errors", "reference", "transcript"), rows)
     if confusions:
         times = [(said or "∅", heard or "∅", count) for (said, heard), count in confusions]
