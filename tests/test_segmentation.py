@@ -15,6 +15,7 @@ from conftest import DEMO_MODEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.audio import decode
 from actors.batching import make_batches
 from actors.cer import character_errors
 from actors.decoding.greedy import Frames, align
@@ -209,6 +210,26 @@ def test_times_are_where_it_was_said(workers: Workers, all_speech: Any) -> None:
     assert len(late) >= 0.97 * 3 * len(all_speech)
     assert np.median(np.abs(late)) <= 0.1
     assert np.percentile(np.abs(late), 95) <= 0.25
+
+
+def test_times_are_those_that_nemo_gives(workers: Workers, speech: Any, tmp_path: Path) -> None:
+    """NeMo gives a token the blanks before it, so that its interval ends at the frame where the token is first best."""
+    from nemo.collections.asr.models import ASRModel
+
+    paths = [tmp_path / f"{number}.wav" for number in range(len(speech))]
+    for path, (samples, _) in zip(paths, speech, strict=True):
+        soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")
+    model = ASRModel.restore_from(str(DEMO_MODEL), map_location="cpu")
+    told = model.transcribe([str(path) for path in paths], batch_size=1, timestamps=True, verbose=False)
+    late = list[float]()
+    for path, theirs in zip(paths, told, strict=True):
+        (ours,) = said_of(workers, decode(path.read_bytes()).pcm, Segmentation())
+        assert ours.text == theirs.text
+        tokens, characters = ours.tokens or [], theirs.timestamp["char"]
+        assert "".join(token["token"] for token in tokens) == "".join(each["char"][0] for each in characters)
+        late += [abs(token["start_s"] - each["end"]) for token, each in zip(tokens, characters, strict=True)]
+    assert np.median(late) <= 0.1
+    assert np.percentile(late, 95) <= 0.25
 
 
 def test_segments_of_many_recordings_fill_their_batches() -> None:
