@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.command_line import DONE, run_job
 from jobs.config import Config
-from jobs.planning import estimated_seconds, pieces_of
+from jobs.planning import estimated_seconds
 from jobs.prepare import Prepared, is_on_cluster, prepare
 from jobs.report import show_table
 
@@ -52,7 +52,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "done": len(plan.done),
             "remove": len(plan.remove),
         },
-        "pieces": sum(len(pieces_of(unit, prepared.piece_seconds)) for unit in plan.units),
+        "pieces": sum(len(prepared.pieces_of(unit)) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
         "unknown_names": dict(prepared.listing.unknown),
         "repeated_lines": prepared.listing.repeated,

@@ -185,17 +185,18 @@ def estimated_seconds(source: SourceObject) -> float:
     return source.size * _SECONDS_PER_BYTE.get(suffix, _SECONDS_PER_BYTE_ELSE)
 
 
-def pieces_of(unit: Unit, seconds: float) -> list[Piece]:
+def pieces_of(unit: Unit, seconds: float, least_stretch_s: float = 0.0) -> list[Piece]:
     """A unit as the pieces that it is worked in at first: one, unless its object is much larger than the target.
 
+    Recordings are not cut into stretches shorter than the least.
     How much audio an object holds is a guess from its size: what finds more asks to be cut finer (`CutFiner`).
     """
     expected = sum(map(estimated_seconds, unit.objects))
     if len(unit.objects) != 1 or unit.objects[0].limit or expected <= LARGE * seconds:
         return [Piece(unit, seconds)]
-    count = math.ceil(expected / seconds)
-    is_container = unit.objects[0].format in ("tar", "parquet")
-    return Piece(unit, seconds, ranges=count if is_container else 1, stretches=1 if is_container else count).all()
+    if unit.objects[0].format in ("tar", "parquet"):
+        return Piece(unit, seconds, ranges=math.ceil(expected / seconds)).all()
+    return Piece(unit, seconds, stretches=math.ceil(expected / max(seconds, least_stretch_s))).all()
 
 
 def offset_of(source: SourceObject) -> float | None:

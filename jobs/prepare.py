@@ -10,11 +10,12 @@ from typing import Any
 from actors import storage
 from actors.models import ModelFile, resolve
 from actors.objects import ReadSettings
-from actors.schema import UsageError
+from actors.schema import SAMPLE_RATE, UsageError
 from actors.segmentation import Segmentation
+from actors.units import Piece, Unit
 from jobs.config import Config, ConfigError, Model, with_secrets
 from jobs.listing import Listing, list_input
-from jobs.planning import Plan, Wishes, make_plan
+from jobs.planning import Plan, Wishes, make_plan, pieces_of
 from jobs.report import Line
 from jobs.state import State, load_commits, load_state, units_with
 
@@ -39,6 +40,10 @@ class Prepared:
     @property
     def output_uri(self) -> str:
         return storage.canonical(*self.output)
+
+    def pieces_of(self, unit: Unit) -> list[Piece]:
+        """The pieces that a unit is worked in at first."""
+        return pieces_of(unit, self.piece_seconds, self.reading.segmentation.anchor / SAMPLE_RATE)
 
 
 def prepare(config: Config, on_cluster: bool) -> Prepared:

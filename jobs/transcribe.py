@@ -13,7 +13,7 @@ from jobs import pipeline
 from jobs.command_line import BUSY, FAILED, leave, run_job
 from jobs.config import Config, ConfigError
 from jobs.lease import heartbeat, rival
-from jobs.planning import new_run_id, pieces_of, recipe_of
+from jobs.planning import new_run_id, recipe_of
 from jobs.prepare import Prepared, is_on_cluster, prepare
 from jobs.report import console
 from jobs.results import GivenUp, Results
@@ -121,7 +121,7 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
         f" {config.ray.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
     )
     results = Results(run_id, prepared.plan.units, config.ray.actors[0])
-    pieces = {unit.id: pieces_of(unit, prepared.piece_seconds) for unit in prepared.plan.units}
+    pieces = {unit.id: prepared.pieces_of(unit) for unit in prepared.plan.units}
     units, isolated = prepared.plan.units, False
     try:
         while units:
