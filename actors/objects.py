@@ -73,9 +73,9 @@ def _read_container(
     """The recordings of a tar or a Parquet file, or of a share of one."""
     number, count = piece.share
     if source.format == "parquet":
-        return read_parquet(stored.filesystem, stored.path, source, etag, settings.max_bytes, piece.share)
+        return read_parquet(stored, source, etag, settings.max_bytes, piece.share)
     if count == 1 or piece.is_streamed or not is_plain_tar(stored.open().read(512)):
-        return read_tar(stored.filesystem, stored.path, source, etag, settings.max_bytes, piece.share)
+        return read_tar(stored, source, etag, settings.max_bytes, piece.share)
     chain, samples = Chain(), Samples(source, etag, settings.max_bytes)
     chains.append(chain)
     try:

@@ -19,21 +19,15 @@ _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
 
 
 def read_parquet(
-    filesystem: storage.Filesystem,
-    path: str,
-    source: SourceObject,
-    etag: str,
-    max_bytes: int,
-    share: tuple[int, int] = (0, 1),
+    stored: storage.Stored, source: SourceObject, etag: str, max_bytes: int, share: tuple[int, int] = (0, 1)
 ) -> Iterator[Recording]:
     """The rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
 
     At most `source.limit`. `share` is (number, count): one of several shares of the file's row groups, or of its rows
     where the groups are fewer.
     """
-    stored = storage.Stored(filesystem, path, source.size)
     is_whole = share == (0, 1)
-    opened = io.BytesIO(storage.read(filesystem, path)) if is_whole else stored.open()
+    opened = io.BytesIO(storage.read(stored.filesystem, stored.path)) if is_whole else stored.open()
     row = 0
     try:
         with pq.ParquetFile(opened) as file:

@@ -59,12 +59,7 @@ class Samples:
 
 
 def read_tar(
-    filesystem: storage.Filesystem,
-    path: str,
-    source: SourceObject,
-    etag: str,
-    max_bytes: int,
-    share: tuple[int, int] = (0, 1),
+    stored: storage.Stored, source: SourceObject, etag: str, max_bytes: int, share: tuple[int, int] = (0, 1)
 ) -> Iterator[Recording]:
     """The recordings of a tar, plain or compressed, in the order of their audio; read once from front to back.
 
@@ -75,12 +70,12 @@ def read_tar(
     number, count = share
     damage: RecordingError | None = None
     member = None
-    with filesystem.open(path, "rb", block_size=READ_AHEAD_BYTES) as opened:
+    with stored.filesystem.open(stored.path, "rb", block_size=READ_AHEAD_BYTES) as opened:
         file = _Counted(opened)
         try:
             with _open(file) as archive:
                 for member in archive:
-                    share_of = min(file.position * count // max(source.size, 1), count - 1) if count > 1 else 0
+                    share_of = min(file.position * count // max(stored.size, 1), count - 1) if count > 1 else 0
                     has_sound = member_key(member)[1] in AUDIO_SUFFIXES
                     is_wanted = has_sound and (source.limit is None or counted < source.limit)
                     samples.take(archive, member, is_wanted and share_of == number)
