@@ -12,12 +12,14 @@ from typing import IO, Any
 from actors.schema import ErrorKind, RecordingError
 
 _SIZE = struct.Struct("<Q")
+_MAKING_S = 600.0  # for a model to be fetched and loaded
 _PROGRAM = "from actors.isolation import serve; serve()"
 
 
 class Isolated:
     """A function that is made and called in a child process. A call that ends the child, or takes too long, raises
-    RecordingError (crashed), and the next one has a new child."""
+    RecordingError (crashed), and the next one has a new child. Making it may take its own time: where a model has to be
+    loaded first, that is no fault of the recording's."""
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]], patience_s: float) -> None:
         self._make, self._patience_s = make, patience_s
@@ -27,8 +29,8 @@ class Isolated:
         """What the function returns or raises."""
         if self._child is None:
             self._child = self._start()
-            self._ask(self._make)
-        return self._ask(argument)
+            self._ask(self._make, max(self._patience_s, _MAKING_S))
+        return self._ask(argument, self._patience_s)
 
     def close(self) -> None:
         if self._child is not None:
@@ -45,12 +47,12 @@ class Isolated:
             [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
 
-    def _ask(self, message: Any) -> Any:
+    def _ask(self, message: Any, patience_s: float) -> Any:
         child = self._child
         assert child
         assert child.stdin
         assert child.stdout
-        timer = threading.Timer(self._patience_s, child.kill)
+        timer = threading.Timer(patience_s, child.kill)
         timer.start()
         try:
             _send(child.stdin, message)
@@ -59,7 +61,7 @@ class Isolated:
             status = child.wait()
             late = not timer.is_alive()
             self.close()
-            why = f"did not end within {self._patience_s:g} s" if late else f"ended with status {status}"
+            why = f"did not end within {patience_s:g} s" if late else f"ended with status {status}"
             raise RecordingError(ErrorKind.CRASHED, f"the process that worked on it alone {why}") from None
         finally:
             timer.cancel()

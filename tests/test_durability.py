@@ -188,7 +188,7 @@ def test_a_bucket_that_may_not_be_written(s3_options: dict[str, Any]) -> None:
 @pytest.mark.timeout(900)
 def test_struck_runs_end_in_the_same_rows() -> None:
     """The short form of `make faults`."""
-    kinds = ["driver killed", "storage: every third answer cut or lost", "node killed", "driver paused"]
-    results = faults.campaign(runs=4, seed=1, kinds=kinds)
-    assert sum(counts["same"] for counts in results.values()) == 4
+    kinds = ["driver killed", "storage: every third answer cut or lost", "node killed"]
+    results = faults.campaign(runs=3, seed=1, kinds=kinds)
+    assert sum(counts["same"] for counts in results.values()) == 3
     assert not any(counts["different"] for counts in results.values())
