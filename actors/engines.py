@@ -67,4 +67,4 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
         return NemoEngine(checkpoint, settings.device, settings.precision)
     from actors.citrinet.engine import CitrinetEngine
 
-    return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.device, settings.precision)
+    return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.precision)

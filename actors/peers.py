@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.citrinet import checkpoint
+from actors.citrinet import checkpoint, layers
 from actors.citrinet.features import Features
 from actors.citrinet.text import text_of
 from actors.decoding.greedy import collapse
@@ -38,7 +38,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
     import onnxruntime as runtime
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
-    features = Features(config["features"], tensors, torch.device("cpu"))
+    features = Features(layers, config["features"], tensors, torch.device("cpu"), torch.float32)
     text, stride = text_of(config, tensors), checkpoint.stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -46,11 +46,15 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
     signal, length = (each.name for each in session.get_inputs())
 
     def transcribe(batch: Sequence[Samples]) -> list[str]:
-        packed, packing = features(batch, 0)
+        packing = features.packing(batch, 0)
+        sound = np.empty(features.samples(packing.rows), np.int16)
+        ends = np.empty(len(batch), np.int64)
+        features.pack_sound(batch, packing, sound, ends)
+        packed = features(torch.from_numpy(sound), torch.from_numpy(ends), packing)
         padded = torch.nn.utils.rnn.pad_sequence([packed[rows] for rows in packing.slices], batch_first=True)
-        given = {signal: padded.mT.contiguous().numpy(), length: np.array(packing.lengths, np.int64)}
+        given = {signal: padded.mT.contiguous().numpy(), length: packing.lengths.astype(np.int64)}
         best, blank = session.run(None, given)[0].argmax(axis=2), config["classes"] - 1
-        counts = [-(-frames // stride) for frames in packing.lengths]
+        counts = [-(-frames // stride) for frames in packing.lengths.tolist()]
         return [text(collapse(ids[:count], blank).tolist()) for ids, count in zip(best, counts, strict=True)]
 
     return transcribe

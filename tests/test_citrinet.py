@@ -20,7 +20,7 @@ from actors.citrinet import checkpoint
 from actors.citrinet.archive import read_archive
 from actors.citrinet.conversion import convert
 from actors.citrinet.engine import CitrinetEngine
-from actors.citrinet.packing import Packing
+from actors.citrinet.packing import pack
 from actors.citrinet.text import Characters
 from actors.decoding.greedy import collapse
 from actors.models import resolve
@@ -53,7 +53,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def engine_of(path: Path, folder: Path, precision: str = "float32") -> CitrinetEngine:
-    return CitrinetEngine(path, resolve(str(path), None, {}).sha256, folder, "cpu", precision)
+    return CitrinetEngine(path, resolve(str(path), None, {}).sha256, folder, precision)
 
 
 def texts_of(engine: CitrinetEngine, sounds: Sequence[np.ndarray]) -> list[str]:
@@ -161,13 +161,13 @@ def test_bfloat16_says_the_same_of_speech(speech: list[tuple[np.ndarray, str]], 
 
 
 def test_a_packing_has_room_between_recordings() -> None:
-    packing = Packing((3, 4, 1), gap=2)
-    assert (packing.starts, packing.rows) == ((0, 6, 12), 13)
+    packing = pack([3, 4, 1], gap=2)
+    assert (packing.starts.tolist(), packing.rows) == ([0, 6, 12], 13)
     assert packing.gaps.tolist() == [3, 4, 5, 10, 11]
+    assert packing.recording.tolist() == [0, 0, 0, -1, -1, -1, 1, 1, 1, 1, -1, -1, 2]
     halved = packing.strided(gap=1)
-    assert (halved.lengths, halved.starts) == ((2, 2, 1), (0, 4, 8))
-    assert halved.rows_from([0, 3, 6], 1).tolist() == [0, 1, 0, 0, 3, 4, 0, 0, 6]
-    assert halved.rows_from([0, 6, 12], 2).tolist() == [0, 2, 0, 0, 6, 8, 0, 0, 12]
+    assert (halved.lengths.tolist(), halved.starts.tolist()) == ([2, 2, 1], [0, 4, 8])
+    assert halved.source.tolist() == [0, 2, 0, 0, 6, 8, 0, 0, 12]
 
 
 def test_text_has_no_space_before_a_mark() -> None:

@@ -1,16 +1,16 @@
 """The network: blocks of separable convolutions with squeeze-and-excitation and residuals (arXiv:2104.01721).
 
 Everything runs on packed rows (`packing`), batch norms folded (`conversion`), in evaluation. The only mask is that of
-the gaps: rows between recordings are set to zero before a depthwise convolution may look at them, and nowhere else, for
-a pointwise convolution sees one row at a time.
+the gaps: rows between recordings are zero before a depthwise convolution may look at them, and nowhere else, for a
+pointwise convolution sees one row at a time. What the operations are is the device's matter: `layers`, or `gpu_layers`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 
-from actors.citrinet.layers import Depthwise, Pointwise
 from actors.citrinet.packing import Packing
 
 Tensors = Mapping[str, torch.Tensor]
@@ -20,102 +20,102 @@ class Layer:
     """A depthwise convolution, where there is one, and a pointwise convolution with its folded batch norm."""
 
     def __init__(
-        self, shape: Mapping[str, int], name: str, tensors: Tensors, device: torch.device, dtype: torch.dtype
+        self,
+        layers: ModuleType,
+        shape: Mapping[str, int],
+        name: str,
+        tensors: Tensors,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         self.stride = shape["stride"]
-        self.reach = shape["dilation"] * (shape["kernel"] - 1) // 2
         weight = tensors.get(f"{name}.depthwise")
         self.depthwise = None
         if weight is not None:
-            self.depthwise = Depthwise(weight, self.stride, shape["dilation"], device, dtype)
-        self.pointwise = Pointwise(tensors[f"{name}.weight"], tensors[f"{name}.bias"], device, dtype)
-
-
-class Gate:
-    """Squeeze-and-excitation: a factor for each channel, from its mean over the recording (arXiv:1709.01507)."""
-
-    def __init__(self, name: str, tensors: Tensors, device: torch.device) -> None:
-        down, up = tensors[f"{name}.down"], tensors[f"{name}.up"]
-        self._down = Pointwise(down, torch.zeros(len(down)), device, torch.float32)
-        self._up = Pointwise(up, torch.zeros(len(up)), device, torch.float32)
-
-    def apply_(self, x: torch.Tensor, packing: Packing) -> None:
-        """Multiplies the rows of each recording by its factors, in place; in float32 whatever x is."""
-        means = torch.stack([x[rows].mean(dim=0, dtype=torch.float32) for rows in packing.slices])
-        for rows, factors in zip(packing.slices, self._up(self._down(means, relu=True)).sigmoid_(), strict=True):
-            x[rows] *= factors
+            self.depthwise = layers.Depthwise(weight, self.stride, shape["dilation"], device, dtype)
+        self.pointwise = layers.Pointwise(tensors[f"{name}.weight"], tensors[f"{name}.bias"], device, dtype)
 
 
 class Block:
     """Layers with ReLU between them; then gate, residual, and ReLU."""
 
     def __init__(
-        self, config: Mapping[str, Any], name: str, tensors: Tensors, device: torch.device, dtype: torch.dtype
+        self,
+        layers: ModuleType,
+        config: Mapping[str, Any],
+        name: str,
+        tensors: Tensors,
+        device: torch.device,
+        dtype: torch.dtype,
     ):
+        names = [f"{name}.layers.{number}" for number in range(len(config["layers"]))]
         self.layers = [
-            Layer(shape, f"{name}.layers.{number}", tensors, device, dtype)
-            for number, shape in enumerate(config["layers"])
+            Layer(layers, shape, each, tensors, device, dtype)
+            for shape, each in zip(config["layers"], names, strict=True)
         ]
-        self.gate = Gate(f"{name}.gate", tensors, device) if config["gate"] else None
-        self.residual_stride = config["residual_stride"]
-        self.residual = None
-        if self.residual_stride is not None:
-            self.residual = Pointwise(
-                tensors[f"{name}.residual.weight"], tensors[f"{name}.residual.bias"], device, dtype
-            )
+        self.gate = self.residual = None
+        if config["gate"]:
+            last = (tensors[f"{names[-1]}.weight"], tensors[f"{names[-1]}.bias"])
+            self.gate = layers.Gate(tensors[f"{name}.gate.down"], tensors[f"{name}.gate.up"], *last, device)
+        self._residual_is_strided = (config["residual_stride"] or 1) > 1
+        if config["residual_stride"] is not None:
+            weight, bias = tensors[f"{name}.residual.weight"], tensors[f"{name}.residual.bias"]
+            self.residual = layers.Pointwise(weight, bias, device, dtype)
+        self._entering = layers.entering
 
-    @property
-    def reach(self) -> int:
-        """How many rows beyond a recording's end its convolutions look."""
-        return max(layer.reach for layer in self.layers)
-
-    def __call__(self, x: torch.Tensor, packing: Packing, next_gap: int) -> tuple[torch.Tensor, Packing]:
-        """The block over packed rows (rows, channels), and the packing of what comes out; a stride brings a new gap."""
-        entered, entry = x, packing
-        for number, layer in enumerate(self.layers):
-            x, packing = self._convolve(layer, x, packing, next_gap)
-            is_last = number == len(self.layers) - 1
-            x = layer.pointwise(x, relu=not is_last or (self.gate is None and self.residual is None))
-            if not is_last:
-                x.index_fill_(0, packing.gaps.to(x.device), 0)
-        if self.gate:
-            self.gate.apply_(x, packing)
-        if self.residual:
-            if self.residual_stride > 1:
-                entered = entered[packing.rows_from(list(entry.starts), self.residual_stride).to(x.device)]
-            x = self.residual.added_to(x, entered)
-        if self.gate or self.residual:
-            x.relu_()
-        x.index_fill_(0, packing.gaps.to(x.device), 0)
-        return x, packing
-
-    @staticmethod
-    def _convolve(layer: Layer, x: torch.Tensor, packing: Packing, next_gap: int) -> tuple[torch.Tensor, Packing]:
-        if layer.depthwise is not None:
-            x = layer.depthwise(x)
-        if layer.stride == 1:
-            return x, packing
-        strided = packing.strided(next_gap)
-        return x[strided.rows_from([start // 2 for start in packing.starts], 1).to(x.device)], strided
+    def __call__(self, x: torch.Tensor, level: Any, coarser: Iterator[Any]) -> tuple[torch.Tensor, Any]:
+        """The block over packed rows (rows, channels) of a level, and the level of what comes out: each stride takes
+        the next one."""
+        entered: torch.Tensor | None = x
+        for layer in self.layers:
+            if layer.stride > 1:
+                level = next(coarser)
+            if layer.depthwise is not None:
+                x = layer.depthwise(x, level)
+            if layer is not self.layers[-1]:
+                x = layer.pointwise(x, level)
+        if self.residual is None:
+            entered = None
+        elif self._residual_is_strided:
+            entered = self._entering(entered, level)
+        factors = self.gate(x, level) if self.gate else None
+        return self.layers[-1].pointwise.joined(x, level, factors, self.residual, entered), level
 
 
 class Encoder:
     """All blocks and the head: packed features to the logits of every output frame."""
 
     def __init__(
-        self, configs: Sequence[Mapping[str, Any]], tensors: Tensors, device: torch.device, dtype: torch.dtype
+        self,
+        layers: ModuleType,
+        configs: Sequence[Mapping[str, Any]],
+        tensors: Tensors,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         self._blocks = [
-            Block(config, f"blocks.{number}", tensors, device, dtype) for number, config in enumerate(configs)
+            Block(layers, config, f"blocks.{number}", tensors, device, dtype) for number, config in enumerate(configs)
         ]
-        # In float32 always: the head is 2 % of the work, and the best of thousands of logits is a close call.
-        self._head = Pointwise(tensors["head.weight"], tensors["head.bias"], device, torch.float32)
-        self._dtype = dtype
-        self.gap = max(block.reach for block in self._blocks)
+        self._head = layers.Head(tensors["head.weight"], tensors["head.bias"], device, dtype)
+        self.dtype = dtype
+        shapes = [shape for config in configs for shape in config["layers"]]
+        self.strides = sum(shape["stride"] > 1 for shape in shapes)
+        #: How many rows beyond a recording's end the convolutions look.
+        self.gap = max(shape["dilation"] * (shape["kernel"] - 1) // 2 for shape in shapes)
 
-    def __call__(self, features: torch.Tensor, packing: Packing) -> tuple[torch.Tensor, Packing]:
-        """Logits (rows, classes) in float32, and where the recordings lie in them."""
-        x = features.to(self._dtype)
+    def packings(self, packing: Packing) -> list[Packing]:
+        """The packing of the features, and that after each stride."""
+        made = [packing]
+        for _ in range(self.strides):
+            made.append(made[-1].strided(self.gap))
+        return made
+
+    def __call__(self, features: torch.Tensor, levels: Sequence[Any]) -> torch.Tensor:
+        """Logits (rows, classes) in float32, as the last level packs them, of features as the first does. A level is
+        what the layers take for a packing."""
+        x, (level, *others) = features, levels
+        coarser = iter(others)
         for block in self._blocks:
-            x, packing = block(x, packing, self.gap)
-        return self._head(x.float()), packing
+            x, level = block(x, level, coarser)
+        logits: torch.Tensor = self._head(x, level)
+        return logits

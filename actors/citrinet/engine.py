@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from actors.citrinet import checkpoint
+from actors.citrinet import checkpoint, layers
 from actors.citrinet.encoder import Encoder
 from actors.citrinet.features import Features
 from actors.citrinet.packing import Packing
@@ -15,28 +16,31 @@ from actors.schema import Samples
 
 
 class CitrinetEngine:
-    """Features, encoder and text of one checkpoint, on one device, in float32 or bfloat16."""
+    """Features, encoder and text of one checkpoint, on CPUs, in float32 or bfloat16."""
 
-    def __init__(self, nemo: Path, sha256: str, cache: Path, device: str, precision: str) -> None:
+    def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str) -> None:
         """Raises UsageError where the checkpoint is not of the Citrinet family; then with advice."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
-        where = torch.device(device)
+        where = torch.device("cpu"), getattr(torch, precision)
         with torch.no_grad():
-            self._features = Features(config["features"], tensors, where)
-            self._encoder = Encoder(config["blocks"], tensors, where, getattr(torch, precision))
+            self._features = Features(layers, config["features"], tensors, *where)
+            self._encoder = Encoder(layers, config["blocks"], tensors, *where)
         self.text = text_of(config, tensors)
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
     def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:
         """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and where each lies."""
+        packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
+        sound = np.empty(self._features.samples(packings[0].rows), np.int16)
+        ends = np.empty(len(batch), np.int64)
+        self._features.pack_sound(batch, packings[0], sound, ends)
         with torch.no_grad():  # not inference_mode: oneDNN's operators know no inference tensors
-            return self._encoder(*self._features(batch, self._encoder.gap))
+            features = self._features(torch.from_numpy(sound), torch.from_numpy(ends), packings[0])
+            return self._encoder(features, packings), packings[-1]
 
     def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
         """The best token of each output frame of each recording of a batch, and its probability."""
         logits, packing = self.logits(batch)
-        highest, best = logits.max(dim=1)
-        probability = (highest.float() - logits.float().logsumexp(dim=1)).exp().clamp(max=1).cpu().numpy()
-        ids = best.cpu().numpy()
-        return [Frames(ids[rows], probability[rows]) for rows in packing.slices]
+        ids, probabilities = (each.numpy() for each in layers.best(logits, packing))
+        return [Frames(ids[rows], probabilities[rows]) for rows in packing.slices]

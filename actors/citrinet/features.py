@@ -3,73 +3,66 @@
 Pre-emphasis, frames of n_fft samples centred on every hop with zeros beyond the ends, window, power spectrum, mel
 filters, log with a guard, and normalisation of each feature to mean 0 and deviation 1 over the recording's own frames.
 Window and filters are those of the checkpoint. Source: NeMo, asr/parts/preprocessing/features.py.
+
+The sound is packed as the features will be: a row is a hop, so that the frames of all recordings are one view of one
+array, in which the row r sees the samples from r * hop on.
 """
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
-from actors.citrinet.layers import Pointwise
-from actors.citrinet.packing import Packing
+from actors.citrinet.packing import Packing, pack
 from actors.schema import Samples
 
-STD_GUARD = 1e-5  # NeMo adds it to every deviation
+Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Features:
-    """PCM of a batch to normalised features (rows, mels) in a packing with room for the first convolutions."""
+    """PCM of a batch to normalised features (rows, mels)."""
 
-    def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], device: torch.device) -> None:
-        self._n_fft, self._hop = int(config["n_fft"]), int(config["hop"])
-        self._preemphasis, self._power = config["preemphasis"], float(config["power"])
-        self._guard, self._clamps = float(config["guard"]), config["guard_type"] == "clamp"
-        window = tensors["features.window"]
-        margin = self._n_fft - len(window)
-        self._window = torch.nn.functional.pad(window, (margin // 2, margin - margin // 2)).to(device)
-        filters = tensors["features.filters"]
-        self._mel = Pointwise(filters, torch.zeros(len(filters)), device, torch.float32)
-        self._device = device
+    def __init__(
+        self,
+        layers: ModuleType,
+        config: Mapping[str, Any],
+        tensors: Mapping[str, torch.Tensor],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.n_fft, self.hop = int(config["n_fft"]), int(config["hop"])
+        window, filters = tensors["features.window"], tensors["features.filters"]
+        margin = self.n_fft - len(window)
+        window = torch.nn.functional.pad(window, (margin // 2, margin - margin // 2))
+        self.mels = len(filters)
+        self._log_mel = layers.LogMel(config, window, filters, device)
+        self._normalise, self._dtype = layers.normalise, dtype
+        #: The least gap with which no frame sees two recordings.
+        self.gap = -(-(self.n_fft // 2 + self.hop) // self.hop)
 
-    def frames(self, samples: int) -> int:
-        return samples // self._hop
+    def packing(self, batch: Sequence[Samples], gap: int) -> Packing:
+        """Where the features of the recordings will lie."""
+        return pack([len(pcm) // self.hop for pcm in batch], max(gap, self.gap))
 
-    def __call__(self, batch: Sequence[Samples], gap: int) -> tuple[torch.Tensor, Packing]:
-        packing = Packing(tuple(self.frames(len(pcm)) for pcm in batch), gap)
-        frames = torch.cat([self._frames_of(pcm) for pcm in batch])
-        spectrum = torch.fft.rfft(frames * self._window)
-        power = spectrum.real.square() + spectrum.imag.square()
-        if self._power != 2.0:
-            power = power.pow(self._power / 2)
-        mel = self._mel(power)
-        log = torch.log(mel.clamp(min=self._guard) if self._clamps else mel + self._guard)
-        features = torch.zeros(packing.rows, log.shape[1], device=self._device)
-        for rows, part in zip(packing.slices, torch.split(log, list(packing.lengths)), strict=True):
-            features[rows] = _normalised(part)
-        return features, packing
+    def samples(self, rows: int) -> int:
+        """How many samples so many rows see."""
+        return rows * self.hop + self.n_fft
 
-    def _frames_of(self, pcm: Samples) -> torch.Tensor:
-        """Overlapping frames of one recording, shape (frames, n_fft); a view of its padded samples."""
-        sound = torch.from_numpy(pcm).to(self._device).float() / 32_768
-        padded = torch.zeros(len(sound) + self._n_fft, device=self._device)
-        inside = padded[self._n_fft // 2 : self._n_fft // 2 + len(sound)]
-        inside.copy_(sound)
-        if self._preemphasis is not None:
-            inside[1:] -= self._preemphasis * sound[:-1]
-        return padded.unfold(0, self._n_fft, self._hop)[: self.frames(len(pcm))]
+    def pack_sound(self, batch: Sequence[Samples], packing: Packing, sound: Samples, ends: Positions) -> None:
+        """Lays the recordings into `sound`, of `samples(rows)`, with zeros between them; and where each ends."""
+        firsts = packing.starts * self.hop + self.n_fft // 2
+        lasts = firsts + np.array([len(pcm) for pcm in batch])
+        ends[: len(batch)] = lasts
+        end = 0
+        for pcm, first, last in zip(batch, firsts.tolist(), lasts.tolist(), strict=True):
+            sound[end:first] = 0
+            sound[first:last] = pcm
+            end = last
+        sound[end:] = 0
 
-
-def _normalised(log: torch.Tensor) -> torch.Tensor:
-    """Features (frames, mels) of one recording with mean 0 and deviation 1 each.
-
-    The sums run as NeMo's do for the recording alone: along time, with one masked frame at the end. In digital silence
-    all frames are equal, what is left after the mean is its rounding, and STD_GUARD blows that up: only the same sums
-    in the same order give NeMo's text there.
-    """
-    frames = len(log)
-    wide = torch.nn.functional.pad(log.T, (0, 1)).contiguous()
-    mean = wide.sum(dim=1, keepdim=True) / frames
-    centred = wide - mean
-    centred[:, frames] = 0
-    deviation = (centred.square().sum(dim=1, keepdim=True) / (frames - 1)).sqrt()
-    return (centred[:, :frames] / (deviation + STD_GUARD)).T
+    def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Any) -> torch.Tensor:
+        """Features (rows, mels) of packed sound: int16, of `samples(rows)`."""
+        features: torch.Tensor = self._normalise(self._log_mel(sound, ends, level), level, self._dtype)
+        return features

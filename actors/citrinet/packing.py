@@ -6,52 +6,71 @@ over all rows at once sees zeros beyond each end, just as NeMo's masks show it, 
 Starts are even, so that every second row is every second frame of each recording.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 
+Rows = np.ndarray[Any, np.dtype[np.int32]]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Packing:
-    """Where the recordings of a batch lie. `gap` is the least number of rows between two."""
+    """Where the recordings of a batch lie. `gap` is the least number of rows between two, `finer` the packing that
+    this one is every second row of."""
 
-    lengths: tuple[int, ...]
+    lengths: Rows
     gap: int
+    finer: Packing | None = None
 
     @cached_property
-    def starts(self) -> tuple[int, ...]:
-        starts, row = [], 0
-        for length in self.lengths:
-            starts.append(row)
-            row += length + self.gap
-            row += row % 2
-        return tuple(starts)
+    def starts(self) -> Rows:
+        taken = self.lengths + self.gap
+        ends = np.cumsum(taken + taken % 2, dtype=np.int32)
+        return np.concatenate([np.zeros(1, np.int32), ends[:-1]])
 
     @property
     def rows(self) -> int:
-        return self.starts[-1] + self.lengths[-1]
+        return int(self.starts[-1] + self.lengths[-1])
 
-    @property
+    @cached_property
     def slices(self) -> list[slice]:
-        return [slice(start, start + length) for start, length in zip(self.starts, self.lengths, strict=True)]
+        ends = self.starts + self.lengths
+        return [slice(start, end) for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
+
+    @cached_property
+    def recording(self) -> Rows:
+        """Which recording each row is of, -1 for rows of gaps; shape (rows,)."""
+        return self._spread(np.arange(len(self.lengths), dtype=np.int32), -1)
 
     @cached_property
     def gaps(self) -> torch.Tensor:
         """Indices of the rows that belong to no recording, shape (n,)."""
-        used = torch.zeros(self.rows, dtype=torch.bool)
-        for rows in self.slices:
-            used[rows] = True
-        return (~used).nonzero().squeeze(1)
+        return torch.from_numpy(np.flatnonzero(self.recording < 0))
 
-    def strided(self, gap: int) -> "Packing":
+    @cached_property
+    def source(self) -> Rows:
+        """The row of the finer packing where each row here is centred, shape (rows,). Rows of gaps have row 0: what
+        they hold is zeroed before anything looks."""
+        assert self.finer is not None
+        source = self._spread(self.finer.starts - 2 * self.starts, 0) + 2 * np.arange(self.rows, dtype=np.int32)
+        return np.where(self.recording < 0, 0, source).astype(np.int32)
+
+    def strided(self, gap: int) -> Packing:
         """The packing after a stride of 2, with its own gap: n frames become ceil(n / 2)."""
-        return Packing(tuple((length + 1) // 2 for length in self.lengths), gap)
+        return Packing((self.lengths + 1) // 2, gap, self)
 
-    def rows_from(self, starts: list[int], step: int) -> torch.Tensor:
-        """For each row here the row it comes from, shape (rows,), where recording i began at starts[i] and `step` rows
-        there make one here. Rows of gaps come from row 0: what they hold is zeroed before anything looks."""
-        source = torch.zeros(self.rows, dtype=torch.long)
-        for rows, start, length in zip(self.slices, starts, self.lengths, strict=True):
-            source[rows] = torch.arange(start, start + length * step, step)
-        return source
+    def _spread(self, values: Rows, elsewhere: int) -> Rows:
+        """Each recording's value in all of its rows."""
+        ends = np.append(self.starts[1:], self.rows)
+        pairs = np.stack([values, np.full_like(values, elsewhere)], axis=1).ravel()
+        return np.repeat(pairs, np.stack([self.lengths, ends - self.starts - self.lengths], axis=1).ravel())
+
+
+def pack(lengths: list[int], gap: int) -> Packing:
+    """The packing of recordings of so many frames."""
+    return Packing(np.array(lengths, np.int32), gap)

@@ -1,0 +1,228 @@
+"""The Citrinet's operations as Triton kernels, over packed rows (`packing`); `gpu_layers` launches them.
+
+Every kernel is launched for the most rows that a batch may have, and reads from the device how many there are: programs
+beyond them end at once, so that one CUDA graph serves batches of any size. No sum runs across programs, and tiles are
+fixed: what a recording's rows hold never depends on what they are packed with. Sums are made in float32.
+
+Each has a twin in plain torch (`layers`), which is what runs on CPUs; tests compare the two under Triton's interpreter.
+Only kernels are in this file, for they are in Triton's language and not quite in Python.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def frames(
+    sound, window, ends, recording, count, first, y, HOP: tl.constexpr, EMPHASIS: tl.constexpr,
+    SIZE: tl.constexpr, BLOCK_ROWS: tl.constexpr,
+):  # fmt: skip
+    """The windowed frames of the rows from `first` on, of int16 sound, with pre-emphasis up to the recording's end."""
+    here = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    rows, samples = first + here, tl.arange(0, SIZE)
+    of = tl.load(recording + rows, mask=rows < tl.load(count), other=-1)
+    end = tl.load(ends + of, mask=of >= 0, other=0)
+    at = rows[:, None].to(tl.int64) * HOP + samples[None, :]
+    seen = at < end[:, None]
+    now = tl.load(sound + at, mask=seen, other=0).to(tl.float32) / 32768
+    before = tl.load(sound + at - 1, mask=seen & (at > 0), other=0).to(tl.float32) / 32768
+    factor = tl.load(window + samples)
+    tl.store(y + here[:, None] * SIZE + samples[None, :], (now - EMPHASIS * before) * factor[None, :])
+
+
+@triton.jit
+def log_mel(
+    spectrum, filters, count, first, y, GUARD: tl.constexpr, CLAMPS: tl.constexpr, POWER: tl.constexpr,
+    BINS: tl.constexpr, MELS: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_BINS: tl.constexpr, BLOCK_MELS: tl.constexpr,
+):  # fmt: skip
+    """Row first + r of y = log(|spectrum[r]|^POWER filters^T), guarded; real and imaginary parts are neighbours."""
+    here = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    rows, mels = first + here, tl.arange(0, BLOCK_MELS)
+    known = rows < tl.load(count)
+    total = tl.zeros((BLOCK_ROWS, BLOCK_MELS), tl.float32)
+    for k in range(0, BINS, BLOCK_BINS):
+        bins = k + tl.arange(0, BLOCK_BINS)
+        seen = known[:, None] & (bins < BINS)[None, :]
+        real = tl.load(spectrum + (here[:, None] * BINS + bins[None, :]) * 2, mask=seen, other=0.0)
+        imaginary = tl.load(spectrum + (here[:, None] * BINS + bins[None, :]) * 2 + 1, mask=seen, other=0.0)
+        power = real * real + imaginary * imaginary
+        if POWER != 2.0:
+            power = tl.exp2(tl.log2(power) * (POWER / 2))
+        weights = tl.load(
+            filters + mels[:, None] * BINS + bins[None, :],
+            mask=(mels < MELS)[:, None] & (bins < BINS)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(power, weights.T, total, input_precision="ieee")
+    total = tl.maximum(total, GUARD) if CLAMPS else total + GUARD
+    tl.store(y + rows[:, None] * MELS + mels[None, :], tl.log(total), mask=known[:, None] & (mels < MELS)[None, :])
+
+
+@triton.jit
+def depthwise(
+    x, weight, y, source, rows_in, rows_out,
+    CHANNELS: tl.constexpr, KERNEL: tl.constexpr, DILATION: tl.constexpr, STRIDED: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """y[r] = sum over taps of weight[tap] * x[centre + (tap - half) * dilation], each channel by itself; centre is
+    source[r] after a stride, else r. Rows beyond the ends of x count as zeros; those between recordings are zero."""
+    rows = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    ends = tl.load(rows_out)
+    if tl.program_id(0) * BLOCK_ROWS >= ends:
+        return
+    channels = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
+    inside = channels < CHANNELS
+    ends_in = tl.load(rows_in)
+    centre = rows
+    if STRIDED:
+        centre = tl.load(source + rows, mask=rows < ends, other=0)
+    total = tl.zeros((BLOCK_ROWS, BLOCK_CHANNELS), tl.float32)
+    for tap in tl.static_range(KERNEL):
+        at = centre + (tap - KERNEL // 2) * DILATION
+        seen = ((at >= 0) & (at < ends_in))[:, None] & inside[None, :]
+        value = tl.load(x + at[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
+        factor = tl.load(weight + tap * CHANNELS + channels, mask=inside, other=0.0)
+        total += value.to(tl.float32) * factor.to(tl.float32)[None, :]
+    kept = (rows < ends)[:, None] & inside[None, :]
+    tl.store(y + rows[:, None] * CHANNELS + channels[None, :], total.to(y.dtype.element_ty), mask=kept)
+
+
+@triton.jit
+def pointwise(
+    x, weight, bias, entered, residual, residual_bias, factors, recording, count, y,
+    INNER: tl.constexpr, OUTER: tl.constexpr, ENTERED: tl.constexpr, GATED: tl.constexpr, RELU: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+):  # fmt: skip
+    """y = ReLU((x weight^T + bias) * factors[recording] + entered residual^T + residual_bias), zero between recordings.
+
+    x, weight, entered, residual and y are tensor descriptors. Gate, residual (ENTERED = 0: none) and ReLU are left out
+    where they are not asked for. The tiles of the same rows are neighbours, so that they find x in the cache.
+    """
+    tiles_out: tl.constexpr = (OUTER + BLOCK_OUT - 1) // BLOCK_OUT
+    row = (tl.program_id(0) // tiles_out) * BLOCK_ROWS
+    column = (tl.program_id(0) % tiles_out) * BLOCK_OUT
+    ends = tl.load(count)
+    if row >= ends:
+        return
+    rows = row + tl.arange(0, BLOCK_ROWS)
+    columns = column + tl.arange(0, BLOCK_OUT)
+    inside = columns < OUTER
+    total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
+    for k in range(0, INNER, BLOCK_IN):
+        total = tl.dot(x.load([row, k]), weight.load([column, k]).T, total, input_precision=PRECISION)
+    total += tl.load(bias + columns, mask=inside, other=0.0)[None, :]
+    of = tl.load(recording + rows, mask=rows < ends, other=-1)
+    if GATED:
+        known = (of >= 0)[:, None] & inside[None, :]
+        total *= tl.load(factors + of[:, None] * OUTER + columns[None, :], mask=known, other=0.0)
+    if ENTERED > 0:
+        for k in range(0, ENTERED, BLOCK_IN):
+            total = tl.dot(entered.load([row, k]), residual.load([column, k]).T, total, input_precision=PRECISION)
+        total += tl.load(residual_bias + columns, mask=inside, other=0.0)[None, :]
+    if RELU:
+        total = tl.maximum(total, 0.0)
+    total = tl.where((of >= 0)[:, None], total, 0.0)
+    y.store([row, column], total.to(y.dtype))
+
+
+@triton.jit
+def means(
+    x, starts, lengths, count, y,
+    CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """The mean of each recording's rows, in an order of its own rows alone."""
+    recording = tl.program_id(0)
+    if recording >= tl.load(count):
+        return
+    channels = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
+    inside = channels < CHANNELS
+    start, length = tl.load(starts + recording), tl.load(lengths + recording)
+    total = tl.zeros((BLOCK_CHANNELS,), tl.float32)
+    for first in range(0, length, BLOCK_ROWS):
+        rows = first + tl.arange(0, BLOCK_ROWS)
+        seen = (rows < length)[:, None] & inside[None, :]
+        value = tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
+        total += tl.sum(value.to(tl.float32), axis=0)
+    tl.store(y + recording * CHANNELS + channels, total / length, mask=inside)
+
+
+@triton.jit
+def factors(
+    x, down, shift, up, count, y,
+    CHANNELS: tl.constexpr, HIDDEN: tl.constexpr, OUTER: tl.constexpr,
+    BLOCK_RECORDINGS: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """y = sigmoid(ReLU(x down^T + shift) up^T), a row for each recording."""
+    recordings = tl.program_id(0) * BLOCK_RECORDINGS + tl.arange(0, BLOCK_RECORDINGS)
+    ends = tl.load(count)
+    if tl.program_id(0) * BLOCK_RECORDINGS >= ends:
+        return
+    known, hidden, block = recordings < ends, tl.arange(0, BLOCK_HIDDEN), tl.arange(0, BLOCK)
+    squeezed = tl.zeros((BLOCK_RECORDINGS, BLOCK_HIDDEN), tl.float32)
+    for k in range(0, CHANNELS, BLOCK):
+        at, there = k + block, (k + block) < CHANNELS
+        mean = tl.load(
+            x + recordings[:, None] * CHANNELS + at[None, :], mask=known[:, None] & there[None, :], other=0.0
+        )
+        low = tl.load(
+            down + hidden[:, None] * CHANNELS + at[None, :], mask=(hidden < HIDDEN)[:, None] & there[None, :], other=0.0
+        )
+        squeezed = tl.dot(mean, low.T, squeezed, input_precision="ieee")
+    squeezed = tl.maximum(squeezed + tl.load(shift + hidden, mask=hidden < HIDDEN, other=0.0)[None, :], 0.0)
+    columns = tl.program_id(1) * BLOCK + block
+    inside = columns < OUTER
+    high = tl.load(
+        up + columns[:, None] * HIDDEN + hidden[None, :], mask=inside[:, None] & (hidden < HIDDEN)[None, :], other=0.0
+    )
+    excited = tl.sigmoid(tl.dot(squeezed, high.T, input_precision="ieee"))
+    tl.store(y + recordings[:, None] * OUTER + columns[None, :], excited, mask=known[:, None] & inside[None, :])
+
+
+@triton.jit
+def normalise(
+    x, starts, lengths, count, y, GUARD: tl.constexpr,
+    CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """(x - mean) / (deviation + GUARD) over each recording's rows; the deviation is that of a sample (n - 1)."""
+    recording = tl.program_id(0)
+    if recording >= tl.load(count):
+        return
+    channels = tl.arange(0, BLOCK_CHANNELS)
+    inside = channels < CHANNELS
+    start, length = tl.load(starts + recording), tl.load(lengths + recording)
+    total = tl.zeros((BLOCK_CHANNELS,), tl.float32)
+    for first in range(0, length, BLOCK_ROWS):
+        rows = first + tl.arange(0, BLOCK_ROWS)
+        seen = (rows < length)[:, None] & inside[None, :]
+        total += tl.sum(
+            tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0), axis=0
+        )
+    mean = total / length
+    squares = tl.zeros((BLOCK_CHANNELS,), tl.float32)
+    for first in range(0, length, BLOCK_ROWS):
+        rows = first + tl.arange(0, BLOCK_ROWS)
+        seen = (rows < length)[:, None] & inside[None, :]
+        value = tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
+        centred = tl.where(seen, value - mean[None, :], 0.0)
+        squares += tl.sum(centred * centred, axis=0)
+    scale = 1.0 / (tl.sqrt(squares / (length - 1)) + GUARD)
+    for first in range(0, length, BLOCK_ROWS):
+        rows = first + tl.arange(0, BLOCK_ROWS)
+        seen = (rows < length)[:, None] & inside[None, :]
+        at = (start + rows)[:, None] * CHANNELS + channels[None, :]
+        value = tl.load(x + at, mask=seen, other=0.0)
+        tl.store(y + at, ((value - mean[None, :]) * scale[None, :]).to(y.dtype.element_ty), mask=seen)
+
+
+@triton.jit
+def best(logits, stride, count, ids, probabilities, CLASSES: tl.constexpr, BLOCK: tl.constexpr):
+    """Of each row of logits, `stride` apart, the highest class, the lowest of equals, and its probability."""
+    row = tl.program_id(0)
+    if row >= tl.load(count):
+        return
+    classes = tl.arange(0, BLOCK)
+    value = tl.load(logits + row.to(tl.int64) * stride + classes, mask=classes < CLASSES, other=float("-inf"))
+    highest, which = tl.max(value, axis=0, return_indices=True, return_indices_tie_break_left=True)
+    tl.store(ids + row, which)
+    tl.store(probabilities + row, 1.0 / tl.sum(tl.exp(value - highest), axis=0))

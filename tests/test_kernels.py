@@ -1,0 +1,225 @@
+"""Every kernel computes what its twin in plain torch does: on a GPU, or in Triton's interpreter where there is none."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from interpreter import DEVICE
+
+from actors.citrinet import gpu_layers, layers
+from actors.citrinet.features import Features
+from actors.citrinet.levels import levels_of
+from actors.citrinet.packing import Packing, pack
+
+CPU = torch.device("cpu")
+LENGTHS = [37, 1, 90, 12, 3, 64, 30]
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+
+
+def packings(gap: int = 5) -> tuple[Packing, Packing]:
+    packing = pack(LENGTHS, gap)
+    return packing, packing.strided(gap)
+
+
+def drawn(*shape: int, seed: int = 1, scale: float = 1.0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(0, scale, shape).astype(np.float32))
+
+
+def rows_of(packing: Packing, channels: int, dtype: torch.dtype, seed: int = 1) -> torch.Tensor:
+    """Rows as a layer leaves them: zero in gaps."""
+    x = drawn(packing.rows, channels, seed=seed).to(dtype)
+    x[packing.gaps] = 0
+    return x
+
+
+def beyond(x: torch.Tensor, rows: int) -> torch.Tensor:
+    """The same rows on the device, in a buffer that has room for more and holds rubbish there."""
+    wide = torch.full((rows, *x.shape[1:]), float("nan"), dtype=x.dtype)
+    wide[: len(x)] = x
+    return wide.to(DEVICE)
+
+
+def same(ours: torch.Tensor, twin: torch.Tensor, dtype: torch.dtype, rows: Any = slice(None)) -> None:
+    ours = ours[: len(twin)].cpu().float()[rows]
+    twin = twin.float()[rows]
+    assert torch.isfinite(ours).all()
+    difference = (ours - twin).norm() / twin.norm()
+    assert difference < TOLERANCE[dtype], difference
+
+
+def compare(make: Callable[[Any, torch.device], Any]) -> tuple[Any, Any]:
+    """A layer on kernels and its twin."""
+    return make(gpu_layers, DEVICE), make(layers, CPU)
+
+
+@DTYPES
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (11, 1), (5, 2)])
+def test_depthwise(kernel: int, dilation: int, dtype: torch.dtype) -> None:
+    packing, _ = packings()
+    (level, *_), room = levels_of([packing], DEVICE, spare=40), packing.rows + 40
+    weight = drawn(96, 1, kernel, seed=2)
+    ours, twin = compare(lambda kind, device: kind.Depthwise(weight, 1, dilation, device, dtype))
+    x = rows_of(packing, 96, dtype)
+    inside = packing.recording >= 0
+    same(ours(beyond(x, room), level), twin(x, packing), dtype, inside)
+
+
+@DTYPES
+def test_depthwise_with_a_stride(dtype: torch.dtype) -> None:
+    packing, halved = packings()
+    fine, coarse = levels_of([packing, halved], DEVICE, spare=40)
+    weight = drawn(160, 1, 9, seed=2)
+    ours, twin = compare(lambda kind, device: kind.Depthwise(weight, 2, 1, device, dtype))
+    x = rows_of(packing, 160, dtype)
+    same(ours(beyond(x, len(fine.recording)), coarse), twin(x, halved), dtype, halved.recording >= 0)
+    entered = gpu_layers.entering(beyond(x, len(fine.recording)), coarse)
+    assert torch.equal(entered[: halved.rows].cpu(), layers.entering(x, halved))
+
+
+@DTYPES
+@pytest.mark.parametrize("relu", [True, False])
+def test_pointwise(relu: bool, dtype: torch.dtype) -> None:
+    packing, _ = packings()
+    (level,) = levels_of([packing], DEVICE, spare=300)
+    weight, bias = drawn(136, 80, seed=2, scale=0.1), drawn(136, seed=3)
+    ours, twin = compare(lambda kind, device: kind.Pointwise(weight, bias, device, dtype))
+    x = rows_of(packing, 80, dtype)
+    y = ours(beyond(x, len(level.recording)), level, relu=relu)
+    same(y, twin(x, packing, relu=relu), dtype)
+    assert (y[packing.gaps.to(DEVICE)] == 0).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+def test_pointwise_with_gate_and_residual(gated: bool, residual: bool, dtype: torch.dtype) -> None:
+    packing, _ = packings()
+    (level,) = levels_of([packing], DEVICE, spare=7)
+    room = len(level.recording)
+    x, entered = rows_of(packing, 96, dtype), rows_of(packing, 64, dtype, seed=5)
+    factors = torch.sigmoid(drawn(len(LENGTHS), 160, seed=6))
+    results = []
+    for kind, device in ((gpu_layers, DEVICE), (layers, CPU)):
+        pointwise = kind.Pointwise(drawn(160, 96, seed=2, scale=0.1), drawn(160, seed=3), device, dtype)
+        other = kind.Pointwise(drawn(160, 64, seed=7, scale=0.1), drawn(160, seed=8), device, dtype)
+        ours = kind is gpu_layers
+        results.append(
+            pointwise.joined(
+                beyond(x, room) if ours else x,
+                level if ours else packing,
+                (beyond(factors, len(level.starts)) if ours else factors) if gated else None,
+                other if residual else None,
+                (beyond(entered, room) if ours else entered) if residual else None,
+            )
+        )
+    same(*results, dtype)
+
+
+@DTYPES
+def test_gate(dtype: torch.dtype) -> None:
+    packing, _ = packings()
+    (level,) = levels_of([packing], DEVICE, spare=9)
+    tensors = drawn(20, 160, seed=2, scale=0.3), drawn(160, 20, seed=3), drawn(160, 96, seed=4), drawn(160, seed=5)
+    ours, twin = compare(lambda kind, device: kind.Gate(*tensors, device))
+    x = rows_of(packing, 96, dtype)
+    same(ours(beyond(x, len(level.recording)), level), twin(x, packing), torch.float32)
+
+
+@pytest.mark.parametrize(("power", "guard_type", "preemphasis"), [(2.0, "add", 0.97), (1.0, "clamp", None)])
+def test_log_mel(power: float, guard_type: str, preemphasis: float | None) -> None:
+    config = {"hop": 160, "n_fft": 512, "preemphasis": preemphasis}
+    config |= {"power": power, "guard": 2**-24, "guard_type": guard_type}
+    tensors = {"features.window": torch.hann_window(400), "features.filters": drawn(80, 257).abs() / 257}
+    draw = np.random.default_rng(1)
+    batch = [draw.normal(0, 3_000, count).astype(np.int16) for count in (1_601, 9_000, 20_000, 5_119)]
+    theirs = Features(layers, config, tensors, CPU, torch.float32)
+    packing = theirs.packing(batch, 0)
+    (level,) = levels_of([packing], DEVICE, spare=9)
+    sound = np.full(theirs.samples(packing.rows), 7, np.int16)
+    ends = torch.zeros(len(batch), dtype=torch.int64)
+    theirs.pack_sound(batch, packing, sound, ends.numpy())
+    ours = Features(gpu_layers, config, tensors, DEVICE, torch.float32)
+    for stage in ("_log_mel", "__call__"):
+        twin = getattr(theirs, stage)(torch.from_numpy(sound), ends, packing)
+        found = getattr(ours, stage)(torch.from_numpy(sound).to(DEVICE), ends.to(DEVICE), level)
+        same(found, twin, torch.float32, packing.recording >= 0)
+
+
+def test_normalise() -> None:
+    packing = pack([37, 2, 90, 12, 64], 4)
+    (level,) = levels_of([packing], DEVICE, spare=9)
+    log = drawn(packing.rows, 80) * 3 - 9
+    for dtype in (torch.float32, torch.bfloat16):
+        wide = gpu_layers.normalise(beyond(log, len(level.recording)), level, dtype)
+        same(wide, layers.normalise(log, packing, dtype), dtype)
+        assert (wide[packing.gaps.to(DEVICE)] == 0).all()
+
+
+@DTYPES
+def test_head(dtype: torch.dtype) -> None:
+    packing, _ = packings()
+    (level,) = levels_of([packing], DEVICE, spare=9)
+    weight, bias = drawn(333, 96, seed=2), drawn(333, seed=3)
+    ours, twin = compare(lambda kind, device: kind.Head(weight, bias, device, dtype))
+    x = rows_of(packing, 96, dtype)
+    # Of bfloat16 rows the weights' remainders make it far better than bfloat16, and the same in float32.
+    inside = packing.recording >= 0
+    same(ours(beyond(x, len(level.recording)), level), twin(x, packing), torch.float32, inside)
+
+
+def test_best() -> None:
+    packing, _ = packings()
+    (level,) = levels_of([packing], DEVICE, spare=9)
+    logits = drawn(packing.rows, 333, scale=4)
+    logits[3, [7, 200]] = 50.0  # of equals the first
+    ids, probabilities = gpu_layers.best(beyond(logits, len(level.recording)), level)
+    their_ids, their_probabilities = layers.best(logits, packing)
+    assert torch.equal(ids[: packing.rows].cpu().long(), their_ids)
+    assert int(ids[3]) == 7
+    same(probabilities, their_probabilities, torch.float32)
+
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from actors.citrinet import kernels
+from actors.citrinet.gpu_layers import TILES
+
+def assembled(kernel, constants, options, **types):
+    names = kernel.arg_names
+    signature = {name: types.get(name, "constexpr") for name in names}
+    aligned = {(names.index(name),): [["tt.divisibility", 16]] for name, kind in types.items() if kind[0] == "*"}
+    values = {(names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(kernel, signature, values, aligned)
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+tile = TILES[2]
+rows, weights, out = (f"tensordesc<bf16[{a}, {b}]>" for a, b in ((tile.rows, tile.inner), tile[1:3], tile[:2]))
+constants = dict(INNER=1024, OUTER=1024, ENTERED=1024, GATED=True, RELU=True, PRECISION="ieee")
+constants |= dict(BLOCK_ROWS=tile.rows, BLOCK_OUT=tile.out, BLOCK_IN=tile.inner)
+pointers = dict.fromkeys(("bias", "residual_bias", "factors"), "*fp32") | {"recording": "*i32", "count": "*i32"}
+made = assembled(kernels.pointwise, constants, {"num_warps": tile.warps, "num_stages": tile.stages},
+                 x=rows, weight=weights, entered=rows, residual=weights, y=out, **pointers)
+assert "wgmma.mma_async" in made.asm["ptx"] and "cp.async.bulk.tensor" in made.asm["ptx"]
+assert made.metadata.shared <= 227 * 1024, made.metadata.shared
+constants = dict(CHANNELS=1024, KERNEL=11, DILATION=1, STRIDED=True, BLOCK_ROWS=32, BLOCK_CHANNELS=128)
+pointers = dict.fromkeys(("x", "weight", "y"), "*bf16") | dict.fromkeys(("source", "rows_in", "rows_out"), "*i32")
+made = assembled(kernels.depthwise, constants, {"num_warps": 8}, **pointers)
+assert "ld.global.v4" in made.asm["ptx"]
+print("compiled")
+"""
+
+
+def test_kernels_compile_for_hopper() -> None:
+    """The compiler needs no GPU: products by warpgroups, copies by the tensor memory accelerator, 16 bytes a load."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "compiled\n", done.stderr
