@@ -45,9 +45,10 @@ class EngineSettings:
         """How many batches are worked at once.
 
         On CPUs the fused engine gives each thread a batch of its own, all on the same weights. Threads that share a
-        batch wait for each other after every operation, so that one which the system interrupts holds up all.
+        batch wait for each other after every operation, so that one which the system interrupts holds up all. On a GPU
+        a batch is laid out while the one before it computes.
         """
-        return self.threads if (self.engine, self.device) == ("fused", "cpu") else 1
+        return {("fused", "cpu"): self.threads, ("fused", "cuda"): 2}.get((self.engine, self.device), 1)
 
 
 def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
@@ -65,6 +66,11 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
         from actors.nemo_engine import NemoEngine
 
         return NemoEngine(checkpoint, settings.device, settings.precision)
+    if settings.device == "cuda":
+        from actors.citrinet.gpu_engine import LEAST_SECONDS, GpuEngine
+
+        seconds = max(settings.max_padded_seconds, LEAST_SECONDS)
+        return GpuEngine(checkpoint, model.sha256, cache_folder(), "cuda", settings.precision, seconds)
     from actors.citrinet.engine import CitrinetEngine
 
     return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.precision)

@@ -25,7 +25,7 @@ from actors.texts import join
 from actors.units import Fingerprint, Unit, digest, printable
 
 COMMITS = "_commits"
-MEASURED = ("began", "busy_seconds", "padded_seconds")
+MEASURED = ("began", "ended", "busy_seconds", "padded_seconds")
 _COMMIT_NAME = re.compile(r"([0-9a-z]+)\.([0-9a-z]+)\.([0-9a-z]+)\.(\d+)r(\d+)e")
 
 

@@ -1,5 +1,6 @@
 """The actor: one loaded Citrinet that turns a unit's sound into text."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, Re
 
 
 class Transcriber:
-    """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound.
+    """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound. Two
+    threads may call it at once.
 
     Segments that are another piece's are heard, for the join with them, and left out. Metadata of the schema are those
     that came, and what was measured on the way, for the unit's summary.
@@ -34,7 +36,7 @@ class Transcriber:
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 
     def __call__(self, speech: pa.Table) -> pa.Table:
-        began, padded_before = time.time(), self._workers.padded_samples
+        began = time.time()
         said = self._rows(speech)
         rows = speech.num_rows
         now = datetime.now(UTC)
@@ -52,8 +54,8 @@ class Transcriber:
         for name, value in self._provenance.items():
             columns[name] = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
         columns["transcribed_at"] = pa.array([now] * rows, PART_SCHEMA.field("transcribed_at").type)
-        padded = (self._workers.padded_samples - padded_before) / SAMPLE_RATE
-        measured = {"began": began, "busy_seconds": time.time() - began, "padded_seconds": padded}
+        ended = time.time()
+        measured = {"began": began, "ended": ended, "busy_seconds": ended - began} | self._workers.effort()
         table = pa.table(
             [columns.get(each.name, pa.nulls(rows, each.type)) for each in PART_SCHEMA], schema=PART_SCHEMA
         )
@@ -88,11 +90,14 @@ class Workers:
         """Raises UsageError as `load_engine` does."""
         import torch
 
-        self.padded_samples = 0  # given to the model so far, filling among them
+        self._padded_samples = 0  # given to the model, filling among them, since it was last told
+        self._busy_told, self._lock = 0.0, threading.Lock()
         self._pads, self._tokens = settings.engine == "nemo", settings.tokens
         self._max_padded, self._streams = int(settings.max_padded_seconds * SAMPLE_RATE), settings.streams
         self._pool = ThreadPoolExecutor(
-            settings.streams, initializer=torch.set_num_threads, initargs=(settings.threads // settings.streams,)
+            settings.streams,
+            initializer=torch.set_num_threads,
+            initargs=(max(settings.threads // settings.streams, 1),),
         )
         self._engine = self._pool.submit(load_engine, model, settings).result()
 
@@ -100,9 +105,10 @@ class Workers:
         """What is said in each segment, or what is wrong with it. Segments of a recording follow one another."""
         sounds = [each.pcm for each in heard]
         batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._streams)
-        for batch in batches:
-            lengths = [len(sounds[index]) for index in batch]
-            self.padded_samples += max(lengths) * len(lengths) if self._pads else sum(lengths)
+        lengths = ([len(sounds[index]) for index in batch] for batch in batches)
+        padded = sum(max(each) * len(each) if self._pads else sum(each) for each in lengths)
+        with self._lock:
+            self._padded_samples += padded
         work = partial(transcribe_within_memory, self._engine)
         done = self._pool.map(work, [[sounds[index] for index in batch] for batch in batches])
         frames = dict[int, Frames | RecordingError]()
@@ -110,20 +116,34 @@ class Workers:
             frames |= zip(batch, some, strict=True)
         return spoken(heard, [frames[index] for index in range(len(heard))], self._engine, self._tokens)
 
+    def effort(self) -> dict[str, float]:
+        """What it took since this was last asked: padded_seconds, and busy_seconds where the device measures them."""
+        with self._lock:
+            padded, self._padded_samples = self._padded_samples, 0
+            effort, busy = {"padded_seconds": padded / SAMPLE_RATE}, getattr(self._engine, "busy_seconds", None)
+            if busy is not None:
+                effort["busy_seconds"], self._busy_told = busy - self._busy_told, busy
+        return effort
+
 
 class Isolation:
     """Transcribes each recording alone in a child process; one that ends it is told, and the rest goes on."""
 
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
-        self.padded_samples = 0
+        self._padded_samples = 0
         self._child = Isolated(partial(_alone, model, settings), settings.patience_s)
 
     def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
         """What is said in each segment, or what is wrong with its recording."""
-        self.padded_samples += sum(len(each.pcm) for each in heard)
+        self._padded_samples += sum(len(each.pcm) for each in heard)
         firsts = [index for index, each in enumerate(heard) if each.is_first]
         recordings = (heard[first:end] for first, end in zip(firsts, [*firsts[1:], len(heard)], strict=True))
         return [said for recording in recordings for said in self._one(recording)]
+
+    def effort(self) -> dict[str, float]:
+        """As that of Workers."""
+        padded, self._padded_samples = self._padded_samples, 0
+        return {"padded_seconds": padded / SAMPLE_RATE}
 
     def _one(self, recording: Sequence[Heard]) -> list[Said]:
         try:

@@ -81,7 +81,7 @@ class Units(Section):
 
 class Cluster(Section):
     address: str | None = None
-    actors: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = (1, 1)
+    actors: Auto | tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = "auto"
     gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"
     cpus_per_actor: Auto | Positive = "auto"
     cpus_per_decoder: Auto | Positive = "auto"
@@ -89,7 +89,7 @@ class Cluster(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> "Cluster":
-        if self.actors[0] > self.actors[1]:
+        if self.actors != "auto" and self.actors[0] > self.actors[1]:
             raise ValueError(f"actors: the least ({self.actors[0]}) is more than the most ({self.actors[1]})")
         return self
 

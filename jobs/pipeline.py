@@ -38,8 +38,10 @@ LARGEST_NODE = "CPU of the largest node"  # beside Ray's own names of resources
 
 @dataclass(frozen=True)
 class Resources:
-    """What Ray reserves for each stage; `threads` are what an actor really computes with."""
+    """How many actors there are, least and most, and what Ray reserves for each stage; `threads` are what an actor
+    really computes with."""
 
+    actors: tuple[int, int]
     actor_cpus: float
     actor_gpus: float
     decoder_cpus: float
@@ -48,26 +50,37 @@ class Resources:
     threads: int
     device: str
 
+    @property
+    def blocks_at_once(self) -> int:
+        """That an actor works on: on a GPU the text of one is written while the next one computes."""
+        return 2 if self.device == "cuda" else 1
+
 
 def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Resources:
     """Resources for the stages, out of those that Ray has, such that actors, a decoder and a commit fit together.
+    Without a wish there is an actor for each share of a GPU that one takes, or for each machine where there is none.
 
     Otherwise Ray would wait for ever without a word, so what does not fit is refused here with a ConfigError. CPUs
     of actor and decoder must differ, or Ray Data would fuse the two stages into one and nothing would overlap.
     """
     cpus, gpus, memory = (float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))
-    least, node = cluster.actors[0], float(there[LARGEST_NODE])
+    node = float(there[LARGEST_NODE])
     device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
         raise ConfigError("ray.gpus_per_actor: 0 leaves the actors no GPU, and model.device is cuda")
+    actors = cluster.actors
+    if actors == "auto":
+        each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
+        actors = (each, each)
+    least = actors[0]
     decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
         wanted = max(min((cpus - decoder - commit) / least, 1.0 if device == "cuda" else node), 0.0)
     else:
         wanted = cluster.cpus_per_actor
-    actor = float(int(wanted)) if wanted >= 1 else round(wanted, 4)  # Ray takes whole numbers above 1
+    actor = float(int(wanted)) if wanted >= 1 else int(wanted * 1e4) / 1e4  # Ray takes whole numbers above 1
     if actor == decoder:
         decoder *= 0.9
     decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
@@ -82,7 +95,7 @@ def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Reso
                 " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
             )
     threads = max(int(min(cpus // least, node) if device == "cpu" else actor), 1)
-    return Resources(actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
+    return Resources(actors, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
 
 
 def connect(address: str | None) -> dict[str, float]:
@@ -134,7 +147,6 @@ def build_graph(
     run_id: str,
     output: tuple[storage.Filesystem, str],
     resources: Resources,
-    pool: tuple[int, int],
 ) -> Any:
     """The graph as a lazy Ray dataset: read and decode, transcribe, commit. A block is one piece throughout."""
     import ray
@@ -164,7 +176,12 @@ def build_graph(
             fn_constructor_args=(model, engine, run_id),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=pool[0], max_size=pool[1]),
+            compute=ActorPoolStrategy(
+                min_size=resources.actors[0],
+                max_size=resources.actors[1],
+                max_concurrent_calls_per_actor=resources.blocks_at_once,
+                enable_true_multi_threading=resources.blocks_at_once > 1,
+            ),
             num_cpus=resources.actor_cpus,
             num_gpus=resources.actor_gpus,
             max_restarts=3,

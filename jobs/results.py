@@ -55,12 +55,16 @@ class Results:
         """What a summary adds to those of the unit's pieces before it."""
         if "failure" in summary:
             return summary
-        so_far = self._so_far.setdefault(summary["unit"], {"began": summary["began"], "audio_seconds": 0.0})
+        begun = {"began": summary["began"], "audio_seconds": 0.0, "busy_seconds": 0.0}
+        so_far = self._so_far.setdefault(summary["unit"], begun)
         if summary.get("is_partial"):
-            so_far["audio_seconds"] += summary["audio_seconds"]
+            for name in ("audio_seconds", "busy_seconds"):
+                so_far[name] += summary[name]
             return summary
+        news = summary | {"audio_seconds": max(summary["audio_seconds"] - so_far["audio_seconds"], 0.0)}
         summary["began"] = so_far["began"]
-        return summary | {"audio_seconds": max(summary["audio_seconds"] - so_far["audio_seconds"], 0.0)}
+        summary["busy_seconds"] += so_far["busy_seconds"]
+        return news
 
     def finer(self) -> dict[str, dict[str, Any]]:
         """The units that have to be cut finer, by id, and how; each is told once."""

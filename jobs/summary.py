@@ -22,9 +22,14 @@ def say_plan(listing: Listing, plan: Plan) -> None:
 
 
 def sum_up(
-    run_id: str, prepared: Prepared, results: list[dict[str, Any]], wall_seconds: float, start_seconds: float
+    run_id: str,
+    prepared: Prepared,
+    results: list[dict[str, Any]],
+    actors: int,
+    wall_seconds: float,
+    start_seconds: float,
 ) -> dict[str, Any]:
-    """The run as one JSON object."""
+    """The run as one JSON object; `actors` is their least number, 0 where none was started."""
     committed = [result for result in results if "failure" not in result]
     audio_seconds = sum(result["audio_seconds"] for result in committed)
     errors = sum((Counter(result["errors"]) for result in committed), Counter[str]())
@@ -43,8 +48,17 @@ def sum_up(
         "wall_seconds": round(wall_seconds, 2),
         "start_seconds": round(start_seconds, 2),
         "rtfx": round(audio_seconds / wall_seconds, 2),
+        "busy_share": busy_share(committed, actors),
         "output": prepared.output_uri,
     }
+
+
+def busy_share(committed: list[dict[str, Any]], actors: int) -> float | None:
+    """Of the time from the first piece's arrival at an actor to the last one's end, the share in which the actors
+    worked; of GPUs, in which these did, as they measured it themselves. None where nothing was transcribed."""
+    worked = [each for each in committed if "ended" in each]
+    span = max((each["ended"] for each in worked), default=0) - min((each["began"] for each in worked), default=0)
+    return round(min(sum(each["busy_seconds"] for each in worked) / (span * actors), 1), 3) if worked else None
 
 
 def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]) -> int:
@@ -62,6 +76,7 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
             "audio",
             f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s, {summary['rtfx']:.1f} x real time",
         ),
+        ("actors busy", "" if summary["busy_share"] is None else f"{summary['busy_share']:.0%} of the time"),
         ("character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"),
         ("output", summary["output"]),
     ]

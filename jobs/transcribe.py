@@ -76,7 +76,8 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[
     resources = connect(config) if plan.units else None
     results = transcribe(config, prepared, run_id, resources) if resources else []
     first = min((each["began"] for each in results if "began" in each), default=0)  # that an actor had work
-    summary = sum_up(run_id, prepared, results, time.monotonic() - began, max(first - ray_began, 0))
+    actors = resources.actors[0] if resources else 0
+    summary = sum_up(run_id, prepared, results, actors, time.monotonic() - began, max(first - ray_began, 0))
     return summary | {"status": close(config, results, summary)}
 
 
@@ -117,10 +118,10 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
         tokens=config.output.tokens,
     )
     console.print(
-        f"engine {engine.engine}, {engine.precision} on {engine.device}; {config.ray.actors[0]} to"
-        f" {config.ray.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
+        f"engine {engine.engine}, {engine.precision} on {engine.device}; {resources.actors[0]} to"
+        f" {resources.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
     )
-    results = Results(run_id, prepared.plan.units, config.ray.actors[0])
+    results = Results(run_id, prepared.plan.units, resources.actors[0])
     pieces = {unit.id: prepared.pieces_of(unit) for unit in prepared.plan.units}
     units, isolated = prepared.plan.units, False
     try:
@@ -133,7 +134,6 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
                 run_id,
                 prepared.output,
                 resources,
-                config.ray.actors,
             )
             for summary in pipeline.summaries(dataset):
                 results.add(summary)

@@ -1,8 +1,11 @@
 """The graph as Ray Data executes it, and resources that fit."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import DEMO_MODEL, encoded, tone
 
@@ -39,11 +42,11 @@ def test_stages_fit_together_on_any_machine(cpus: int, gpus: int) -> None:
 
 
 def test_an_actor_fits_on_one_machine_of_a_cluster() -> None:
-    each = shared(cpus=64, node=16)
+    each = shared(cpus=64, node=16, actors=(1, 1))
     assert (each.actor_cpus, each.threads) == (16, 16)
     assert shared(cpus=64, node=16, actors=(8, 8)).threads == 8
     with pytest.raises(ConfigError, match="CPUs on one machine"):
-        shared(cpus=64, node=16, cpus_per_actor=32)
+        shared(cpus=64, node=16, actors=(1, 1), cpus_per_actor=32)
 
 
 def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
@@ -61,13 +64,22 @@ def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
     assert shared(8, 1, actors=(2, 2), gpus_per_actor=0.5).actor_gpus == 0.5
 
 
-def graph_of(units: list[Unit], out: Path) -> Any:
-    resources = shared(2)
+def test_without_a_wish_every_gpu_or_machine_has_its_actor() -> None:
+    assert shared(16, 1).actors == (1, 1)
+    assert shared(96, 8).actors == (8, 8)
+    assert shared(16, 1, gpus_per_actor=0.5).actors == (2, 2)
+    assert shared(2).actors == (1, 1)
+    assert shared(cpus=64, node=16).actors == (4, 4)
+    assert shared(cpus=64, node=16, actors=(1, 8)).actors == (1, 8)
+
+
+def graph_of(units: list[Unit], out: Path, device: str = "cpu") -> Any:
+    resources = replace(shared(2), device=device)
     engine = EngineSettings("fused", "cpu", "float32", resources.threads, 60)
     model = resolve(str(DEMO_MODEL), None, {})
     output = storage.connect(str(out), {})
     pieces = [Piece(unit, 60) for unit in units]
-    return pipeline.build_graph(pieces, ReadSettings(), model, engine, "run", output, resources, (1, 1))
+    return pipeline.build_graph(pieces, ReadSettings(), model, engine, "run", output, resources)
 
 
 def units_of(folder: Path) -> list[Unit]:
@@ -92,6 +104,22 @@ def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path
         "MapBatches(commit_block):",
     ]
     assert ["3 blocks produced" in line for line in executed] == [True] * 4
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_an_actor_works_on_two_blocks_at_once_as_on_a_gpu(tmp_path: Path, speech: list[tuple[Any, str]]) -> None:
+    for number, (samples, _) in enumerate(speech[:8]):
+        (tmp_path / f"{number}.wav").write_bytes(encoded(samples))
+    units, out = units_of(tmp_path), tmp_path / "out"
+    summaries = list(pipeline.summaries(graph_of(units, out, device="cuda")))
+    assert {each["unit"] for each in summaries} == {unit.id for unit in units}
+    spans = sorted((each["began"], each["ended"]) for each in summaries)
+    assert any(later < ended for (_, ended), (later, _) in pairwise(spans))  # two were worked on at the same time
+    found = pd.read_parquet(sorted(out.glob("*.parquet"))).set_index("recording_id")["text"]
+    assert [found[f"{number}.wav"] for number in range(8)] == [text for _, text in speech[:8]]
+    assert sum(each["padded_seconds"] for each in summaries) == pytest.approx(
+        sum(len(samples) for samples, _ in speech[:8]) / 16_000
+    )
 
 
 @pytest.mark.usefixtures("ray_two_cpus")

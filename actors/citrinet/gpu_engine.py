@@ -13,7 +13,6 @@ from actors.citrinet.text import text_of
 from actors.decoding.greedy import Frames
 from actors.schema import Samples, UsageError
 
-SECONDS = 3_600.0  # of audio in a batch: with less a GPU is not busy everywhere, with more little is gained
 LEAST_SECONDS = 60.0  # that a GPU must have room for
 
 
@@ -21,9 +20,7 @@ class GpuEngine:
     """Features, encoder and text of one checkpoint, in float32 or bfloat16. Threads may share it: while the batch of
     one computes, that of another is laid out and copied."""
 
-    def __init__(
-        self, nemo: Path, sha256: str, cache: Path, device: str, precision: str, seconds: float = SECONDS
-    ) -> None:
+    def __init__(self, nemo: Path, sha256: str, cache: Path, device: str, precision: str, seconds: float) -> None:
         """Takes memory for batches of so many seconds of audio, or of a half, a quarter … of them where there is less.
 
         Raises UsageError where the checkpoint is not of the Citrinet family, or the GPU's memory is too small.
