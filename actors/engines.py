@@ -61,6 +61,8 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
 
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
+    if settings.device == "cuda" and settings.precision == "bfloat16" and not torch.cuda.is_bf16_supported(False):
+        raise UsageError("model.precision: this machine's GPU has no bfloat16; float32 is what it can do")
     checkpoint = fetch(model)
     if settings.engine == "nemo":
         from actors.nemo_engine import NemoEngine

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -28,17 +27,20 @@ examples:
   python -m jobs.benchmark configs/demo.yaml
   python -m jobs.benchmark configs/demo.yaml benchmark.model=reference benchmark.write=benchmarks.md
   python -m jobs.benchmark configs/demo.yaml benchmark.sides='["fused, float32"]' benchmark.minutes=10
+  python -m jobs.benchmark configs/demo.yaml benchmark.model=reference model.device=cuda benchmark.minutes=120
 
 Each side runs in a process of its own: start-up, a warm-up, then benchmark.repeats passes over the audio, of which the
 median counts. The audio is generated (2 to 15 s a recording): speed does not depend on what is said. With
 benchmark.model=reference the weights are random, in the shape of Citrinet-1024 with gamma 0.25. The last line of
 standard output is one JSON object. onnxruntime and sherpa-onnx take part where the extra `bench` is installed. The
-whole pipeline is jobs.transcribe as the config has it, from listing to the last part; what does not count, here as for
-every side, is the start-up: of Ray, its workers, and the model in the first actor.
+whole pipeline is jobs.transcribe as the config has it, from tar shards of WAV or FLAC to the last part, which have the
+audio benchmark.copies times; what does not count, here as for every side, is the start-up: of Ray, its workers, and the
+model in the first actor. Kernels are those of a GPU, each beside the least that it could take on that card.
 """
 
 
-PIPELINE = "the whole pipeline"
+PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
+KERNELS = "kernels"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +52,9 @@ def run(config: Config, command: str) -> int:
     report = measure_sides(config) | {"command": command}
     header, rows = as_table(report)
     show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", header, rows)
+    if KERNELS in report:
+        about = "one batch, {seconds:g} s; copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s"
+        show_table(about.format(**report[KERNELS]), *as_kernels(report[KERNELS]))
     if config.benchmark.write:
         append(Path(config.benchmark.write), report)
     print(json.dumps(report, ensure_ascii=False), flush=True)
@@ -61,10 +66,17 @@ def measure_sides(config: Config) -> dict[str, Any]:
     from actors import measuring
 
     wanted, name = config.benchmark, config.model.name
-    known, possible = [*measuring.SIDES, PIPELINE], [*measuring.available(), PIPELINE]
+    device = "cpu" if config.model.device == "auto" else config.model.device
+    has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to try it without a GPU
+    known = [*measuring.SIDES, *PIPELINES, KERNELS]
+    possible = [*measuring.available(device), *PIPELINES, *([KERNELS] if has_kernels else [])]
     for side in wanted.sides:
         if side not in possible:
-            reason = "needs the extra `bench`" if side in known else f"is none of {', '.join(known)}"
+            reason = (
+                f"needs the extra `bench`, or is not for {device}"
+                if side in known
+                else f"is none of {', '.join(known)}"
+            )
             raise ConfigError(f"benchmark.sides: {side!r} {reason}")
     if wanted.model == "reference":
         console.print("making a Citrinet-1024 of random weights, where there is none yet …")
@@ -72,29 +84,32 @@ def measure_sides(config: Config) -> dict[str, Any]:
     options = with_secrets(config.model.storage_options, "model.storage_options")
     try:
         model = resolve(name, config.model.revision, options)
+        processor = _apart(measuring.processor, device)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
     sounds = measuring.generated_sounds(wanted.minutes)
-    device = "cpu" if config.model.device == "auto" else config.model.device
     threads = len(os.sched_getaffinity(0))
-    results = []
+    results, more = [], {}
     for side in wanted.sides or possible:
-        if side == PIPELINE:
-            result = measure_pipeline(config, name, sounds)
+        if side == KERNELS:
+            more[KERNELS] = _apart(measuring.kernels, model, sounds, device, wanted.repeats)
+            continue
+        if side in PIPELINES:
+            result = measure_pipeline(config, name, sounds, side)
         else:
             _apart(measuring.make_ready, side, model)
             result = _apart(measuring.measure, side, model, sounds, device, threads, wanted.repeats)
         console.print(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
-    packages = ["torch", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
+    packages = ["torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
     return {
         "date": date.today().isoformat(),
-        "machine": f"{threads} CPUs, {_processor()}" if device == "cpu" else device,
+        "machine": f"{threads} CPUs, {processor}",
         "versions": {package: _version(package) for package in packages if _version(package)},
         "model": "Citrinet-1024, gamma 0.25, random weights" if wanted.model == "reference" else name,
         "minutes": wanted.minutes,
         "sides": results,
-    }
+    } | more
 
 
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -107,15 +122,15 @@ def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
         pool.join()
 
 
-def measure_pipeline(config: Config, model: str, sounds: Sequence[Any]) -> dict[str, Any]:
-    """jobs.transcribe itself, from WAV files to Parquet, as the config has it; start-up apart."""
-    from actors.measuring import write_sounds
+def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: str) -> dict[str, Any]:
+    """jobs.transcribe itself, from shards to Parquet, as the config has it; start-up apart."""
+    from actors.measuring import write_shards
 
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         spoken = Path(folder, "audio")
         spoken.mkdir()
-        write_sounds(spoken, sounds)
+        write_shards(spoken, sounds, PIPELINES[side], config.benchmark.copies)
         for number in range(config.benchmark.repeats):
             changes: dict[str, Any] = {
                 "input": {"uri": str(spoken)},
@@ -131,11 +146,12 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any]) -> dict[
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     passes = [run["wall_seconds"] - run["start_seconds"] for run in runs]
     return {
-        "side": PIPELINE,
+        "side": side,
         "rtfx": round(runs[0]["audio_hours"] * 3600 / median(passes), 2),
         "padding": None,
         "start_s": round(median(run["start_seconds"] for run in runs), 1),
         "peak_gb": None,
+        "busy_share": median(run["busy_share"] for run in runs),
         "passes_s": [round(each, 2) for each in passes],
     }
 
@@ -145,17 +161,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    """The processor's name, and what it multiplies in."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    able = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
-    return " ".join([facts.get("model name", platform.machine()), *able])
 
 
 def as_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -175,16 +180,34 @@ def as_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows
 
 
+def as_kernels(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What `kernels` found, as a header and rows; a share near 100 % of the least is a kernel that can gain no more."""
+    whole = sum(row["batch_ms"] for row in report["kernels"])
+    rows = [
+        [
+            row["kernel"],
+            row["shape"],
+            str(row["calls"]),
+            f"{row['ms']:.3f}",
+            f"{row['least_ms'] / row['ms']:.0%}",
+            f"{row['batch_ms'] / whole:.1%}",
+        ]
+        for row in report["kernels"]
+    ]
+    rows += [["product in a tile", each["tile"], "", f"{each['ms']:.3f}", "", ""] for each in report["tiles"]]
+    return ["kernel", "shape", "calls", "ms", "least / ms", "of the batch"], rows
+
+
 def append(path: Path, report: dict[str, Any]) -> None:
     """Adds a report to a page of benchmarks, with what made it."""
-    header, rows = as_table(report)
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [f"## {report['date']}: {report['model']}", ""]
     lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
     lines += [f"    {report['command']}", ""]
-    lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]]
+    for header, rows in [as_table(report)] + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
+        lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]
     text = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
-    path.write_text(text.rstrip() + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text(text.rstrip() + "\n\n" + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -128,6 +128,7 @@ class Benchmark(Section):
     model: Literal["given", "reference"] = "given"
     minutes: Positive = 2.0
     repeats: Annotated[int, Field(gt=0)] = 3
+    copies: Annotated[int, Field(gt=0)] = 1
     sides: list[str] = []
     write: str | None = None
 

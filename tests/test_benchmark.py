@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import DEMO_MODEL
 
+from actors.citrinet.archive import read_config
 from actors.measuring import generated_sounds
 from actors.models import resolve
 from jobs import benchmark
@@ -36,6 +37,27 @@ def test_the_whole_pipeline_is_a_side(capsys: pytest.CaptureFixture[str]) -> Non
     (side,) = json.loads(capsys.readouterr().out.splitlines()[-1])["sides"]
     assert side["rtfx"] > 0
     assert side["start_s"] > 0.1  # Ray's
+
+
+def test_kernels_are_told_apart(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert (
+        benchmark.main(
+            ["configs/demo.yaml", "benchmark.minutes=0.02", "benchmark.repeats=1", "benchmark.sides=[kernels]"]
+        )
+        == 0
+    )
+    seen = capsys.readouterr()
+    found = json.loads(seen.out.splitlines()[-1])["kernels"]
+    layers = sum(block["repeat"] for block in read_config(DEMO_MODEL)["encoder"]["jasper"])
+    names = {row["kernel"] for row in found["kernels"]}
+    assert names >= {"log-mel", "depthwise", "pointwise", "pointwise with gate and residual", "gate", "head", "best"}
+    assert sum(row["calls"] for row in found["kernels"] if row["kernel"].startswith("pointwise")) == layers
+    assert all(row["ms"] > 0 for row in found["kernels"])
+    assert len(found["tiles"]) == 6
+    monkeypatch.delenv("TRITON_INTERPRET")
+    assert benchmark.main(["configs/demo.yaml", "benchmark.sides=[kernels]"]) == 2
+    assert "not for cpu" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("peer", ["onnxruntime", "sherpa_onnx"])

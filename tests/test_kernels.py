@@ -191,7 +191,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from actors.citrinet import kernels
-from actors.citrinet.gpu_layers import TILES
+from actors.citrinet.tiles import LARGE as tile
 
 def assembled(kernel, constants, options, **types):
     names = kernel.arg_names
@@ -201,7 +201,6 @@ def assembled(kernel, constants, options, **types):
     source = ASTSource(kernel, signature, values, aligned)
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
-tile = TILES[2]
 rows, weights, out = (f"tensordesc<bf16[{a}, {b}]>" for a, b in ((tile.rows, tile.inner), tile[1:3], tile[:2]))
 constants = dict(INNER=1024, OUTER=1024, ENTERED=1024, GATED=True, RELU=True, PRECISION="ieee")
 constants |= dict(BLOCK_ROWS=tile.rows, BLOCK_OUT=tile.out, BLOCK_IN=tile.inner)

@@ -6,7 +6,6 @@ pointwise convolution sees one row at a time. What the operations are is the dev
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ class Layer:
 
     def __init__(
         self,
-        layers: ModuleType,
+        layers: Any,
         shape: Mapping[str, int],
         name: str,
         tensors: Tensors,
@@ -41,7 +40,7 @@ class Block:
 
     def __init__(
         self,
-        layers: ModuleType,
+        layers: Any,
         config: Mapping[str, Any],
         name: str,
         tensors: Tensors,
@@ -87,7 +86,7 @@ class Encoder:
 
     def __init__(
         self,
-        layers: ModuleType,
+        layers: Any,
         configs: Sequence[Mapping[str, Any]],
         tensors: Tensors,
         device: torch.device,

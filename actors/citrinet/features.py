@@ -9,7 +9,6 @@ array, in which the row r sees the samples from r * hop on.
 """
 
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ class Features:
 
     def __init__(
         self,
-        layers: ModuleType,
+        layers: Any,
         config: Mapping[str, Any],
         tensors: Mapping[str, torch.Tensor],
         device: torch.device,

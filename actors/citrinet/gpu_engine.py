@@ -14,6 +14,7 @@ from actors.decoding.greedy import Frames
 from actors.schema import Samples, UsageError
 
 LEAST_SECONDS = 60.0  # that a GPU must have room for
+MOST_SECONDS = 10_800.0  # a batch's rows times their channels are counted in 32 bits
 
 
 class GpuEngine:
@@ -26,6 +27,7 @@ class GpuEngine:
         Raises UsageError where the checkpoint is not of the Citrinet family, or the GPU's memory is too small.
         """
         config, tensors = checkpoint.load(nemo, sha256, cache)
+        seconds = min(seconds, MOST_SECONDS)
         where = torch.device(device), getattr(torch, precision)
         too_small = UsageError(f"the GPU's memory does not hold {nemo.name} and {LEAST_SECONDS:g} s of audio")
         try:

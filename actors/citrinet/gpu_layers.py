@@ -1,14 +1,13 @@
 """What a Citrinet is made of, on a GPU: the kernels (`kernels`) behind the interface of their twins (`layers`).
 
-A level says where the recordings lie, as a packing does, in tensors on the device and of a fixed size, for the most
-rows that a batch may have. Weights are laid out once. All that is returned has as many rows as the level may have.
+They take a level (`levels`) for a packing. Weights are laid out once. All that is returned has as many rows as the
+level may have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from triton import cdiv, next_power_of_2
@@ -16,36 +15,10 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from actors.citrinet import kernels
 from actors.citrinet.layers import STD_GUARD
+from actors.citrinet.levels import Level
+from actors.citrinet.tiles import Tile, tile_for
 from actors.schema import UsageError
 
-
-@dataclass(frozen=True)
-class Level:
-    """A packing on the device: of each row the recording (-1: none) and the row of the finer level where it is centred
-    (rows,); of each recording the first row and how many (recordings,); how many of both there are (1,). All int32."""
-
-    recording: torch.Tensor
-    source: torch.Tensor
-    starts: torch.Tensor
-    lengths: torch.Tensor
-    rows: torch.Tensor
-    recordings: torch.Tensor
-    finer: Level | None = None
-
-
-class Tile(NamedTuple):
-    """What a program of the pointwise kernel makes at once, and how the GPU works on it."""
-
-    rows: int
-    out: int
-    inner: int
-    warps: int
-    stages: int
-
-
-#: By the size of an element in bytes. For bfloat16 on Hopper: two warpgroups share a tile whose products are wgmma, and
-#: four stages of it fill the shared memory. `jobs.benchmark` measures others beside it.
-TILES = {2: Tile(128, 256, 64, 8, 4), 4: Tile(64, 64, 32, 8, 3)}
 ALIGNED = 8  # channels: rows begin on 16 bytes, as the copies of the tensor memory accelerator want them
 ROWS_AT_ONCE = 65_536  # frames whose spectrum is made at once: 270 MB
 
@@ -68,7 +41,7 @@ class Pointwise:
             )
         self._weight = weight.to(device, dtype, copy=True).contiguous()
         self._bias = bias.to(device, torch.float32, copy=True)
-        self._tile = tile or TILES[dtype.itemsize]
+        self._tile = tile or tile_for(device, dtype)
 
     def __call__(self, x: torch.Tensor, level: Level, relu: bool = True) -> torch.Tensor:
         return self._launch(x, level, x.dtype, relu)

@@ -4,16 +4,32 @@ The block's layout is fixed by the most rows and recordings that a batch may hav
 address serve every batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from actors.citrinet.gpu_layers import Level
 from actors.citrinet.packing import Packing
 
 Table = np.ndarray[Any, np.dtype[np.int32]]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A packing on the device: of each row the recording (-1: none) and the row of the finer level where it is centred
+    (rows,); of each recording the first row and how many (recordings,); how many of both there are (1,). All int32."""
+
+    recording: torch.Tensor
+    source: torch.Tensor
+    starts: torch.Tensor
+    lengths: torch.Tensor
+    rows: torch.Tensor
+    recordings: torch.Tensor
+    finer: Level | None = None
 
 
 class Layout:
@@ -21,14 +37,13 @@ class Layout:
 
     def __init__(self, rows: Sequence[int], recordings: int) -> None:
         self.rows, self.recordings = list(rows), recordings
-        sizes = [[4, recordings, recordings, each, each] for each in rows]  # counts, starts, lengths, recording, source
-        flat = np.array(sizes).ravel()
-        self.size = int((flat + -flat % 4).sum())  # kernels may want their arrays on 16 bytes
-        ends = np.cumsum(flat + -flat % 4)
-        self._spans = [
-            [(int(end - padded), int(end - padded + size)) for end, padded, size in zip(*three, strict=True)]
-            for three in zip(ends.reshape(-1, 5), (flat + -flat % 4).reshape(-1, 5), flat.reshape(-1, 5), strict=True)
-        ]
+        self.size, self._spans = 0, list[list[tuple[int, int]]]()
+        for each in rows:
+            spans = []
+            for size in (2, recordings, recordings, each, each):  # counts, starts, lengths, recording, source
+                spans.append((self.size, self.size + size))
+                self.size += size + -size % 4  # kernels load 16 bytes at once
+            self._spans.append(spans)
 
     def holds(self, packings: Sequence[Packing]) -> bool:
         """Whether a batch packed like that has room."""
@@ -40,7 +55,7 @@ class Layout:
         """Writes the packings of a batch into a block; what lies beyond their rows is left as it was."""
         for spans, packing in zip(self._spans, packings, strict=True):
             counts, starts, lengths, recording, source = (block[first:end] for first, end in spans)
-            counts[:2] = packing.rows, len(packing.lengths)
+            counts[:] = packing.rows, len(packing.lengths)
             starts[: len(packing.starts)], lengths[: len(packing.lengths)] = packing.starts, packing.lengths
             recording[: packing.rows] = packing.recording
             if packing.finer is not None:
