@@ -59,11 +59,11 @@ class Results:
         so_far = self._so_far.setdefault(summary["unit"], begun)
         if summary.get("is_partial"):
             for name in ("audio_seconds", "busy_seconds"):
-                so_far[name] += summary[name]
+                so_far[name] += summary.get(name, 0.0)
             return summary
         news = summary | {"audio_seconds": max(summary["audio_seconds"] - so_far["audio_seconds"], 0.0)}
         summary["began"] = so_far["began"]
-        summary["busy_seconds"] += so_far["busy_seconds"]
+        summary["busy_seconds"] = summary.get("busy_seconds", 0.0) + so_far["busy_seconds"]
         return news
 
     def finer(self) -> dict[str, dict[str, Any]]:

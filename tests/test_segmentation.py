@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from actors.audio import decode
 from actors.batching import make_batches
 from actors.cer import character_errors
-from actors.decoding.greedy import Frames, align
-from actors.decoding.joining import Heard, Spoken, join_at
+from actors.decoding.joining import Heard, Spoken
 from actors.engines import EngineSettings
 from actors.models import resolve
 from actors.objects import ReadSettings
@@ -84,38 +83,6 @@ def test_stretches_have_the_segments_of_the_whole(
         used += bool(segments)
     assert found == segments_of(pcm, wanted)
     assert used == min(count, 1 + max(samples - wanted.longest - 1, 0) // wanted.stretch(stretch_s, 1, 2).start)
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "place"),
-    [
-        ([1, 0, 0, 0, 0, 2], [1, 0, 0, 0, 0, 2], 3),
-        ([5, 5, 1, 1, 1, 2], [5, 5, 1, 1, 1, 3], 3),  # nothing said near the middle: where both agree
-        ([0, 0, 1, 2, 0, 0], [0, 0, 1, 3, 0, 0], 1),
-        ([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], 3),
-    ],
-)
-def test_where_two_hearings_are_joined(left: list[int], right: list[int], place: int) -> None:
-    assert join_at(np.array(left), np.array(right), blank=0) == place
-
-
-def test_only_neighbours_are_joined() -> None:
-    second = np.zeros(SAMPLE_RATE, np.int16)
-    left = Heard(second, 10.0, 0, 3_200)  # up to 10.8 s, and heard to 11 s
-    assert left.precedes(Heard(second, 10.8, 3_200, 0))
-    assert not left.precedes(Heard(second, 11.8, 3_200, 0))  # what lies between is not heard, for nobody speaks there
-    assert not left.precedes(Heard(second, 10.8, 3_200, 0, is_first=True))
-    assert not left.precedes(Heard(second, 10.8, 0, 0))
-    assert not Heard(second, 10.0).precedes(Heard(second, 11.0, 3_200, 0))
-
-
-def test_a_token_that_goes_on_over_a_cut_is_one() -> None:
-    frames = Frames(np.array([7, 7, 0, 7]), np.array([0.5, 1.0, 1.0, 0.25], np.float32))
-    assert align(frames, blank=0).ids.tolist() == [7, 7]
-    assert align(frames, blank=0, before=7).ids.tolist() == [7]
-    alone = align(frames, blank=0)
-    assert (alone.begins.tolist(), alone.ends.tolist()) == ([0, 3], [2, 4])
-    assert alone.confidences.tolist() == [0.75, 0.25]
 
 
 @pytest.fixture(scope="module")
