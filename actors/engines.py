@@ -50,6 +50,12 @@ class EngineSettings:
         """
         return {("fused", "cpu"): self.threads, ("fused", "cuda"): 2}.get((self.engine, self.device), 1)
 
+    @property
+    def takers(self) -> int:
+        """Among how many streams a piece's batches are shared out evenly: a GPU takes one at a time, the larger the
+        better."""
+        return self.streams if self.device == "cpu" else 1
+
 
 def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them.

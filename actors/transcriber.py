@@ -93,7 +93,7 @@ class Workers:
         self._padded_samples = 0  # given to the model, filling among them, since it was last told
         self._busy_told, self._lock = 0.0, threading.Lock()
         self._pads, self._tokens = settings.engine == "nemo", settings.tokens
-        self._max_padded, self._streams = int(settings.max_padded_seconds * SAMPLE_RATE), settings.streams
+        self._max_padded, self._takers = int(settings.max_padded_seconds * SAMPLE_RATE), settings.takers
         self._pool = ThreadPoolExecutor(
             settings.streams,
             initializer=torch.set_num_threads,
@@ -104,7 +104,7 @@ class Workers:
     def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
         """What is said in each segment, or what is wrong with it. Segments of a recording follow one another."""
         sounds = [each.pcm for each in heard]
-        batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._streams)
+        batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._takers)
         lengths = ([len(sounds[index]) for index in batch] for batch in batches)
         padded = sum(max(each) * len(each) if self._pads else sum(each) for each in lengths)
         with self._lock:

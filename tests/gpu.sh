@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-build/gpu} python=${PYTHON:-.venv/bin/python}
-device=${DEVICE:-cuda} model=${MODEL:-reference} minutes=${MINUTES:-120} copies=${COPIES:-50}
+device=${DEVICE:-cuda} model=${MODEL:-reference} minutes=${MINUTES:-360} copies=${COPIES:-20}
 many=$([ "$device" = cuda ] && echo 128 || echo 16)
 mkdir -p "$folder"
 failed=0
@@ -36,5 +36,5 @@ for precision in float32 bfloat16; do # the last line of each says how many char
     "output.uri=$folder/demo-$precision"
 done
 benchmark 90 benchmark.repeats=1 'benchmark.sides=["the whole pipeline", "the whole pipeline, FLAC"]'
-benchmark 90 benchmark.repeats=2 "benchmark.sides=[\"NeMo transcribe(), batch 4\", \"NeMo transcribe(), batch $many\", \"NeMo forward, sorted, autocast\"]"
+benchmark 90 benchmark.repeats=2 "benchmark.minutes=$(awk "BEGIN {print $minutes / 6}")" "benchmark.sides=[\"NeMo transcribe(), batch 4\", \"NeMo transcribe(), batch $many\", \"NeMo forward, sorted, autocast\"]"
 exit $failed

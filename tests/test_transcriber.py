@@ -168,3 +168,13 @@ def test_nemos_engine_takes_models_of_other_families(tmp_path: Path) -> None:
     assert engine.frame_samples == 640
     (frames,) = engine.transcribe([np.zeros(64_000, np.int16)])
     assert len(frames.best) == 100
+
+
+def test_what_a_device_works_at_once() -> None:
+    """A CPU's threads share a piece out; a GPU has one large batch, and the next one on its way."""
+    cpu = EngineSettings("fused", "cpu", "float32", 4, 30)
+    assert (cpu.streams, cpu.takers) == (4, 4)
+    gpu = EngineSettings("fused", "cuda", "bfloat16", 1, 3_600)
+    assert (gpu.streams, gpu.takers) == (2, 1)
+    nemo = EngineSettings("nemo", "cuda", "float32", 1, 3_600)
+    assert (nemo.streams, nemo.takers) == (1, 1)

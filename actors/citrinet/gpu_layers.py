@@ -210,15 +210,16 @@ class LogMel:
     ) -> None:
         self._config, self._window = config, window.to(device)
         self._filters = filters.to(device).contiguous()
-        self._rows = ROWS_AT_ONCE if device.type == "cuda" else 128
+        self._most_rows = ROWS_AT_ONCE if device.type == "cuda" else 128  # in the interpreter a row costs time
 
     def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Level) -> torch.Tensor:
         """(rows, mels) in float32, as `layers.LogMel`; `sound` may have room for more rows than it holds."""
         config, size, (mels, bins) = self._config, len(self._window), self._filters.shape
         log = torch.empty(len(level.recording), mels, device=sound.device)
-        windowed = torch.empty(self._rows, size, device=sound.device)
-        for first in range(0, (len(sound) - size) // config["hop"], self._rows):
-            kernels.frames[(cdiv(self._rows, 4),)](
+        rows = min(self._most_rows, len(log) + -len(log) % 32)  # whole blocks of both kernels
+        windowed = torch.empty(rows, size, device=sound.device)
+        for first in range(0, (len(sound) - size) // config["hop"], rows):
+            kernels.frames[(cdiv(rows, 4),)](
                 sound,
                 self._window,
                 ends,
@@ -232,7 +233,7 @@ class LogMel:
                 BLOCK_ROWS=4,
             )
             spectrum = torch.view_as_real(torch.fft.rfft(windowed))
-            kernels.log_mel[(cdiv(self._rows, 32),)](
+            kernels.log_mel[(cdiv(rows, 32),)](
                 spectrum,
                 self._filters,
                 level.rows,

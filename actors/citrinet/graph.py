@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from actors.citrinet import gpu_layers
@@ -81,6 +82,9 @@ class Graph:
                 (self._on_gpu if self._device.type == "cuda" else self._on_cpu)(slot, samples)
             ids, probabilities = slot.ids.numpy(), slot.probabilities.numpy()
             return [Frames(ids[rows].copy(), probabilities[rows].copy()) for rows in packings[-1].slices]
+        except torch.OutOfMemoryError:
+            torch.cuda.synchronize()  # what was begun still looks into the slot
+            raise
         finally:
             self._slots.put(slot)
 
@@ -125,17 +129,20 @@ class Graph:
 
     def _capture(self) -> None:
         self._compute, self._copies = (torch.cuda.Stream() for _ in range(2))  # type: ignore[no-untyped-call]
-        slot, second = self._slots.get(), torch.zeros(SAMPLE_RATE, dtype=torch.int16).numpy()
+        slot, second = self._slots.get(), np.zeros(SAMPLE_RATE, np.int16)
         batch = [second, second]
         samples = self._fill(slot, batch, self._encoder.packings(self._features.packing(batch, self._encoder.gap)))
         torch.cuda.synchronize()
-        with torch.no_grad(), torch.cuda.stream(self._compute):  # compiles the kernels and takes what features need
+        with torch.no_grad(), torch.cuda.stream(self._compute):  # compiles the kernels
             slot.to_device(samples)
             self._enter(slot, samples)
             self._network()
-        self._slots.put(slot)
         torch.cuda.synchronize()
         torch.cuda.empty_cache()  # a graph has memory of its own, in which what was taken now has to fit again
         self._graph = torch.cuda.CUDAGraph()
         with torch.no_grad(), torch.cuda.graph(self._graph, stream=self._compute):
             self._result = self._network()
+        with torch.no_grad(), torch.cuda.stream(self._compute):  # takes what the features need beside it
+            self._enter(slot, samples)
+        torch.cuda.synchronize()
+        self._slots.put(slot)
