@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(config: Config, command: str) -> int:
     report = measure_sides(config) | {"command": command}
-    header, rows = as_table(report)
-    show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", header, rows)
+    if report["sides"]:
+        show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", *as_table(report))
     if KERNELS in report:
         about = "one batch, {seconds:g} s; copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s"
         show_table(about.format(**report[KERNELS]), *as_kernels(report[KERNELS]))
@@ -204,7 +204,8 @@ def append(path: Path, report: dict[str, Any]) -> None:
     lines = [f"## {report['date']}: {report['model']}", ""]
     lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
     lines += [f"    {report['command']}", ""]
-    for header, rows in [as_table(report)] + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
+    tables = [as_table(report)] if report["sides"] else []
+    for header, rows in tables + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
         lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]
     text = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
     path.write_text(text.rstrip() + "\n\n" + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
