@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faults
@@ -119,7 +120,7 @@ def test_a_second_run_leaves_the_output_to_the_first(
     storage.write(filesystem, f"{root}/_runs/000001/other", b"")
     where = [f"output.uri={root}", "input.uri=demo/audio/loose/00.wav"]
     monkeypatch.setattr(transcribe, "transcribe", lambda *_: [])
-    monkeypatch.setattr(transcribe, "connect", lambda *_: True)
+    monkeypatch.setattr(transcribe, "connect", lambda *_: SimpleNamespace(actors=(1, 1)))
     for status, sign in ((4, {"machine": "another", "process": 1, "began": "1"}), (0, None)):
         path = f"{root}/_runs/000000/heartbeat"
         if sign:
