@@ -58,7 +58,7 @@ def busy_share(committed: list[dict[str, Any]], actors: int) -> float | None:
     worked; of GPUs, in which these did, as they measured it themselves. None where nothing was transcribed."""
     worked = [each for each in committed if "ended" in each]
     span = max((each["ended"] for each in worked), default=0) - min((each["began"] for each in worked), default=0)
-    return round(min(sum(each["busy_seconds"] for each in worked) / (span * actors), 1), 3) if worked else None
+    return round(min(sum(each["busy_seconds"] for each in worked) / (span * actors), 1), 3) if span else None
 
 
 def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]) -> int:
