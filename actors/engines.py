@@ -57,6 +57,14 @@ class EngineSettings:
         return self.streams if self.device == "cpu" else 1
 
 
+def check_device(device: str) -> None:
+    """Raises UsageError where the device is not there."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
+
+
 def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them.
 
@@ -65,8 +73,7 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     """
     import torch
 
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
+    check_device(settings.device)
     if settings.device == "cuda" and settings.precision == "bfloat16" and not torch.cuda.is_bf16_supported(False):
         raise UsageError("model.precision: this machine's GPU has no bfloat16; float32 is what it can do")
     checkpoint = fetch(model)

@@ -19,9 +19,9 @@ import torch
 
 from actors.batching import make_batches
 from actors.decoding.joining import Heard
-from actors.engines import EngineSettings
+from actors.engines import EngineSettings, check_device
 from actors.models import ModelFile, cache_folder, fetch
-from actors.schema import SAMPLE_RATE, Samples, UsageError
+from actors.schema import SAMPLE_RATE, Samples
 from actors.transcriber import Workers
 
 
@@ -145,10 +145,12 @@ def generated_sounds(minutes: float, seed: int = 1) -> list[Samples]:
 
 
 def processor(device: str) -> str:
-    """The device's name: of a CPU with what it multiplies in, of a GPU with its memory."""
+    """The device's name: of a CPU with what it multiplies in, of a GPU with its memory.
+
+    Raises UsageError where it is not there.
+    """
+    check_device(device)
     if device == "cuda":
-        if not torch.cuda.is_available():
-            raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
         card = torch.cuda.get_device_properties(0)
         return f"{card.name}, {card.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
     try:

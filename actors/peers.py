@@ -47,10 +47,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
 
     def transcribe(batch: Sequence[Samples]) -> list[str]:
         packing = features.packing(batch, 0)
-        sound = np.empty(features.samples(packing.rows), np.int16)
-        ends = np.empty(len(batch), np.int64)
-        features.pack_sound(batch, packing, sound, ends)
-        packed = features(torch.from_numpy(sound), torch.from_numpy(ends), packing)
+        packed = features(*features.packed(batch, packing), packing)
         padded = torch.nn.utils.rnn.pad_sequence([packed[rows] for rows in packing.slices], batch_first=True)
         given = {signal: padded.mT.contiguous().numpy(), length: packing.lengths.astype(np.int64)}
         best, blank = session.run(None, given)[0].argmax(axis=2), config["classes"] - 1

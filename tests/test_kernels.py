@@ -202,7 +202,7 @@ def assembled(kernel, constants, options, **types):
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
 rows, weights, out = (f"tensordesc<bf16[{a}, {b}]>" for a, b in ((tile.rows, tile.inner), tile[1:3], tile[:2]))
-constants = dict(INNER=1024, OUTER=1024, ENTERED=1024, GATED=True, RELU=True, PRECISION="ieee")
+constants = dict(INNER=1024, OUTER=1024, ENTERED=1024, GATED=True, RELU=True)
 constants |= dict(BLOCK_ROWS=tile.rows, BLOCK_OUT=tile.out, BLOCK_IN=tile.inner)
 pointers = dict.fromkeys(("bias", "residual_bias", "factors"), "*fp32") | {"recording": "*i32", "count": "*i32"}
 made = assembled(kernels.pointwise, constants, {"num_warps": tile.warps, "num_stages": tile.stages},

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from actors.citrinet import checkpoint, layers
@@ -32,11 +31,8 @@ class CitrinetEngine:
     def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:
         """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and where each lies."""
         packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
-        sound = np.empty(self._features.samples(packings[0].rows), np.int16)
-        ends = np.empty(len(batch), np.int64)
-        self._features.pack_sound(batch, packings[0], sound, ends)
         with torch.no_grad():  # not inference_mode: oneDNN's operators know no inference tensors
-            features = self._features(torch.from_numpy(sound), torch.from_numpy(ends), packings[0])
+            features = self._features(*self._features.packed(batch, packings[0]), packings[0])
             return self._encoder(features, packings), packings[-1]
 
     def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:

@@ -49,6 +49,12 @@ class Features:
         """How many samples so many rows see."""
         return rows * self.hop + self.n_fft
 
+    def packed(self, batch: Sequence[Samples], packing: Packing) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sound of a batch and where each recording ends, in memory of their own; see `pack_sound`."""
+        sound, ends = np.empty(self.samples(packing.rows), np.int16), np.empty(len(batch), np.int64)
+        self.pack_sound(batch, packing, sound, ends)
+        return torch.from_numpy(sound), torch.from_numpy(ends)
+
     def pack_sound(self, batch: Sequence[Samples], packing: Packing, sound: Samples, ends: Positions) -> None:
         """Lays the recordings into `sound`, of `samples(rows)`, with zeros between them; and where each ends."""
         firsts = packing.starts * self.hop + self.n_fft // 2

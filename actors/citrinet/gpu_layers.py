@@ -14,7 +14,7 @@ from triton import cdiv, next_power_of_2
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from actors.citrinet import kernels
-from actors.citrinet.layers import STD_GUARD
+from actors.citrinet.layers import STD_GUARD, squeeze_of
 from actors.citrinet.levels import Level
 from actors.citrinet.tiles import Tile, tile_for
 from actors.schema import UsageError
@@ -57,10 +57,6 @@ class Pointwise:
         """ReLU(self(x) * the recording's factors + residual(entered)), rounded once."""
         return self._launch(x, level, x.dtype, True, factors, residual, entered)
 
-    def product(self, x: torch.Tensor) -> torch.Tensor:
-        """x (rows, in) times the weight, plus the bias, by torch: for the small products of the features."""
-        return torch.nn.functional.linear(x, self._weight, self._bias)
-
     def _launch(
         self,
         x: torch.Tensor,
@@ -92,7 +88,6 @@ class Pointwise:
             ENTERED=0 if residual is None else other._weight.shape[1],
             GATED=factors is not None,
             RELU=relu,
-            PRECISION="ieee",
             BLOCK_ROWS=tile.rows,
             BLOCK_OUT=tile.out,
             BLOCK_IN=tile.inner,
@@ -158,8 +153,7 @@ class Gate:
     def __init__(
         self, down: torch.Tensor, up: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, device: torch.device
     ) -> None:
-        self._down = (down.double() @ weight.double()).float().to(device)
-        self._shift = (down.double() @ bias.double()).float().to(device)
+        self._down, self._shift = (each.to(device) for each in squeeze_of(down, weight, bias))
         self._up = up.float().to(device, copy=True)
 
     def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:

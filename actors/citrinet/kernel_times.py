@@ -13,7 +13,6 @@ from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 
 from actors.citrinet import checkpoint, gpu_layers
@@ -37,11 +36,10 @@ def kernel_times(
         features = Features(watch.layers, config["features"], tensors, *where)
         encoder = Encoder(watch.layers, config["blocks"], tensors, *where)
         packings = encoder.packings(features.packing(sounds, encoder.gap))
-        sound, ends = np.empty(features.samples(packings[0].rows), np.int16), np.empty(len(sounds), np.int64)
-        features.pack_sound(sounds, packings[0], sound, ends)
-        given, levels = [torch.from_numpy(each).to(device) for each in (sound, ends)], levels_of(packings, where[0])
+        sound, ends = (each.to(device) for each in features.packed(sounds, packings[0]))
+        levels = levels_of(packings, where[0])
         for number in range(repeats + 1):
-            watch.layers.best(encoder(features(given[0], given[1], levels[0]), levels), levels[-1])
+            watch.layers.best(encoder(features(sound, ends, levels[0]), levels), levels[-1])
             if number == 0:
                 watch.notes.clear()  # kernels were compiled in that pass
         widest = max(

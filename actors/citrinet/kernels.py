@@ -92,7 +92,7 @@ def depthwise(
 def pointwise(
     x, weight, bias, entered, residual, residual_bias, factors, recording, count, y,
     INNER: tl.constexpr, OUTER: tl.constexpr, ENTERED: tl.constexpr, GATED: tl.constexpr, RELU: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
     """y = ReLU((x weight^T + bias) * factors[recording] + entered residual^T + residual_bias), zero between recordings.
 
@@ -110,7 +110,7 @@ def pointwise(
     inside = columns < OUTER
     total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
     for k in range(0, INNER, BLOCK_IN):
-        total = tl.dot(x.load([row, k]), weight.load([column, k]).T, total, input_precision=PRECISION)
+        total = tl.dot(x.load([row, k]), weight.load([column, k]).T, total, input_precision="ieee")
     total += tl.load(bias + columns, mask=inside, other=0.0)[None, :]
     of = tl.load(recording + rows, mask=rows < ends, other=-1)
     if GATED:
@@ -118,7 +118,7 @@ def pointwise(
         total *= tl.load(factors + of[:, None] * OUTER + columns[None, :], mask=known, other=0.0)
     if ENTERED > 0:
         for k in range(0, ENTERED, BLOCK_IN):
-            total = tl.dot(entered.load([row, k]), residual.load([column, k]).T, total, input_precision=PRECISION)
+            total = tl.dot(entered.load([row, k]), residual.load([column, k]).T, total, input_precision="ieee")
         total += tl.load(residual_bias + columns, mask=inside, other=0.0)[None, :]
     if RELU:
         total = tl.maximum(total, 0.0)
@@ -127,24 +127,30 @@ def pointwise(
 
 
 @triton.jit
+def sum_of_rows(x, start, length, channels, CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr):
+    """The sum of so many rows from `start` on, in an order that hangs on their number alone."""
+    total = tl.zeros(channels.shape, tl.float32)
+    for first in range(0, length, BLOCK_ROWS):
+        rows = first + tl.arange(0, BLOCK_ROWS)
+        seen = (rows < length)[:, None] & (channels < CHANNELS)[None, :]
+        value = tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
+        total += tl.sum(value.to(tl.float32), axis=0)
+    return total
+
+
+@triton.jit
 def means(
     x, starts, lengths, count, y,
     CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """The mean of each recording's rows, in an order of its own rows alone."""
+    """The mean of each recording's rows."""
     recording = tl.program_id(0)
     if recording >= tl.load(count):
         return
     channels = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
-    inside = channels < CHANNELS
     start, length = tl.load(starts + recording), tl.load(lengths + recording)
-    total = tl.zeros((BLOCK_CHANNELS,), tl.float32)
-    for first in range(0, length, BLOCK_ROWS):
-        rows = first + tl.arange(0, BLOCK_ROWS)
-        seen = (rows < length)[:, None] & inside[None, :]
-        value = tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
-        total += tl.sum(value.to(tl.float32), axis=0)
-    tl.store(y + recording * CHANNELS + channels, total / length, mask=inside)
+    mean = sum_of_rows(x, start, length, channels, CHANNELS, BLOCK_ROWS) / length
+    tl.store(y + recording * CHANNELS + channels, mean, mask=channels < CHANNELS)
 
 
 @triton.jit
@@ -191,14 +197,7 @@ def normalise(
     channels = tl.arange(0, BLOCK_CHANNELS)
     inside = channels < CHANNELS
     start, length = tl.load(starts + recording), tl.load(lengths + recording)
-    total = tl.zeros((BLOCK_CHANNELS,), tl.float32)
-    for first in range(0, length, BLOCK_ROWS):
-        rows = first + tl.arange(0, BLOCK_ROWS)
-        seen = (rows < length)[:, None] & inside[None, :]
-        total += tl.sum(
-            tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0), axis=0
-        )
-    mean = total / length
+    mean = sum_of_rows(x, start, length, channels, CHANNELS, BLOCK_ROWS) / length
     squares = tl.zeros((BLOCK_CHANNELS,), tl.float32)
     for first in range(0, length, BLOCK_ROWS):
         rows = first + tl.arange(0, BLOCK_ROWS)

@@ -94,20 +94,24 @@ class Gate:
     recording (arXiv:1709.01507).
 
     The mean is taken of the input, for that of the output is the convolution of it; so the factors are known before the
-    output is. And what squeezes the mean is folded with the convolution: down (W mean + b) = (down W) mean + down b.
+    output is.
     """
 
     def __init__(
         self, down: torch.Tensor, up: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, device: torch.device
     ) -> None:
-        shift = (down.double() @ bias.double()).float()
-        self._down = Pointwise((down.double() @ weight.double()).float(), shift, device, torch.float32)
+        self._down = Pointwise(*squeeze_of(down, weight, bias), device, torch.float32)
         self._up = Pointwise(up, torch.zeros(len(up)), device, torch.float32)
 
     def __call__(self, x: torch.Tensor, packing: Packing) -> torch.Tensor:
         """Factors (recordings, channels) in float32, for the convolution of x (rows, channels)."""
         means = torch.stack([x[rows].mean(dim=0, dtype=torch.float32) for rows in packing.slices])
         return self._up.product(self._down.product(means, relu=True)).sigmoid_()
+
+
+def squeeze_of(down: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What squeezes a convolution's output, as weight and bias on its input: down (W x + b) = (down W) x + down b."""
+    return (down.double() @ weight.double()).float(), (down.double() @ bias.double()).float()
 
 
 def entering(x: torch.Tensor, packing: Packing) -> torch.Tensor:
