@@ -28,8 +28,7 @@ class NotPlain(ValueError):
 def open_parquet(file: BinaryIO | pa.NativeFile, **options: Any) -> pq.ParquetFile:
     """A seekable Parquet file with columns of plain types alone: those of extension types are as they are stored.
 
-    Bytes are `large_binary`, whatever they were. `options` are ParquetFile's. Raises NotPlain, and what reading the file
-    raises.
+    Bytes are `large_binary`, whatever they were. `options` are ParquetFile's. Raises NotPlain, and what reading raises.
     """
     try:
         footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)

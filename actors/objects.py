@@ -10,11 +10,13 @@ from typing import Any
 from actors import storage
 from actors.parquet_shards import read_parquet
 from actors.recordings import Recording, companion_fields, split_fields
+from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
 from actors.segmentation import Segmentation
 from actors.storage import Stored
+from actors.tar_headers import is_plain_tar
 from actors.tar_ranges import Chain, members_of
-from actors.tar_shards import Samples, is_plain_tar, read_tar
+from actors.tar_shards import Shard, read_tar
 from actors.units import Piece, SourceObject
 
 HELD_BYTES = 64_000_000  # a larger audio file is read range by range, not whole
@@ -45,18 +47,34 @@ class ReadSettings:
         return int(self.max_megabytes * 1e6)
 
 
-def read_objects(
-    group: list[SourceObject], piece: Piece, settings: ReadSettings, chains: list[Chain]
-) -> Iterator[Recording]:
-    """The recordings of objects that share one stored file: many lines of a manifest may, others are alone."""
+@dataclass
+class Reading:
+    """What objects are read with, and what is found on the way beside their recordings.
+
+    `texts` are those that lie in a tar, by the key of the recording that they speak of; all are known when the last
+    recording was read. `chains` are the headers of a tar's ranges.
+    """
+
+    piece: Piece
+    settings: ReadSettings
+    room: Room
+    texts: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
+    chains: list[Chain] = field(default_factory=list)
+
+
+def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:
+    """The recordings of objects that share one stored file: many lines of a manifest may, others are alone.
+
+    What a recording holds is let go of when the next one is asked for.
+    """
     first = group[0]
     if first.format in ("audio", "manifest"):
-        yield from _read_file(group, piece, settings)
+        yield from _read_file(group, reading)
         return
     found = 0
     try:
-        stored, etag = _planned(first, settings)
-        for recording in _read_container(first, stored, etag, piece, settings, chains):
+        stored, etag = _planned(first, reading.settings)
+        for recording in _read_container(first, stored, etag, reading):
             found += 1
             yield recording
     except RecordingError as problem:
@@ -64,39 +82,41 @@ def read_objects(
         return
     if not found:
         nothing = RecordingError(ErrorKind.EMPTY, f"the {first.format} file holds no recording")
-        yield Recording(first.name, first.uri, etag, nothing if piece.is_whole else None)
+        yield Recording(first.name, first.uri, etag, nothing if reading.piece.is_whole else None)
 
 
-def _read_container(
-    source: SourceObject, stored: Stored, etag: str, piece: Piece, settings: ReadSettings, chains: list[Chain]
-) -> Iterator[Recording]:
+def _read_container(source: SourceObject, stored: Stored, etag: str, reading: Reading) -> Iterator[Recording]:
     """The recordings of a tar or a Parquet file, or of a share of one."""
+    piece, max_bytes = reading.piece, reading.settings.max_bytes
     number, count = piece.share
     if source.format == "parquet":
-        return read_parquet(stored, source, etag, settings.max_bytes, piece.share)
+        yield from read_parquet(stored, source, etag, max_bytes, reading.room, piece.share)
+        return
+    shard = Shard(source, etag, max_bytes, reading.room, reading.texts)
     if count == 1 or piece.is_streamed or not is_plain_tar(stored.open().read(512)):
-        return read_tar(stored, source, etag, settings.max_bytes, piece.share)
-    chain, samples = Chain(), Samples(source, etag, settings.max_bytes)
-    chains.append(chain)
+        yield from read_tar(stored, shard, piece.share)
+        return
+    chain = Chain()
+    reading.chains.append(chain)
     try:
         for archive, member in members_of(stored, number, count, chain):
-            samples.take(archive, member)
-    except (tarfile.TarError, EOFError, ValueError):
+            yield from shard.take(archive, member)
+    except tarfile.TarError:
         pass  # its chain says so, and the tar is read again from its start
-    chain.sounds, chain.texts = [each.recording_id for each in samples.recordings], list(samples.companions)
-    return samples.joined()
+    chain.sounds, chain.texts = shard.sounds, list(shard.texts)
+    yield from shard.rest()
 
 
-def _read_file(group: list[SourceObject], piece: Piece, settings: ReadSettings) -> Iterator[Recording]:
+def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:
     """One audio file, whole or in the stretches that manifest lines name."""
     content: bytes | Stored | RecordingError
-    etag = group[0].etag or ""
+    etag, settings = group[0].etag or "", reading.settings
     if all(each.refusal for each in group):
         content = b""  # refused, so never touched
     else:
         try:
             content, etag = _planned(group[0], settings)
-            if content.size <= HELD_BYTES and piece.stretches == 1:
+            if content.size <= HELD_BYTES and reading.piece.stretches == 1:
                 content = storage.read(content.filesystem, content.path)
         except RecordingError as problem:
             content = problem

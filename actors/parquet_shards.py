@@ -1,7 +1,8 @@
-"""Parquet shards with a column of audio bytes."""
+"""Parquet shards with a column of audio bytes, as recordings one by one."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -9,37 +10,111 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors import storage
+from actors.foreign import NotPlain, open_parquet
+from actors.parquet_pages import pages
 from actors.recordings import Recording, split_fields
+from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
 from actors.units import SourceObject
 
 ROWS_AT_ONCE = 16  # decoded from the file together; each may be a whole recording
+BYTES_AT_ONCE = 256_000_000  # that rows decoded together may come to, if every one were as large as one can be
+HELD_BYTES = 64_000_000  # a larger file is read range by range, not whole
+BESIDE = 1.25  # what a page may hold, to the largest recording
 
+_PATH = "\0path"  # of Hugging Face's struct, among a row's fields
 _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
+
+Content = bytes | RecordingError
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group: its number, its first row in the file and the one after its last, and the (start, end) in bytes of
+    each column's chunk that is read."""
+
+    number: int
+    first: int
+    end: int
+    chunks: Sequence[tuple[int, int]]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The bytes from the first chunk to the last."""
+        return min(start for start, _ in self.chunks), max(end for _, end in self.chunks)
 
 
 def read_parquet(
-    stored: storage.Stored, source: SourceObject, etag: str, max_bytes: int, share: tuple[int, int] = (0, 1)
+    stored: storage.Stored, source: SourceObject, etag: str, max_bytes: int, room: Room, share: tuple[int, int] = (0, 1)
 ) -> Iterator[Recording]:
     """The rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
 
     At most `source.limit`. `share` is (number, count): one of several shares of the file's row groups, or of its rows
-    where the groups are fewer.
+    where the groups are fewer. A group whose pages are too large to be unpacked has a row
+    `too_large` for each of its own.
     """
-    is_whole = share == (0, 1)
-    opened = io.BytesIO(storage.read(stored.filesystem, stored.path)) if is_whole else stored.open()
+    file = _File(stored)
     row = 0
     try:
-        with pq.ParquetFile(opened) as file:
-            audio = audio_column(file.schema_arrow)
-            row, last = _bounds(file.metadata, share)
-            for fields in _rows(file, row, min(last, source.limit or last)):
-                yield _parquet_recording(fields, audio, row, source, etag, max_bytes)
-                row += 1
-    except (pa.ArrowException, OSError) as problem:
-        storage.check(opened)
+        with open_parquet(file, pre_buffer=False) as parquet:
+            audio, names = columns_of(parquet.schema_arrow)
+            row, last = _bounds(parquet.metadata, share)
+            last = min(last, source.limit or last)
+            for group in _groups(parquet, names, row, last):
+                with room.of(group.span[1] - group.span[0]):
+                    for content, fields in _contents(file, parquet, group, audio, names, (row, last), max_bytes):
+                        yield _recording(content, fields, row, source, etag)
+                        row += 1
+    except RecordingError:
+        raise
+    except Exception as problem:  # Arrow raises many kinds for one damage; its own MemoryError is an absurd claim
+        storage.check(file)
+        if isinstance(problem, MemoryError) and not isinstance(problem, pa.ArrowException):
+            raise
         detail = f"the Parquet file cannot be read from row {row} on: {problem}"
         yield Recording(source.name, source.uri, etag, RecordingError(ErrorKind.UNREADABLE, detail))
+
+
+class _File(io.RawIOBase):
+    """A stored Parquet file of which a stretch is held: a small one whole, else a row group at a time, which is one
+    request."""
+
+    def __init__(self, stored: storage.Stored) -> None:
+        self._ranges, self._stored, self._at = stored.open(), stored, 0
+        self._held, self._start = b"", 0
+        self.raw = self._ranges.raw  # for storage.check
+        if stored.size <= HELD_BYTES:
+            self._held = storage.read(stored.filesystem, stored.path)
+
+    def hold(self, start: int, end: int) -> None:
+        """Reads a stretch that will be needed, and lets go of the one before."""
+        if self._stored.size > HELD_BYTES:
+            self._held = b""
+            self._held, self._start = storage.read_range(self._stored.filesystem, self._stored.path, start, end), start
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        at = self._at - self._start
+        size = size if size >= 0 else self._stored.size - self._at
+        if at >= 0 and at + size <= len(self._held):
+            data = self._held[at : at + size]
+        else:
+            self._ranges.seek(self._at)
+            data = self._ranges.read(size)
+        self._at += len(data)
+        return data
 
 
 def _bounds(metadata: pq.FileMetaData, share: tuple[int, int]) -> tuple[int, int]:
@@ -51,56 +126,132 @@ def _bounds(metadata: pq.FileMetaData, share: tuple[int, int]) -> tuple[int, int
     return ends[groups * share[0] // share[1]], ends[groups * (share[0] + 1) // share[1]]
 
 
-def _rows(file: pq.ParquetFile, first: int, last: int) -> Iterator[dict[str, Any]]:
-    at = 0
-    for group in range(file.num_row_groups):
-        end = at + file.metadata.row_group(group).num_rows
-        if at < last and end > first:
-            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group]):
-                begin = max(first - at, 0)
-                yield from batch.slice(begin, max(last - at - begin, 0)).to_pylist()
-                at += batch.num_rows
-        at = end
+def _groups(parquet: pq.ParquetFile, names: Sequence[str], first: int, last: int) -> Iterator[_Group]:
+    """The row groups that hold rows from one to another, with the chunks of these columns."""
+    end = 0
+    for number in range(parquet.num_row_groups):
+        group = parquet.metadata.row_group(number)
+        start, end = end, end + group.num_rows
+        if start < last and end > first:
+            columns = [group.column(index) for index in range(group.num_columns)]
+            wanted = [each for each in columns if _is_below(each.path_in_schema, names)]
+            yield _Group(number, start, end, [_chunk(each) for each in wanted])
 
 
-def audio_column(schema: pa.Schema) -> str:
-    """The name of the column that holds audio: a struct with bytes, else the one of bytes, by preference "audio".
+def _is_below(path: str, names: Sequence[str]) -> bool:
+    return any(path == name or path.startswith(name + ".") for name in names)
 
-    Raises RecordingError (unreadable) where there is none, or more than one to choose from.
+
+def _chunk(column: Any) -> tuple[int, int]:
+    start = column.data_page_offset
+    if column.has_dictionary_page:
+        start = min(start, column.dictionary_page_offset)
+    return start, start + column.total_compressed_size
+
+
+def _contents(
+    file: _File,
+    parquet: pq.ParquetFile,
+    group: _Group,
+    audio: str,
+    names: Sequence[str],
+    rows: tuple[int, int],
+    max_bytes: int,
+) -> Iterator[tuple[Content, dict[str, Any]]]:
+    """Of each row of a group, from one row to another, the audio and the other fields."""
+    most = int(max(BESIDE * max_bytes, BYTES_AT_ONCE))
+    if group.span[1] - group.span[0] <= most:
+        file.hold(*group.span)
+    largest = max((page.unpacked for start, end in group.chunks for page in pages(file, start, end)), default=0)
+    if largest > most:
+        detail = f"its row group has a page of {largest / 1e6:.0f} MB, and audio.max_megabytes is {max_bytes / 1e6:g}"
+        for _ in range(max(rows[0], group.first), min(rows[1], group.end)):
+            yield RecordingError(ErrorKind.TOO_LARGE, detail), {}
+        return
+    for fields in _rows(parquet, group, names, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
+        value = fields.pop(audio)
+        path = value.get("path") if isinstance(value, dict) else None
+        data = value.get("bytes") if isinstance(value, dict) else value
+        content: Content = data or b""
+        if data is None:
+            content = RecordingError(ErrorKind.BAD_ENTRY, f"there are no audio bytes (its path: {path})")
+        elif len(data) > max_bytes:
+            detail = f"{len(data) / 1e6:.0f} MB, more than audio.max_megabytes ({max_bytes / 1e6:g})"
+            content = RecordingError(ErrorKind.TOO_LARGE, detail)
+        yield content, fields | ({_PATH: path} if path else {})
+
+
+def _rows(
+    parquet: pq.ParquetFile, group: _Group, names: Sequence[str], first: int, last: int, at_once: int
+) -> Iterator[dict[str, Any]]:
+    """The rows of a group from one to another, as their columns' values by name."""
+    at = group.first
+    for batch in parquet.iter_batches(min(at_once, ROWS_AT_ONCE), row_groups=[group.number], columns=list(names)):
+        begin = max(first - at, 0)
+        some = batch.slice(begin, max(last - at - begin, 0))
+        at += batch.num_rows
+        columns = {name: _values(column) for name, column in zip(batch.schema.names, some.columns, strict=True)}
+        for row in range(some.num_rows):
+            yield {name: value(row) for name, value in columns.items()}
+
+
+def _values(column: pa.Array) -> Callable[[int], Any]:
+    """A column's values by their place. One that Python cannot hold, such as a date of the year 20,000 or text that is
+    no UTF-8, is as near to it as can be."""
+
+    def value(row: int) -> Any:
+        scalar = column[row]
+        try:
+            return scalar.as_py()
+        except (ValueError, OverflowError):  # UnicodeDecodeError is a ValueError
+            pass
+        try:
+            return scalar.cast(pa.large_binary()).as_py().decode("utf-8", "replace")
+        except (pa.ArrowException, ValueError):
+            return str(scalar.cast(pa.int64()).as_py()) if pa.types.is_temporal(column.type) else None
+
+    return value
+
+
+def columns_of(schema: pa.Schema) -> tuple[str, list[str]]:
+    """The name of the column that holds audio, and the columns that are read, as paths: of that one the bytes and the
+    path, and all others that hold no bytes.
+
+    Audio is a struct with bytes, else the column of bytes, by preference "audio". Raises RecordingError (unreadable)
+    where there is none, or more than one to choose from.
     """
-
-    def is_bytes(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    structs = [
-        each.name for each in schema if pa.types.is_struct(each.type) and each.type.get_field_index("bytes") >= 0
-    ]
-    found = structs or [each.name for each in schema if is_bytes(each.type)]
-    if "audio" in found:
-        return "audio"
-    if len(found) != 1:
+    structs = [each.name for each in schema if _has_bytes(each.type)]
+    found = structs or [each.name for each in schema if _is_bytes(each.type)]
+    audio = "audio" if "audio" in found else found[0] if len(found) == 1 else None
+    if audio is None:
         columns = ", ".join(found or schema.names)
         detail = f"{len(found)} columns of audio bytes, and one is needed, called audio if there are more ({columns})"
         raise RecordingError(ErrorKind.UNREADABLE, detail)
-    return str(found[0])
+    parts = ("bytes", "path")
+    kind = schema.field(audio).type
+    own = [f"{audio}.{part}" for part in parts if kind.get_field_index(part) >= 0] if structs else [audio]
+    return audio, own + [each.name for each in schema if each.name != audio and not _holds_bytes(each.type)]
 
 
-def _parquet_recording(
-    fields: dict[str, Any], audio: str, row: int, source: SourceObject, etag: str, max_bytes: int
-) -> Recording:
-    value = fields.pop(audio)
-    stored_path = value.get("path") if isinstance(value, dict) else None
-    data = value.get("bytes") if isinstance(value, dict) else value
-    content: bytes | RecordingError = data if data is not None else b""
-    if data is None:
-        content = RecordingError(ErrorKind.BAD_ENTRY, f"row {row} has no audio bytes (its path: {stored_path})")
-    elif len(data) > max_bytes:
-        content = RecordingError(
-            ErrorKind.TOO_LARGE, f"{len(data) / 1e6:.0f} MB, more than audio.max_megabytes ({max_bytes / 1e6:g})"
-        )
+def _has_bytes(kind: pa.DataType) -> bool:
+    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    return place >= 0 and _is_bytes(kind.field(place).type)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    inner = (kind.field(index).type for index in range(kind.num_fields))
+    return _is_bytes(kind) or pa.types.is_fixed_size_binary(kind) or any(map(_holds_bytes, inner))
+
+
+def _recording(content: Content, fields: dict[str, Any], row: int, source: SourceObject, etag: str) -> Recording:
+    path = fields.pop(_PATH, None)
     name = next((str(fields[each]) for each in _ID_FIELDS if fields.get(each) is not None), None)
-    reference, extra = split_fields({key: value for key, value in fields.items() if not isinstance(value, bytes)})
-    recording_id = name or stored_path or f"{source.name}:{row}"
+    reference, extra = split_fields(fields)
+    recording_id = name or str(path or f"{source.name}:{row}")
     return Recording(recording_id, source.uri, etag, content, str(row), reference=reference, extra=extra)
 
 
@@ -108,7 +259,7 @@ def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:
     """How many rows a Parquet file holds, by its footer; 1 where it is damaged, for its row of error."""
     with filesystem.open(path, "rb") as file:
         try:
-            with pq.ParquetFile(file) as parquet:
+            with open_parquet(file) as parquet:
                 return int(parquet.metadata.num_rows)
-        except pa.ArrowException:
+        except NotPlain:
             return 1

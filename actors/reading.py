@@ -6,7 +6,7 @@ Whatever is wrong with one recording becomes its row; what is wrong with the sto
 import faulthandler
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -18,12 +18,15 @@ import pyarrow as pa
 
 from actors.audio import MoreSound, Wanted, decode
 from actors.isolation import Isolated
-from actors.objects import ReadSettings, check_version, read_objects
+from actors.objects import Reading, ReadSettings, check_version, read_objects
 from actors.recordings import Recording
-from actors.schema import SAMPLE_RATE, SPEECH_SCHEMA, RecordingError
+from actors.room import Room
+from actors.schema import SAMPLE_RATE, RecordingError
 from actors.segmentation import segments_of
+from actors.speech import Rows, Texts, Told
 from actors.storage import Stored
 from actors.tar_ranges import Chain
+from actors.tar_shards import told_by
 from actors.units import CutFiner, Piece, SourceObject, printable
 from actors.voice import has_speech
 
@@ -40,23 +43,42 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
     chains, samples, most = list[Chain](), 0, _most_seconds(piece) * SAMPLE_RATE
+    room, texts = Room(settings.max_bytes), Texts()
 
-    def rows_of(group: list[SourceObject]) -> list[dict[str, Any]]:
+    def rows_of(group: list[SourceObject]) -> pa.Table:
         nonlocal samples
-        rows = list[dict[str, Any]]()
-        for recording in read_objects(group, piece, settings, chains):
+        reading, rows = Reading(piece, settings, room, chains=chains), Rows(texts)
+        for recording in read_objects(group, reading):
             decoded = decode_one(recording)
             samples += sum(len(row.get("pcm", b"")) // 2 for row in decoded)
             if samples > most:
                 raise _finer(piece)
-            rows += decoded
-        return rows
+            rows.add(decoded)
+            del recording, decoded  # before the next one is read: each may be half a gigabyte
+        return rows.table(_told(reading, piece, texts))
 
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
-        rows = [row for rows in pool.map(rows_of, groups) for row in rows]
+        table = pa.concat_tables(pool.map(rows_of, groups))
     metadata = {"chain": json.dumps(asdict(chains[0]))} if chains else {}
-    return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA.with_metadata(metadata))
+    return table.replace_schema_metadata(metadata)
+
+
+def _told(reading: Reading, piece: Piece, texts: Texts) -> dict[str, Told]:
+    """The texts that lay in a tar, for the first rows of its recordings, which are in their first stretch."""
+    told = dict[str, Told]()
+    for key, found in reading.texts.items() if not piece.stretch else ():
+        reference, extra = told_by(found)
+        told[printable(key)] = texts.believed(*_companions(reference, extra).values())
+    return told
+
+
+def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """What came with a recording, as the columns of its first row."""
+    return {
+        "reference": None if reference is None else printable(reference),
+        "extra": printable(json.dumps(extra, ensure_ascii=False, default=str)) if extra else None,
+    }
 
 
 def _most_seconds(piece: Piece) -> float:
@@ -129,10 +151,8 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
         "offset_s": recording.offset_s,
         "etag": recording.etag,
         "segment_index": 0,
-        "reference": None if recording.reference is None else printable(recording.reference),
-        "extra": printable(json.dumps(recording.extra, ensure_ascii=False, default=str)) if recording.extra else None,
         "own": True,
-    }
+    } | _companions(recording.reference, recording.extra)
     if recording.content is None:
         return [row]
     stretch = settings.segmentation.stretch(piece.seconds, piece.stretch, piece.stretches)

@@ -13,7 +13,7 @@ AUDIO_SUFFIXES = frozenset(
     " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
 )
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
-MAX_COMPANION_BYTES = 1_000_000  # a text of a recording; more is not one
+MAX_COMPANION_BYTES = 4_000_000  # a text of a recording, such as a day's; parsed JSON takes 20 times as much
 
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from actors.storage import Stored
-from actors.tar_shards import CheckedHeader, split_key
+from actors.tar_headers import Header, members, split_key
 
 BLOCK = 512
 _MAGIC = slice(257, 262)
@@ -53,8 +53,8 @@ def members_of(
     if not number:
         chain.began = 0
     key, is_past = None, False
-    with tarfile.TarFile(fileobj=file, mode="r", tarinfo=CheckedHeader) as archive:
-        for member in archive:
+    with tarfile.TarFile(fileobj=file, mode="r", tarinfo=Header) as archive:
+        for member in members(archive):
             before, key = key, split_key(member.name)[0]
             if key != before:
                 if chain.began is None and before is not None:
@@ -75,7 +75,7 @@ def _next_header(file: io.BufferedReader, first: int, last: int) -> int | None:
         block = file.read(BLOCK)
         if block[_MAGIC] == b"ustar":
             try:
-                CheckedHeader.frombuf(block, tarfile.ENCODING, "surrogateescape")
+                Header.frombuf(block, tarfile.ENCODING, "surrogateescape")
             except tarfile.TarError:
                 continue
             return place

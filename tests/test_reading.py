@@ -15,10 +15,10 @@ import pytest
 from conftest import encoded, tone
 
 from actors.objects import ReadSettings
-from actors.parquet_shards import audio_column
+from actors.parquet_shards import columns_of
 from actors.reading import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
-from actors.tar_shards import split_key
+from actors.tar_headers import split_key
 from actors.units import Piece, Unit
 from jobs.config import Input
 from jobs.listing import list_input
@@ -171,8 +171,8 @@ def test_parquet_without_audio_or_whole(tmp_path: Path) -> None:
         assert row["error_kind"] == "unreadable"
     two = pa.schema([("left", pa.binary()), ("right", pa.binary())])
     with pytest.raises(RecordingError, match="left, right"):
-        audio_column(two)
-    assert audio_column(two.append(pa.field("audio", pa.binary()))) == "audio"
+        columns_of(two)
+    assert columns_of(two.append(pa.field("audio", pa.binary()))) == ("audio", ["audio"])
 
 
 def test_a_manifest_names_stretches(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""Decoded recordings as a table of SPEECH_SCHEMA: rows go to Arrow's columns as they come, a million of them too."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from actors.schema import SPEECH_SCHEMA
+
+ROWS_AT_ONCE = 1_000  # that are Python's objects at the same time, some 3 kB each
+SOUND_AT_ONCE = 32_000_000  # bytes, likewise
+MOST_TEXT = 64_000_000  # bytes of text that came with one recording
+MOST_TEXTS = 256_000_000  # bytes of texts in a piece
+
+Row = dict[str, Any]
+Told = tuple[str | None, str | None]  # the columns reference and extra of a recording's first row
+
+
+class Texts:
+    """How much text a piece may hold. What is too much for it is left out, and its row says so."""
+
+    def __init__(self) -> None:
+        self._held, self._lock = 0, threading.Lock()
+
+    def believed(self, reference: str | None, extra: str | None) -> Told:
+        size = len(reference or "") + len(extra or "")
+        with self._lock:
+            if size > MOST_TEXT or self._held + size > MOST_TEXTS:
+                return None, f'{{"unread_text": "{size} characters"}}'
+            self._held += size
+        return reference, extra
+
+
+class Rows:
+    """Rows in their order, of a group of objects."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts, self._tables = texts, list[pa.Table]()
+        self._rows, self._sound = list[Row](), 0
+
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if row.get("reference") or row.get("extra"):
+                reference, extra = self._texts.believed(row["reference"], row["extra"])
+                row |= {"reference": reference, "extra": extra}
+            self._rows.append(row)
+            self._sound += len(row.get("pcm") or b"")
+            if len(self._rows) >= ROWS_AT_ONCE or self._sound >= SOUND_AT_ONCE:
+                self._flush()
+
+    def _flush(self) -> None:
+        self._tables.append(pa.Table.from_pylist(self._rows, schema=SPEECH_SCHEMA))
+        self._rows, self._sound = [], 0
+
+    def table(self, told: Mapping[str, Told]) -> pa.Table:
+        """All of them; `told` are the texts that were found later, by recording_id, for the first row of each."""
+        self._flush()
+        table = pa.concat_tables(self._tables)
+        if not told:
+            return table
+        firsts = zip(table.column("recording_id").to_pylist(), table.column("segment_index").to_pylist(), strict=True)
+        texts = [told.get(name, (None, None)) if index == 0 else (None, None) for name, index in firsts]
+        for name, column in zip(("reference", "extra"), zip(*texts, strict=True), strict=True):
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, table.schema.field(place), pa.array(column, pa.string()))
+        return table
