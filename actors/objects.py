@@ -77,6 +77,7 @@ def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Record
         for recording in _read_container(first, stored, etag, reading):
             found += 1
             yield recording
+            del recording  # let go of before the next one is read
     except RecordingError as problem:
         yield Recording(first.name, first.uri, first.etag or "", problem)
         return

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from actors import storage
 from actors.foreign import NotPlain, open_parquet
-from actors.parquet_pages import pages
+from actors.parquet_pages import Page, pages
 from actors.recordings import Recording, split_fields
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
@@ -19,8 +19,10 @@ from actors.units import SourceObject
 
 ROWS_AT_ONCE = 16  # decoded from the file together; each may be a whole recording
 BYTES_AT_ONCE = 256_000_000  # that rows decoded together may come to, if every one were as large as one can be
+MOST_PACKED = (
+    50  # times its stored size, that a page of more than BYTES_AT_ONCE may have: audio packs ten times at most
+)
 HELD_BYTES = 64_000_000  # a larger file is read range by range, not whole
-BESIDE = 1.25  # what a page may hold, to the largest recording
 
 _PATH = "\0path"  # of Hugging Face's struct, among a row's fields
 _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
@@ -65,6 +67,7 @@ def read_parquet(
                     for content, fields in _contents(file, parquet, group, audio, names, (row, last), max_bytes):
                         yield _recording(content, fields, row, source, etag)
                         row += 1
+                        del content, fields  # before the next one is read, for it may be large
     except RecordingError:
         raise
     except Exception as problem:  # Arrow raises many kinds for one damage; its own MemoryError is an absurd claim
@@ -159,15 +162,16 @@ def _contents(
     max_bytes: int,
 ) -> Iterator[tuple[Content, dict[str, Any]]]:
     """Of each row of a group, from one row to another, the audio and the other fields."""
-    most = int(max(BESIDE * max_bytes, BYTES_AT_ONCE))
-    if group.span[1] - group.span[0] <= most:
+    if group.span[1] - group.span[0] <= BYTES_AT_ONCE:
         file.hold(*group.span)
-    largest = max((page.unpacked for start, end in group.chunks for page in pages(file, start, end)), default=0)
-    if largest > most:
-        detail = f"its row group has a page of {largest / 1e6:.0f} MB, and audio.max_megabytes is {max_bytes / 1e6:g}"
+    found = [page for start, end in group.chunks for page in pages(file, start, end)]
+    if bombs := [page for page in found if _is_too_large(page, max_bytes)]:
+        detail = f"{bombs[0].stored} bytes of its row group unpack to {bombs[0].unpacked / 1e6:.0f} MB"
+        detail += f" (audio.max_megabytes is {max_bytes / 1e6:g})"
         for _ in range(max(rows[0], group.first), min(rows[1], group.end)):
             yield RecordingError(ErrorKind.TOO_LARGE, detail), {}
         return
+    largest = max((page.unpacked for page in found), default=0)
     for fields in _rows(parquet, group, names, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
         value = fields.pop(audio)
         path = value.get("path") if isinstance(value, dict) else None
@@ -179,6 +183,12 @@ def _contents(
             detail = f"{len(data) / 1e6:.0f} MB, more than audio.max_megabytes ({max_bytes / 1e6:g})"
             content = RecordingError(ErrorKind.TOO_LARGE, detail)
         yield content, fields | ({_PATH: path} if path else {})
+        del content, fields, value, data
+
+
+def _is_too_large(page: Page, max_bytes: int) -> bool:
+    """Whether a page is not unpacked. It takes five times its size until a row of it is there."""
+    return page.unpacked > BYTES_AT_ONCE and page.unpacked > min(MOST_PACKED * page.stored, max_bytes)
 
 
 def _rows(
@@ -193,6 +203,7 @@ def _rows(
         columns = {name: _values(column) for name, column in zip(batch.schema.names, some.columns, strict=True)}
         for row in range(some.num_rows):
             yield {name: value(row) for name, value in columns.items()}
+        del batch, some, columns
 
 
 def _values(column: pa.Array) -> Callable[[int], Any]:
