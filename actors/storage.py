@@ -15,15 +15,27 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from actors import fetching
+from actors.answers import NotRegular
+from actors.answers import Filesystem as Filesystem
+from actors.answers import TooMuch as TooMuch
+from actors.answers import is_local as is_local
+from actors.answers import is_s3 as is_s3
 from actors.schema import UsageError
-
-Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
-_PERMANENT = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
-_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_PERMANENT = (
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    NotRegular,
+    TooMuch,
+)
+_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
 
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
@@ -86,7 +98,10 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
         return LocalFileSystem(), os.path.abspath(uri.removeprefix(f"{protocol}://"))
     given = dict(options)
     if protocol in ("s3", "s3a"):
-        given = {"use_listings_cache": False} | given | {"config_kwargs": _S3_CLIENT | given.get("config_kwargs", {})}
+        from actors.s3_session import BoundedSession
+
+        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | given.get("config_kwargs", {})
+        given = {"use_listings_cache": False} | given | {"config_kwargs": client}
     try:
         filesystem = fsspec.filesystem(protocol, **given)
     except (ValueError, ImportError) as problem:
@@ -100,14 +115,6 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
 def canonical(filesystem: Filesystem, path: str) -> str:
     """The one URI of an object: absolute, without user or query."""
     return str(filesystem.unstrip_protocol(path))
-
-
-def is_s3(filesystem: Filesystem) -> bool:
-    return "s3" in filesystem.protocol
-
-
-def is_local(filesystem: Filesystem) -> bool:
-    return isinstance(filesystem, LocalFileSystem)
 
 
 def version(info: Mapping[str, Any]) -> str:
@@ -154,14 +161,15 @@ def modified(filesystem: Filesystem, path: str) -> datetime:
 
 
 @patiently
-def read(filesystem: Filesystem, path: str) -> bytes:
-    return bytes(filesystem.cat_file(path))
+def read(filesystem: Filesystem, path: str, most: int | None = None) -> bytes:
+    """A file, whole. Raises TooMuch where it has more than `most` bytes: then at most that many were read."""
+    return fetching.whole(filesystem, path, most)
 
 
 @patiently
 def read_range(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
     """Bytes from `start` up to `end`, or to the file's end where that comes before. Not empty unless it does."""
-    return bytes(filesystem.cat_file(path, start=start, end=end))
+    return fetching.part(filesystem, path, start, end)
 
 
 @dataclass(frozen=True)
