@@ -10,7 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
 MOST_OF_AN_OBJECT = 50 * 10**12  # bytes; the largest that S3 keeps
-MOST_OF_AN_ANSWER = 64_000_000  # bytes that is no object: a page of 1,000 keys has a few million at most
+MOST_OF_AN_ANSWER = 32_000_000  # bytes that is no object: a page of 1,000 keys has a few million at most
 _AT_ONCE = 1_000_000  # bytes
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", re.ASCII)

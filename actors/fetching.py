@@ -1,9 +1,12 @@
 """Bytes of a stored file, and never more in memory than were asked for or are believed."""
 
+import contextlib
 import errno
 import os
 import stat
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from fsspec.asyn import sync
@@ -13,6 +16,7 @@ from actors.answers import (
     Filesystem,
     NotRegular,
     TooMuch,
+    believed_size,
     held,
     is_http,
     is_local,
@@ -22,7 +26,45 @@ from actors.answers import (
     told_length,
 )
 
+_VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
+_ABSENT = (400, 404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
 _BEYOND = 65_536  # bytes asked for at once where a file goes on after its size, for it may grow
+
+
+def version(info: Mapping[str, Any]) -> str:
+    """What tells two versions of an object apart: its ETag, or the modification time in ns on a local disk."""
+    if "ino" in info:
+        with contextlib.suppress(FileNotFoundError):
+            return str(os.stat(info["name"]).st_mtime_ns)
+    for key in _VERSIONS:
+        if told := info.get(key):  # S3 without ETags says "" where a file is asked for, and nothing in a listing
+            if key == "LastModified" and isinstance(told, datetime):
+                told = told.replace(microsecond=0)  # a listing may say it finer than a file's own header can
+            return str(told).strip('"')
+    return f"size-{info.get('size')}"
+
+
+def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
+    """What the storage knows of a file. Raises FileNotFoundError, EndpointError."""
+    try:
+        info = dict(filesystem.info(path))
+        if info.get("size") is not None:
+            believed_size(info["size"])
+    except FileNotFoundError as problem:
+        cause = problem.__cause__  # over HTTP any failure at all
+        if is_http(filesystem) and cause and getattr(cause, "status", 0) not in _ABSENT:
+            raise cause from None
+        raise
+    except OSError as problem:
+        if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
+            raise FileNotFoundError(path[:80]) from None
+        if isinstance(problem, EndpointError):
+            raise EndpointError(f"{place(filesystem, path)}: {problem}") from None
+        raise
+    except (KeyError, TypeError, ValueError) as problem:  # a client that misses something, or cannot read a number
+        what = f"does not say of a file what it must ({type(problem).__name__}: {problem})"
+        raise EndpointError(f"{place(filesystem, path)}: {what}") from None
+    return info
 
 
 def whole(filesystem: Filesystem, path: str, most: int | None) -> bytes:

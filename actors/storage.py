@@ -16,11 +16,12 @@ from fsspec.implementations.local import LocalFileSystem
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from actors import fetching
-from actors.answers import NotRegular
+from actors.answers import EndpointError, NotRegular, place
 from actors.answers import Filesystem as Filesystem
 from actors.answers import TooMuch as TooMuch
 from actors.answers import is_local as is_local
 from actors.answers import is_s3 as is_s3
+from actors.fetching import version as version
 from actors.schema import UsageError
 
 Result = TypeVar("Result")
@@ -117,26 +118,6 @@ def canonical(filesystem: Filesystem, path: str) -> str:
     return str(filesystem.unstrip_protocol(path))
 
 
-def version(info: Mapping[str, Any]) -> str:
-    """What tells two versions of an object apart: its ETag, or the modification time in ns on a local disk."""
-    if "ino" in info and os.path.exists(info["name"]):
-        return str(os.stat(info["name"]).st_mtime_ns)
-    for key in (
-        "ETag",
-        "etag",
-        "md5Hash",
-        "content_md5",
-        "LastModified",
-        "last_modified",
-        "updated",
-        "mtime",
-        "created",
-    ):
-        if info.get(key) is not None:
-            return str(info[key]).strip('"')
-    return f"size-{info.get('size')}"
-
-
 @patiently
 def exists(filesystem: Filesystem, path: str) -> bool:
     return bool(filesystem.exists(path))
@@ -144,19 +125,16 @@ def exists(filesystem: Filesystem, path: str) -> bool:
 
 @patiently
 def info(filesystem: Filesystem, path: str) -> dict[str, Any]:
-    """What the storage knows of a file. Raises FileNotFoundError."""
-    try:
-        return dict(filesystem.info(path))
-    except OSError as problem:
-        if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
-            raise FileNotFoundError(path[:80]) from None
-        raise
+    """What the storage knows of a file; its `size` may be None over HTTP. Raises FileNotFoundError."""
+    return fetching.known(filesystem, path)
 
 
 @patiently
 def modified(filesystem: Filesystem, path: str) -> datetime:
     """When a file was written, by the storage's clock. Raises FileNotFoundError."""
-    at: datetime = filesystem.modified(path)
+    at = filesystem.modified(path)
+    if not isinstance(at, datetime):
+        raise EndpointError(f"{place(filesystem, path)}: does not say when it was written")
     return at
 
 
@@ -227,7 +205,18 @@ class _Ranges(io.RawIOBase):
             raise
         buffer[: len(data)] = data
         self._at += len(data)
+        if not data:
+            self._end_early()
         return len(data)
+
+    def _end_early(self) -> None:
+        """Raises where a file ends before its size: one that has another size by now was replaced, and who reads it
+        asks for that."""
+        filesystem, path = self._stored.filesystem, self._stored.path
+        with contextlib.suppress(FileNotFoundError):
+            if info(filesystem, path).get("size") == self._stored.size:
+                self.problem = EndpointError(f"{place(filesystem, path)}: ends before its {self._stored.size:,} bytes")
+                raise self.problem
 
 
 @patiently
