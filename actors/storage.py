@@ -15,15 +15,28 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from actors import fetching
+from actors.answers import EndpointError, NotRegular, place
+from actors.answers import Filesystem as Filesystem
+from actors.answers import TooMuch as TooMuch
+from actors.answers import is_local as is_local
+from actors.answers import is_s3 as is_s3
+from actors.fetching import version as version
 from actors.schema import UsageError
-
-Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
-_PERMANENT = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError)
-_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_PERMANENT = (
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    NotADirectoryError,
+    IsADirectoryError,
+    NotRegular,
+    TooMuch,
+)
+_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
 
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
@@ -86,7 +99,10 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
         return LocalFileSystem(), os.path.abspath(uri.removeprefix(f"{protocol}://"))
     given = dict(options)
     if protocol in ("s3", "s3a"):
-        given = {"use_listings_cache": False} | given | {"config_kwargs": _S3_CLIENT | given.get("config_kwargs", {})}
+        from actors.s3_session import BoundedSession
+
+        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | given.get("config_kwargs", {})
+        given = {"use_listings_cache": False} | given | {"config_kwargs": client}
     try:
         filesystem = fsspec.filesystem(protocol, **given)
     except (ValueError, ImportError) as problem:
@@ -102,34 +118,6 @@ def canonical(filesystem: Filesystem, path: str) -> str:
     return str(filesystem.unstrip_protocol(path))
 
 
-def is_s3(filesystem: Filesystem) -> bool:
-    return "s3" in filesystem.protocol
-
-
-def is_local(filesystem: Filesystem) -> bool:
-    return isinstance(filesystem, LocalFileSystem)
-
-
-def version(info: Mapping[str, Any]) -> str:
-    """What tells two versions of an object apart: its ETag, or the modification time in ns on a local disk."""
-    if "ino" in info and os.path.exists(info["name"]):
-        return str(os.stat(info["name"]).st_mtime_ns)
-    for key in (
-        "ETag",
-        "etag",
-        "md5Hash",
-        "content_md5",
-        "LastModified",
-        "last_modified",
-        "updated",
-        "mtime",
-        "created",
-    ):
-        if info.get(key) is not None:
-            return str(info[key]).strip('"')
-    return f"size-{info.get('size')}"
-
-
 @patiently
 def exists(filesystem: Filesystem, path: str) -> bool:
     return bool(filesystem.exists(path))
@@ -137,31 +125,29 @@ def exists(filesystem: Filesystem, path: str) -> bool:
 
 @patiently
 def info(filesystem: Filesystem, path: str) -> dict[str, Any]:
-    """What the storage knows of a file. Raises FileNotFoundError."""
-    try:
-        return dict(filesystem.info(path))
-    except OSError as problem:
-        if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
-            raise FileNotFoundError(path[:80]) from None
-        raise
+    """What the storage knows of a file; its `size` may be None over HTTP. Raises FileNotFoundError."""
+    return fetching.known(filesystem, path)
 
 
 @patiently
 def modified(filesystem: Filesystem, path: str) -> datetime:
     """When a file was written, by the storage's clock. Raises FileNotFoundError."""
-    at: datetime = filesystem.modified(path)
+    at = filesystem.modified(path)
+    if not isinstance(at, datetime):
+        raise EndpointError(f"{place(filesystem, path)}: does not say when it was written")
     return at
 
 
 @patiently
-def read(filesystem: Filesystem, path: str) -> bytes:
-    return bytes(filesystem.cat_file(path))
+def read(filesystem: Filesystem, path: str, most: int | None = None) -> bytes:
+    """A file, whole. Raises TooMuch where it has more than `most` bytes: then at most that many were read."""
+    return fetching.whole(filesystem, path, most)
 
 
 @patiently
 def read_range(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
     """Bytes from `start` up to `end`, or to the file's end where that comes before. Not empty unless it does."""
-    return bytes(filesystem.cat_file(path, start=start, end=end))
+    return fetching.part(filesystem, path, start, end)
 
 
 @dataclass(frozen=True)
@@ -219,7 +205,18 @@ class _Ranges(io.RawIOBase):
             raise
         buffer[: len(data)] = data
         self._at += len(data)
+        if not data:
+            self._end_early()
         return len(data)
+
+    def _end_early(self) -> None:
+        """Raises where a file ends before its size: one that has another size by now was replaced, and who reads it
+        asks for that."""
+        filesystem, path = self._stored.filesystem, self._stored.path
+        with contextlib.suppress(FileNotFoundError):
+            if info(filesystem, path).get("size") == self._stored.size:
+                self.problem = EndpointError(f"{place(filesystem, path)}: ends before its {self._stored.size:,} bytes")
+                raise self.problem
 
 
 @patiently

@@ -50,7 +50,7 @@ def rival(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds:
     Of two that start at once, the one with the lower number goes on. `folder` is the caller's, which has a heartbeat.
     """
     now = storage.modified(filesystem, f"{folder}/heartbeat")
-    for sign in sorted((each.path for each in entries.find(filesystem, f"{root}/{RUNS}")), reverse=True):
+    for sign in sorted((each.path for each in entries.below(filesystem, f"{root}/{RUNS}")), reverse=True):
         run, _, name = sign.rpartition("/")
         if name == "heartbeat" and run < folder:
             with suppress(FileNotFoundError):  # it has just ended

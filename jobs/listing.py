@@ -119,6 +119,8 @@ def _files_of(uri: str, options: dict[str, Any]) -> Iterator[File]:
         root, found = path, entries.find(filesystem, path)
     protocol = storage.canonical(filesystem, path).removesuffix(path)  # the same for all
     for each in found:
+        if each.fault:
+            continue
         name = each.path.removeprefix(root).lstrip("/") or each.name
         yield File(filesystem, protocol + each.path, name, each.size, each.version, asked=each.path == path)
 

@@ -79,7 +79,7 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
     while state is None:
         state = _read_plans(filesystem, root)
     state.commits = load_commits(filesystem, root)
-    for entry in entries.in_folder(filesystem, root, "part-", is_hashed=True):
+    for entry in entries.in_folder(filesystem, root, "part-", is_hashed=True, may_be_link=True):
         unit = entry.name.removeprefix("part-").removesuffix(".parquet")
         state.parts[unit] = digest([entry.version])
     return state
@@ -88,7 +88,7 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
 def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
     """All plans in their order; None where one went between listing and reading: a newer one has taken it in."""
     state = State()
-    for path in sorted(each.path for each in entries.find(filesystem, f"{root}/{RUNS}")):
+    for path in sorted(each.path for each in entries.below(filesystem, f"{root}/{RUNS}")):
         if path.endswith("/plan.arrow"):
             state.next_number = int(path.split("/")[-2]) + 1
             try:
@@ -144,7 +144,7 @@ def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> Non
     """Removes half-written temporary files that killed processes left on a local disk; elsewhere there are none."""
     if storage.is_local(filesystem):
         for folder in (root, f"{root}/{COMMITS}"):
-            for entry in entries.in_folder(filesystem, folder, "."):
+            for entry in entries.in_folder(filesystem, folder, ".", may_be_link=folder == root):
                 if entry.name.endswith(".tmp") and time.time_ns() - int(entry.version) > older_than_s * 1e9:
                     storage.delete(filesystem, entry.path)
 

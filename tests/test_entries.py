@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_storage import RecordedStorage
 
-from actors import entries, storage
+from actors import entries, s3_listing, storage
 
 
 def test_names_by_prefix(tmp_path: Path, s3_options: dict[str, Any], conditional_s3_options: dict[str, Any]) -> None:
@@ -60,8 +60,8 @@ def test_every_object_is_listed_once(recorded: Any, keys: set[str], page: int, r
     server.record((key, len(key), f"etag of {key}") for key in keys)
     server.page = page
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(entries, "MOST_PREFIXES", most)
-        patch.setattr(entries, "AT_ONCE", 3)
+        patch.setattr(s3_listing, "MOST_PREFIXES", most)
+        patch.setattr(s3_listing, "AT_ONCE", 3)
         found = list(entries.find(filesystem, f"bucket/{root}".rstrip("/")))
     below = {key for key in keys if key.startswith(root and root + "/") and not key.endswith("/")}
     assert sorted(each.path for each in found) == sorted(f"bucket/{key}" for key in below)
