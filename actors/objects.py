@@ -9,7 +9,7 @@ from typing import Any
 
 from actors import storage
 from actors.parquet_shards import read_parquet
-from actors.recordings import Recording, companion_fields, split_fields
+from actors.recordings import MAX_COMPANION_BYTES, Recording, companion_fields, split_fields
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
 from actors.segmentation import Segmentation
@@ -118,7 +118,7 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
         try:
             content, etag = _planned(group[0], settings)
             if content.size <= HELD_BYTES and reading.piece.stretches == 1:
-                content = storage.read(content.filesystem, content.path)
+                content = storage.read(content.filesystem, content.path, HELD_BYTES)
         except RecordingError as problem:
             content = problem
         except FileNotFoundError:
@@ -158,9 +158,11 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, A
         return {}
     filesystem, path = storage.connect(source.companion, settings.storage_options)
     try:
-        text = storage.read(filesystem, path)
+        text = storage.read(filesystem, path, MAX_COMPANION_BYTES)
     except FileNotFoundError:
         return {}
+    except (storage.TooMuch, storage.NotRegular) as problem:
+        return {"unread_text": str(problem)}
     return companion_fields(os.path.splitext(path)[1], text)
 
 

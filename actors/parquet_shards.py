@@ -87,7 +87,7 @@ class _File(io.RawIOBase):
         self._held, self._start = b"", 0
         self.raw = self._ranges.raw  # for storage.check
         if stored.size <= HELD_BYTES:
-            self._held = storage.read(stored.filesystem, stored.path)
+            self._held = storage.read(stored.filesystem, stored.path, HELD_BYTES)
 
     def hold(self, start: int, end: int) -> None:
         """Reads a stretch that will be needed, and lets go of the one before."""

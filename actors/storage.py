@@ -16,8 +16,9 @@ from fsspec.implementations.local import LocalFileSystem
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from actors import fetching
-from actors.answers import EndpointError, NotRegular, place
+from actors.answers import EndpointError, place
 from actors.answers import Filesystem as Filesystem
+from actors.answers import NotRegular as NotRegular
 from actors.answers import TooMuch as TooMuch
 from actors.answers import is_local as is_local
 from actors.answers import is_s3 as is_s3
@@ -38,6 +39,10 @@ _PERMANENT = (
 )
 _PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
+
+_SAME = {"local": "file", "s3a": "s3", "gcs": "gs"}
+#: Protocols whose files lie within a file of another one, which the URL may name as it likes.
+_WITHIN_OTHERS = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
 
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
 
@@ -86,28 +91,34 @@ def _is_transient(problem: BaseException) -> bool:
     return problem.errno not in _PERMANENT_ERRNOS
 
 
+def protocol_of(uri: str) -> str | None:
+    """The name of a URL's protocol, one for those that have several; None of a path."""
+    named = uri.split("://", 1)[0].lower() if "://" in uri else None
+    return _SAME.get(named, named) if named is not None else None
+
+
 def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     """The filesystem of a URL or local path, and its path there; a relative path is made absolute.
 
     Listings are never cached: a run must see what other runs wrote. Raises UsageError where the URL names no known
     protocol, or is a chain ("zip::s3://…"), which could name any other file.
     """
-    if "::" in uri:
+    protocol = protocol_of(uri) or "file"
+    if "::" in protocol or protocol in _WITHIN_OTHERS:
         raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
-    protocol = uri.split("://", 1)[0] if "://" in uri else "file"
-    if protocol in ("file", "local"):
-        return LocalFileSystem(), os.path.abspath(uri.removeprefix(f"{protocol}://"))
+    if protocol == "file":
+        return LocalFileSystem(), os.path.abspath(uri.split("://", 1)[-1])
     given = dict(options)
-    if protocol in ("s3", "s3a"):
+    if protocol == "s3":
         from actors.s3_session import BoundedSession
 
         client = _S3_CLIENT | {"http_session_cls": BoundedSession} | given.get("config_kwargs", {})
         given = {"use_listings_cache": False} | given | {"config_kwargs": client}
     try:
         filesystem = fsspec.filesystem(protocol, **given)
-    except (ValueError, ImportError) as problem:
+    except (ValueError, ImportError, TypeError) as problem:  # no such protocol, or one that wants more than a URL
         raise UsageError(f"{uri!r}: {problem}") from None
-    if protocol in ("s3", "s3a"):
+    if protocol == "s3":
         filesystem.retries = _S3_TRIES
     path = filesystem._strip_protocol(uri).split("?", 1)[0] if protocol == "http" else filesystem._strip_protocol(uri)
     return filesystem, path.rstrip("/")

@@ -33,6 +33,7 @@ class Input(Section):
     exclude: list[str] = []
     limit: Annotated[int, Field(gt=0)] | None = None
     allowed_roots: list[str] = []
+    max_list_megabytes: Positive = 1_000.0
     storage_options: dict[str, Any] = Field(default={}, repr=False)
 
     @property

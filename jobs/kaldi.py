@@ -10,7 +10,9 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from actors import storage
+from actors.schema import ErrorKind, RecordingError
+from jobs.containment import ADVICE, Inside
+from jobs.lists import Bad, Line, Lists
 
 if TYPE_CHECKING:
     from jobs.listing import File
@@ -19,34 +21,58 @@ LIST = "wav.scp"
 BESIDE = frozenset({"trans.txt", "text", "segments", "utt2spk", "spk2utt", "utt2dur", "spk2gender"})
 
 
-def as_manifest(file: File) -> Iterator[str]:
+def as_manifest(file: File, lists: Lists, inside: Inside) -> Iterator[Line | Bad]:
     """The lines of a manifest that says what a wav.scp and its neighbours say: of each utterance the audio, the stretch
-    of it, the text, the speaker, and the folder that it is listed in."""
-    folder = os.path.dirname(file.path)
-    audio = _table(file.filesystem, file.path)
-    texts = _table(file.filesystem, f"{folder}/trans.txt") or _table(file.filesystem, f"{folder}/text")
-    speakers = _table(file.filesystem, f"{folder}/utt2spk")
-    segments = _table(file.filesystem, f"{folder}/segments")
-    for utterance, place in (segments or {name: name for name in audio}).items():
-        recording, *times = place.split()
+    of it, the text, the speaker, and the folder that it is listed in; and what of them could not be read."""
+    folder, here = os.path.dirname(file.path), os.path.dirname(file.name)
+    tables, bad = dict[str, dict[str, str]](), list[Bad]()
+    for name in (LIST, "trans.txt", "text", "utt2spk", "segments"):
+        table = _Table(file, f"{folder}/{name}", os.path.join(here, name))
+        tables[name] = table.read(lists, inside)
+        bad += table.bad
+    audio, texts, speakers = tables[LIST], tables["trans.txt"] or tables["text"], tables["utt2spk"]
+    utterances = tables["segments"] or {name: name for name in audio}
+    for number, (utterance, place) in enumerate(utterances.items(), 1):
+        recording, *times = place.split() or [""]
         fields: dict[str, object] = {"audio_filepath": audio.get(recording, ""), "id": utterance}
         if len(times) == 2:
             start, end = map(_number, times)
             fields |= {"offset": start, "duration": max(end - start, 0.0) if end >= 0 else None}
         fields |= {"text": texts[utterance]} if utterance in texts else {}
         fields |= {"speaker": speakers[utterance]} if utterance in speakers else {}
-        fields |= {"folder": os.path.dirname(file.name)} if os.path.dirname(file.name) else {}
-        yield json.dumps(fields, ensure_ascii=False)
+        fields |= {"folder": here} if here else {}
+        found = Line(f"{file.name}:{number}", json.dumps(fields, ensure_ascii=False))
+        if recording in audio:
+            yield found
+            continue
+        detail = f"{utterance} is of {recording or 'no recording'}, which {LIST} does not list"
+        yield Bad(found.here, RecordingError(ErrorKind.BAD_ENTRY, detail), found.text)
+    yield from bad
 
 
-def _table(filesystem: storage.Filesystem, path: str) -> dict[str, str]:
-    """A file of Kaldi's: a key, then what is said of it. Nothing where there is no such file."""
-    try:
-        lines = storage.read(filesystem, path).decode("utf-8-sig", "replace").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
-    return {key: rest[0].strip() if rest else "" for key, *rest in pairs}
+class _Table:
+    """A file of Kaldi's: a key, then what is said of it. Empty where there is no such file."""
+
+    def __init__(self, listed: File, path: str, name: str) -> None:
+        self._filesystem, self._path, self._name = listed.filesystem, path, name
+        self.bad = list[Bad]()
+
+    def read(self, lists: Lists, inside: Inside) -> dict[str, str]:
+        table = dict[str, str]()
+        try:
+            if not inside.holds(self._filesystem, self._path):
+                raise RecordingError(ErrorKind.OUTSIDE_INPUT, f"it is a link that leads out of the input; {ADVICE}")
+            for number, line in enumerate(lists.lines(self._filesystem, self._path), 1):
+                if isinstance(line, RecordingError):
+                    self.bad.append(Bad(f"{self._name}:{number}", line))
+                elif line.strip():
+                    key, *rest = line.split(maxsplit=1)
+                    table[key] = rest[0].strip() if rest else ""
+        except FileNotFoundError:
+            pass
+        except RecordingError as problem:
+            self.bad.append(Bad(self._name, problem))
+        return table
 
 
 def _number(text: str) -> float:

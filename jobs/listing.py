@@ -14,13 +14,16 @@ from operator import attrgetter
 from typing import Any
 
 from actors import entries, storage
+from actors.entry import Fault
 from actors.parquet_shards import count_in_parquet
 from actors.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
-from actors.schema import UsageError
+from actors.schema import ErrorKind, UsageError
 from actors.tar_shards import count_in_tar
 from actors.units import Format, SourceObject, printable
 from jobs import kaldi
 from jobs.config import ConfigError, Input, with_secrets
+from jobs.containment import ADVICE, Inside, Place
+from jobs.lists import Lists
 from jobs.manifests import manifest_objects
 
 SAID_EVERY = 10_000  # files
@@ -45,9 +48,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A listed file: `name` is its path below the input's root, `asked` whether it was named itself, not found.
+    """A listed file: `name` is its path below the input's `root`, `asked` whether it was named itself, not found.
 
-    `size` is in bytes, `version` its ETag or modification time.
+    `size` is in bytes, `version` its ETag or modification time, `fault` why it is none that may be read.
     """
 
     filesystem: storage.Filesystem
@@ -56,6 +59,8 @@ class File:
     size: int
     version: str
     asked: bool
+    root: str
+    fault: Fault = ""
 
     @property
     def path(self) -> str:
@@ -69,18 +74,21 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     """
     options = with_secrets(config.storage_options, "input.storage_options")
     own = storage.canonical(*storage.connect(output_uri, {})).rstrip("/") + "/"
-    files, found = dict[str, File](), 0
+    allowed = [storage.connect(root, options) for root in config.allowed_roots]
+    links = [path for filesystem, path in allowed if storage.is_local(filesystem)]
+    files, folders, found = dict[str, File](), set[Place](), 0
     for uri in config.uris:
         before = found
-        for file in _files_of(uri, options):
+        for file in _files_of(uri, links, options):
             found += 1
             if found % SAID_EVERY == 0:
                 say(found)
+            folders.add((file.filesystem, file.root))
             if not file.uri.startswith(own) and _is_wanted(file.name, config):
                 files[file.uri] = file
         if found == before:
             raise ConfigError(f"input.uri: {uri} holds no file, or is not there")
-    listing = _classify(files, config, options)
+    listing = _classify(files, config, Inside([*folders, *allowed]), options)
     listing.objects.sort(key=attrgetter("uri", "key"))
     listing.covers = _coverage(config, options)
     if config.limit is not None:
@@ -102,11 +110,12 @@ def _coverage(config: Input, options: dict[str, Any]) -> Callable[[str], bool]:
     return covers
 
 
-def _files_of(uri: str, options: dict[str, Any]) -> Iterator[File]:
+def _files_of(uri: str, links: list[str], options: dict[str, Any]) -> Iterator[File]:
+    """The files of a URL or a pattern. Links on a local disk may lead below it, or below the folders `links`."""
     shards = _SHARDS.search(uri)
     if shards:
         for number in range(int(shards[1]), int(shards[2]) + 1):
-            yield from _files_of(f"{uri[: shards.start()]}{number}{uri[shards.end() :]}", options)
+            yield from _files_of(f"{uri[: shards.start()]}{number}{uri[shards.end() :]}", links, options)
         return
     try:
         filesystem, path = storage.connect(uri, options)
@@ -114,15 +123,14 @@ def _files_of(uri: str, options: dict[str, Any]) -> Iterator[File]:
         raise ConfigError(f"input.uri: {problem}") from None
     if _MAGIC.search(path) and not storage.exists(filesystem, path):
         root = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        found: Iterable[entries.Entry] = entries.glob(filesystem, path)
+        found: Iterable[entries.Entry] = entries.glob(filesystem, path, links)
     else:
-        root, found = path, entries.find(filesystem, path)
+        root, found = path, entries.find(filesystem, path, links)
     protocol = storage.canonical(filesystem, path).removesuffix(path)  # the same for all
     for each in found:
-        if each.fault:
-            continue
-        name = each.path.removeprefix(root).lstrip("/") or each.name
-        yield File(filesystem, protocol + each.path, name, each.size, each.version, asked=each.path == path)
+        name, is_asked = each.path.removeprefix(root).lstrip("/") or each.name, each.path == path
+        folder = os.path.dirname(path) if is_asked else root
+        yield File(filesystem, protocol + each.path, name, each.size, each.version, is_asked, folder, each.fault)
 
 
 def _is_wanted(name: str, config: Input) -> bool:
@@ -160,10 +168,12 @@ def _names_a_manifest(name: str, suffix: str) -> bool:
     return name == kaldi.LIST or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and "manifest" in name)
 
 
-def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) -> Listing:
+def _classify(files: dict[str, File], config: Input, inside: Inside, options: dict[str, Any]) -> Listing:
     listing, manifests, objects = Listing(), list[File](), dict[str, SourceObject]()
-    lists = {os.path.dirname(uri) for uri in files if uri.endswith("/" + kaldi.LIST)}
-    files = {uri: file for uri, file in files.items() if not _goes_with(uri, lists)}
+    kaldis = {os.path.dirname(uri) for uri in files if uri.endswith("/" + kaldi.LIST)}
+    files = {uri: file for uri, file in files.items() if not _goes_with(uri, kaldis)}
+    faulty = [file for file in files.values() if file.fault]
+    files = {uri: file for uri, file in files.items() if not file.fault} if faulty else files
     texts = {uri: file.version for uri, file in files.items() if uri.endswith(COMPANION_SUFFIXES)}
     for uri, file in files.items():
         kind = format_of(file, config.format)
@@ -177,14 +187,30 @@ def _classify(files: dict[str, File], config: Input, options: dict[str, Any]) ->
         stems = {os.path.splitext(uri)[0] for uri in objects}
         loose = (os.path.splitext(uri) for uri in texts.keys() - objects.keys() - {each.uri for each in manifests})
         listing.unknown.update(suffix for stem, suffix in loose if stem not in stems)
-    spoken_of = dict[str, SourceObject]()
+    for file in faulty:
+        is_known = format_of(file, config.format) is not None or file.name.endswith(COMPANION_SUFFIXES)
+        if file.fault == "outside" or (is_known and file.fault != "circle"):
+            objects[file.uri] = _refused(file)
+        else:
+            listing.unknown[f"({file.fault} link)" if file.fault != "special" else "(no file)"] += 1
+    spoken_of, lists = dict[str, SourceObject](), Lists(config.max_list_megabytes * 1e6)
     for manifest in manifests:
-        for each in manifest_objects(manifest, objects, config.allowed_roots, options):
+        for each in manifest_objects(manifest, objects, lists, inside, options):
             if spoken_of.setdefault(each.key, each) is not each:
                 listing.repeated += 1
     claimed = {each.uri for each in spoken_of.values() if each.refusal is None}
     listing.objects = [each for uri, each in objects.items() if uri not in claimed] + list(spoken_of.values())
     return listing
+
+
+def _refused(file: File) -> SourceObject:
+    """The object that stands for a name which is no file that may be read."""
+    kind, detail = {
+        "outside": (ErrorKind.OUTSIDE_INPUT, f"it is a link that leads out of the input; {ADVICE}"),
+        "dangling": (ErrorKind.MISSING, "it is a link to what is not there"),
+        "special": (ErrorKind.BAD_ENTRY, "it is a pipe or a device, and no file"),
+    }[file.fault]
+    return SourceObject(printable(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
 
 
 def _goes_with(uri: str, lists: set[str]) -> bool:

@@ -13,54 +13,66 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors import storage
-from actors.schema import ErrorKind, RecordingError, UsageError
+from actors.schema import ErrorKind, RecordingError
 from actors.units import SourceObject, digest, printable
 from jobs import kaldi
+from jobs.containment import Inside
+from jobs.lists import Bad, Line, Lists
 
 if TYPE_CHECKING:
     from jobs.listing import File
 
 MAX_SECONDS = 1e7  # four months: no offset or duration is more
+MOST_WRONG = 1_000  # entries of a list that have a row each for being wrong; what is no list at all may have millions
 
 
 def manifest_objects(
-    manifest: File, listed: dict[str, SourceObject], allowed_roots: list[str], options: dict[str, Any]
+    manifest: File, listed: dict[str, SourceObject], lists: Lists, inside: Inside, options: dict[str, Any]
 ) -> Iterator[SourceObject]:
     """The objects of a manifest's lines: stretches of audio files, and those tars of `listed` that lines speak of.
 
-    A line that is wrong, or that points out of the manifest's folder and the allowed roots, becomes an object with a
-    refusal, and so a row.
+    A line that is wrong, or that points out of the input and the allowed roots, becomes an object with a refusal, and
+    so a row; of very many that are wrong the last row says how many more there are.
     """
     is_kaldi = os.path.basename(manifest.path) == kaldi.LIST
-    lines = kaldi.as_manifest(manifest) if is_kaldi else _lines(manifest)
-    own_folder = (manifest.filesystem, os.path.dirname(manifest.path))
-    roots = [
-        _real_uri(*place) + "/" for place in (own_folder, *(storage.connect(root, options) for root in allowed_roots))
-    ]
-    shards = _shards_near(manifest, listed)
-    lines_of = dict[str, list[str]]()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    folder = (manifest.filesystem, os.path.dirname(manifest.path))
+    shards, lines_of, wrong = _shards_near(manifest, listed), dict[str, list[str]](), 0
+    for found in kaldi.as_manifest(manifest, lists, inside) if is_kaldi else _lines(manifest, lists):
         try:
-            fields = _parse(line)
-            place = _locate(fields["audio_filepath"], manifest, options)
+            if isinstance(found, Bad):
+                raise found.problem
+            fields = _parse(found.text)
+            place = inside.locate(fields["audio_filepath"], folder, options)
         except RecordingError as problem:
-            here, key = f"{manifest.name}:{number}", f"{manifest.uri}#{digest([line])}"
-            refusal = (str(problem.kind), problem.detail)
-            yield SourceObject(key, manifest.uri, here, "manifest", None, 0, lines="{}", refusal=refusal)
+            wrong += 1
+            if wrong <= MOST_WRONG:
+                yield _refused(manifest, found, problem)
             continue
         if "shard_id" in fields and str(fields["shard_id"]) in shards:
-            lines_of.setdefault(shards[str(fields["shard_id"])], []).append(line)
+            lines_of.setdefault(shards[str(fields["shard_id"])], []).append(found.text)
         else:
-            yield _line_object(line, fields, place, listed, roots)
+            yield _line_object(found.text, fields, place, listed, inside.refuses(place, fields["audio_filepath"]))
     for uri, lines in lines_of.items():
         text = "\n".join(lines)
         yield replace(listed[uri], lines=text, text_version=digest([text]))
+    if wrong > MOST_WRONG:
+        detail = f"{wrong - MOST_WRONG:,} more entries are wrong, besides the first {MOST_WRONG:,}"
+        rest = Bad(f"{manifest.name}: others", RecordingError(ErrorKind.BAD_ENTRY, detail))
+        yield _refused(manifest, rest, rest.problem)
 
 
-def _lines(manifest: File) -> list[str]:
-    return storage.read(manifest.filesystem, manifest.path).decode("utf-8-sig", "replace").splitlines()
+def _lines(manifest: File, lists: Lists) -> Iterator[Line | Bad]:
+    """The lines of a manifest that are not empty."""
+    try:
+        for number, line in enumerate(lists.lines(manifest.filesystem, manifest.path), 1):
+            if isinstance(line, RecordingError):
+                yield Bad(f"{manifest.name}:{number}", line)
+            elif line.strip():
+                yield Line(f"{manifest.name}:{number}", line)
+    except FileNotFoundError:
+        yield Bad(manifest.name, RecordingError(ErrorKind.MISSING, "it went while the input was listed"))
+    except RecordingError as problem:
+        yield Bad(manifest.name, problem)
 
 
 def _parse(line: str) -> dict[str, Any]:
@@ -82,17 +94,11 @@ def _parse(line: str) -> dict[str, Any]:
     return dict(fields)
 
 
-def _locate(written: str, manifest: File, options: dict[str, Any]) -> tuple[storage.Filesystem, str]:
-    """Where an audio_filepath lies: a URL, or a path from the manifest's folder. Raises RecordingError (bad_entry)."""
-    try:
-        if b"\0" in os.fsencode(written):
-            raise UsageError("a file's name holds no zero bytes")
-        filesystem, path = storage.connect(written, options)
-    except (UsageError, UnicodeEncodeError) as problem:  # no such protocol, a chain of URLs, or no name of a file
-        raise RecordingError(ErrorKind.BAD_ENTRY, f"audio_filepath: {problem}") from None
-    if "://" not in written:
-        filesystem, path = manifest.filesystem, os.path.join(os.path.dirname(manifest.path), written)
-    return filesystem, os.path.normpath(path)
+def _refused(manifest: File, found: Line | Bad, problem: RecordingError) -> SourceObject:
+    """The object that stands for a line which names nothing that may be read."""
+    key = f"{manifest.uri}#{digest([found.text or found.here])}"
+    refusal = (str(problem.kind), problem.detail)
+    return SourceObject(key, manifest.uri, found.here, "manifest", None, 0, lines="{}", refusal=refusal)
 
 
 def _line_object(
@@ -100,14 +106,10 @@ def _line_object(
     fields: dict[str, Any],
     place: tuple[storage.Filesystem, str],
     listed: dict[str, SourceObject],
-    roots: list[str],
+    refused: RecordingError | None,
 ) -> SourceObject:
     written, uri = fields["audio_filepath"], storage.canonical(*place)
     name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), written))
-    refusal = None
-    if not _real_uri(*place).startswith(tuple(roots)):
-        outside = f"{written} lies outside the manifest's folder; input.allowed_roots may allow its own"
-        refusal = (str(ErrorKind.OUTSIDE_INPUT), outside)
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")
     return SourceObject(
@@ -119,13 +121,8 @@ def _line_object(
         size=file.size if file else 0,
         lines=line,
         text_version=digest([line]),
-        refusal=refusal,
+        refusal=(str(refused.kind), refused.detail) if refused else None,
     )
-
-
-def _real_uri(filesystem: storage.Filesystem, path: str) -> str:
-    """The URI that says where a file truly lies: with its protocol, and no link that leads elsewhere."""
-    return storage.canonical(filesystem, os.path.realpath(path) if storage.is_local(filesystem) else path).rstrip("/")
 
 
 def _shards_near(manifest: File, listed: dict[str, SourceObject]) -> dict[str, str]:

@@ -215,7 +215,7 @@ def test_manifest_lines_that_name_nothing_a_file_can_be_called(tmp_path: Path) -
     )
     (tmp_path / "manifest.jsonl").write_text(text)
     kinds = [row["error_kind"] for row in rows_of(tmp_path)]
-    assert sorted(kinds) == ["bad_entry"] * 8 + ["missing"]
+    assert sorted(kinds) == ["bad_entry"] * 6 + ["missing"] + ["outside_input"] * 2
 
 
 def test_allowed_roots_and_links_that_lead_out(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Manifests and Kaldi's files, line by line, within a budget for all that an input has of them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from actors import storage
+from actors.schema import ErrorKind, RecordingError
+
+MOST_LINE = 4_000_000  # bytes; an utterance's line has a few hundred
+
+
+class Line(NamedTuple):
+    """A line, and where it stands, as the name of its row."""
+
+    here: str
+    text: str
+
+
+class Bad(NamedTuple):
+    """What could not be read of a list, and where; `text` is what stood there, if anything did."""
+
+    here: str
+    problem: RecordingError
+    text: str = ""
+
+
+class Lists:
+    """Reads lists. What is more than `most_bytes` in all is refused before it is read."""
+
+    def __init__(self, most_bytes: float) -> None:
+        self._most, self._left = most_bytes, most_bytes
+
+    def lines(self, filesystem: storage.Filesystem, path: str) -> Iterator[str | RecordingError]:
+        """The lines of a file as they are, ended by \\n alone; bad_entry for one that is too long.
+
+        Raises FileNotFoundError, and RecordingError (too_large, bad_entry) where it is not read.
+        """
+        info = storage.info(filesystem, path)
+        if info.get("type", "file") != "file":
+            raise RecordingError(ErrorKind.BAD_ENTRY, f"{path} is no file")
+        size = int(info.get("size") or 0)
+        if size > self._left:
+            detail = f"{size / 1e6:.0f} MB, and with all lists together more than input.max_list_megabytes"
+            raise RecordingError(ErrorKind.TOO_LARGE, f"{detail} ({self._most / 1e6:g})")
+        self._left -= size
+        file = storage.Stored(filesystem, path, size).open()
+        is_first, is_cut = True, False
+        while line := file.readline(MOST_LINE):
+            was_cut, is_cut = is_cut, len(line) == MOST_LINE and not line.endswith(b"\n")
+            if is_cut and not was_cut:
+                yield RecordingError(ErrorKind.BAD_ENTRY, f"a line of more than {MOST_LINE:,} bytes")
+            elif not was_cut:
+                yield line.decode("utf-8-sig" if is_first else "utf-8", "replace").rstrip("\r\n")
+            is_first = False
