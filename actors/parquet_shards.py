@@ -219,7 +219,7 @@ def _values(column: pa.Array) -> Callable[[int], Any]:
         try:
             return scalar.cast(pa.large_binary()).as_py().decode("utf-8", "replace")
         except (pa.ArrowException, ValueError):
-            return str(scalar.cast(pa.int64()).as_py()) if pa.types.is_temporal(column.type) else None
+            return str(getattr(scalar, "value", "unreadable"))  # of dates and times, their number
 
     return value
 
