@@ -19,6 +19,7 @@ import pyarrow as pa
 from actors.audio import MoreSound, Wanted, decode
 from actors.isolation import Isolated
 from actors.objects import ReadSettings, check_version, read_objects
+from actors.plain_json import to_json
 from actors.recordings import Recording
 from actors.schema import SAMPLE_RATE, SPEECH_SCHEMA, RecordingError
 from actors.segmentation import segments_of
@@ -130,7 +131,7 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
         "etag": recording.etag,
         "segment_index": 0,
         "reference": None if recording.reference is None else printable(recording.reference),
-        "extra": printable(json.dumps(recording.extra, ensure_ascii=False, default=str)) if recording.extra else None,
+        "extra": to_json(recording.extra) if recording.extra else None,
         "own": True,
     }
     if recording.content is None:
