@@ -39,8 +39,8 @@ def steering(text: str) -> set[str]:
 
 
 def written(text: str) -> str:
-    """A text on one line of a file for people, without what steers; white space of any kind is a space, and what belongs to the
-    writing of a language stays."""
+    """A text on one line of a file for people, without what steers. White space of any kind is a space; what belongs to
+    how a language is written stays."""
     return "".join(
         " " if char.isspace() else char
         for char in text

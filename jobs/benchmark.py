@@ -52,14 +52,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config, command: str) -> int:
+    options = with_secrets(config.output.storage_options, "output.storage_options")
+    page = storage.connect(config.benchmark.write, options) if config.benchmark.write else None
     report = measure_sides(config) | {"command": command}
     if report["sides"]:
         show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", *as_table(report))
     if KERNELS in report:
         about = "one batch, {seconds:g} s; copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s"
         show_table(about.format(**report[KERNELS]), *as_kernels(report[KERNELS]))
-    if config.benchmark.write:
-        append(config, report)
+    if page:
+        append(*page, report)
     print_json(report)
     return DONE
 
@@ -203,10 +205,8 @@ def as_kernels(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["kernel", "shape", "calls", "ms", "least / ms", "of the batch"], rows
 
 
-def append(config: Config, report: dict[str, Any]) -> None:
-    """Adds a report to the page of benchmarks, with what made it. Raises UsageError, OSError."""
-    options = with_secrets(config.output.storage_options, "output.storage_options")
-    filesystem, path = storage.connect(str(config.benchmark.write), options)
+def append(filesystem: storage.Filesystem, path: str, report: dict[str, Any]) -> None:
+    """Adds a report to a page of benchmarks, with what made it. Raises OSError."""
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [f"## {report['date']}: {shown(report['model'])}", ""]
     lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]

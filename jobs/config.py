@@ -161,9 +161,8 @@ def load(path: str, overrides: list[str]) -> Config:
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise ConfigError(f"{path} is not YAML{_where(problem)}") from None
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{path} must hold sections such as input, output and model, and holds a {type(values).__name__}"
-        )
+        kind = type(values).__name__
+        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds a {kind}")
     for override in overrides:
         _apply(values, override)
     try:
@@ -196,9 +195,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _where(problem: Exception) -> str:
     """What is wrong with a text that is not YAML, and where; without the text, which may hold secrets."""
-    mark = getattr(problem, "problem_mark", None)
-    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return place + (f": {problem.context}" if getattr(problem, "context", None) else "")
+    if not isinstance(problem, yaml.MarkedYAMLError) or problem.problem_mark is None:
+        return ""
+    mark = problem.problem_mark
+    return f", line {mark.line + 1}, column {mark.column + 1}" + (f": {problem.context}" if problem.context else "")
 
 
 def _sentence(error: Mapping[str, Any]) -> str:

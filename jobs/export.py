@@ -27,8 +27,9 @@ examples:
 
 Formats: srt, vtt, textgrid, text, jsonl, manifest (of NeMo, a line a segment). The first three are a file a recording,
 named like the recording; the others are one file, or with export.files=recording likewise. Recordings with an error
-are counted and left out. A file that cannot be written is named, and the status is 1: run it again. With output.tokens=true when they were transcribed, times are those of the tokens, else they
-are spread over the segment. The last line of standard output is one JSON object.
+are counted and left out. Files that cannot be written are named; the others are, and the status is 1. With
+output.tokens=true when they were transcribed, times are those of the tokens, else they are spread over the segment. The
+last line of standard output is one JSON object.
 """
 AT_ONCE = 16  # files that are written at the same time
 FAILURES_IN_A_ROW = 20  # after which the storage is taken to be out of order

@@ -37,7 +37,8 @@ def subtitles(transcript: Transcript, layout: Layout, kind: str) -> str:
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         else:
             text = text.replace("<", "＜").replace(">", "＞")
-        file.append(pysubs2.SSAEvent(round(cue.start * 1_000), round(cue.end * 1_000), text))
+        if text:
+            file.append(pysubs2.SSAEvent(round(cue.start * 1_000), round(cue.end * 1_000), text))
     return str(file.to_string(kind, keep_ssa_tags=True))
 
 
