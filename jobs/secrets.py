@@ -19,9 +19,7 @@ _HARMLESS = re.compile(
     r"\w*keyfile(name)?|\w*keypath|\w*kmskey(id|name)|signatureversion|authtype|author|authority(host)?|keepalive\w*"
 )
 _NAMED = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
-_SPOKEN = re.compile(
-    r"(?i:bearer|basic|digest|negotiate|token|apikey)\s+\S|-----BEGIN "
-)  # the value of a header, a key
+_SPOKEN = re.compile(r"(?i:bearer|basic|digest|negotiate|token|apikey)\s+\S|-----BEGIN ")  # as headers and keys begin
 _PAIR = re.compile(r"([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*(?=\S)")  # in `AccountKey=…;`, `Authorization: …`, JSON
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
