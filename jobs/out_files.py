@@ -20,7 +20,7 @@ def write_below(filesystem: storage.Filesystem, root: str, name: str, data: byte
     and OSError."""
     root = root.rstrip("/")
     path = f"{root}/{name}"
-    if posixpath.normpath(path) != path or not name or name.startswith("/"):
+    if posixpath.normpath(name) != name or name.split("/")[0] in ("", ".", ".."):
         raise ValueError(f"{name!r} does not lie below {root}")
     if storage.is_local(filesystem):
         folder = os.path.dirname(path)

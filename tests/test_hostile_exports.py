@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import tarfile
 import unicodedata
@@ -10,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import webvtt
 from conftest import ROOT
 from test_export import files_in, row_of
 
 from actors import storage
+from actors.harmless import steering
 from actors.parts import commit_unit
 from actors.schema import PART_SCHEMA
 from actors.storage import connect
 from actors.units import SourceObject, Unit
-from jobs import export, out_files, transcribe
+from jobs import evaluate, export, out_files, transcribe
 from jobs.cues import Layout
 from jobs.file_names import LONGEST_PART, Names, clean
 from jobs.formats import subtitles, text_line
@@ -202,6 +205,28 @@ def test_a_whole_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_groups_and_scores_of_hostile_names(job: Any, tmp_path: Path) -> None:
+    speakers = ["a\x1b[31m\nall 0.00%", "[red]x", "https://u:hunter2@host/s?sig=hunter2", "\ud800", "今天"]
+    rows = [
+        row_of(f"{number}.wav", text="好", reference="好", extra=json.dumps({"speaker": speaker}))
+        for number, speaker in enumerate(speakers)
+    ]
+    objects = tuple(SourceObject(row["uri"], row["uri"], row["recording_id"], "audio", "e", 9) for row in rows)
+    unit = Unit("0a", "f", objects)
+    commit_unit(unit, pa.Table.from_pylist(rows, schema=PART_SCHEMA), *connect(str(tmp_path / "out"), {}))
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "scores.parquet").symlink_to("mine")
+    wishes = ("evaluate.group=speaker", f"evaluate.write={tmp_path / 'scores.parquet'}")
+    status, summary, seen = job(f"output.uri={tmp_path / 'out'}", *wishes, main=evaluate.main)
+    assert status == 0
+    assert set(summary["groups"]) == {speakers[0], "[red]x", "https://host/s", "\\ud800", "今天"}
+    assert "hunter2" not in seen
+    assert not steering(seen.replace("\n", ""))
+    assert "\nall 0.00%" not in seen
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert pq.read_table(tmp_path / "scores.parquet").num_rows == len(speakers)
+
+
 def test_a_place_of_no_known_kind_is_told(job: Any, tmp_path: Path) -> None:
     output = output_of(tmp_path / "out", ["a.wav"])
     status, _, seen = job(f"output.uri={output}", "export.uri=nothing://x", main=export.main)
@@ -215,15 +240,11 @@ def test_subtitles_keep_their_form_and_their_letters() -> None:
         row = row_of("a.wav", text=forged)
         text = subtitles(Transcript([row]), Layout(), kind)
         assert text.count("-->") == len(webvtt.from_buffer(io.StringIO(text), kind).captions)
-        assert all(block.split("\n")[0 if kind == "vtt" else 1].count("-->") == 1 for block in blocks_of(text, kind))
+        cues = text.removeprefix("WEBVTT\n\n").strip().split("\n\n")
+        assert ["-->" in cue.split("\n")[1] for cue in cues] == [True] * text.count("-->")
         whole = subtitles(Transcript([row | {"text": joined}]), Layout(characters=60, most_s=60), kind)
         assert joined in whole
         assert "-->" not in subtitles(Transcript([row | {"text": "\x00\u202e"}]), Layout(), kind)
     line = text_line(Transcript([row_of("\x1b\u2028", text=forged)]), Layout())
     assert line.startswith("recording 今天")
     assert len(line.splitlines()) == 1
-
-
-def blocks_of(text: str, kind: str) -> list[str]:
-    blocks = [block for block in text.strip().split("\n\n") if block.strip()]
-    return blocks[1:] if kind == "vtt" else blocks
