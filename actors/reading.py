@@ -19,6 +19,7 @@ import pyarrow as pa
 from actors.audio import MoreSound, Wanted, decode
 from actors.isolation import Isolated
 from actors.objects import Reading, ReadSettings, check_version, read_objects
+from actors.plain_json import to_json
 from actors.recordings import Recording
 from actors.room import Room
 from actors.schema import SAMPLE_RATE, RecordingError
@@ -77,7 +78,7 @@ def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[
     """What came with a recording, as the columns of its first row."""
     return {
         "reference": None if reference is None else printable(reference),
-        "extra": printable(json.dumps(extra, ensure_ascii=False, default=str)) if extra else None,
+        "extra": to_json(extra) if extra else None,
     }
 
 

@@ -1,10 +1,10 @@
 """One recording as it is stored, and the fields that come with it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from actors.plain_json import NotJson, parse_json
 from actors.schema import RecordingError
 from actors.storage import Stored
 
@@ -14,6 +14,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
 MAX_COMPANION_BYTES = 4_000_000  # a text of a recording, such as a day's; parsed JSON takes 20 times as much
+MOST_UNREADABLE = 200  # characters of JSON that is none, to know it by
 
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
@@ -43,10 +44,16 @@ def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
     text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
     if suffix.lower() != ".json":
         return {"text": text.strip()}
+    return fields_of(text)
+
+
+def fields_of(text: str) -> dict[str, Any]:
+    """The fields that a JSON text says: those of an object; a string as the field "text", another value as "json", and
+    what cannot be read, with its beginning, as "unreadable_json"."""
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return {"unreadable_json": text[:200]}
+        fields = parse_json(text)
+    except NotJson:
+        return {"unreadable_json": text[:MOST_UNREADABLE]}
     return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
 
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import yaml
 
+from actors import storage
+from actors.harmless import shown
 from actors.models import cache_folder, resolve
 from actors.schema import UsageError
 from jobs.command_line import DONE, run_job
 from jobs.config import Config, ConfigError, with_secrets
-from jobs.report import console, show_table
+from jobs.report import print_json, say, show_table
 
 EPILOG = """
 examples:
@@ -41,6 +43,7 @@ model in the first actor. Kernels are those of a GPU, each beside the least that
 
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
+LONGEST_COMMAND = 4_000  # characters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,15 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config, command: str) -> int:
+    options = with_secrets(config.output.storage_options, "output.storage_options")
+    page = storage.connect(config.benchmark.write, options) if config.benchmark.write else None
     report = measure_sides(config) | {"command": command}
     if report["sides"]:
         show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", *as_table(report))
     if KERNELS in report:
         about = "one batch, {seconds:g} s; copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s"
         show_table(about.format(**report[KERNELS]), *as_kernels(report[KERNELS]))
-    if config.benchmark.write:
-        append(Path(config.benchmark.write), report)
-    print(json.dumps(report, ensure_ascii=False), flush=True)
+    if page:
+        append(*page, report)
+    print_json(report)
     return DONE
 
 
@@ -79,7 +84,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
             )
             raise ConfigError(f"benchmark.sides: {side!r} {reason}")
     if wanted.model == "reference":
-        console.print("making a Citrinet-1024 of random weights, where there is none yet …")
+        say("making a Citrinet-1024 of random weights, where there is none yet …")
         name = str(_apart(measuring.random_reference_model, cache_folder() / "benchmark"))
     options = with_secrets(config.model.storage_options, "model.storage_options")
     try:
@@ -99,7 +104,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
         else:
             _apart(measuring.make_ready, side, model)
             result = _apart(measuring.measure, side, model, sounds, device, threads, wanted.repeats)
-        console.print(f"{side}: {result['rtfx']:.1f} x real time")
+        say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
     packages = ["torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
     return {
@@ -142,7 +147,9 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: st
             command = [sys.executable, "-m", "jobs.transcribe", str(page)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != DONE:
-                raise ConfigError(f"jobs.transcribe ended with status {done.returncode}: {done.stderr[-500:]}")
+                raise ConfigError(
+                    f"jobs.transcribe ended with status {done.returncode}", *done.stderr.splitlines()[-8:]
+                )
             runs.append(json.loads(done.stdout.splitlines()[-1]))
     passes = [run["wall_seconds"] - run["start_seconds"] for run in runs]
     return {
@@ -198,17 +205,19 @@ def as_kernels(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["kernel", "shape", "calls", "ms", "least / ms", "of the batch"], rows
 
 
-def append(path: Path, report: dict[str, Any]) -> None:
-    """Adds a report to a page of benchmarks, with what made it."""
+def append(filesystem: storage.Filesystem, path: str, report: dict[str, Any]) -> None:
+    """Adds a report to a page of benchmarks, with what made it. Raises OSError."""
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    lines = [f"## {report['date']}: {report['model']}", ""]
+    lines = [f"## {report['date']}: {shown(report['model'])}", ""]
     lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
-    lines += [f"    {report['command']}", ""]
+    lines += [f"    {shown(report['command'], LONGEST_COMMAND)}", ""]
     tables = [as_table(report)] if report["sides"] else []
     for header, rows in tables + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
         lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]
-    text = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n"
-    path.write_text(text.rstrip() + "\n\n" + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    there = storage.exists(filesystem, path)
+    text = storage.read(filesystem, path).decode("utf-8") if there else "# Benchmarks\n"
+    text = text.rstrip() + "\n\n" + "\n".join(lines).rstrip() + "\n"
+    storage.write(filesystem, path, text.encode("utf-8"))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from actors.harmless import shown
+from actors.schema import UsageError
 from jobs.config import Config, ConfigError, load
-from jobs.report import console
+from jobs.report import say
 
 DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 
@@ -26,19 +28,22 @@ def run_job(
     )
     parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # named without what they are set to, which may be secret
+        parser.error("there is no option " + ", ".join(shown(each.partition("=")[0]) for each in unknown))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # how schedulers, and `ray job stop`, say Ctrl-C
     try:
         return job(load(options.config, options.overrides))
-    except ConfigError as problem:
-        console.print(f"configuration: {problem}", style="red", markup=False)
+    except (ConfigError, UsageError) as problem:
+        for sentence in problem.args:
+            say(f"configuration: {sentence}", "red")
         return USAGE
     except OSError as problem:  # of the storage of input, output or model, outside the graph
-        console.print(f"storage: {problem}", style="red", markup=False)
+        say(f"storage: {problem}", "red")
         return FAILED
     except KeyboardInterrupt:
-        console.print("interrupted: committed units stand, the rest is done by the next run")
+        say("interrupted: committed units stand, the rest is done by the next run")
         return FAILED
 
 

@@ -2,24 +2,26 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from actors.harmless import without_credentials
 from actors.schema import ErrorKind
+from jobs.secrets import has_secret
 
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0)]
 
-#: Options of storage whose values give access; on a command line they may stand only as env:NAME.
-SECRET_WORDS = ("key", "secret", "token", "password", "credential", "connection_string", "sas")
-
 
 class ConfigError(Exception):
-    """A mistake in the configuration, as a sentence that names the key and what would be right."""
+    """Mistakes in the configuration, each as a sentence that names the key and what would be right."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class Section(BaseModel):
@@ -155,33 +157,35 @@ def load(path: str, overrides: list[str]) -> Config:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise ConfigError(f"{path} cannot be read as YAML: {problem}") from None
+    except OSError as problem:
+        raise ConfigError(f"{path} cannot be read: {problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise ConfigError(f"{path} is not YAML{_where(problem)}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds {values!r:.60}")
+        kind = type(values).__name__
+        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds a {kind}")
     for override in overrides:
         _apply(values, override)
     try:
         return Config.model_validate(values)
     except ValidationError as problem:
-        raise ConfigError("\n".join(_sentence(error) for error in problem.errors())) from None
+        raise ConfigError(*map(_sentence, problem.errors())) from None
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
-        raise ConfigError(f"{override!r}: an override is section.key=value, such as input.limit=10")
+        raise ConfigError(f"{key!r}: an override is section.key=value, such as input.limit=10")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise ConfigError(f"{key}: its value is not YAML: {problem}") from None
-    if "storage_options" in path:
-        for name, leaf in _leaves(value, path[-1]):
-            if any(word in name.lower() for word in SECRET_WORDS) and not str(leaf).startswith("env:"):
-                raise ConfigError(
-                    f"{key}: a secret may not stand on a command line, which others can read; use env:NAME"
-                )
+        is_secret = has_secret(path, value)
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise ConfigError(f"{key}: its value is not YAML{_where(problem)}") from None
+    if is_secret:
+        raise ConfigError(
+            f"{key}: a secret may not stand on a command line, which others can read; use env:NAME, or the config file"
+        )
     section = values
     for part in path[:-1]:
         section = section.setdefault(part, {})
@@ -190,12 +194,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
     section[path[-1]] = value
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, str(key))
-    else:
-        yield name, value
+def _where(problem: Exception) -> str:
+    """What is wrong with a text that is not YAML, and where; without the text, which may hold secrets."""
+    if not isinstance(problem, yaml.MarkedYAMLError) or problem.problem_mark is None:
+        return ""
+    mark = problem.problem_mark
+    return f", line {mark.line + 1}, column {mark.column + 1}" + (f": {problem.context}" if problem.context else "")
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -207,8 +211,13 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if error["type"] == "missing":
         return f"{key}: this key is needed"
-    shown = "" if "storage_options" in path else f", not {error['input']!r:.60}"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}{_not(path, error['input'])}"
+
+
+def _not(path: list[str], value: Any) -> str:
+    if "storage_options" in path or isinstance(value, (dict, list)):
+        return ""  # there may be secrets in it
+    return f", not {without_credentials(repr(value)):.60}"
 
 
 def _all_keys() -> list[str]:
@@ -222,6 +231,8 @@ def with_secrets(options: Mapping[str, Any], key: str) -> dict[str, Any]:
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: fill(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [fill(inner) for inner in value]
         if isinstance(value, str) and value.startswith("env:"):
             name = value.removeprefix("env:")
             if name not in os.environ:

@@ -1,6 +1,5 @@
 """Compares committed transcripts with the references that came with their audio: error rates, and what is wrong."""
 
-import json
 import os
 import sys
 from collections import Counter, defaultdict
@@ -14,10 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors import storage
+from actors.harmless import without_credentials
 from actors.texts import Normalisation, normalise
+from actors.units import printable
 from jobs.command_line import DONE, run_job
 from jobs.config import Config, ConfigError, with_secrets
-from jobs.report import Line, console, show_table
+from jobs.out_files import whole_file
+from jobs.report import Line, print_json, say, show_table
 from jobs.scoring import Edits, compare, interval
 from jobs.transcripts import Transcript, transcripts
 
@@ -101,7 +103,7 @@ def run(config: Config) -> int:
         **{name: others[name] for name in ("without_reference", "with_error")},
     }
     _show(summary, worst, confusions.most_common(wishes.shown))
-    print(json.dumps(summary, ensure_ascii=False), flush=True)
+    print_json(summary)
     return DONE
 
 
@@ -127,8 +129,8 @@ def _group_of(transcript: Transcript, group: str) -> str:
         return "all"
     known = transcript.first | transcript.fields
     if group == "folder" and "folder" not in known:
-        return str(os.path.basename(os.path.dirname(transcript.first["uri"])))
-    return str(known.get(group, "(none)"))
+        return os.path.basename(os.path.dirname(str(transcript.first["uri"])))
+    return printable(without_credentials(str(known.get(group, "(none)"))))  # it is shown, and a key of the JSON
 
 
 def _together(groups: Iterable[Group]) -> Group:
@@ -181,7 +183,7 @@ def _show(
         ("with_error", "have an error and count as deleted"),
     ):
         if summary[name]:
-            console.print(f"{summary[name]} recordings {said}")
+            say(f"{summary[name]} recordings {said}")
 
 
 def _row(name: str, group: Mapping[str, Any]) -> tuple[object, ...]:
@@ -208,10 +210,8 @@ def _writer(config: Config) -> Iterator[Callable[[dict[str, Any]], None]]:
         return
     options = with_secrets(config.output.storage_options, "output.storage_options")
     filesystem, path = storage.connect(config.evaluate.write, options)
-    if storage.is_local(filesystem):
-        filesystem.makedirs(os.path.dirname(path), exist_ok=True)
     rows = list[dict[str, Any]]()
-    with filesystem.transaction, filesystem.open(path, "wb") as file, pq.ParquetWriter(file, _SCORES) as writer:
+    with whole_file(filesystem, path) as file, pq.ParquetWriter(file, _SCORES) as writer:
 
         def flush() -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCORES))

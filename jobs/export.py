@@ -1,19 +1,22 @@
 """Writes committed transcripts as subtitles, text, JSON lines, NeMo manifests or TextGrids."""
 
-import hashlib
-import json
+import errno
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Any
 
 from actors import storage
-from jobs.command_line import DONE, run_job
+from jobs.command_line import DONE, FAILED, run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.cues import Layout
+from jobs.file_names import Names
 from jobs.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
-from jobs.report import Line, show_table
+from jobs.out_files import whole_file, write_below
+from jobs.report import SHOWN, Line, print_json, show_table
 from jobs.transcripts import Transcript, transcripts
 
 EPILOG = """
@@ -24,11 +27,24 @@ examples:
 
 Formats: srt, vtt, textgrid, text, jsonl, manifest (of NeMo, a line a segment). The first three are a file a recording,
 named like the recording; the others are one file, or with export.files=recording likewise. Recordings with an error
-are counted and left out. With output.tokens=true when they were transcribed, times are those of the tokens, else they
-are spread over the segment. The last line of standard output is one JSON object.
+are counted and left out. Files that cannot be written are named; the others are, and the status is 1. With
+output.tokens=true when they were transcribed, times are those of the tokens, else they are spread over the segment. The
+last line of standard output is one JSON object.
 """
 AT_ONCE = 16  # files that are written at the same time
-LONGEST_NAME = 180  # bytes of a file's name
+FAILURES_IN_A_ROW = 20  # after which the storage is taken to be out of order
+OF_ONE_FILE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.ENOTEMPTY)
+ERRNOS_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A file that could not be written."""
+
+    recording_id: str
+    file: str
+    problem: str
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,22 +63,33 @@ def run(config: Config) -> int:
     layout = Layout(wishes.characters_per_line, wishes.lines, wishes.min_seconds, wishes.max_seconds)
     counts, line = Counter[str](), Line()
     chosen = _chosen(transcripts(config), wishes.min_confidence, counts, line)
+    failed = list[Failed]()
     if in_one:
         _write_one(filesystem, f"{root}/all{SUFFIXES[wishes.format]}", chosen, writer, layout)
     else:
-        _write_each(filesystem, root, SUFFIXES[wishes.format], chosen, writer, layout)
+        failed = list(_write_each(filesystem, root, SUFFIXES[wishes.format], chosen, writer, layout))
     line.clear()
     summary = {
         "format": wishes.format,
-        "files": 1 if in_one else counts["recordings"],
+        "files": 1 if in_one else counts["recordings"] - len(failed),
         "recordings": counts["recordings"],
         "errors": counts["errors"],
+        "failed": len(failed),
+        "failures": [asdict(each) for each in failed[:SHOWN]],
         "export": storage.canonical(filesystem, root),
     }
-    rows = [(name, value) for name, value in summary.items() if name != "errors"]
-    show_table("Exported", ("", ""), [*rows, ("left out, with an error", counts["errors"])])
-    print(json.dumps(summary, ensure_ascii=False), flush=True)
-    return DONE
+    _show(summary)
+    print_json(summary)
+    return FAILED if failed else DONE
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    rows = [(name, summary[name]) for name in ("format", "files", "recordings", "export")]
+    rows += [("left out, with an error", summary["errors"]), ("not written", summary["failed"])]
+    show_table("Exported", ("", ""), rows)
+    if summary["failures"]:
+        title = f"{len(summary['failures'])} of {summary['failed']} files that could not be written"
+        show_table(title, ("recording", "file", "what is wrong"), map(Mapping.values, summary["failures"]))
 
 
 def _chosen(
@@ -83,44 +110,45 @@ def _chosen(
 def _write_one(
     filesystem: storage.Filesystem, path: str, chosen: Iterator[Transcript], writer: Writer, layout: Layout
 ) -> None:
-    """One file for all, as they come: it is there once it is whole."""
-    if storage.is_local(filesystem):
-        filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    with filesystem.transaction, filesystem.open(path, "wb") as file:
+    """One file for all, as they come."""
+    with whole_file(filesystem, path) as file:
         for transcript in chosen:
             file.write(writer(transcript, layout).encode("utf-8", "replace"))
 
 
 def _write_each(
     filesystem: storage.Filesystem, root: str, suffix: str, chosen: Iterator[Transcript], writer: Writer, layout: Layout
-) -> None:
-    taken = set[str]()
+) -> Iterator[Failed]:
+    """A file for each; yields those that could not be written. Raises OSError where it is the storage that takes none.
 
-    def write(transcript: Transcript, name: str) -> None:
-        storage.write(filesystem, f"{root}/{name}", writer(transcript, layout).encode("utf-8", "replace"))
+    A name that is refused, or a folder that may not be written, is the file's own trouble. A full disk is not, nor
+    whatever else is wrong with many files in a row.
+    """
+    names, in_a_row = Names(root, suffix), 0
+
+    def write(transcript: Transcript, name: str) -> OSError | None:
+        try:
+            write_below(filesystem, root, name, writer(transcript, layout).encode("utf-8", "replace"))
+        except OSError as problem:
+            return problem
+        return None
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        while some := [(each, file_name(each, suffix, taken)) for each in islice(chosen, 16 * AT_ONCE)]:
-            list(pool.map(lambda pair: write(*pair), some))
+        while some := [(each, names.name(*_key(each))) for each in islice(chosen, 16 * AT_ONCE)]:
+            for (transcript, name), problem in zip(some, pool.map(lambda pair: write(*pair), some), strict=True):
+                if problem is None:
+                    in_a_row = 0
+                    continue
+                if not isinstance(problem, OF_ONE_FILE) and problem.errno not in ERRNOS_OF_ONE_FILE:
+                    in_a_row += 1
+                    if problem.errno in ERRNOS_OF_ALL or in_a_row == FAILURES_IN_A_ROW:
+                        raise problem
+                yield Failed(transcript.first["recording_id"], name, str(problem))
 
 
-def file_name(transcript: Transcript, suffix: str, taken: set[str]) -> str:
-    """A recording's path below the export, without a way out of it; two that would have one name are told apart."""
-    parts = [_safe(part) for part in transcript.first["recording_id"].split("/") if part not in ("", ".", "..")]
-    *folders, base = parts or ["recording"]
-    base = base.rsplit(".", 1)[0] or base
-    name = "/".join([*folders, base])
-    if name.lower() in taken or len(base.encode()) > LONGEST_NAME:
-        key = repr([transcript.first[each] for each in ("uri", "member", "offset_s")])
-        mark = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:8]
-        name = "/".join([*folders, f"{base.encode()[:LONGEST_NAME].decode('utf-8', 'ignore')}.{mark}"])
-    taken.add(name.lower())
-    return name + suffix
-
-
-def _safe(part: str) -> str:
-    """A part of a path without characters that some storage or shell takes ill."""
-    return "".join("_" if char in '\\:*?"<>|' or not char.isprintable() else char for char in part).strip() or "_"
+def _key(transcript: Transcript) -> tuple[str, tuple[object, ...]]:
+    first = transcript.first
+    return first["recording_id"], (first["uri"], first["member"], first["offset_s"])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """Transcripts as files of other programs: SRT, WebVTT, TextGrid, text, JSON lines, NeMo manifest.
 
-Texts come from archives and models: whatever is in them, a file keeps its form. Control characters are left out, and
-what would be markup is shown as text.
+Texts come from archives and models: whatever is in them, a file keeps its form. What would be markup is shown as text.
 """
 
-import json
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from actors.harmless import written
+from actors.plain_json import to_json
 from jobs.cues import Layout, cues_of
 from jobs.transcripts import Transcript
 
@@ -26,15 +24,6 @@ SUFFIXES = {
 PER_RECORDING = frozenset({"srt", "vtt", "textgrid"})  # formats that hold one recording
 
 
-def harmless(text: str, keep: str = "") -> str:
-    """A text on one line without control characters, or with those to keep."""
-    return "".join(
-        char if char in keep else " " if char.isspace() else char
-        for char in text
-        if char in keep or char.isspace() or unicodedata.category(char)[0] != "C"
-    )
-
-
 def subtitles(transcript: Transcript, layout: Layout, kind: str) -> str:
     """SRT, or WebVTT (https://www.w3.org/TR/webvtt1/, where & < and > are escaped). SRT has no escapes, and programs
     take what looks like HTML for it, so < and > become their wide forms."""
@@ -42,12 +31,14 @@ def subtitles(transcript: Transcript, layout: Layout, kind: str) -> str:
 
     file = pysubs2.SSAFile()
     for cue in cues_of(transcript.rows, layout):
-        text = harmless(cue.text, keep="\n").replace("\\", "＼")
+        lines = (written(line) for line in cue.text.split("\n"))
+        text = "\n".join(line for line in lines if line.strip()).replace("\\", "＼")  # an empty one would end the cue
         if kind == "vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         else:
             text = text.replace("<", "＜").replace(">", "＞")
-        file.append(pysubs2.SSAEvent(round(cue.start * 1_000), round(cue.end * 1_000), text))
+        if text:
+            file.append(pysubs2.SSAEvent(round(cue.start * 1_000), round(cue.end * 1_000), text))
     return str(file.to_string(kind, keep_ssa_tags=True))
 
 
@@ -74,7 +65,7 @@ def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tu
     """Intervals with a label, none over another."""
     at = 0.0
     for start, stop, text in intervals:
-        start, stop, label = max(start, at), min(stop, end), harmless(text).strip()
+        start, stop, label = max(start, at), min(stop, end), written(text).strip()
         if label and stop - start >= 0.001:
             yield start, stop, label
             at = stop
@@ -82,14 +73,13 @@ def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tu
 
 def text(transcript: Transcript, layout: Layout) -> str:
     """The words, a line a segment."""
-    return "".join(harmless(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
+    return "".join(written(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
 
 
 def text_line(transcript: Transcript, layout: Layout) -> str:
     """Kaldi's `text`: the recording's id, and its words."""
-    return (
-        f"{harmless(transcript.first['recording_id']).strip().replace(' ', '_')} {harmless(transcript.text).strip()}\n"
-    )
+    name = written(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
+    return f"{name} {written(transcript.text).strip()}\n"
 
 
 def json_line(transcript: Transcript, layout: Layout) -> str:
@@ -98,7 +88,7 @@ def json_line(transcript: Transcript, layout: Layout) -> str:
     told = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
     columns = ("start_s", "end_s", "text", "confidence", "tokens", "error_kind")
     segments = [{name: row[name] for name in columns if row[name] is not None} for row in transcript.rows]
-    return _json(told | {"segments": segments})
+    return to_json(told | {"segments": segments}) + "\n"
 
 
 def manifest_lines(transcript: Transcript, layout: Layout) -> str:
@@ -115,20 +105,15 @@ def manifest_lines(transcript: Transcript, layout: Layout) -> str:
     )
     offset = transcript.first["offset_s"] or 0.0
     return "".join(
-        _json(
+        to_json(
             place
             | {"offset": round(offset + row["start_s"], 3), "duration": round(row["end_s"] - row["start_s"], 3)}
             | {"text": row["text"], "confidence": round(row["confidence"], 4)}
         )
+        + "\n"
         for row in transcript.rows
         if row["text"]
     )
-
-
-def _json(fields: dict[str, Any]) -> str:
-    """A line for all who split lines, those who know of Unicode's own ends of lines among them."""
-    line = json.dumps(fields, ensure_ascii=False)
-    return line.translate({ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}) + "\n"
 
 
 #: By format, and whether a file holds one recording or all.

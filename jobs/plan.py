@@ -1,6 +1,5 @@
 """Shows what a run would do: objects by format, estimated hours, units new, to do again and done. Starts nothing."""
 
-import json
 import sys
 from collections import Counter, defaultdict
 from typing import Any
@@ -9,7 +8,7 @@ from jobs.command_line import DONE, run_job
 from jobs.config import Config
 from jobs.planning import estimated_seconds
 from jobs.prepare import Prepared, is_on_cluster, prepare
-from jobs.report import show_table
+from jobs.report import print_json, show_table
 
 EPILOG = """
 examples:
@@ -28,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(config: Config) -> int:
     summary = describe(prepare(config, is_on_cluster(config)))
     show(config, summary)
-    print(json.dumps(summary, ensure_ascii=False), flush=True)
+    print_json(summary)
     return DONE
 
 

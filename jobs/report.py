@@ -1,19 +1,26 @@
-"""What a person sees: progress while a run is at work, and its closing tables. All of it goes to standard error."""
+"""What a job says: to people, on standard error, progress and tables; to programs, on standard output, one JSON line.
 
+Nothing else in the project prints. What is said names files, keys and texts of others, so all of it is made harmless.
+"""
+
+import codecs
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+from actors.harmless import shown, without_credentials
+from actors.plain_json import to_json
+
+_CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
 LINE_EVERY_S = 10.0  # where standard error is a log file, and not a terminal that can rewrite its line
 SHOWN = 8  # transcripts, and failures, in the closing tables
+LONGEST_SENTENCE, LONGEST_LINE = 4_000, 100  # characters
 
 
 class Line:
@@ -23,7 +30,7 @@ class Line:
         self._said = time.monotonic()
 
     def say(self, text: str, is_last: bool = False) -> None:
-        now = time.monotonic()
+        now, text = time.monotonic(), shown(text, LONGEST_LINE)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
         elif now - self._said >= LINE_EVERY_S or is_last:
@@ -60,16 +67,35 @@ class Progress:
         )
 
 
-def harmless(text: object) -> Text:
-    """A text from an archive as it may go to a terminal: control characters, which could steer it, are left out."""
-    return Text("".join(char for char in str(text) if unicodedata.category(char)[0] != "C"), overflow="fold")
+def say(sentence: object, style: str = "") -> None:
+    """A sentence on a line of its own, in a style of rich's; nothing in it is markup."""
+    _print(Text(shown(sentence, LONGEST_SENTENCE), style))
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    table = Table(*columns, title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=Text(shown(title), "table.title"), title_justify="left", header_style="bold", box=None, pad_edge=False
+    )
+    for column in columns:
+        table.add_column(Text(shown(column)))
     for row in rows:
-        table.add_row(*map(harmless, row))
-    console.print(table)
+        table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
+    _print(table)
+
+
+def _print(what: RenderableType) -> None:
+    _CONSOLE.print(what)
+
+
+def print_json(summary: Mapping[str, Any]) -> None:
+    """What came of a job, as the last line of standard output. Where that is not UTF-8, the line is ASCII."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8"), flush=True)
+
+
+def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:
+    """What came of a job, as one line of JSON; URLs in it are without credentials."""
+    return to_json(summary, without_credentials, is_ascii)
 
 
 def show_transcripts(rows: list[Mapping[str, Any]]) -> None:

@@ -8,17 +8,17 @@ from jobs.config import Config
 from jobs.listing import Listing
 from jobs.planning import Plan
 from jobs.prepare import Prepared, standing
-from jobs.report import console, show_failures, show_table, show_transcripts
+from jobs.report import say, show_failures, show_table, show_transcripts
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
-    console.print(
+    say(
         f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.again)} again, {len(plan.done)} done"
         + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
     if listing.unknown:
         names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
-        console.print(f"passed over, their names being of no known format: {names}", markup=False)
+        say(f"passed over, their names being of no known format: {names}")
 
 
 def sum_up(
@@ -85,13 +85,13 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
     example = {result["failure"]: result["unit"] for result in failed}
     for failure, count in Counter(result["failure"] for result in failed).most_common(5):
         more = f", and {count - 1} more" if count > 1 else ""
-        console.print(f"unit {example[failure]}{more} was not committed: {failure}", style="red", markup=False)
+        say(f"unit {example[failure]}{more} was not committed: {failure}", "red")
     if failed:
-        console.print(f"{len(failed)} of {len(results)} units failed; run it again to do them", style="red")
+        say(f"{len(failed)} of {len(results)} units failed; run it again to do them", "red")
         return FAILED
     standing_rows = summary["standing"]
     if standing_rows["errors"] > config.errors.max_fraction * standing_rows["recordings"]:
         share = standing_rows["errors"] / standing_rows["recordings"]
-        console.print(f"{share:.1%} of the recordings have an error, more than errors.max_fraction allows", style="red")
+        say(f"{share:.1%} of the recordings have an error, more than errors.max_fraction allows", "red")
         return OVER_BUDGET
     return DONE

@@ -1,6 +1,5 @@
 """Transcribes an archive: lists audio, does what is not done yet, writes Parquet."""
 
-import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ from jobs.config import Config, ConfigError
 from jobs.lease import heartbeat, rival
 from jobs.planning import new_run_id, recipe_of
 from jobs.prepare import Prepared, is_on_cluster, prepare
-from jobs.report import console
+from jobs.report import print_json, say, summary_json
 from jobs.results import GivenUp, Results
 from jobs.state import sweep, write_plan
 from jobs.summary import close, say_plan, sum_up
@@ -52,15 +51,15 @@ def run(config: Config) -> int:
         other = rival(filesystem, root, folder, config.output.lease_seconds)
         if other:
             summary: dict[str, Any] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
-            console.print(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", style="red")
+            say(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", "red")
         else:
             summary = work(config, prepared, run_id, began)
         try:
-            storage.write(filesystem, f"{folder}/summary.json", json.dumps(summary, ensure_ascii=False).encode())
+            storage.write(filesystem, f"{folder}/summary.json", summary_json(summary).encode())
         except OSError as problem:  # a full disk: what was done is told all the same
-            console.print(f"storage: summary.json was not written: {problem}", style="red", markup=False)
+            say(f"storage: summary.json was not written: {problem}", "red")
             summary["status"] = summary["status"] or FAILED
-    print(json.dumps(summary, ensure_ascii=False), flush=True)
+    print_json(summary)
     return int(summary["status"])
 
 
@@ -97,7 +96,7 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
 
 def connect(config: Config) -> pipeline.Resources:
     """Connects to Ray, or starts one; what of it each stage gets."""
-    console.print("starting Ray and loading the model …" if not is_on_cluster(config) else "connecting to Ray …")
+    say("starting Ray and loading the model …" if not is_on_cluster(config) else "connecting to Ray …")
     return pipeline.share_out(config.ray, pipeline.connect(config.ray.address), config.model.device)
 
 
@@ -117,7 +116,7 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
         patience_s=config.errors.patience_seconds,
         tokens=config.output.tokens,
     )
-    console.print(
+    say(
         f"engine {engine.engine}, {engine.precision} on {engine.device}; {resources.actors[0]} to"
         f" {resources.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
     )
@@ -141,16 +140,16 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
             pieces |= {unit: replace(pieces[unit][0], **cut).all() for unit, cut in finer.items()}
             units = [unit for unit in prepared.plan.units if unit.id in finer]
             if units:
-                console.print(f"{len(units)} units hold more than was expected: again, in more pieces")
+                say(f"{len(units)} units hold more than was expected: again, in more pieces")
             elif not isolated and (units := results.died()):
                 isolated = True
                 results.again()
-                console.print(f"{len(units)} units ended their worker: again, each recording in a process of its own")
+                say(f"{len(units)} units ended their worker: again, each recording in a process of its own")
     except pipeline.GraphError as problem:
-        console.print(f"Ray ended early: {problem}", style="red", markup=False)
+        say(f"Ray ended early: {problem}", "red")
     except (KeyboardInterrupt, GivenUp) as why:
         left = results.leave()
-        console.print(f"{str(why) or 'interrupted'}: {left} units are left for the next run; what is committed stands")
+        say(f"{str(why) or 'interrupted'}: {left} units are left for the next run; what is committed stands")
     return results.all()
 
 

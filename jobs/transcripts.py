@@ -1,7 +1,6 @@
 """Committed transcripts, recording by recording, for the jobs that read them."""
 
 import io
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from actors import storage
 from actors.parts import part_name
+from actors.recordings import fields_of
 from actors.texts import join
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.state import load_state
@@ -47,7 +47,7 @@ class Transcript:
     @property
     def fields(self) -> dict[str, Any]:
         """What came with the audio."""
-        return json.loads(self.first["extra"]) if self.first["extra"] else {}
+        return fields_of(self.first["extra"]) if self.first["extra"] else {}
 
 
 def transcripts(config: Config) -> Iterator[Transcript]:

@@ -1,0 +1,124 @@
+"""Secrets do not stand on a command line, wherever they are put there, nor in what is said of mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import plan
+from jobs.config import ConfigError, load, with_secrets
+
+HIDDEN = "hunter2"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "config.yaml"
+    path.write_text("input: {uri: a}\noutput: {uri: b}\nmodel: {name: c}\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "input.storage_options.client_kwargs.headers=[[Authorization, hunter2]]",
+        "input.storage_options.client_kwargs.headers=[[X-Any, 1], [Cookie, hunter2]]",
+        "input.storage_options={client_kwargs: {headers: {X-Auth-Token: hunter2}}}",
+        "input.storage_options={headers: [{name: Authorization, value: hunter2}]}",
+        "input.storage_options.headers=['Authorization: hunter2']",
+        "input.storage_options.headers=[[X-Any, Bearer hunter2]]",
+        "output.storage_options.client_kwargs.aws_secret_access_key=hunter2",
+        "output.storage_options.token.access=hunter2",
+        "output.storage_options.token=[hunter2]",
+        "output.storage_options.account_key=hunter2",
+        "output.storage_options.AccountKey=hunter2",
+        "output.storage_options.connection_string='AccountName=a;AccountKey=hunter2'",
+        "output.storage_options.settings='AccountName=a;AccountKey=hunter2;x=y'",
+        "output.storage_options.settings=\"{'private_key': 'hunter2'}\"",
+        "export.storage_options.passphrase=hunter2",
+        "export.storage_options.pwd=hunter2",
+        "export.storage_options.passwd=hunter2",
+        "export.storage_options.pass=hunter2",
+        "export.storage_options.password=1234567",
+        "export.storage_options.auth=[user, hunter2]",
+        "export.storage_options.bearer=hunter2",
+        "export.storage_options.signature=hunter2",
+        "export.storage_options.key='env:hunter2 and more'",
+        "model.storage_options.proxy=http://user:hunter2@proxy:3128",
+        "input.uri=https://user:hunter2@host/a.tar",
+        "input.uri=[a, 'https://host/a.tar?X-Amz-Signature=hunter2']",
+        "output.uri=az://container?sv=1&sig=hunter2",
+        "model.name=https://hunter2@host/model.nemo",
+        "evaluate.write=sftp://user:hunter2@host/scores.parquet",
+    ],
+)
+def test_a_secret_is_refused(file: str, override: str) -> None:
+    with pytest.raises(ConfigError, match="env:NAME") as caught:
+        load(file, [override])
+    assert HIDDEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "input.storage_options={anon: true, endpoint_url: 'http://127.0.0.1:9000', profile: archive}",
+        "input.storage_options.client_kwargs.region_name=eu-central-1",
+        "input.storage_options.config_kwargs={signature_version: s3v4}",
+        "output.storage_options.s3_additional_kwargs={ServerSideEncryption: 'aws:kms', SSEKMSKeyId: 'arn:aws:kms:x'}",
+        "output.storage_options={account_name: a, username: u, keyfile: /etc/ssh/id}",
+        "output.storage_options={key: 'env:MINIO_KEY', secret: env:MINIO_SECRET, token: null}",
+        "output.storage_options.headers=[[Authorization, 'env:HEADER'], [Accept, text/plain]]",
+        "output.storage_options.headers=[{name: Authorization, value: 'env:HEADER'}]",
+        "output.tokens=true",
+        "input.uri=https://host/get?id=5",
+        "input.uri=abfs://container@account.dfs.core.windows.net/a",
+        "input.uri='/archive/what?key=1.wav'",
+    ],
+)
+def test_what_is_no_secret_is_taken(file: str, override: str) -> None:
+    load(file, [override])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "input.storage_options={secret: hunter2",
+        "input.storage_options=*hunter2",
+        "storage_options={secret: hunter2}",
+        "input.storage_options=hunter2",
+        "input=[{storage_options: {secret: hunter2}}]",
+        "input.storage_options=&a [*a, hunter2]",
+        "model.engine=https://user:hunter2@host",
+    ],
+)
+def test_no_mistake_shows_a_secret(file: str, override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(file, [override])
+    assert HIDDEN not in str(caught.value)
+
+
+def test_an_option_that_is_none_is_named_without_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        plan.main(["configs/demo.yaml", "--storage_options.secret=hunter2", "--\x1b[31m=x"])
+    seen = capsys.readouterr().err
+    assert "--storage_options.secret" in seen
+    assert HIDDEN not in seen
+    assert "\x1b" not in seen
+
+
+def test_a_url_in_a_config_is_shown_without_its_password(job: Any, tmp_path: Path) -> None:
+    text = Path("configs/demo.yaml").read_text()
+    page = tmp_path / "config.yaml"
+    page.write_text(text.replace("demo/citrinet_zh_demo.nemo", "nothing://user:hunter2@host/m.nemo?sig=hunter2"))
+    status, _, seen = job(config=str(page), main=plan.main)
+    assert (status, HIDDEN in seen) == (2, False)
+    assert "nothing://host/m.nemo" in seen
+
+
+def test_names_in_lists_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITRA_KEY", HIDDEN)
+    options = {"client_kwargs": {"headers": [["Authorization", "env:CITRA_KEY"], "env:CITRA_KEY"]}, "x": 1}
+    filled = {"client_kwargs": {"headers": [["Authorization", HIDDEN], HIDDEN]}, "x": 1}
+    assert with_secrets(options, "x") == filled
+    with pytest.raises(ConfigError, match="CITRA_GONE is not set"):
+        with_secrets({"a": [["env:CITRA_GONE"]]}, "x")
