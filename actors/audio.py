@@ -84,9 +84,10 @@ def decode(content: bytes | Stored, wanted: Wanted = Wanted()) -> Sound:
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
     container = container_of(source.head)
     if container is None:
-        raise RecordingError(
-            ErrorKind.NOT_AUDIO, f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
-        )
+        reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
+        if not source.head:
+            reason = f"its ID3 tag states {source.tag:,} bytes, and the file has {source.size:,}"
+        raise RecordingError(ErrorKind.NOT_AUDIO, reason)
     reasons = []
     for open_stream in (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg):
         try:

@@ -82,11 +82,8 @@ class Source:
         self.head = self._read_head()
 
     def open(self) -> BinaryIO:
-        file: BinaryIO
-        if isinstance(self._content, Stored):
-            file = self._content.open(self._start)
-        else:
-            file = _Held(self._content)
+        stored = self._content
+        file: BinaryIO = stored.open(self._start) if isinstance(stored, Stored) else _Held(stored)
         self._opened.append(file)
         return file
 

@@ -217,7 +217,7 @@ class _Ranges(io.RawIOBase):
         except Exception as problem:  # of any kind: the storage's clients are others' code
             told = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
             self.problem = told
-            raise
+            raise told from None
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
