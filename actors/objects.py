@@ -25,7 +25,8 @@ CHANGED = "replaced while the run was at work; the next run reads it"
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """How recordings are read. `max_megabytes` bounds those that lie in a tar or a Parquet file.
+    """How recordings are read. `max_megabytes` bounds those that lie in a tar or a Parquet file, `max_hours` the sound
+    of any.
 
     With `vad`, segments without speech are not transcribed; with `drops_silence`, they are left out.
 
@@ -34,6 +35,7 @@ class ReadSettings:
     """
 
     max_megabytes: float = 512.0
+    max_hours: float = 24.0
     segmentation: Segmentation = field(default_factory=Segmentation)
     channel: int | None = None
     vad: bool = False

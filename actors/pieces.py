@@ -104,6 +104,7 @@ def _joined(stretches: Sequence[Sequence[Row]]) -> list[Row]:
     """The rows of a recording from those of its stretches; none where it is a range's word that it holds nothing."""
     every = [row for rows in stretches for row in rows]
     rows = [row for row in every if row["start_s"] is not None or row["error_kind"]]
+    rows = [row for row in rows if row["error_kind"] == ErrorKind.TOO_LONG][:1] or rows  # one stretch tells it of all
     spoken = [row for row in rows if row["start_s"] is not None]
     rows = rows if spoken else rows[:1]
     told = {"reference": every[0]["reference"], "extra": every[0]["extra"]}

@@ -16,14 +16,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.audio import MoreSound, Wanted, decode
+from actors.audio import MoreSound, Sound, Wanted, decode
 from actors.isolation import Isolated
 from actors.objects import Reading, ReadSettings, check_version, read_objects
 from actors.plain_json import to_json
 from actors.recordings import Recording
 from actors.room import Room
-from actors.schema import SAMPLE_RATE, RecordingError
-from actors.segmentation import segments_of
+from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
+from actors.segmentation import Stretch, segments_of
 from actors.speech import Rows, Texts, Told
 from actors.storage import Stored
 from actors.tar_ranges import Chain
@@ -158,17 +158,33 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
         return [row]
     stretch = settings.segmentation.stretch(piece.seconds, piece.stretch, piece.stretches)
     begin, end = settings.segmentation.heard(stretch)
-    wanted = Wanted(recording.offset_s or 0.0, recording.duration_s, begin, end, settings.channel, _most_seconds(piece))
+    wanted = Wanted(
+        recording.offset_s or 0.0, recording.duration_s, begin, end, settings.channel, _most_seconds(piece),
+        settings.max_hours,
+    )  # fmt: skip
     try:
         if isinstance(recording.content, RecordingError):
             raise recording.content
         sound = decode(recording.content, wanted)
         if isinstance(recording.content, Stored):
             check_version(recording.content, recording.etag)
+        return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:
-        return [row | {"error_kind": str(problem.kind), "error_detail": printable(problem.detail)}]
+        kind, detail = problem.kind, problem.detail
     except MoreSound:
         raise _finer(piece, is_long=True) from None
+    except (OSError, MemoryError, ImportError):
+        raise  # of the storage or the machine, and so of all recordings
+    except Exception as problem:
+        # Nobody foresaw it, or it would have a kind: so it is told as what ends a process is, and `errors.retry` does
+        # it again once the code has changed. Only this recording is lost by it.
+        kind, detail = ErrorKind.CRASHED, f"{type(problem).__name__}: {problem!s:.200}"
+    return [row | {"error_kind": str(kind), "error_detail": printable(detail)}]
+
+
+def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[dict[str, Any]]:
+    """The rows of decoded sound: `row`, and what each segment adds to it."""
+    begin, _ = settings.segmentation.heard(stretch)
     row |= {
         "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as it is known
         "source_sample_rate": sound.sample_rate,

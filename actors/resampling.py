@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from actors.schema import SAMPLE_RATE, Samples
+from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
 
 MINUTE = 60  # seconds: of any whole rate a whole number of samples, at both ends of the resampler
 MARGIN = 1  # seconds; the resampler's filter is some hundred samples long
@@ -37,7 +37,13 @@ def resample(chunks: Iterable[Samples], rate: int, first_minute: int) -> Iterato
 
 def _resample(sound: Samples, rate: int, before: int) -> Samples:
     if rate != SAMPLE_RATE:
-        sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
+        try:
+            sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
+        except MemoryError:
+            raise
+        except Exception as problem:  # of any kind: another's code, and the sound may be anything
+            detail = f"soxr fails: {type(problem).__name__}: {problem!s:.200}"
+            raise RecordingError(ErrorKind.UNREADABLE, detail) from None
     # 32768 both ways: 16-bit PCM at 16 kHz passes through unchanged, to the bit.
     scaled = np.rint(sound[before // rate * SAMPLE_RATE :] * np.float32(32_768))
     return np.clip(scaled, -32_768, 32_767).astype(np.int16)

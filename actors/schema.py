@@ -20,12 +20,13 @@ class ErrorKind(StrEnum):
     TRUNCATED = "truncated"  # its archive ends before the recording does
     TOO_SHORT = "too_short"  # less sound than one output frame of the model
     TOO_LARGE = "too_large"  # in a tar or a Parquet file, with more bytes than the configured limit
+    TOO_LONG = "too_long"  # of more sound than the configured limit
     MISSING = "missing"  # named by a manifest or a listing, but not there
     CHANGED = "changed"  # replaced in storage while the run was at work; the next run reads it
     OUTSIDE_INPUT = "outside_input"  # a manifest points out of the folders that it may point into
     BAD_ENTRY = "bad_entry"  # a manifest line or a row that does not say what it should
     OUT_OF_MEMORY = "out_of_memory"  # does not fit the device even when it is alone in its batch
-    CRASHED = "crashed"  # ended the process that decoded it
+    CRASHED = "crashed"  # ended the process that decoded it, or made the code around the decoder fail
 
 
 class UsageError(ValueError):

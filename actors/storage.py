@@ -211,9 +211,10 @@ class _Ranges(io.RawIOBase):
             return 0
         try:
             data = read_range(self._stored.filesystem, self._stored.path, first, last)
-        except OSError as problem:
-            self.problem = problem
-            raise
+        except Exception as problem:  # of any kind: the storage's clients are others' code
+            told = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
+            self.problem = told
+            raise told from None
         buffer[: len(data)] = data
         self._at += len(data)
         if not data:

@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,6 +26,13 @@ class ConfigError(Exception):
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    later: ClassVar[frozenset[str]] = frozenset()  # keys that there were not when the first outputs were made
+
+    def recipe(self) -> dict[str, Any]:
+        """Its values as part of a recipe. A later key that stands at its default is left out: so it was done before,
+        and what was made without the key still matches."""
+        fields = type(self).model_fields
+        return self.model_dump(exclude={key for key in self.later if getattr(self, key) == fields[key].default})
 
 
 class Input(Section):
@@ -52,6 +59,8 @@ class Segmentation(Section):
 
 class Audio(Section):
     max_megabytes: Positive = 512.0
+    max_hours: Positive = 24.0
+    later = frozenset({"max_hours"})
     channel: Literal["average"] | Annotated[int, Field(ge=0)] = "average"
 
 

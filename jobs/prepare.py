@@ -73,6 +73,7 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
         reading = ReadSettings(
             max_megabytes=config.audio.max_megabytes,
+            max_hours=config.audio.max_hours,
             channel=None if config.audio.channel == "average" else config.audio.channel,
             storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
             patience_s=config.errors.patience_seconds,
@@ -85,7 +86,7 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             "engine": "fused" if config.model.engine == "auto" else config.model.engine,
             "precision": choose_precision(config.model),
             "decoding": "greedy",
-            "audio": config.audio.model_dump(),
+            "audio": config.audio.recipe(),
             "segmentation": config.segmentation.model_dump(),
             "tokens": config.output.tokens,
         }

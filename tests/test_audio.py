@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from actors.audio import MIN_SECONDS, MoreSound, Wanted, decode
 from actors.containers import container_of, id3_length
 from actors.schema import ErrorKind, RecordingError
+from actors.storage import Stored
 from demo.bundle import encode
 
 
@@ -24,7 +25,7 @@ def hertz_of(pcm: np.ndarray) -> float:
     return float(np.argmax(spectrum) * 16_000 / len(pcm))
 
 
-def error_of(data: bytes, **options: float) -> RecordingError:
+def error_of(data: bytes | Stored, **options: float) -> RecordingError:
     with pytest.raises(RecordingError) as caught:
         decode(data, Wanted(**options))
     return caught.value

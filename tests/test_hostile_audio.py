@@ -1,0 +1,263 @@
+"""Bytes that decoders were not made for: each recording ends as its own rows, whatever is raised over it."""
+
+import random
+import resource
+import struct
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+import soxr
+from conftest import ROOT, encoded, tone
+from test_audio import FILES, error_of, ffmpeg_file
+
+from actors import decoders, reading
+from actors.audio import Wanted, decode
+from actors.decoders import Source, open_ffmpeg
+from actors.mp4_tables import MOST_SAMPLES
+from actors.objects import ReadSettings
+from actors.reading import to_rows
+from actors.recordings import Recording
+from actors.schema import SPEECH_SCHEMA, ErrorKind
+from actors.storage import Stored, connect
+from actors.units import Piece, Unit
+from demo.bundle import encode
+
+PIECE = Piece(Unit("u", "f", ()), 60)
+INTERESTING = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\1", b"\1\0\0\0", b"\xff\xff\xff\x7f"]
+
+
+def rows_of(content: Any, piece: Piece = PIECE, channel: int | None = None, **fields: Any) -> list[dict[str, Any]]:
+    """A recording as rows that fit their schema."""
+    rows = to_rows(Recording("r", "u", "e", content, **fields), piece, ReadSettings(channel=channel))
+    return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def demo_files() -> dict[str, bytes]:
+    """Two seconds of the demo's speech in each container that is read, AMR of noise."""
+    speech, rate = soundfile.read(ROOT / "demo/audio/loose/03.wav", dtype="float32", always_2d=True)
+    at = {hertz: soxr.resample(speech[: 2 * rate, 0], rate, hertz) for hertz in (16_000, 44_100, 48_000)}
+    made = {kind: encoded(at[16_000], kind=kind) for kind in ("WAV", "FLAC", "MP3", "AIFF", "AU", "CAF", "W64", "NIST")}
+    made |= {
+        "ogg": encoded(at[16_000], kind="OGG", subtype="VORBIS"),
+        "opus": encoded(at[48_000], 48_000, "OGG", "OPUS"),
+    }
+    made["m4a"] = encode(at[44_100], 44_100, 1, "", "")
+    for container, codec in (("adts", "aac"), ("asf", "wmav2"), ("mp4", "libmp3lame"), ("matroska", "libmp3lame")):
+        made[container] = ffmpeg_file(at[44_100], 44_100, container, codec)
+    made["webm"] = ffmpeg_file(at[48_000], 48_000, "webm", "libopus")
+    made["amr"] = b"#!AMR\n" + b"".join(b"\x3c" + random.Random(5).randbytes(31) for _ in range(100))
+    return made
+
+
+def mutant(data: bytes, draw: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(draw.choice([1, 1, 2, 3, 8, 40])):
+        place = draw.randrange(min(len(changed), 600) if draw.random() < 0.6 else len(changed))
+        how = draw.randrange(6)
+        if how < 2:
+            changed[place] = draw.randrange(256)
+        elif how == 2:
+            changed[place : place + 4] = draw.choice(INTERESTING)
+        elif how == 3:
+            changed[place : place + 100] = draw.randbytes(100)
+        elif how == 4:
+            del changed[place : place + draw.randrange(1, 200)]
+        else:
+            changed[place:place] = changed[place : place + 2_000]
+    return bytes(changed)
+
+
+def test_mutants_end_as_rows(demo_files: dict[str, bytes]) -> None:
+    before, kinds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, set[str | None]()
+    for seed in range(30 * len(demo_files)):
+        draw = random.Random(seed)
+        data = mutant(list(demo_files.values())[seed % len(demo_files)], draw)
+        offset = draw.choice([None, None, 0.0, 1.0, 2.5, 1e6, 1e11])
+        duration = draw.choice([None, 0.0, 1.0, 1e6])
+        piece = Piece(Unit("u", "f", ()), 60, stretch=draw.choice([0, 0, 1, 2]), stretches=3)
+        rows = rows_of(data, piece, draw.choice([None, None, 0, 1]), offset_s=offset, duration_s=duration)
+        kinds |= {row["error_kind"] for row in rows}
+    assert kinds <= {None, "unreadable", "not_audio", "too_short"}  # and none that nobody foresaw
+    assert len(kinds) >= 3
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
+
+
+def wav_of(tag: int, channels: int = 1, rate: int = 16_000, bits: int = 16, body: bytes = bytes(40_000)) -> bytes:
+    frame = channels * bits // 8
+    form = struct.pack("<HHIIHH", tag, channels, rate, rate * frame % 2**32, frame % 2**16, bits)
+    return b"RIFF" + struct.pack("<I", 36 + len(body)) + b"WAVEfmt " + struct.pack("<I", 16) + form + (
+        b"data" + struct.pack("<I", len(body)) + body
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", [0x0133, 0x0008, 0x0092, 0x1234, 0xFFFF])
+def test_a_codec_without_a_decoder(tag: int) -> None:
+    assert error_of(wav_of(tag)).kind == ErrorKind.UNREADABLE
+
+
+def test_a_codec_without_a_decoder_in_other_containers(demo_files: dict[str, bytes]) -> None:
+    for name, known, unknown in (
+        ("webm", b"A_OPUS", b"A_OPUX"),
+        ("matroska", b"A_MPEG/L3", b"\xff\xfeMPEG/L9"),  # no UTF-8
+        ("asf", b"\x61\x01\x01\0", b"\x33\x01\x01\0"),
+        ("CAF", b"lpcm", b"\xffpcX"),
+        ("NIST", b"-s3 pcm", b"-s3 pcX"),
+        ("mp4", b"mp4a", b"enca"),
+    ):
+        assert known in demo_files[name]
+        (row,) = rows_of(demo_files[name].replace(known, unknown))
+        assert row["error_kind"] == "unreadable" or (name == "mp4" and row["pcm"])
+
+
+@pytest.mark.parametrize("channels", [0, 1_025, 32_768, 65_535])
+def test_absurd_channels_and_rates(channels: int) -> None:
+    for bits in (8, 16, 32):
+        assert error_of(wav_of(1, channels, bits=bits, body=bytes(2_000_000))).kind == ErrorKind.UNREADABLE
+    for rate in (0, 1, 999, 4_000_000_000):
+        assert error_of(wav_of(1, rate=rate)).kind == ErrorKind.UNREADABLE
+
+
+def test_what_came_before_a_failure_stands() -> None:
+    data, at, frames = bytearray(FILES["aac"]() * 2), 0, list[int]()
+    while at < len(data):
+        frames.append(at)
+        at += (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+    for at in frames[len(frames) // 2 :]:  # of a rate that is reserved, and of no channels
+        data[at + 2] |= 0x3C
+        data[at + 3] &= 0x3F
+    assert 1 < decode(bytes(data)).duration_s < 2
+
+
+class Raises:
+    """Stands for a decoder of another version; what it raises none is known to raise today."""
+
+    def __init__(self, problem: BaseException) -> None:
+        self.problem = problem
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise self.problem
+
+
+PROBLEMS = [AttributeError("'NoneType'"), IndexError("x" * 9_999), TypeError(), OverflowError(), ZeroDivisionError()]
+PROBLEMS += [SystemError("error return without exception set"), AssertionError(), RecursionError(), EOFError()]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=repr)
+def test_whatever_a_decoder_raises_is_a_row(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundfile.SoundFile, "read", Raises(problem))
+    (row,) = rows_of(encoded(tone(1), kind="MP3")[:300])
+    assert row["error_kind"] == "unreadable"
+    monkeypatch.setattr("av.open", Raises(problem))
+    (row,) = rows_of(encoded(tone(1)))
+    assert row["error_kind"] == "unreadable"
+    assert row["error_detail"].count(type(problem).__name__) == 2
+    assert len(row["error_detail"]) < 600
+    monkeypatch.undo()
+    monkeypatch.setattr(soxr, "resample", Raises(problem))
+    assert rows_of(encoded(tone(1, 8_000), 8_000))[0]["error_detail"].startswith(
+        f"soxr fails: {type(problem).__name__}"
+    )
+    monkeypatch.setattr(reading, "segments_of", Raises(problem))
+    assert rows_of(encoded(tone(1)))[0]["error_kind"] == "crashed"
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+def test_what_is_no_recordings_fault_passes(problem: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, data in (("av.open", FILES["m4a"]()), ("soundfile.SoundFile", encoded(tone(1)))):
+        monkeypatch.setattr(name, Raises(problem))
+        with pytest.raises(type(problem)):
+            rows_of(data)
+
+
+@pytest.mark.parametrize("problem", [OSError("gone"), KeyError("a client's own")], ids=repr)
+@pytest.mark.parametrize("name", ["flac", "m4a", "mp3"])
+def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_path: Any, monkeypatch: Any) -> None:
+    (tmp_path / "a").write_bytes(FILES[name]())
+    filesystem, path = connect(str(tmp_path / "a"), {})
+    stored, reads = Stored(filesystem, path, (tmp_path / "a").stat().st_size), []
+
+    def fails_later(*args: Any, **options: Any) -> bytes:
+        reads.append(args)
+        if len(reads) > 1:
+            raise problem
+        return type(filesystem).cat_file(filesystem, *args, **options)
+
+    monkeypatch.setattr(filesystem, "cat_file", fails_later)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    with pytest.raises(OSError, match=r"gone|a client's own"):
+        rows_of(stored)
+
+
+def test_numbers_that_are_no_sound() -> None:
+    strange = tone(1.0, 8_000).astype(np.float32)
+    strange[4_000:4_010] = [1e38, -1e38, np.nan, np.inf, -np.inf, 3e38, 3e38, -3e38, 1e-45, np.nan]
+    stereo = np.stack([strange, strange], axis=1)
+    for samples in (strange, stereo):
+        pcm = decode(encoded(samples, 8_000, subtype="FLOAT")).pcm
+        assert np.array_equal(pcm[:6_000], decode(encoded(tone(1.0, 8_000), 8_000, subtype="FLOAT")).pcm[:6_000])
+
+
+def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    found, at = [], 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        found.append((data[at + 4 : at + 8], data[at + 8 : at + size]))
+        at += size
+    return found
+
+
+def with_box(data: bytes, path: list[bytes], body: bytes) -> bytes:
+    """An MP4 file with the body of a box replaced; the box is added where there is none."""
+    inner = boxes(data)
+    if path[0] not in dict(inner):
+        inner.append((path[0], b""))
+    return b"".join(
+        struct.pack(">I", len(now) + 8) + kind + now
+        for kind, old in inner
+        for now in [old if kind != path[0] else with_box(old, path[1:], body) if path[1:] else body]
+    )
+
+
+def without_edits(data: bytes) -> bytes:
+    return data.replace(b"edts", b"free")
+
+
+TABLES = [b"moov", b"trak", b"mdia", b"minf", b"stbl"]
+MANY = MOST_SAMPLES + 1
+BOMBS = {
+    "sizes": ([*TABLES, b"stsz"], struct.pack(">III", 0, 1, MANY)),
+    "sizes elsewhere": ([b"moov", b"trak", b"udta", b"meta", b"stz2"], struct.pack(">III", 0, 8, MANY)),
+    "edits": ([b"moov", b"trak", b"edts", b"elst"], struct.pack(">II", 0, 100_000) + bytes(1_200_000)),
+    "fragments": ([b"moof", b"traf", b"trun"], struct.pack(">II", 0, MANY)),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_tables_that_unfold_without_end(name: str) -> None:
+    data = with_box(FILES["m4a"](), *BOMBS[name])
+    if name == "sizes elsewhere":  # stz2 of a size that each sample has
+        data = data.replace(b"stz2" + bytes(4), b"stsz" + bytes(4))
+    with pytest.raises(decoders.Undecodable, match="entries cannot be"):
+        open_ffmpeg(Source(data), "mov", lambda rate: 0)
+    assert error_of(data).kind == ErrorKind.UNREADABLE
+
+
+@pytest.mark.parametrize("hours", [0.01, 1, 13])
+def test_packets_that_claim_hours_are_owed_nothing(hours: float) -> None:
+    whole = without_edits(ffmpeg_file(tone(4, 44_100), 44_100, "mp4", "libmp3lame"))
+    times = struct.pack(">IIII", 0, 1, 155, round(hours * 3_600 * 44_100))
+    data = bytearray(with_box(whole, [*TABLES, b"stts"], times))
+    middle = data.index(b"mdat") + 26_000  # damage, beyond the packets that make up for where decoding began
+    data[middle : middle + 1_500] = bytes(1_500)
+    assert decode(bytes(data), Wanted(most_seconds=60)).duration_s == pytest.approx(4, abs=0.2)
+
+
+def test_a_tag_that_is_longer_than_its_file() -> None:
+    for stated in (b"\x7f\x7f\x7f\x7f", b"\0\1\0\0"):
+        problem = error_of(b"ID3\x04\0\0" + stated + b"\xff\xfb\x90\x64")
+        assert problem.kind == ErrorKind.NOT_AUDIO
+        assert "ID3" in problem.detail
