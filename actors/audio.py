@@ -8,7 +8,7 @@ stream that expands without end costs no more memory than one of the longest len
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ class Sound:
 class Wanted:
     """What of a recording: from `offset_s` on, at most `duration_s` of it, and of that the samples at 16 kHz from
     `begin` to `end`. Channels are averaged, or it is one of them. More than `most_seconds` of it at once are refused,
-    and all of it where it is longer than `max_hours`."""
+    and all of it where it is longer than `max_hours`. `takes` is told of samples as they come, and may refuse more."""
 
     offset_s: float = 0.0
     duration_s: float | None = None
@@ -56,6 +56,7 @@ class Wanted:
     channel: int | None = None
     most_seconds: float = float("inf")
     max_hours: float = float("inf")
+    takes: Callable[[int], None] = lambda samples: None
 
     @property
     def first_minute(self) -> int:
@@ -116,6 +117,7 @@ def _to_pcm(stream: Stream, wanted: Wanted) -> Samples:
     blocks = _blocks(stream, wanted)
     parts, samples = list[Samples](), 0
     for part in resample((_mono(block, wanted.channel) for block in blocks), rate, wanted.first_minute):
+        wanted.takes(len(part))
         parts.append(part)
         samples += len(part)
         if last is not None and samples >= last:

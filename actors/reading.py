@@ -100,7 +100,7 @@ Decoder = Callable[[Recording], list[dict[str, Any]]]  # a recording to its rows
 @contextmanager
 def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
     """Decodes in this process, in any number of threads; the process ends where none gets done for too long."""
-    lock, busy = threading.Lock(), 0
+    lock, busy, samples = threading.Lock(), 0, 0
 
     def watch(change: int) -> None:
         nonlocal busy
@@ -111,10 +111,17 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
             else:
                 faulthandler.cancel_dump_traceback_later()
 
+    def takes(more: int) -> None:
+        nonlocal samples
+        with lock:
+            samples += more
+        if samples > _most_seconds(piece) * SAMPLE_RATE:  # of all threads together, while they decode
+            raise _finer(piece)
+
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
         watch(+1)
         try:
-            return to_rows(recording, piece, settings)
+            return to_rows(recording, piece, settings, takes)
         finally:
             watch(-1)
 
@@ -139,11 +146,13 @@ def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
         child.close()
 
 
-def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[dict[str, Any]]:
+def to_rows(
+    recording: Recording, piece: Piece, settings: ReadSettings, takes: Callable[[int], None] = lambda samples: None
+) -> list[dict[str, Any]]:
     """A recording decoded, as rows of SPEECH_SCHEMA: one a segment. What came with it stands in the first.
 
     Segments are counted from the first of the piece's own. Of a recording that has none there is a row without
-    sound.
+    sound. `takes` is told of samples as they are decoded.
     """
     row: dict[str, Any] = {
         "recording_id": printable(recording.recording_id),
@@ -159,9 +168,15 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
     stretch = settings.segmentation.stretch(piece.seconds, piece.stretch, piece.stretches)
     begin, end = settings.segmentation.heard(stretch)
     wanted = Wanted(
-        recording.offset_s or 0.0, recording.duration_s, begin, end, settings.channel, _most_seconds(piece),
-        settings.max_hours,
-    )  # fmt: skip
+        recording.offset_s or 0.0,
+        recording.duration_s,
+        begin,
+        end,
+        settings.channel,
+        most_seconds=_most_seconds(piece),
+        max_hours=settings.max_hours,
+        takes=takes,
+    )
     try:
         if isinstance(recording.content, RecordingError):
             raise recording.content
@@ -173,8 +188,8 @@ def to_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[
         kind, detail = problem.kind, problem.detail
     except MoreSound:
         raise _finer(piece, is_long=True) from None
-    except (OSError, MemoryError, ImportError):
-        raise  # of the storage or the machine, and so of all recordings
+    except (CutFiner, OSError, MemoryError, ImportError):
+        raise  # of the piece, the storage or the machine, and so of all recordings
     except Exception as problem:
         # Nobody foresaw it, or it would have a kind: so it is told as what ends a process is, and `errors.retry` does
         # it again once the code has changed. Only this recording is lost by it.
