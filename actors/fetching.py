@@ -27,7 +27,7 @@ from actors.answers import (
 )
 
 _VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
-_ABSENT = (400, 404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
+_ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
 _BEYOND = 65_536  # bytes asked for at once where a file goes on after its size, for it may grow
 
 
