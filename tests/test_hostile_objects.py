@@ -97,10 +97,12 @@ def test_a_size_that_cannot_be_is_not_believed(serve: Serve, protocol: str, size
 @pytest.mark.parametrize("status", [500, 503, 403, 429])
 def test_over_http_what_fails_is_not_absent(serve: Serve, status: int) -> None:
     filesystem, path = place(serve(lambda asked: Answer(status=status)), "http")
-    for call in (lambda: storage.info(filesystem, path), lambda: list(entries.find(filesystem, path))):
-        with pytest.raises(OSError) as told:  # noqa: PT011
-            call()
+    path += "?Signature=s3cret"
+    for call in (storage.info, storage.read, lambda *place: list(entries.find(*place))):
+        with pytest.raises(OSError, match=f"/a: answers {status}") as told:
+            call(filesystem, path)
         assert not isinstance(told.value, FileNotFoundError)
+        assert "s3cret" not in str(told.value)
     filesystem, path = place(serve(lambda asked: Answer(status=404)), "http")
     with pytest.raises(FileNotFoundError):
         storage.info(filesystem, path)
