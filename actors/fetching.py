@@ -56,7 +56,7 @@ def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
             raise
         if not hasattr(cause, "status"):
             raise cause from None
-        raise _refused(filesystem, path, cause.status, cause.message) from None
+        raise _refused(filesystem, path, cause.status, getattr(cause, "message", "")) from None
     except OSError as problem:
         if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
             raise FileNotFoundError(path[:80]) from None

@@ -10,8 +10,8 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 class Glob:
-    """A pattern, as fsspec understands it: `root` is the longest folder before any wildcard, `is_deep` says that it holds
-    a `**`."""
+    """A pattern, as fsspec understands it: `root` is the longest folder before any wildcard, `is_deep` says whether it
+    has a `**`."""
 
     def __init__(self, pattern: str) -> None:
         """Raises UsageError where it is none."""
