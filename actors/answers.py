@@ -12,12 +12,14 @@ Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 MOST_OF_AN_OBJECT = 50 * 10**12  # bytes; the largest that S3 keeps
 MOST_OF_AN_ANSWER = 32_000_000  # bytes that is no object: a page of 1,000 keys has a few million at most
 _AT_ONCE = 1_000_000  # bytes
+_LONGEST_SAID = 300  # characters of a path in a sentence
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", re.ASCII)
 
 
 class EndpointError(OSError):
-    """Storage that answers what it must not. It may pass, as where a proxy was in trouble, and is tried again."""
+    """Storage that answers nothing, or what it must not. Where a proxy was in trouble it may pass, so calls are tried
+    again."""
 
 
 class NotRegular(OSError):
@@ -49,6 +51,7 @@ def is_http(filesystem: Filesystem) -> bool:
 
 def place(filesystem: Filesystem, path: str) -> str:
     """How a sentence names what lies in storage: its URI, after the endpoint of S3; no credentials, no query."""
+    path = path if len(path) <= _LONGEST_SAID else f"{path[:_LONGEST_SAID]}…"
     if is_s3(filesystem):
         url = urlsplit(filesystem.connect().meta.endpoint_url)
         return f"{url.scheme}://{url.netloc.rpartition('@')[2]} (s3://{path})"

@@ -2,14 +2,13 @@
 
 from typing import Literal, NamedTuple
 
-#: Why a listed name is no file that may be read: it leads "outside" of what was asked for, to nothing ("dangling"), to
-#: a "special" file such as a pipe, or back into a folder on the way to itself ("circle").
+#: Why a name is no file that may be read: it leads "outside" of what was asked for, to nothing ("dangling"), to a
+#: "special" file such as a pipe, or back into a folder on the way to itself ("circle").
 Fault = Literal["", "outside", "dangling", "special", "circle"]
 
 
 class Entry(NamedTuple):
-    """A file: its path, size in bytes, and version as `storage.version` tells it; or a name with a fault, that is no
-    file."""
+    """A file: its path, size in bytes, and version as `storage.version` tells it; or a name with a fault, of none."""
 
     path: str
     size: int

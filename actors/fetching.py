@@ -27,7 +27,7 @@ from actors.answers import (
 )
 
 _VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
-_ABSENT = (400, 404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
+_ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
 _BEYOND = 65_536  # bytes asked for at once where a file goes on after its size, for it may grow
 
 
@@ -52,9 +52,11 @@ def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
             believed_size(info["size"])
     except FileNotFoundError as problem:
         cause = problem.__cause__  # over HTTP any failure at all
-        if is_http(filesystem) and cause and getattr(cause, "status", 0) not in _ABSENT:
+        if not is_http(filesystem) or cause is None:
+            raise
+        if not hasattr(cause, "status"):
             raise cause from None
-        raise
+        raise _refused(filesystem, path, cause.status, getattr(cause, "message", "")) from None
     except OSError as problem:
         if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
             raise FileNotFoundError(path[:80]) from None
@@ -155,12 +157,19 @@ def _http(filesystem: Filesystem, path: str, limit: int, asked: tuple[int, int] 
     async def get() -> bytes:
         session = await filesystem.set_session()
         async with session.get(filesystem.encode_url(path), headers=headers, **options) as answer:
-            filesystem._raise_not_found_for_status(answer, path)
+            if answer.status >= 400:
+                raise _refused(filesystem, path, answer.status, answer.reason)
             told = answer.headers
             return await taken(answer.content.read, answer.status, told.get("Content-Range"), told_length(told))
 
     taken = _Taking(filesystem, path, limit, asked)
     return bytes(sync(filesystem.loop, get))
+
+
+def _refused(filesystem: Filesystem, path: str, status: int, reason: object) -> OSError:
+    """What an HTTP status says, without a query, which may hold a signature."""
+    kind = FileNotFoundError if status in _ABSENT else PermissionError if status in (401, 403) else EndpointError
+    return kind(f"{place(filesystem, path)}: answers {status} {reason!s:.80}")
 
 
 class _Taking:

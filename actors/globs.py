@@ -10,8 +10,8 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 class Glob:
-    """A pattern, as fsspec understands it. `root` is the longest folder that it names without a wildcard; it `is_deep` where it
-    matches in any folders below."""
+    """A pattern, as fsspec understands it: `root` is the longest folder before any wildcard, `is_deep` says whether it
+    has a `**`."""
 
     def __init__(self, pattern: str) -> None:
         """Raises UsageError where it is none."""

@@ -57,7 +57,7 @@ def walk(
             again += is_again
             if again > MOST_AGAIN:
                 raise UsageError(
-                    f"links below {path} make more than {MOST_AGAIN:,} further names of what lies there anyway, the last"
+                    f"links below {path} make more than {MOST_AGAIN:,} further names of what is listed anyway, the last"
                     f" in {folder.path}; remove such links, or name the folders themselves"
                 )
 

@@ -80,7 +80,7 @@ class S3Listing:
             pool.shutdown(cancel_futures=True)
 
     def _page(self, ask: Ask, progress: Progress, token: str | None = None, is_start: bool = False) -> _Found:
-        """A page of what is asked for. Raises EndpointError naming it, where it is not one."""
+        """A page of what is asked for. Raises EndpointError or PermissionError, which name it."""
         try:
             page = self._asked_for(ask, token)
             progress.check(page)
@@ -89,9 +89,10 @@ class S3Listing:
             if is_start:
                 return _Found(ask, [], [], None)
             problem: OSError = EndpointError("no longer knows the bucket, of which it gave pages before")
-        except EndpointError as found:
+        except OSError as found:
             problem = found
-        raise EndpointError(f"{place(self._filesystem, f'{self._bucket}/{ask.prefix}')}: {problem}") from None
+        kind = PermissionError if isinstance(problem, PermissionError) else EndpointError
+        raise kind(f"{place(self._filesystem, f'{self._bucket}/{ask.prefix}')}: {problem}") from None
 
     @patiently
     def _asked_for(self, ask: Ask, token: str | None) -> Page:

@@ -43,8 +43,8 @@ def parse(body: bytes) -> Page:
     """An answer to ListObjectsV2, with its keys decoded. Raises EndpointError where it is something else."""
     if body.count(b"<") > _MOST_TAGS:
         raise EndpointError(f"gives XML of more than {_MOST_TAGS:,} tags for a page")
-    if b"<!DOCTYPE" in body:
-        raise EndpointError("gives XML with a document type, which S3 never has")
+    if b"<!DOCTYPE" in body or b"\0" in body:  # where entities would be; in UTF-16 every other byte of that is zero
+        raise EndpointError("gives XML with a document type, or not in UTF-8, which S3 never does")
     try:
         page = ElementTree.fromstring(body, ElementTree.XMLParser(encoding="utf-8"))
     except ElementTree.ParseError as problem:

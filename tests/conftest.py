@@ -183,6 +183,32 @@ def make_tokenizer(folder: Path) -> Path:
 
 
 @pytest.fixture
+def _tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What storage is asked again is asked at once."""
+    from actors import storage
+    from actors.s3_listing import S3Listing
+
+    for call in (storage.read, storage.info, storage.read_range, storage.modified, S3Listing._asked_for):
+        monkeypatch.setattr(call.retry, "wait", lambda state: 0)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Any]]:
+    """Starts servers that answer as a function says."""
+    from hostile_storage import HostileStorage
+
+    servers = list[HostileStorage]()
+
+    def start(answer: Callable[..., Any]) -> HostileStorage:
+        servers.append(HostileStorage(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
 def demo_copy(tmp_path: Path) -> Path:
     """A copy of the demo audio that a test may change."""
     return Path(shutil.copytree(ROOT / "demo" / "audio", tmp_path / "audio"))

@@ -11,6 +11,7 @@ class Loopback:
     def __init__(self, answer: Callable[[BaseHTTPRequestHandler], None]) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or an answer's body waits 40 ms for the client's word on its headers
 
             def do(self) -> None:
                 answer(self)
