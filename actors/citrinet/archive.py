@@ -49,14 +49,14 @@ class Archive:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The configuration alone, without the weights. Raises UsageError where the file is not a `.nemo`."""
-    with path_as_opened(path) as file, _plain_errors():
+    with _opened(path) as file, _plain_errors():
         return _Members(file).config()
 
 
 def read_archive(path: Path, sha256: str | None = None) -> Archive:
     """Everything. Raises UsageError where the file is not a `.nemo`, its weights are not plain tensors, or its content
     has another SHA-256 than the one given."""
-    with path_as_opened(path) as file, _plain_errors():
+    with _opened(path) as file, _plain_errors():
         if sha256 is not None and sha256_of_open(file) != sha256:
             raise UsageError(f"its content is not what the run was planned with; if {path} is a copy, make it anew")
         members = _Members(file)
@@ -68,7 +68,7 @@ def read_archive(path: Path, sha256: str | None = None) -> Archive:
 
 
 @contextlib.contextmanager
-def path_as_opened(path: Path) -> Iterator[io.BufferedIOBase]:
+def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
     """The file, opened. Raises UsageError where it cannot be, or is a pipe or a device, which may never end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):

@@ -175,6 +175,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"its {where} has no {key}"
     has = f"its {where} has {key}: {value}" if key else f"its {where} is {value}"
+    if error["type"] == "model_type":
+        return f"{has}, and should be settings"
     if error["type"] == "literal_error":
         return f"{has}, and the fused engine knows {error['ctx']['expected']}{ADVICE}"
     return f"{has}; {error['msg'][0].lower()}{error['msg'][1:]}"

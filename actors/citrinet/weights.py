@@ -19,7 +19,7 @@ import torch
 from actors.schema import UsageError
 
 MOST_WEIGHTS = 1_200_000_000  # bytes of all tensors together, as float32 at least; Citrinet-1024 has 560 million
-MOST_PICKLE = 4_000_000  # bytes; about 200 a tensor
+MOST_PICKLE = 1_000_000  # bytes; 200 a tensor, of which Citrinet-1024 has 900
 MOST_DIRECTORY = 4_000_000  # bytes of the zip's list of records; about 80 a record
 MOST_DIMENSIONS, MOST = 8, 1 << 48  # of a tensor, and what a size, a stride or a count may be
 
