@@ -14,6 +14,8 @@ from conftest import DEMO_MODEL
 
 from actors.citrinet.archive import CONFIG, WEIGHTS
 
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 @cache
 def demo_member(name: str) -> bytes:
@@ -53,7 +55,7 @@ def nemo(
     """A `.nemo` of the demo's parts, or of others: a configuration or its text, a state dict or its bytes. Members of
     `more` come first; `change` may spoil a header."""
     text = demo_member(CONFIG) if config is None else config
-    content = text if isinstance(text, bytes) else yaml.dump(text, allow_unicode=True).encode()
+    content = text if isinstance(text, bytes) else yaml.dump(text, Dumper=_DUMPER, allow_unicode=True).encode()
     stored = demo_member(WEIGHTS) if weights is None else weights
     members = more | {CONFIG: content, WEIGHTS: stored if isinstance(stored, bytes) else saved(stored)}
     with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]

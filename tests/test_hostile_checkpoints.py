@@ -127,7 +127,7 @@ def test_what_the_driver_looks_at(config: bytes, message: str, tmp_path: Path) -
         ("preprocessor.mag_power", [0, float("inf"), None], "has mag_power"),
         ("preprocessor.log_zero_guard_value", [0, -1, float("nan"), "huge", []], "has log_zero_guard_value"),
         ("decoder.vocabulary", ["x" * 9_000, {"a": 1}, [["a"]] * 273, [None] * 273, [7] * 273], "its vocabulary"),
-        ("decoder.vocabulary", [["x" * 101] * 273, ["x"] * 250_000, ["x"] * 9], "its vocabulary"),
+        ("decoder.vocabulary", [["x" * 101] * 273, ["x"] * 50_001, ["x"] * 9], "its vocabulary"),
         (
             "tokenizer",
             [{}, [], "x", {"model_path": ["x"]}, {"model_path": ""}],
@@ -238,7 +238,7 @@ def mutant(draw: random.Random, data: bytes) -> bytes:
 def test_mutants_convert_or_are_refused(part: str, tmp_path: Path) -> None:
     draw, path, converted = random.Random(part), tmp_path / "m.nemo", 0
     weights = read_archive(DEMO_MODEL).weights
-    for _ in range(120):
+    for _ in range(80):
         if part == "tar":
             path.write_bytes(mutant(draw, DEMO_MODEL.read_bytes()))
         else:
@@ -247,7 +247,7 @@ def test_mutants_convert_or_are_refused(part: str, tmp_path: Path) -> None:
         with contextlib.suppress(UsageError):
             convert(Archive(read_config(path), weights, None) if part == CONFIG else read_archive(path))
             converted += 1
-    assert 0 < converted < 100
+    assert 0 < converted < 70
 
 
 def test_other_content_than_planned_is_not_converted(tmp_path: Path) -> None:

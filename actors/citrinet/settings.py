@@ -14,7 +14,7 @@ from actors.schema import SAMPLE_RATE, UsageError
 ADVICE = "; model.engine=nemo may run it"
 MOST_SHOWN = 60  # characters of a value in a message
 MOST_STRIDES = 6  # of 2 each: a frame of the output is then 0.64 s
-MOST_LABELS = 200_000
+MOST_LABELS = 50_000
 
 
 def shown(value: Any) -> str:
