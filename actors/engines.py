@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.cache import cache_folder
 from actors.decoding.greedy import Frames
-from actors.models import ModelFile, cache_folder, fetch
+from actors.models import ModelFile, fetch, locate
 from actors.schema import Samples, UsageError
 
 
@@ -76,16 +77,19 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     check_device(settings.device)
     if settings.device == "cuda" and settings.precision == "bfloat16" and not torch.cuda.is_bf16_supported(False):
         raise UsageError("model.precision: this machine's GPU has no bfloat16; float32 is what it can do")
-    checkpoint = fetch(model)
     if settings.engine == "nemo":
         from actors.nemo_engine import NemoEngine
 
-        return NemoEngine(checkpoint, settings.device, settings.precision)
+        return NemoEngine(fetch(model), settings.device, settings.precision)
+    from actors.citrinet.checkpoint import is_converted
+
+    cache = cache_folder()
+    nemo = locate(model) if is_converted(model.sha256, cache) else fetch(model)
     if settings.device == "cuda":
         from actors.citrinet.gpu_engine import LEAST_SECONDS, GpuEngine
 
         seconds = max(settings.max_padded_seconds, LEAST_SECONDS)
-        return GpuEngine(checkpoint, model.sha256, cache_folder(), "cuda", settings.precision, seconds)
+        return GpuEngine(nemo, model.sha256, cache, "cuda", settings.precision, seconds)
     from actors.citrinet.engine import CitrinetEngine
 
-    return CitrinetEngine(checkpoint, model.sha256, cache_folder(), settings.precision)
+    return CitrinetEngine(nemo, model.sha256, cache, settings.precision)

@@ -18,9 +18,10 @@ import soundfile
 import torch
 
 from actors.batching import make_batches
+from actors.cache import cache_folder, is_vouched, vouch
 from actors.decoding.joining import Heard
 from actors.engines import EngineSettings, check_device
-from actors.models import ModelFile, cache_folder, fetch
+from actors.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
 from actors.transcriber import Workers
 
@@ -193,7 +194,7 @@ def kernels(model: ModelFile, sounds: Sequence[Samples], device: str, repeats: i
 def random_reference_model(folder: Path) -> Path:
     """A `.nemo` of the reference model's shape with random weights, made once: 584 MB, most of a minute."""
     path = folder / "citrinet_1024_random.nemo"
-    if not path.exists():
+    if not is_vouched(path):
         from actors.nemo_models import build, reference_config
 
         torch.manual_seed(1)
@@ -201,5 +202,5 @@ def random_reference_model(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.nemo")
         model.eval().save_to(str(partial))
-        partial.replace(path)
+        vouch(path, partial)
     return path

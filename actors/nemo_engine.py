@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +24,11 @@ class NemoEngine:
         from nemo.utils import logging as nemo_logging
 
         nemo_logging.setLevel(logging.ERROR)
+        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch would run what weights name
         try:
             model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
         except Exception as problem:  # NeMo raises whatever the checkpoint made it stumble over
-            reason = next(iter(str(problem).strip().splitlines()), "")
+            reason = next(iter(str(problem).strip().splitlines()), "")[:200]
             raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
             raise UsageError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")

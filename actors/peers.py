@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from actors.cache import cache_folder, is_vouched, vouch
 from actors.citrinet import checkpoint, layers
 from actors.citrinet.features import Features
 from actors.citrinet.text import text_of
 from actors.decoding.greedy import collapse
-from actors.models import ModelFile, cache_folder, fetch
+from actors.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
 
 Transcribe = Callable[[Sequence[Samples]], list[str]]
@@ -79,20 +80,23 @@ def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
 def export(model: ModelFile) -> Path:
     """A folder with NeMo's ONNX export of a model, made once, and what sherpa-onnx wants to know of it."""
     folder = cache_folder() / "benchmark" / f"{model.sha256}.onnx"
-    if not (folder / "tokens.txt").exists():
+    tokens, path = folder / "tokens.txt", folder / "model.onnx"
+    if not (is_vouched(tokens) and is_vouched(path)):
         import onnx
         from nemo.collections.asr.models import ASRModel
 
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "model.onnx"
+        made, written = folder / "model.partial.onnx", folder / "tokens.partial"
         nemo = ASRModel.restore_from(str(fetch(model)), map_location="cpu").eval()
-        nemo.export(str(path))
+        nemo.export(str(made))
         vocabulary = list(nemo.decoder.vocabulary)
         stride = checkpoint.stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
-        exported = onnx.load(path)
+        exported = onnx.load(made)
         known = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
         onnx.helper.set_model_props(exported, known | {"vocab_size": str(len(vocabulary))})
-        onnx.save(exported, path)
+        onnx.save(exported, made)
+        vouch(path, made)
         lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
-        (folder / "tokens.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        written.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        vouch(tokens, written)
     return folder

@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 
 from actors import storage
+from actors.cache import cache_folder
 from actors.harmless import shown
-from actors.models import cache_folder, resolve
+from actors.models import resolve
 from actors.schema import UsageError
 from jobs.command_line import DONE, run_job
 from jobs.config import Config, ConfigError, with_secrets
@@ -83,11 +84,11 @@ def measure_sides(config: Config) -> dict[str, Any]:
                 else f"is none of {', '.join(known)}"
             )
             raise ConfigError(f"benchmark.sides: {side!r} {reason}")
-    if wanted.model == "reference":
-        say("making a Citrinet-1024 of random weights, where there is none yet …")
-        name = str(_apart(measuring.random_reference_model, cache_folder() / "benchmark"))
     options = with_secrets(config.model.storage_options, "model.storage_options")
     try:
+        if wanted.model == "reference":
+            say("making a Citrinet-1024 of random weights, where there is none yet …")
+            name = str(_apart(measuring.random_reference_model, cache_folder() / "benchmark"))
         model = resolve(name, config.model.revision, options)
         processor = _apart(measuring.processor, device)
     except UsageError as problem:

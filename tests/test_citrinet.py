@@ -16,6 +16,7 @@ from conftest import DEMO_MODEL, ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors.cache import sha256_of
 from actors.citrinet import checkpoint
 from actors.citrinet.archive import read_archive
 from actors.citrinet.conversion import convert
@@ -195,9 +196,9 @@ def test_a_damaged_cache_entry_is_made_anew(tmp_path: Path) -> None:
 def test_many_processes_convert_once(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom actors.citrinet.checkpoint import load\n"
-        "print(len(load(Path('demo/citrinet_zh_demo.nemo'), 'x', Path(sys.argv[1]))[1]))"
+        "print(len(load(Path('demo/citrinet_zh_demo.nemo'), sys.argv[2], Path(sys.argv[1]))[1]))"
     )
-    command = [sys.executable, "-c", program, str(tmp_path)]
+    command = [sys.executable, "-c", program, str(tmp_path), sha256_of(DEMO_MODEL)]
     started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert len({each.communicate(timeout=100)[0] for each in started}) == 1
     assert [each.returncode for each in started] == [0] * 4
@@ -248,7 +249,7 @@ def test_an_untrusted_checkpoint_runs_nothing(tmp_path: Path) -> None:
             header.size = len(data)
             archive.addfile(header, io.BytesIO(data))
     with pytest.raises(ValueError, match="its weights cannot be read"):
-        checkpoint.load(path, "evil", tmp_path / "cache")
+        checkpoint.load(path, sha256_of(path), tmp_path / "cache")
     assert not marker.exists()
     assert not Path("/tmp/should-not-be-there").exists()
     with tarfile.open(path, "w") as archive:

@@ -1,11 +1,9 @@
 """Converted checkpoints: made from a `.nemo` once per machine, kept in the cache folder by the file's SHA-256.
 
 One safetensors file holds all: weights, tokenizer, and the configuration in its metadata. It is written beside its
-place and renamed, by one process of many that start at once; beside it stands its own hash, so that a damaged one is
-noticed and made anew.
+place and renamed, by one process of many that start at once; a damaged one is noticed and made anew (`cache`).
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -17,11 +15,12 @@ from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from actors.cache import is_vouched, vouch
 from actors.citrinet.archive import read_archive
 from actors.citrinet.conversion import convert
 from actors.schema import UsageError
 
-VERSION = 1  # of the converted layout; raised when `conversion` changes what it writes
+VERSION = 2  # of the converted layout; raised when `conversion` changes what it writes, or believes less
 
 
 class Stored(Mapping[str, torch.Tensor]):
@@ -50,38 +49,34 @@ class Stored(Mapping[str, torch.Tensor]):
 
 
 def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], Stored]:
-    """The engine's configuration and tensors of a `.nemo` with that SHA-256.
+    """The engine's configuration and tensors of a `.nemo` with that SHA-256, which is read, and hashed, only where it
+    was not converted before.
 
-    Raises UsageError where it is not a `.nemo`, or not of a kind that the fused engine knows; then with advice.
+    Raises UsageError where it is another file, not a `.nemo`, or not of a kind that the fused engine knows; then with
+    advice.
     """
-    place = cache / "converted" / f"{sha256}-{VERSION}.safetensors"
+    place = _place(sha256, cache)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
-        if not _is_whole(place):
+        if not is_vouched(place):
             try:
-                config, tensors = convert(read_archive(nemo))
+                config, tensors = convert(read_archive(nemo, sha256))
             except UsageError as problem:
                 raise UsageError(f"model.name: {nemo.name}: {problem}") from None
             partial = place.with_suffix(".partial")
             save_file(tensors, partial, {"config": json.dumps(config)})
-            _hash_of(place).write_text(_sha256(partial))
-            partial.replace(place)
+            vouch(place, partial)
     with safe_open(place, framework="pt") as file:
         return json.loads(file.metadata()["config"]), Stored(place)
 
 
-def _hash_of(place: Path) -> Path:
-    return place.with_suffix(".sha256")
+def is_converted(sha256: str, cache: Path) -> bool:
+    """Whether a `.nemo` with that SHA-256 need not be read."""
+    return _place(sha256, cache).exists()
 
 
-def _is_whole(place: Path) -> bool:
-    noted = _hash_of(place)
-    return place.exists() and noted.exists() and noted.read_text() == _sha256(place)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _place(sha256: str, cache: Path) -> Path:
+    return cache / "converted" / f"{sha256}-{VERSION}.safetensors"
 
 
 def stride(config: Mapping[str, Any]) -> int:

@@ -11,16 +11,19 @@ from typing import Any
 import torch
 
 from actors.citrinet.archive import Archive
+from actors.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, read_labels, read_settings, shown
+from actors.citrinet.text import Pieces
 from actors.schema import SAMPLE_RATE, UsageError
 
 EPSILON = 1e-3  # of every batch norm in NeMo's JasperBlock
-ADVICE = "; model.engine=nemo may run it"
+MOST_FRAME = 8_192  # samples, half a second, of which a spectrum is made
 
 Tensors = dict[str, torch.Tensor]
 
 
 def convert(archive: Archive) -> tuple[dict[str, Any], Tensors]:
-    """The engine's configuration, of JSON types, and its tensors. Raises UsageError for what it does not know.
+    """The engine's configuration, of JSON types, and its tensors. Raises UsageError for what it does not know, and for
+    weights that do not fit the configuration or each other.
 
     Configuration: `features`, `blocks` (each a list of layers with kernel, stride and dilation, and whether it has a
     gate and a residual), `vocabulary` (None with SentencePiece), `classes` with the blank.
@@ -28,131 +31,151 @@ def convert(archive: Archive) -> tuple[dict[str, Any], Tensors]:
     Tensors: `blocks.B.layers.L.` depthwise (channels, 1, kernel), weight (out, in), bias (out); `blocks.B.gate.` down,
     up; `blocks.B.residual.` and `head.` weight, bias; `features.` window, filters; `tokenizer` as bytes.
     """
-    config, weights = archive.config, archive.weights
-    _expect(config, "preprocessor", "AudioToMelSpectrogramPreprocessor")
-    _expect(config, "encoder", "ConvASREncoder")
-    _expect(config, "decoder", "ConvASRDecoder")
+    weights = archive.weights
+    preprocessor, encoder = read_settings(archive.config)
     tensors: Tensors = {}
-    features = _features(config["preprocessor"], weights, tensors)
-    blocks = _blocks(config["encoder"], weights, tensors)
-    tensors["head.weight"] = _get(weights, "decoder.decoder_layers.0.weight").squeeze(-1).float()
-    tensors["head.bias"] = _get(weights, "decoder.decoder_layers.0.bias").float()
-    classes = len(tensors["head.bias"])
-    vocabulary = None if "tokenizer" in config else _labels(config)
-    if vocabulary is None:
-        if archive.tokenizer is None:
-            raise UsageError(f"its tokenizer is not of SentencePiece{ADVICE}")
-        tensors["tokenizer"] = torch.frombuffer(bytearray(archive.tokenizer), dtype=torch.uint8)
-    elif len(vocabulary) != classes - 1:
-        raise UsageError(
-            f"its vocabulary has {len(vocabulary)} characters, and its head {classes} classes with the blank"
-        )
+    features = _features(preprocessor, weights, tensors)
+    mels = len(tensors["features.filters"])
+    if encoder.feat_in not in (None, mels):
+        raise UsageError(f"its encoder wants {encoder.feat_in} features, and its filters make {mels}")
+    blocks = _blocks(encoder, mels, weights, tensors)
+    head = _get(weights, "decoder.decoder_layers.0.weight", None, encoder.jasper[-1].filters, 1)
+    tensors["head.weight"], classes = head.squeeze(-1).float(), len(head)
+    tensors["head.bias"] = _get(weights, "decoder.decoder_layers.0.bias", classes).float()
+    vocabulary = None
+    if archive.config.get("tokenizer") is None:
+        vocabulary = read_labels(archive.config)
+        if len(vocabulary) != classes - 1:
+            raise UsageError(
+                f"its vocabulary has {len(vocabulary)} characters, and its head {classes} classes with the blank"
+            )
+    else:
+        tensors["tokenizer"] = _tokenizer(archive.tokenizer, classes - 1)
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    for name, tensor in contiguous.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UsageError(f"its weights make a {name} with values that are not finite")
     return {"features": features, "blocks": blocks, "vocabulary": vocabulary, "classes": classes}, contiguous
 
 
-def _expect(config: Mapping[str, Any], part: str, wanted: str) -> None:
-    name = str((config.get(part) or {}).get("_target_", "nothing")).rsplit(".", 1)[-1]
-    if name != wanted:
-        raise UsageError(f"its {part} is {name}, and the fused engine knows {wanted}{ADVICE}")
-
-
-def _get(weights: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
+def _get(weights: Mapping[str, torch.Tensor], name: str, *shape: int | None) -> torch.Tensor:
+    """A tensor of floating type of that shape; None stands for any size but 0."""
     if name not in weights:
         raise UsageError(f"its weights have no {name}{ADVICE}")
-    return weights[name]
+    tensor = weights[name]
+    if not tensor.is_floating_point():
+        raise UsageError(f"its {name} is of {tensor.dtype}, and should be of floating type")
+    fits = len(tensor.shape) == len(shape) and all(
+        size == wanted or (wanted is None and size) for size, wanted in zip(tensor.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise UsageError(f"its {name} has the shape {tuple(tensor.shape)}, and ({wanted}) is what fits")
+    return tensor
 
 
-def _labels(config: Mapping[str, Any]) -> list[str]:
-    labels = (config.get("decoder") or {}).get("vocabulary") or config.get("labels")
-    if not labels:
-        raise UsageError(f"it has neither a vocabulary nor a tokenizer{ADVICE}")
-    return [str(label) for label in labels]
+def _tokenizer(model: bytes | None, pieces: int) -> torch.Tensor:
+    """A SentencePiece model of so many pieces, as bytes, after every piece of it was decoded once."""
+    if model is None:
+        raise UsageError(f"its tokenizer is not of SentencePiece{ADVICE}")
+    stored = torch.frombuffer(bytearray(model), dtype=torch.uint8) if model else torch.empty(0, dtype=torch.uint8)
+    try:
+        text = Pieces(stored)
+        for piece in range(len(text)):
+            text([piece])
+    except (MemoryError, UsageError):
+        raise
+    except Exception as problem:  # of a library in C++, which raises what it likes for bytes that are not its own
+        raise UsageError(f"its tokenizer is no SentencePiece model: {type(problem).__name__}") from None
+    if len(text) != pieces:
+        raise UsageError(f"its tokenizer has {len(text)} pieces, and its head {pieces + 1} classes with the blank")
+    return stored
 
 
-def _features(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], tensors: Tensors) -> dict[str, Any]:
-    rate = config.get("sample_rate", SAMPLE_RATE)
-    for key, known in {"normalize": "per_feature", "frame_splicing": 1, "log": True, "exact_pad": False}.items():
-        if config.get(key, known) != known:
-            raise UsageError(f"its preprocessor has {key}: {config[key]}, and the fused engine knows {known}{ADVICE}")
-    if rate != SAMPLE_RATE:
-        raise UsageError(f"it wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
-    tensors["features.window"] = _get(weights, "preprocessor.featurizer.window").float()
-    tensors["features.filters"] = _get(weights, "preprocessor.featurizer.fb").squeeze(0).float()
+def _features(settings: Preprocessor, weights: Mapping[str, torch.Tensor], tensors: Tensors) -> dict[str, Any]:
+    filters = _get(weights, "preprocessor.featurizer.fb", 1, settings.features, None).squeeze(0).float()
+    size = (filters.shape[1] - 1) * 2
+    if not 16 <= size <= MOST_FRAME or settings.n_fft not in (None, size):
+        raise UsageError(f"its filters are for frames of {size} samples, and its n_fft is {settings.n_fft}")
+    wanted = None if settings.window_size is None else int(settings.window_size * SAMPLE_RATE)
+    window = _get(weights, "preprocessor.featurizer.window", wanted).float()
+    if len(window) > size:
+        raise UsageError(f"its window has {len(window)} samples, more than the {size} of its frames")
+    tensors["features.window"], tensors["features.filters"] = window, filters
     return {
-        "n_fft": (tensors["features.filters"].shape[1] - 1) * 2,
-        "hop": round((config.get("window_stride") or 0.01) * rate),
-        "preemphasis": config.get("preemph", 0.97),
-        "power": config.get("mag_power", 2.0),
-        "guard_type": config.get("log_zero_guard_type", "add"),
-        "guard": _guard(config.get("log_zero_guard_value", 2**-24)),
+        "n_fft": size,
+        "hop": round((settings.window_stride or 0.01) * SAMPLE_RATE),
+        "preemphasis": settings.preemph,
+        "power": settings.mag_power,
+        "guard_type": settings.log_zero_guard_type,
+        "guard": _guard(settings.log_zero_guard_value),
     }
 
 
-def _guard(value: Any) -> float:
+def _guard(value: float | str) -> float:
     named = {"tiny": torch.finfo(torch.float32).tiny, "eps": torch.finfo(torch.float32).eps}
-    return float(named.get(value, value))
+    return named[value] if isinstance(value, str) else value
 
 
-def _blocks(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], tensors: Tensors) -> list[dict[str, Any]]:
-    known = {"activation": "relu", "normalization_mode": "batch", "conv_mask": True, "frame_splicing": 1}
-    for key, value in known.items():
-        if config.get(key, value) != value:
-            raise UsageError(f"its encoder has {key}: {config[key]}, and the fused engine knows {value}{ADVICE}")
-    blocks, mode = [], config.get("residual_mode", "add")
-    for number, block in enumerate(config["jasper"]):
-        mode = block.get(
-            "residual_mode", mode
-        )  # in NeMo a block's mode holds for those after it, until one names its own
-        blocks.append(_block(number, block, mode, weights, tensors))
+def _blocks(
+    encoder: Encoder, channels: int, weights: Mapping[str, torch.Tensor], tensors: Tensors
+) -> list[dict[str, Any]]:
+    """All blocks, the first of which sees so many channels."""
+    blocks, mode = [], encoder.residual_mode
+    for number, block in enumerate(encoder.jasper):
+        mode = block.residual_mode or mode  # in NeMo a block's mode holds for those after it, until one names its own
+        if block.residual and mode not in ("add", "stride_add"):
+            raise UsageError(f"its block {number} has residual_mode: {shown(mode)}{ADVICE}")
+        if block.residual and mode == "add" and block.stride > 1:
+            raise UsageError(f"its block {number} has a stride, and its residual has none")
+        blocks.append(_block(number, block, channels, weights, tensors))
+        channels = block.filters
     return blocks
 
 
 def _block(
-    number: int, config: Mapping[str, Any], mode: str, weights: Mapping[str, torch.Tensor], tensors: Tensors
+    number: int, block: Block, entering: int, weights: Mapping[str, torch.Tensor], tensors: Tensors
 ) -> dict[str, Any]:
     """One block of NeMo's JasperBlock: sub-blocks of depthwise and pointwise convolution, a gate, a residual."""
-    known = {"groups": 1, "heads": -1, "residual_dense": False, "se_context_size": -1, "future_context": -1}
-    for key, value in known.items():
-        if config.get(key, value) != value:
-            raise UsageError(f"its block {number} has {key}: {config[key]}, and the fused engine knows {value}{ADVICE}")
-    if config.get("residual") and mode not in ("add", "stride_add"):
-        raise UsageError(f"its block {number} has residual_mode: {mode}{ADVICE}")
-    here, place = f"encoder.encoder.{number}", 0
-    stride, dilation, repeat = _one(config["stride"]), _one(config["dilation"]), int(config["repeat"])
+    here, place, channels = f"encoder.encoder.{number}", 0, entering
     layers = []
-    for layer in range(repeat):
+    for layer, stride in enumerate(block.strides):
         name, shape = f"blocks.{number}.layers.{layer}", {"kernel": 1, "stride": 1, "dilation": 1}
-        if config.get("separable"):
-            depthwise = _get(weights, f"{here}.mconv.{place}.conv.weight").float()
+        if block.separable:
+            depthwise = _get(weights, f"{here}.mconv.{place}.conv.weight", channels, 1, block.width).float()
             tensors[f"{name}.depthwise"] = depthwise
-            last = layer == repeat - 1 or not config.get("stride_last")
-            shape = {"kernel": depthwise.shape[-1], "stride": stride if last else 1, "dilation": dilation}
+            shape = {"kernel": block.width, "stride": stride, "dilation": block.dilation}
             place += 1
-        _fold(weights, f"{here}.mconv.{place}.conv.weight", f"{here}.mconv.{place + 1}", name, tensors)
+        elif block.width > 1:
+            raise UsageError(f"its block {number} has a kernel of {block.width} and is not separable{ADVICE}")
+        into = block.filters, channels
+        _fold(weights, f"{here}.mconv.{place}.conv.weight", f"{here}.mconv.{place + 1}", into, name, tensors)
         layers.append(shape)
-        place += 4  # convolution, batch norm, activation, dropout; after the last there is no activation
-    if config.get("se"):
-        place -= 2
-        tensors[f"blocks.{number}.gate.down"] = _get(weights, f"{here}.mconv.{place}.fc.0.weight").float()
-        tensors[f"blocks.{number}.gate.up"] = _get(weights, f"{here}.mconv.{place}.fc.2.weight").float()
-    residual_stride = None
-    if config.get("residual"):
-        residual_stride = stride if mode == "stride_add" else 1
-        _fold(weights, f"{here}.res.0.0.conv.weight", f"{here}.res.0.1", f"blocks.{number}.residual", tensors)
-    return {"layers": layers, "gate": bool(config.get("se")), "residual_stride": residual_stride}
+        place, channels = place + 4, block.filters  # convolution, batch norm, activation, dropout
+    if block.se:
+        place -= 2  # after the last there is no activation
+        down = _get(weights, f"{here}.mconv.{place}.fc.0.weight", None, channels).float()
+        up = _get(weights, f"{here}.mconv.{place}.fc.2.weight", channels, len(down)).float()
+        tensors[f"blocks.{number}.gate.down"], tensors[f"blocks.{number}.gate.up"] = down, up
+    if block.residual:
+        into = block.filters, entering
+        _fold(weights, f"{here}.res.0.0.conv.weight", f"{here}.res.0.1", into, f"blocks.{number}.residual", tensors)
+    return {"layers": layers, "gate": block.se, "residual_stride": int(block.stride) if block.residual else None}
 
 
-def _one(value: Any) -> int:
-    return int(value[0] if isinstance(value, list) else value)
-
-
-def _fold(weights: Mapping[str, torch.Tensor], convolution: str, norm: str, name: str, tensors: Tensors) -> None:
+def _fold(
+    weights: Mapping[str, torch.Tensor],
+    convolution: str,
+    norm: str,
+    shape: tuple[int, int],
+    name: str,
+    tensors: Tensors,
+) -> None:
     """Files a pointwise convolution with the batch norm after it as one weight (out, in) and one bias (out)."""
-    weight = _get(weights, convolution).double()
-    if weight.shape[-1] != 1:
-        raise UsageError(f"its {convolution} has a kernel of {weight.shape[-1]} and is not separable{ADVICE}")
-    scale = _get(weights, f"{norm}.weight").double() / (_get(weights, f"{norm}.running_var").double() + EPSILON).sqrt()
-    shift = _get(weights, f"{norm}.bias").double() - _get(weights, f"{norm}.running_mean").double() * scale
+    out = shape[0]
+    weight = _get(weights, convolution, *shape, 1).double()
+    variance = _get(weights, f"{norm}.running_var", out).double()
+    scale = _get(weights, f"{norm}.weight", out).double() / (variance + EPSILON).sqrt()
+    shift = _get(weights, f"{norm}.bias", out).double() - _get(weights, f"{norm}.running_mean", out).double() * scale
     tensors[f"{name}.weight"] = (weight.squeeze(-1) * scale[:, None]).float()
     tensors[f"{name}.bias"] = shift.float()

@@ -31,6 +31,9 @@ class Pieces:
         self._pieces = [self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size())]
         self._spaces = _spaces_before_punctuation(self._pieces)
 
+    def __len__(self) -> int:
+        return len(self._pieces)
+
     def __call__(self, tokens: Sequence[int]) -> str:
         return _tidy(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
 
