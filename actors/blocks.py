@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from actors.foreign import read_stream
 from actors.units import CutFiner, Piece
 
 _BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("problem", pa.string())])
@@ -45,7 +46,7 @@ def advance(block: pa.Table, step: Step) -> pa.Table:
         stream = block.column("rows")[0]
         if not stream.is_valid:
             return block
-        rows = pa.ipc.open_stream(stream.as_buffer()).read_all()
+        rows = read_stream(stream.as_buffer())
     try:
         return pack(piece, step(Piece.from_json(piece), rows))
     except CutFiner as finer:
@@ -62,5 +63,5 @@ def outcome(block: pa.Table) -> dict[str, Any]:
     if problem is not None:
         unit = json.loads(block.column("piece")[0].as_py())["unit"]["id"]
         return {"unit": unit} | dict(json.loads(problem))
-    rows = pa.ipc.open_stream(block.column("rows")[0].as_buffer()).read_all()
+    rows = read_stream(block.column("rows")[0].as_buffer())
     return dict(json.loads(rows.column("summary")[0].as_py()))

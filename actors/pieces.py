@@ -1,23 +1,41 @@
-"""Pieces of a unit to its rows: each is kept beside the parts, and whoever keeps the last one commits them all."""
+"""Pieces of a unit to its rows: each is kept beside the parts, and whoever keeps the last one commits them all.
+
+What is kept is read again by a later run, and anybody may have written it meanwhile: a piece that is not what it should
+be counts as not kept, and is made again.
+"""
 
 import io
-import json
+import logging
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from actors import entries, storage
+from actors import outputs, storage
+from actors.foreign import NotPlain, read_arrow
+from actors.outputs import below
+from actors.part_file import MOST_TOKENS
 from actors.parts import commit_unit, measured_in
 from actors.schema import PART_SCHEMA, ErrorKind
-from actors.tar_ranges import Chain, are_whole
-from actors.units import CutFiner, Piece, SourceObject, Unit
+from actors.tallies import ROWS_AT_ONCE, rows_in
+from actors.tar_ranges import Told, are_whole
+from actors.units import FINGERPRINT, HEX, CutFiner, Piece, SourceObject, Unit, printable
 
 PIECES = "_pieces"
+MOST_FILE, MOST_ROWS_BYTES = 256_000_000, 512_000_000  # of a piece that is kept, and of its rows; a million are 400 MB
+HELD_BYTES = 256_000_000  # of pieces that are kept at hand while their unit is committed; others are read twice
 _GONE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # what one piece says of an object is so for all of it
+_CLAIM = "claim-"
+_PIECE_NAME = r"[0-9]+\.[0-9]+-of-[0-9]+\.[0-9]+-by-[0-9.e+-]+s(-streamed)?\.arrow"
+_KEPT_NAME = re.compile(rf"{HEX}\.{FINGERPRINT}\.({_PIECE_NAME}|{_CLAIM}[0-9A-Za-z-]+)")
 
 Row = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str, attempt: str) -> Row:
@@ -32,72 +50,164 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
     measured = measured_in(rows)
     if rows.num_rows:
         storage.write(filesystem, _path(piece, root), _as_file(rows))
-    kept = set(entries.names(filesystem, f"{root}/{PIECES}", _prefix(piece.unit)))
+    kept = {each.name for each in _kept_of(piece.unit, filesystem, root)}
     is_last = all(_file(each) in kept for each in piece.all()) and storage.create(
-        filesystem, f"{root}/{PIECES}/{_prefix(piece.unit)}{attempt}", piece.name.encode()
+        filesystem, below(root, f"{PIECES}/{_prefix(piece.unit)}{_CLAIM}{attempt}"), piece.name.encode()
     )
     if not is_last:
-        spans = zip(rows.column("start_s").to_pylist(), rows.column("end_s").to_pylist(), strict=True)
-        seconds = sum(end - start for start, end in spans if start is not None)
+        seconds = pc.sum(pc.subtract(rows.column("end_s"), rows.column("start_s"))).as_py() or 0.0
         return {"unit": piece.unit.id, "is_partial": True, "audio_seconds": seconds} | measured
-    tables = [_read(filesystem, _path(each, root)) for each in piece.all()]
-    if not _are_whole(piece, tables):
-        raise CutFiner(piece.ranges, piece.stretches, is_streamed=True)
-    whole = assemble(piece, [table.to_pylist() for table in tables])
-    summary = commit_unit(piece.unit, pa.Table.from_pylist(whole, schema=PART_SCHEMA), filesystem, root)
-    for name in entries.names(filesystem, f"{root}/{PIECES}", _prefix(piece.unit)):
-        storage.delete(filesystem, f"{root}/{PIECES}/{name}")
+    pieces = _Kept(piece, filesystem, root)
+    try:
+        if not _are_whole(piece, pieces):
+            raise CutFiner(piece.ranges, piece.stretches, is_streamed=True)
+        summary = commit_unit(piece.unit, assemble(piece, pieces), filesystem, root)
+    except NotPlain:  # which the next run finds gone, and makes
+        _forget(piece.unit, filesystem, root)
+        raise
+    _forget(piece.unit, filesystem, root)
     return summary | measured
 
 
 def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
-    """Whether a piece was done before, in a run that did not get to the end of its unit."""
-    return not piece.is_whole and storage.exists(filesystem, _path(piece, root))
+    """Whether a piece was done before, in a run that did not get to the end of its unit, and is what it should be."""
+    if piece.is_whole:
+        return False
+    try:
+        read_kept(piece, filesystem, root)
+    except FileNotFoundError:
+        return False
+    except NotPlain as problem:
+        _log.warning("%s: %s; it is made again", storage.canonical(filesystem, _path(piece, root)), problem)
+        return False
+    return True
+
+
+def is_piece(name: str) -> bool:
+    """Whether a file in the folder of pieces is the job's."""
+    return bool(_KEPT_NAME.fullmatch(name))
 
 
 def sweep_pieces(units: Iterable[Unit], filesystem: storage.Filesystem, root: str) -> None:
     """Removes what was kept of units that are not among those to do, as they are now."""
     current = tuple(_prefix(unit) for unit in units)
-    for name in entries.names(filesystem, f"{root}/{PIECES}"):
-        if not name.startswith(current):
-            storage.delete(filesystem, f"{root}/{PIECES}/{name}")
+    for entry in outputs.files(filesystem, below(root, PIECES)):
+        if is_piece(entry.name) and not entry.name.startswith(current):
+            storage.delete(filesystem, below(root, f"{PIECES}/{entry.name}"))
 
 
-def assemble(piece: Piece, pieces: Sequence[Sequence[Row]]) -> list[Row]:
-    """The rows of a unit from those of its pieces in their order, as if it had been done in one."""
-    rows, of_object = list[Row](), piece.share[1] * piece.stretches
-    for number, first in enumerate(range(0, piece.count, of_object)):
-        ranges = [pieces[at : at + piece.stretches] for at in range(first, first + of_object, piece.stretches)]
-        rows += _object_rows(piece.unit.objects[number], ranges)
+def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
+    """The rows that are kept of a piece, of PART_SCHEMA. Raises NotPlain where they are not what they should be, and
+    FileNotFoundError."""
+    rows = read_arrow(outputs.read(filesystem, _path(piece, root), MOST_FILE), PART_SCHEMA, MOST_ROWS_BYTES)
+    spoken = rows.filter(pc.is_valid(rows.column("start_s")))
+    durations, indices = spoken.column("duration_s"), rows.column("segment_index").to_numpy()
+    follows = (indices == 0) | np.concatenate([[False], np.diff(indices) == 1])
+    for is_so, wanted in (
+        (rows.num_rows > 0, "it has rows"),
+        (follows.all(), "each recording's rows are counted from 0"),
+        (
+            set(rows.column("uri").unique().to_pylist()) <= {printable(each.uri) for each in piece.objects},
+            "own objects",
+        ),
+        (set(rows.column("error_kind").unique().to_pylist()) <= {None, *ErrorKind}, "errors are of a known kind"),
+        (spoken.column("end_s").null_count == 0, "what begins ends"),
+        (durations.null_count == 0 and pc.all(pc.greater(durations, 0)).as_py() is not False, "sound has a duration"),
+        ((pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) <= MOST_TOKENS, "tokens have an end"),
+    ):
+        if not is_so:
+            raise NotPlain(f"its rows are not those of a piece, of which this holds: {wanted}")
+    _told(rows)
     return rows
 
 
-def _object_rows(source: SourceObject, ranges: Sequence[Sequence[Sequence[Row]]]) -> list[Row]:
+class _Kept(Sequence[pa.Table]):
+    """The rows of a unit's pieces in their order, read as they are asked for. Raises NotPlain as `read_kept` does."""
+
+    def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
+        self._pieces, self._output = piece.all(), (filesystem, root)
+        self._held, self._bytes = dict[int, pa.Table](), 0
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __getitem__(self, at: Any) -> Any:
+        if at in self._held:
+            return self._held[at]
+        rows = read_kept(self._pieces[at], *self._output)
+        if self._bytes + rows.nbytes <= HELD_BYTES:
+            self._held[at], self._bytes = rows, self._bytes + rows.nbytes
+        return rows
+
+
+def assemble(piece: Piece, pieces: Sequence[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of a unit from those of its pieces in their order, as if it had been done in one, some at a time.
+
+    Raises NotPlain where pieces do not fit together.
+    """
+    of_object = piece.share[1] * piece.stretches
+    rows = chain.from_iterable(
+        _object_rows(
+            source, [range(at, at + piece.stretches) for at in range(first, first + of_object, piece.stretches)], pieces
+        )
+        for source, first in zip(piece.unit.objects, range(0, piece.count, of_object), strict=False)
+    )
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        yield pa.Table.from_pylist(some, schema=PART_SCHEMA)
+
+
+def _object_rows(source: SourceObject, ranges: Sequence[range], pieces: Sequence[pa.Table]) -> Iterator[Row]:
     """The rows of an object, of which there is at least one, from those of its ranges' stretches."""
-    every = [row for stretches in ranges for rows in stretches for row in rows]
-    gone = [row for row in every if row["member"] is None and row["error_kind"] in _GONE]
-    if gone:
-        return gone[:1]
-    rows, missing, told = list[Row](), Counter[str](), set[str]()
-    for recording in (_joined(each) for stretches in ranges for each in zip(*map(_recordings, stretches), strict=True)):
-        wrong = recording[0]["error_kind"] if recording else None
-        if wrong == ErrorKind.MISSING:  # a member that a manifest names is, only where no range holds it
-            missing[recording[0]["member"]] += 1
-            if missing[recording[0]["member"]] < len(ranges):
-                continue
-        if wrong and recording[0]["member"] is None:  # of the whole container, told by each range
-            if wrong in told:
-                continue
-            told.add(wrong)
-        rows += recording
-    nothing = {"error_kind": ErrorKind.EMPTY, "error_detail": f"the {source.format} file holds no recording"}
-    return rows or [every[0] | nothing]
+    for at in chain.from_iterable(ranges):
+        is_gone = pc.and_(
+            pc.is_null(pieces[at].column("member")), pc.is_in(pieces[at].column("error_kind"), pa.array(_GONE))
+        )
+        for row in pieces[at].filter(is_gone).slice(0, 1).to_pylist():
+            yield row
+            return
+    is_empty, missing, told = True, Counter[str](), set[str]()
+    for stretches in ranges:
+        for recording in _recordings_of(stretches, pieces):
+            wrong = recording[0]["error_kind"] if recording else None
+            if wrong == ErrorKind.MISSING:  # a member that a manifest names is, only where no range holds it
+                missing[recording[0]["member"]] += 1
+                if missing[recording[0]["member"]] < len(ranges):
+                    continue
+            if wrong and recording[0]["member"] is None:  # of the whole container, told by each range
+                if wrong in told:
+                    continue
+                told.add(wrong)
+            is_empty = is_empty and not recording
+            yield from recording
+    if is_empty:
+        nothing = {"error_kind": ErrorKind.EMPTY, "error_detail": f"the {source.format} file holds no recording"}
+        yield pieces[ranges[0][0]].slice(0, 1).to_pylist()[0] | nothing
 
 
-def _recordings(rows: Sequence[Row]) -> list[list[Row]]:
+def _recordings_of(stretches: range, pieces: Sequence[pa.Table]) -> Iterator[list[Row]]:
+    """The rows of each recording of a range, from those of its stretches, which tell of the same recordings."""
+    tables, size = list[pa.Table](), 0
+    for at in stretches:
+        tables.append(pieces[at])
+        size += pieces[at].nbytes
+        if size > MOST_ROWS_BYTES:
+            raise NotPlain(f"the pieces of a recording have more than {MOST_ROWS_BYTES:,} bytes")
+    try:
+        for each in zip(*map(_recordings, tables), strict=True):
+            yield _joined(each)
+    except ValueError as problem:
+        raise NotPlain(f"its pieces do not tell of the same recordings: {problem}") from None
+
+
+def _recordings(table: pa.Table) -> Iterator[list[Row]]:
     """Rows by recording: with each first segment, one begins."""
-    firsts = [at for at, row in enumerate(rows) if row["segment_index"] == 0]
-    return [list(rows[first:end]) for first, end in zip(firsts, [*firsts[1:], len(rows)], strict=True)]
+    recording = list[Row]()
+    for row in rows_in([table]):
+        if row["segment_index"] == 0 and recording:
+            yield recording
+            recording = []
+        recording.append(row)
+    yield recording
 
 
 def _joined(stretches: Sequence[Sequence[Row]]) -> list[Row]:
@@ -114,15 +224,19 @@ def _joined(stretches: Sequence[Sequence[Row]]) -> list[Row]:
     ]
 
 
-def _are_whole(piece: Piece, tables: Sequence[pa.Table]) -> bool:
+def _are_whole(piece: Piece, pieces: Sequence[pa.Table]) -> bool:
     """Whether the ranges of a tar fit together, as the chains of headers say that the first stretches found."""
     of_object = piece.share[1] * piece.stretches
     for number, source in enumerate(piece.unit.objects):
-        ranges = tables[number * of_object : (number + 1) * of_object : piece.stretches]
-        told = [(each.schema.metadata or {}).get(b"chain") for each in ranges]
-        if any(told) and not are_whole([Chain(**json.loads(each)) if each else Chain() for each in told], source.size):
+        told = [_told(pieces[at]) for at in range(number * of_object, (number + 1) * of_object, piece.stretches)]
+        if any(told) and not are_whole([each or Told() for each in told], source.size):
             return False
     return True
+
+
+def _told(rows: pa.Table) -> Told | None:
+    text = (rows.schema.metadata or {}).get(b"chain")
+    return None if text is None else Told.from_text(text)
 
 
 def _prefix(unit: Unit) -> str:
@@ -134,7 +248,17 @@ def _file(piece: Piece) -> str:
 
 
 def _path(piece: Piece, root: str) -> str:
-    return f"{root}/{PIECES}/{_file(piece)}"
+    return below(root, f"{PIECES}/{_file(piece)}")
+
+
+def _kept_of(unit: Unit, filesystem: storage.Filesystem, root: str) -> list[Any]:
+    found = outputs.files(filesystem, below(root, PIECES), _prefix(unit))
+    return [each for each in found if is_piece(each.name)]
+
+
+def _forget(unit: Unit, filesystem: storage.Filesystem, root: str) -> None:
+    for entry in _kept_of(unit, filesystem, root):
+        storage.delete(filesystem, below(root, f"{PIECES}/{entry.name}"))
 
 
 def _as_file(rows: pa.Table) -> bytes:
@@ -142,7 +266,3 @@ def _as_file(rows: pa.Table) -> bytes:
     with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(rows.unify_dictionaries())
     return sink.getvalue()
-
-
-def _read(filesystem: storage.Filesystem, path: str) -> pa.Table:
-    return pa.ipc.open_file(io.BytesIO(storage.read(filesystem, path))).read_all()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -35,8 +35,8 @@ FINER = 4  # times as many pieces, where one holds more than that
 def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """The recordings of a piece as a table of SPEECH_SCHEMA, in the order of its objects; at least one row an object.
 
-    A share that holds nothing is a row without sound and without an error. Metadata of the schema are the chain of
-    headers of a tar's range, as JSON. Raises CutFiner where there is more sound than a piece may hold.
+    A share that holds nothing is a row without sound and without an error. Metadata of the schema are what is
+    told of the chain of headers of a tar's range. Raises CutFiner where there is more sound than a piece may hold.
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
     chains, samples, most = list[Chain](), 0, _most_seconds(piece) * SAMPLE_RATE
@@ -55,7 +55,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
         rows = [row for rows in pool.map(rows_of, groups) for row in rows]
-    metadata = {"chain": json.dumps(asdict(chains[0]))} if chains else {}
+    metadata = {"chain": chains[0].told().to_text()} if chains else {}
     return pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA.with_metadata(metadata))
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from actors.schema import UsageError
 from jobs.config import Config, ConfigError, load
 from jobs.report import console
 
@@ -31,7 +32,7 @@ def run_job(
         signal.signal(signal.SIGTERM, _interrupt)  # how schedulers, and `ray job stop`, say Ctrl-C
     try:
         return job(load(options.config, options.overrides))
-    except ConfigError as problem:
+    except (ConfigError, UsageError) as problem:
         console.print(f"configuration: {problem}", style="red", markup=False)
         return USAGE
     except OSError as problem:  # of the storage of input, output or model, outside the graph

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from actors import storage
 from actors.texts import Normalisation, normalise
-from jobs.command_line import DONE, run_job
+from jobs.command_line import run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.report import Line, console, show_table
 from jobs.scoring import Edits, compare, interval
-from jobs.transcripts import Transcript, transcripts
+from jobs.transcripts import Transcript, tell_wrong, transcripts
 
 EPILOG = """
 examples:
@@ -78,9 +78,9 @@ def run(config: Config) -> int:
     wishes = config.evaluate
     how = Normalisation(wishes.width, wishes.case, wishes.punctuation, wishes.spaces, wishes.digits)
     groups, confusions, others = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
-    worst, line = list[dict[str, Any]](), Line()
+    worst, line, wrong = list[dict[str, Any]](), Line(), list[str]()
     with _writer(config) as write:
-        for transcript in transcripts(config):
+        for transcript in transcripts(config, wrong):
             if not transcript.first["reference"]:
                 others["without_reference"] += 1
                 continue
@@ -93,6 +93,7 @@ def run(config: Config) -> int:
             line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
     line.clear()
     if not groups:
+        tell_wrong(wrong)
         raise ConfigError("output.uri: no recording has a reference to compare with")
     summary = {
         "groups": {name: _rates(group, wishes.bootstrap) for name, group in sorted(groups.items())},
@@ -102,7 +103,7 @@ def run(config: Config) -> int:
     }
     _show(summary, worst, confusions.most_common(wishes.shown))
     print(json.dumps(summary, ensure_ascii=False), flush=True)
-    return DONE
+    return tell_wrong(wrong)
 
 
 def _score(

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from actors import storage
-from jobs.command_line import DONE, run_job
+from jobs.command_line import run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.cues import Layout
 from jobs.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.report import Line, show_table
-from jobs.transcripts import Transcript, transcripts
+from jobs.transcripts import Transcript, tell_wrong, transcripts
 
 EPILOG = """
 examples:
@@ -45,8 +45,8 @@ def run(config: Config) -> int:
     filesystem, root = storage.connect(uri, options)
     writer = WRITERS[wishes.format, in_one]
     layout = Layout(wishes.characters_per_line, wishes.lines, wishes.min_seconds, wishes.max_seconds)
-    counts, line = Counter[str](), Line()
-    chosen = _chosen(transcripts(config), wishes.min_confidence, counts, line)
+    counts, line, wrong = Counter[str](), Line(), list[str]()
+    chosen = _chosen(transcripts(config, wrong), wishes.min_confidence, counts, line)
     if in_one:
         _write_one(filesystem, f"{root}/all{SUFFIXES[wishes.format]}", chosen, writer, layout)
     else:
@@ -62,7 +62,7 @@ def run(config: Config) -> int:
     rows = [(name, value) for name, value in summary.items() if name != "errors"]
     show_table("Exported", ("", ""), [*rows, ("left out, with an error", counts["errors"])])
     print(json.dumps(summary, ensure_ascii=False), flush=True)
-    return DONE
+    return tell_wrong(wrong)
 
 
 def _chosen(

@@ -60,7 +60,7 @@ def worked(
         except CutFiner as asked:
             finer = replace(piece, **asked.cut)
     if finer:
-        return worked(finer.all(), out, transcribe, attempt + "!", settings)
+        return worked(finer.all(), out, transcribe, attempt + "x", settings)
     assert not (out / PIECES).exists() or not list((out / PIECES).iterdir())
     rows: list[dict[str, Any]] = pq.read_table(out / "part-0a.parquet").to_pylist()
     for row in rows:
