@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from actors.arrow_sizes import expanded_bytes
 
 MOST_FOOTER = 256_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
+LONGEST_PROBLEM = 300  # characters
 _ARROW_SCHEMA, _UNREAD = b"ARROW:schema", b"arrow.schema"  # the key of the Arrow schema, and one that nobody reads
 _EXTENSION = b"ARROW:extension:name"
 _EXTENDED = "it has columns of an extension type, which are not read"
@@ -40,13 +41,14 @@ def open_parquet(file: BinaryIO | pa.NativeFile, **options: Any) -> pq.ParquetFi
     NotPlain, and what reading the file raises.
     """
     try:
-        footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
+        footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(LONGEST_PROBLEM = 300  # characters
+_ARROW_SCHEMA, _UNREAD)
         alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
         metadata = pq.read_metadata(io.BytesIO(alone))
         plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
         return pq.ParquetFile(file, **plain | options)
-    except (pa.ArrowException, ValueError) as problem:
-        raise NotPlain(f"no Parquet file: {problem}") from None
+    except (pa.ArrowException, ValueError, KeyError) as problem:  # the last, where a column of `options` is not there
+        raise NotPlain(f"no Parquet file: {in_a_line(problem)}") from None
 
 
 def read_arrow(data: bytes, schema: pa.Schema, most: int) -> pa.Table:
@@ -66,7 +68,7 @@ def read_arrow(data: bytes, schema: pa.Schema, most: int) -> pa.Table:
     except NotPlain:
         raise
     except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
-        raise NotPlain(str(problem)) from None
+        raise NotPlain(in_a_line(problem)) from None
     return table
 
 
@@ -100,6 +102,11 @@ def read_object(data: bytes | str) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def in_a_line(problem: Exception) -> str:
+    """What a library says of a file, which may be long and hold lines of the file's own."""
+    return " ".join(str(problem).split())[:LONGEST_PROBLEM]
 
 
 def _footer(file: BinaryIO | pa.NativeFile, first: bytes, last: bytes, most: int) -> bytes:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors import storage
-from actors.foreign import NotPlain, check, open_parquet
+from actors.foreign import NotPlain, OtherColumns, check, in_a_line, open_parquet
 from actors.parquet_sizes import group_size
 from actors.schema import PART_SCHEMA
 
@@ -75,7 +75,7 @@ class Part:
         try:
             file = _opened(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
-                raise NotPlain("its columns are not those of this version of the job")
+                raise OtherColumns("its columns are not those of this version of the job")
             if file.metadata.num_rows > MOST_ROWS:
                 raise NotPlain(f"it has more than {MOST_ROWS:,} rows")
             expanded = 0
@@ -89,9 +89,11 @@ class Part:
                         if expanded > MOST_EXPANDED:
                             raise NotPlain(f"it expands to more than {MOST_EXPANDED:,} bytes")
                         yield table
+        except NotPlain:
+            raise
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
             storage.check(self._file)
-            raise NotPlain(str(problem)) from None
+            raise NotPlain(in_a_line(problem)) from None
 
 
 def _opened(file: BinaryIO) -> pq.ParquetFile:

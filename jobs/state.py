@@ -23,9 +23,9 @@ import pyarrow as pa
 
 from actors import entries, outputs, storage
 from actors.foreign import NotPlain, OtherColumns, read_arrow, read_object
+from actors.kept import PIECES, is_piece
 from actors.outputs import below
 from actors.parts import COMMITS, Commit, unit_of_part
-from actors.pieces import PIECES, is_piece
 from actors.schema import UsageError
 from actors.units import HEX, digest
 

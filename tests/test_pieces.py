@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import storage
+from actors.kept import PIECES, is_kept, sweep_pieces
 from actors.objects import ReadSettings
-from actors.pieces import PIECES, commit_piece, is_kept, sweep_pieces
+from actors.pieces import commit_piece
 from actors.reading import read_piece
 from actors.schema import PART_SCHEMA, SAMPLE_RATE
 from actors.units import CutFiner, Piece, Unit
