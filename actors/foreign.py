@@ -41,8 +41,7 @@ def open_parquet(file: BinaryIO | pa.NativeFile, **options: Any) -> pq.ParquetFi
     NotPlain, and what reading the file raises.
     """
     try:
-        footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(LONGEST_PROBLEM = 300  # characters
-_ARROW_SCHEMA, _UNREAD)
+        footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
         alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
         metadata = pq.read_metadata(io.BytesIO(alone))
         plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
