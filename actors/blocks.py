@@ -40,14 +40,13 @@ def start(piece: Piece) -> dict[str, Any]:
 
 def advance(block: pa.Table, step: Step) -> pa.Table:
     """A block with its table replaced by what a step makes of it; a problem stays what it is."""
-    piece = block.column("piece")[0].as_py()
-    rows = pa.table({})
-    if "rows" in block.schema.names:
-        stream = block.column("rows")[0]
-        if not stream.is_valid:
-            return block
-        rows = read_stream(stream.as_buffer())
+    piece, rows = block.column("piece")[0].as_py(), pa.table({})
+    stream = block.column("rows")[0] if "rows" in block.schema.names else None
+    if stream is not None and not stream.is_valid:
+        return block
     try:
+        if stream is not None:
+            rows = read_stream(stream.as_buffer())
         return pack(piece, step(Piece.from_json(piece), rows))
     except CutFiner as finer:
         return pack(piece, None, json.dumps({"again": finer.cut}))
