@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from actors import outputs, storage
 from actors.foreign import NotPlain, read_arrow
 from actors.outputs import below
-from actors.part_file import MOST_TOKENS
+from actors.part_file import check_rows
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.tar_ranges import Told
 from actors.units import FINGERPRINT, HEX, Piece, Unit, printable
@@ -85,6 +85,7 @@ def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Tab
     """The rows that are kept of a piece, of PART_SCHEMA. Raises NotPlain where they are not what they should be, and
     FileNotFoundError."""
     rows = read_arrow(outputs.read(filesystem, _path(piece, root), MOST_FILE), PART_SCHEMA, MOST_EXPANDED)
+    check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
         raise NotPlain(fault)
@@ -104,8 +105,6 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
     spoken = rows.filter(pc.is_valid(rows.column("start_s")))
     if spoken.column("end_s").null_count or spoken.num_rows != _count(pc.greater(spoken.column("duration_s"), 0)):
         return "it has segments without an end, or of recordings without a duration"
-    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MOST_TOKENS:
-        return f"it has a row of more than {MOST_TOKENS:,} tokens"
     return None
 
 

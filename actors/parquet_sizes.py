@@ -35,7 +35,8 @@ def group_size(file: BinaryIO | pa.NativeFile, group: pq.RowGroupMetaData) -> Gr
     """Walks through the pages of a row group."""
 
     def told(header: dict[int, Any], part: int, name: int) -> int:
-        value = (header.get(part) or {}).get(name, 0)
+        fields = header.get(part)
+        value = fields.get(name) if isinstance(fields, dict) else 0
         return value if isinstance(value, int) else 0
 
     pages, values, encodings = 0, 0, set[int]()

@@ -27,10 +27,25 @@ MOST_PAGES = 256_000_000  # bytes held at the same time; of a page and a diction
 MOST_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
 MOST_ROW = 64_000_000  # bytes
 MOST_TOKENS = 100_000  # of a row: an hour has 45,000 frames
+LAST_YEAR = 253_402_300_800_000_000  # microseconds; Python's dates end with the year 9999
 BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # that are read together
 
 _ENCODINGS = frozenset({0, 2, 3, 8})  # plain, runs and dictionaries; others repeat what stood before, without end
 _TEXTS = [each.name for each in PART_SCHEMA if each.type in (pa.string(), pa.dictionary(pa.int32(), pa.string()))]
+
+
+def check_rows(rows: pa.Table) -> None:
+    """Raises NotPlain where rows of PART_SCHEMA, which are valid, have values that Python or a reader cannot take."""
+    tokens = pc.list_flatten(rows.column("tokens"))
+    times = [rows.column(name) for name in ("start_s", "end_s", "duration_s")]
+    times += [pc.struct_field(tokens, name) for name in ("start_s", "end_s")]
+    if any(pc.all(pc.is_finite(each)).as_py() is False for each in times):
+        raise NotPlain("it has times that are no numbers")
+    written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
+    if written["min"] is not None and not 0 <= written["min"] <= written["max"] < LAST_YEAR:
+        raise NotPlain("it has rows of another age")
+    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MOST_TOKENS:
+        raise NotPlain(f"it has a row of more than {MOST_TOKENS:,} tokens")
 
 
 class PartWriter:
@@ -122,6 +137,7 @@ def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
         columns = [some.column(each.name).cast(each.type) for each in PART_SCHEMA]
         table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
         check(table)
+        check_rows(table)
         yield table
         first = last
 

@@ -42,7 +42,9 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
         if not _are_whole(piece, pieces):
             raise CutFiner(piece.ranges, piece.stretches, is_streamed=True)
         summary = commit_unit(piece.unit, assemble(piece, pieces), filesystem, root)
-    except NotPlain:  # somebody changed what is kept: the next run finds nothing, and makes it again
+    except (CutFiner, OSError):
+        raise
+    except Exception:  # what is kept cannot be put together: the next run finds nothing of it, and makes it again
         forget(piece.unit, filesystem, root)
         raise
     forget(piece.unit, filesystem, root)

@@ -29,7 +29,7 @@ from actors.parts import COMMITS, Commit, unit_of_part
 from actors.schema import UsageError
 from actors.units import HEX, digest
 
-RUNS = "_runs"
+RUNS, PLAN = "_runs", "plan.arrow"
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
 MOST_OBJECTS = 5_000_000  # of all plans together; each takes 0.4 kB while they are read
@@ -122,7 +122,8 @@ def _local_paths(filesystem: storage.Filesystem, folder: str) -> Iterator[str]:
     for run in filter(_RUN.fullmatch, names):
         outputs.refuse_link(filesystem, f"{folder}/{run}")
         if os.path.isdir(f"{folder}/{run}"):
-            yield from (f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}"))
+            paths = (f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}"))
+            yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))
 
 
 def load_state(filesystem: storage.Filesystem, root: str) -> State:
@@ -143,7 +144,7 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
     """All plans in their order; None where one went between listing and reading: a newer one has taken it in."""
     state, left = State(), MOST_ROWS_BYTES
     for file in run_files(filesystem, root):
-        if file.name == "plan.arrow":
+        if file.name == PLAN:
             try:
                 left -= _read_plan(filesystem, file.path, state, left)
             except FileNotFoundError:
@@ -254,7 +255,7 @@ def write_plan(
             f"input.uri: {len(rows):,} objects are more than one output can have; give parts of them one each"
         )
     folder = below(root, f"{RUNS}/{state.next_number:06d}")
-    if not storage.create(filesystem, f"{folder}/plan.arrow", file):
+    if not storage.create(filesystem, f"{folder}/{PLAN}", file):
         return None
     for path in state.plans if compacts else ():
         storage.delete(filesystem, path)

@@ -126,7 +126,7 @@ def read_part(folder: Path, table: pa.Table) -> None:
 
 def carry_over(folder: Path, table: pa.Table) -> None:
     output = write(folder, part_name(UNIT.id), parquet_file(table))
-    row = {name: "x" for name in ("recording_id", "etag", "model", "model_sha256", "decoding", "run_id")}
+    row = dict.fromkeys(("recording_id", "etag", "model", "model_sha256", "decoding", "run_id"), "x")
     row |= {"uri": "s3://b/x", "segment_index": 0, "transcribed_at": 0}
     assert commit_unit(UNIT, pa.Table.from_pylist([row], PART_SCHEMA), *output)["recordings"] == 1
     assert load_state(*output).commits[UNIT.id][0].fingerprint.endswith("incomplete")

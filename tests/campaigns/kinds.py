@@ -95,6 +95,8 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     good = path.read_bytes()
 
     def read(mutant: bytes) -> str:
+        for each in path.parent.iterdir():
+            each.unlink()
         path.write_bytes(mutant)
         made = first if not kept.is_kept(first, filesystem, root) else None
         if made:

@@ -1,6 +1,6 @@
 """A unit of very many rows, such as a tar of a million members of a byte: what committing its pieces takes.
 
-    python tests/campaigns/million.py --rows 1000000 --pieces 50
+    PYTHONPATH=. python tests/campaigns/million.py --rows 1000000 --pieces 50
 
 Prints the wall time and the peak memory of the process that commits, with the rows kept in pieces before.
 """
@@ -12,14 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2])]
-
 import pyarrow as pa
 
 from actors import storage
-from actors.kept import Kept, keep
-from actors.pieces import assemble, commit_piece
-from actors.parts import commit_unit
+from actors.kept import keep
+from actors.pieces import commit_piece
 from actors.schema import PART_SCHEMA
 from actors.units import Piece, SourceObject, Unit
 
@@ -42,7 +39,8 @@ def rows_of(first: int, count: int) -> pa.Table:
         "transcribed_at": 0,
     }
     names = [f"folder/recording_{number:07d}.wav" for number in range(first, first + count)]
-    return pa.Table.from_pylist([row | {"recording_id": f"{URI}/{name}", "member": name} for name in names], PART_SCHEMA)
+    rows = [row | {"recording_id": f"{URI}/{name}", "member": name} for name in names]
+    return pa.Table.from_pylist(rows, PART_SCHEMA)
 
 
 def commit(folder: str, count: int, pieces: int) -> None:
@@ -53,7 +51,8 @@ def commit(folder: str, count: int, pieces: int) -> None:
     told = commit_piece(last, rows_of(each * (pieces - 1), each), filesystem, root, "one")
     assert told["recordings"] == told["errors"]["not_audio"] == each * pieces, told
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    print(f"{each * pieces:,} rows in {pieces} pieces: {time.monotonic() - began:.1f} s, {int(peak.split()[1]) / 1e6:.2f} GB")
+    took = f"{time.monotonic() - began:.1f} s, {int(peak.split()[1]) / 1e6:.2f} GB"
+    print(f"{each * pieces:,} rows in {pieces} pieces: {took}")
 
 
 def main() -> int:

@@ -3,7 +3,8 @@
     python tests/campaigns/mutants.py --kind piece --count 5000 --seed 1
 
 A mutant is made from a good file by a few changes that its seed draws, and read by the job's own code in a child
-process. One that ends the child, or takes too long, is told by its seed. Prints how many ended how, the slowest and the largest.
+process. One that ends the child, or takes too long, is told by its seed. Prints how many ended how, the slowest and the
+largest.
 """
 
 import argparse
