@@ -41,13 +41,18 @@ def open_parquet(file: BinaryIO | pa.NativeFile, **options: Any) -> pq.ParquetFi
     NotPlain, and what reading the file raises.
     """
     try:
-        footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
+        footer = parquet_footer(file, MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
         alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
         metadata = pq.read_metadata(io.BytesIO(alone))
         plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
         return pq.ParquetFile(file, **plain | options)
     except (pa.ArrowException, ValueError, KeyError) as problem:  # the last, where a column of `options` is not there
         raise NotPlain(f"no Parquet file: {in_a_line(problem)}") from None
+
+
+def parquet_footer(file: BinaryIO | pa.NativeFile, most: int) -> bytes:
+    """The footer of a Parquet file, of at most so many bytes. Raises NotPlain."""
+    return _footer(file, b"PAR1", b"PAR1", most)
 
 
 def read_arrow(data: bytes, schema: pa.Schema, most: int) -> pa.Table:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 _DICTIONARY = 2  # the type of a dictionary's page
 _TYPE, _EXPANDED, _STORED, _DATA, _DICTIONARY_DATA, _DATA_2 = 1, 2, 3, 5, 7, 8  # fields of a PageHeader
+_ROW_GROUPS, _COLUMNS, _COLUMN_METADATA = 4, 1, 3  # of FileMetaData, RowGroup and ColumnChunk
+_COLUMN_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE = 7, 9, 11  # of ColumnMetaData
 _ENTRY_BYTES = 16  # that a reader keeps of each value of a dictionary, beside the value
 _WINDOW, _LONGEST_HEADER = 512, 16_000_000  # bytes; statistics of long values may stand in it
-_DEEPEST = 8  # structs in structs
+_DEEPEST = 10  # structs in structs
 
 
 @dataclass(frozen=True)
@@ -31,35 +32,50 @@ class GroupSize:
     encodings: frozenset[int]
 
 
-def group_size(file: BinaryIO | pa.NativeFile, group: pq.RowGroupMetaData) -> GroupSize:
-    """Walks through the pages of a row group."""
+def group_sizes(file: BinaryIO | pa.NativeFile, footer: bytes) -> list[GroupSize]:
+    """Walks through the pages of each row group.
 
-    def told(header: dict[int, Any], part: int, name: int) -> int:
-        fields = header.get(part)
-        value = fields.get(name) if isinstance(fields, dict) else 0
-        return value if isinstance(value, int) else 0
+    The footer is read here too: pyarrow's `RowGroupMetaData.column` ends the process where statistics do not fit.
+    """
+    groups = _struct(footer, 0, _DEEPEST)[0].get(_ROW_GROUPS)
+    return [_group_size(file, _fields(group).get(_COLUMNS)) for group in _listed(groups)]
 
+
+def _group_size(file: BinaryIO | pa.NativeFile, columns: Any) -> GroupSize:
     pages, values, encodings = 0, 0, set[int]()
-    for number in range(group.num_columns):
-        column = group.column(number)
-        starts = (column.dictionary_page_offset, column.data_page_offset)
-        at = min(each for each in starts if each is not None)
-        end = at + column.total_compressed_size
+    for column in _listed(columns):
+        told = _fields(_fields(column).get(_COLUMN_METADATA))
+        starts = [told[name] for name in (_FIRST_PAGE, _DICTIONARY_PAGE) if type(told.get(name)) is int]
+        if not starts or type(told.get(_COLUMN_BYTES)) is not int:
+            raise IndexError("a column that is nowhere")
+        at = min(starts)
+        end = at + told[_COLUMN_BYTES]
         largest = dictionary = held = 0
         while at < end:
             header, length = _header(file, at)
-            if min(header[_EXPANDED], header[_STORED]) < 0:
-                raise IndexError("a page of negative size")
             if header[_TYPE] == _DICTIONARY:
-                entries = told(header, _DICTIONARY_DATA, 1)
+                entries = _number(header, _DICTIONARY_DATA, 1)
                 dictionary = max(dictionary, header[_EXPANDED] + _ENTRY_BYTES * entries)
             else:
                 largest = max(largest, header[_EXPANDED])
-                held += told(header, _DATA, 1) + told(header, _DATA_2, 1)
-                encodings.add(told(header, _DATA, 2) + told(header, _DATA_2, 4))
+                held += _number(header, _DATA, 1) + _number(header, _DATA_2, 1)
+                encodings.add(_number(header, _DATA, 2) + _number(header, _DATA_2, 4))
             at += length + header[_STORED]
         pages, values = pages + largest + dictionary, max(values, held)
     return GroupSize(pages, values, frozenset(encodings))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _fields(value: Any) -> dict[int, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(header: dict[int, Any], part: int, name: int) -> int:
+    value = _fields(header.get(part)).get(name, 0)
+    return max(value, 0) if isinstance(value, int) else 0
 
 
 def _header(file: BinaryIO | pa.NativeFile, at: int) -> tuple[dict[int, Any], int]:
@@ -75,7 +91,7 @@ def _header(file: BinaryIO | pa.NativeFile, at: int) -> tuple[dict[int, Any], in
                 raise
             window *= 16
             continue
-        if not all(isinstance(header.get(name), int) for name in (_TYPE, _EXPANDED, _STORED)):
+        if not all(type(header.get(name)) is int and header[name] >= 0 for name in (_TYPE, _EXPANDED, _STORED)):
             raise IndexError("no header of a page where one should be")
         return header, length
 
@@ -104,9 +120,21 @@ def _value(data: bytes, at: int, kind: int, deepest: int) -> tuple[Any, int]:
     if kind == 8:
         length, at = _varint(data, at)
         return None, at + length
+    if kind == 9 and deepest:
+        return _list(data, at, deepest - 1)
     if kind == 12 and deepest:
         return _struct(data, at, deepest - 1)
-    raise IndexError("a page's header has no lists, sets or maps")
+    raise IndexError("there are no sets, maps or deep structs in it")
+
+
+def _list(data: bytes, at: int, deepest: int) -> tuple[list[Any], int]:
+    size, kind, values, at = data[at] >> 4, data[at] & 15, list[Any](), at + 1
+    if size == 15:
+        size, at = _varint(data, at)
+    for _ in range(size):
+        value, at = (data[at] == 1, at + 1) if kind in (1, 2) else _value(data, at, kind, deepest)
+        values.append(value)
+    return values, at
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

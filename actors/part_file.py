@@ -15,18 +15,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors import storage
-from actors.foreign import NotPlain, OtherColumns, check, in_a_line, open_parquet
-from actors.parquet_sizes import group_size
+from actors.foreign import NotPlain, OtherColumns, check, in_a_line, open_parquet, parquet_footer
+from actors.parquet_sizes import group_sizes
 from actors.schema import PART_SCHEMA
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # of Arrow, that a row group has at about
 
+MOST_FOOTER = 16_000_000  # bytes; of 400 row groups it has 2 MB
 MOST_ROWS = 20_000_000  # of a part; a tar of a terabyte, in members of 50 kB
 MOST_EXPANDED = 8_000_000_000  # bytes of Arrow; a million rows with tokens have one
 MOST_PAGES = 256_000_000  # bytes held at the same time; of a page and a dictionary for each column, a megabyte each
 MOST_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
-MOST_ROW = 64_000_000  # bytes
-MOST_TOKENS = 100_000  # of a row: an hour has 45,000 frames
+MOST_ROW = 16_000_000  # bytes
+MOST_TOKENS = 50_000  # of a row: an hour has 45,000 frames
 LAST_YEAR = 253_402_300_800_000_000  # microseconds; Python's dates end with the year 9999
 BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # that are read together
 
@@ -94,8 +95,8 @@ class Part:
             if file.metadata.num_rows > MOST_ROWS:
                 raise NotPlain(f"it has more than {MOST_ROWS:,} rows")
             expanded = 0
-            for group in range(file.num_row_groups):
-                size = group_size(self._file, file.metadata.row_group(group))
+            sizes = group_sizes(self._file, parquet_footer(self._file, MOST_FOOTER))
+            for group, size in zip(range(file.num_row_groups), sizes, strict=True):
                 if size.pages > MOST_PAGES or size.values > MOST_VALUES or not size.encodings <= _ENCODINGS:
                     raise NotPlain(f"its row group {group} would expand to more than a part's")
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], use_threads=False):

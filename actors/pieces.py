@@ -17,6 +17,7 @@ from actors.tallies import ROWS_AT_ONCE, rows_in
 from actors.tar_ranges import Told, are_whole
 from actors.units import CutFiner, Piece, SourceObject
 
+MOST_TEXT = 32_000_000  # bytes of the recordings of a piece; a day of speech has 1.2 MB
 _GONE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # what one piece says of an object is so for all of it
 
 Row = dict[str, Any]
@@ -97,12 +98,13 @@ def _object_rows(source: SourceObject, ranges: Sequence[range], pieces: Sequence
 
 def _recordings_of(stretches: range, pieces: Sequence[pa.Table]) -> Iterator[list[Row]]:
     """The rows of each recording of a range, from those of its stretches, which tell of the same recordings."""
-    tables, size = list[pa.Table](), 0
+    tables, size, text = list[pa.Table](), 0, 0
     for at in stretches:
         tables.append(pieces[at])
-        size += pieces[at].nbytes
-        if size > MOST_EXPANDED:
-            raise NotPlain(f"the pieces of a recording have more than {MOST_EXPANDED:,} bytes")
+        size += tables[-1].nbytes
+        text += pc.sum(pc.binary_length(tables[-1].column("text"))).as_py() or 0
+        if size > MOST_EXPANDED or text > MOST_TEXT:
+            raise NotPlain("its pieces have more text than can be said")
     try:
         for each in zip(*map(_recordings, tables), strict=True):
             yield _joined(each)

@@ -32,8 +32,8 @@ from actors.units import HEX, digest
 RUNS, PLAN = "_runs", "plan.arrow"
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
-MOST_OBJECTS = 5_000_000  # of all plans together; each takes 0.4 kB while they are read
-MOST_FILE, MOST_ROWS_BYTES = 256_000_000, 1_000_000_000  # of a plan, and of the rows of all
+MOST_OBJECTS = 4_000_000  # of an output; planning takes 1.4 kB of memory each
+MOST_FILE, MOST_EXPANDED = 256_000_000, 800_000_000  # bytes of a plan, and of its rows; a million have 200 MB
 MOST_RECIPES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
 MOST_BODY = 100_000  # bytes of a commit
 LAST_RUN = 999_999_999
@@ -75,6 +75,7 @@ class State:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
     plans: list[str] = field(default_factory=list)  # paths
     next_number: int = 1
+    size: int = 0  # of what plans say of the objects, in bytes, or more
 
     def members(self) -> dict[str, dict[str, Known]]:
         """The objects of each unit by key."""
@@ -142,11 +143,11 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
 
 def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
     """All plans in their order; None where one went between listing and reading: a newer one has taken it in."""
-    state, left = State(), MOST_ROWS_BYTES
+    state = State()
     for file in run_files(filesystem, root):
         if file.name == PLAN:
             try:
-                left -= _read_plan(filesystem, file.path, state, left)
+                _read_plan(filesystem, file.path, state)
             except FileNotFoundError:
                 return None
             except (NotPlain, IsADirectoryError) as problem:
@@ -163,15 +164,12 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
     return state
 
 
-def _read_plan(filesystem: storage.Filesystem, path: str, state: State, most: int) -> int:
-    """Takes a plan into the state; returns the bytes of its rows. Raises NotPlain."""
-    table = read_arrow(outputs.read(filesystem, path, MOST_FILE), _PLAN, most)
-    size: int = table.nbytes
+def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
+    """Takes a plan into the state. Raises NotPlain."""
+    table = read_arrow(outputs.read(filesystem, path, MOST_FILE), _PLAN, MOST_EXPANDED)
     wanting = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
     if wanting:
         raise NotPlain(f"its column {wanting[0]} has nulls")
-    if len(state.objects) + table.num_rows > MOST_OBJECTS:
-        raise NotPlain(f"with it there are more than {MOST_OBJECTS:,} objects, which is what one output can have")
     for unit in table.column("unit").unique().to_pylist():
         if not re.fullmatch(HEX, unit):
             raise NotPlain(f"{unit[:80]!r} is no unit's id, which is hexadecimal")
@@ -188,7 +186,13 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State, most: in
         columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
         for key, unit, uri, *known in zip(*columns, strict=True):
             state.objects[key] = Known(units.setdefault(unit, unit), key if uri == key else uri, *known)
-    return size
+        if len(state.objects) > MOST_OBJECTS:
+            raise NotPlain(f"with it there are more than {MOST_OBJECTS:,} objects, which is what one output can have")
+    state.size += table.nbytes
+    if state.size > MOST_EXPANDED:  # of which much may be of objects that were known before
+        state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
+        if state.size > MOST_EXPANDED:
+            raise NotPlain(f"with it the objects have more than {MOST_EXPANDED:,} bytes, which one output can have")
 
 
 def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
@@ -249,25 +253,30 @@ def write_plan(
     rows = {**state.objects, **objects} if compacts else objects
     recipes = {**(state.recipes if compacts else {}), recipe[0]: recipe[1]}
     metadata = {"run_id": run_id, "recipes": json.dumps(recipes, sort_keys=True)}
-    file = _as_file(rows, metadata)
-    if len(rows) > MOST_OBJECTS or len(file) > MOST_FILE:
+    table = _table(rows, metadata)
+    count = len(state.objects) + sum(key not in state.objects for key in objects)
+    if count > MOST_OBJECTS or table.nbytes > MOST_EXPANDED:
         raise UsageError(
-            f"input.uri: {len(rows):,} objects are more than one output can have; give parts of them one each"
+            f"input.uri: one output can have {MOST_OBJECTS:,} objects, of {MOST_EXPANDED:,} bytes of names, and would"
+            f" have {count:,}; give each part of them an output of its own"
         )
     folder = below(root, f"{RUNS}/{state.next_number:06d}")
-    if not storage.create(filesystem, f"{folder}/{PLAN}", file):
+    if not storage.create(filesystem, f"{folder}/{PLAN}", _as_file(table)):
         return None
     for path in state.plans if compacts else ():
         storage.delete(filesystem, path)
     return folder
 
 
-def _as_file(objects: Mapping[str, Known], metadata: Mapping[str, str]) -> bytes:
+def _table(objects: Mapping[str, Known], metadata: Mapping[str, str]) -> pa.Table:
     known = objects.values()
     columns: list[Iterable[Any]] = [(each.unit for each in known), objects, (each.uri for each in known)]
     columns += [(each.offset_s for each in known), (each.version for each in known), (each.removed for each in known)]
     arrays = [pa.array(list(column), field.type) for column, field in zip(columns, _PLAN, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
+    return pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
+
+
+def _as_file(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)

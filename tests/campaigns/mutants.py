@@ -8,6 +8,7 @@ largest.
 """
 
 import argparse
+import faulthandler
 import json
 import logging
 import multiprocessing
@@ -107,17 +108,17 @@ class Outcome:
 
 def campaign(kind: str, count: int, seed: int) -> Outcome:
     """Reads mutants of a kind, in child processes."""
-    outcome, left = Outcome(), iter(range(seed * 1_000_000, seed * 1_000_000 + count))
+    outcome, left = Outcome(), range(seed * 1_000_000, seed * 1_000_000 + count)
     context = multiprocessing.get_context("spawn")
-    for first in left:
+    while left:
         here, there = context.Pipe()
-        child = context.Process(target=_work, args=(kind, [first, *left], there), daemon=True)
+        child = context.Process(target=_work, args=(kind, left, there), daemon=True)
         child.start()
         there.close()
-        last = _listen(here, first, outcome)
+        last = _listen(here, left[0], outcome)
         child.kill()
         child.join()
-        left = iter(range(last + 1, seed * 1_000_000 + count))
+        left = left[last + 1 - left[0] :]
     return outcome
 
 
@@ -149,9 +150,10 @@ def _listen(child: Connection, first: int, outcome: Outcome) -> int:
             outcome.ends[end] += 1
 
 
-def _work(kind: str, seeds: list[int], pipe: Connection) -> None:
+def _work(kind: str, seeds: range, pipe: Connection) -> None:
     from kinds import KINDS
 
+    faulthandler.enable()
     logging.disable()  # what is passed over is told there
     with tempfile.TemporaryDirectory(prefix="citrascribe-mutants-") as folder:
         good, read = KINDS[kind](Path(folder))
