@@ -24,6 +24,7 @@ from actors.units import FINGERPRINT, HEX, Piece, Unit, printable
 
 PIECES = "_pieces"
 MOST_FILE, MOST_EXPANDED = 256_000_000, 512_000_000  # bytes of a piece, and of its rows; a million have 400 MB
+MOST_TEXT = 32_000_000  # bytes of the recordings of a piece; a day of speech has 1.2 MB
 HELD_BYTES = 256_000_000  # of pieces that are kept at hand while their unit is committed; others are read twice
 _CLAIM = "claim-"
 _PIECE_NAME = r"[0-9]+\.[0-9]+-of-[0-9]+\.[0-9]+-by-[0-9.e+-]+s(-streamed)?\.arrow"
@@ -102,6 +103,8 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
         return "it tells of objects that are not its own"
     if not _values(rows, "error_kind") <= {None, *ErrorKind}:
         return "it has errors of an unknown kind"
+    if text_bytes(rows) > MOST_TEXT:
+        return "it has more text than can be said"
     spoken = rows.filter(pc.is_valid(rows.column("start_s")))
     if spoken.column("end_s").null_count or spoken.num_rows != _count(pc.greater(spoken.column("duration_s"), 0)):
         return "it has segments without an end, or of recordings without a duration"
@@ -110,6 +113,10 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
 
 def _count(are_so: Any) -> int:
     return int(pc.sum(are_so).as_py() or 0)
+
+
+def text_bytes(rows: pa.Table) -> int:
+    return _count(pc.binary_length(rows.column("text")))
 
 
 def _values(rows: pa.Table, name: str) -> set[Any]:

@@ -10,14 +10,13 @@ import pyarrow.compute as pc
 
 from actors import storage
 from actors.foreign import NotPlain
-from actors.kept import MOST_EXPANDED, Kept, claim, forget, keep, told_in
+from actors.kept import MOST_EXPANDED, MOST_TEXT, Kept, claim, forget, keep, text_bytes, told_in
 from actors.parts import commit_unit, measured_in
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.tallies import ROWS_AT_ONCE, rows_in
 from actors.tar_ranges import Told, are_whole
 from actors.units import CutFiner, Piece, SourceObject
 
-MOST_TEXT = 32_000_000  # bytes of the recordings of a piece; a day of speech has 1.2 MB
 _GONE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # what one piece says of an object is so for all of it
 
 Row = dict[str, Any]
@@ -102,7 +101,7 @@ def _recordings_of(stretches: range, pieces: Sequence[pa.Table]) -> Iterator[lis
     for at in stretches:
         tables.append(pieces[at])
         size += tables[-1].nbytes
-        text += pc.sum(pc.binary_length(tables[-1].column("text"))).as_py() or 0
+        text += text_bytes(tables[-1])
         if size > MOST_EXPANDED or text > MOST_TEXT:
             raise NotPlain("its pieces have more text than can be said")
     try:
