@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from actors.foreign import read_stream
 from actors.units import CutFiner, Piece
 
 _BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("problem", pa.string())])
@@ -39,14 +40,13 @@ def start(piece: Piece) -> dict[str, Any]:
 
 def advance(block: pa.Table, step: Step) -> pa.Table:
     """A block with its table replaced by what a step makes of it; a problem stays what it is."""
-    piece = block.column("piece")[0].as_py()
-    rows = pa.table({})
-    if "rows" in block.schema.names:
-        stream = block.column("rows")[0]
-        if not stream.is_valid:
-            return block
-        rows = pa.ipc.open_stream(stream.as_buffer()).read_all()
+    piece, rows = block.column("piece")[0].as_py(), pa.table({})
+    stream = block.column("rows")[0] if "rows" in block.schema.names else None
+    if stream is not None and not stream.is_valid:
+        return block
     try:
+        if stream is not None:
+            rows = read_stream(stream.as_buffer())
         return pack(piece, step(Piece.from_json(piece), rows))
     except CutFiner as finer:
         return pack(piece, None, json.dumps({"again": finer.cut}))
@@ -62,5 +62,5 @@ def outcome(block: pa.Table) -> dict[str, Any]:
     if problem is not None:
         unit = json.loads(block.column("piece")[0].as_py())["unit"]["id"]
         return {"unit": unit} | dict(json.loads(problem))
-    rows = pa.ipc.open_stream(block.column("rows")[0].as_buffer()).read_all()
+    rows = read_stream(block.column("rows")[0].as_buffer())
     return dict(json.loads(rows.column("summary")[0].as_py()))

@@ -1,59 +1,116 @@
-"""Arrow and Parquet that others may have written, read as plain data.
+"""Arrow, Parquet and JSON that others may have written, read as plain data.
 
 An Arrow schema may name an extension type for any column, and whoever registered that type in this process then turns
 its cells into objects: Ray Data registers one, in every worker, that unpickles them. So no extension type is ever seen
-here. A Parquet file is read by its own schema and not by the Arrow schema that it may carry; an Arrow file that names
-an extension is refused. What is read is validated in full, for Arrow trusts offsets and lengths, and a damaged one ends
-the process.
+here. A Parquet file is read by its own schema and not by the Arrow schema that it may carry; an Arrow file or stream
+that names an extension is refused. What is read is validated in full, for Arrow trusts offsets and lengths, and a
+damaged one ends the process; and what it would expand to is bounded before.
 
 Formats: https://arrow.apache.org/docs/format/Columnar.html (extension types, IPC files) and
 https://parquet.apache.org/docs/file-format/ (the footer).
 """
 
 import io
-from typing import Any, BinaryIO
+import json
+from typing import Any, BinaryIO, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actors.arrow_sizes import expanded_bytes
+
 MOST_FOOTER = 256_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
+LONGEST_PROBLEM = 300  # characters
 _ARROW_SCHEMA, _UNREAD = b"ARROW:schema", b"arrow.schema"  # the key of the Arrow schema, and one that nobody reads
 _EXTENSION = b"ARROW:extension:name"
+_EXTENDED = "it has columns of an extension type, which are not read"
 
 
 class NotPlain(ValueError):
     """A file is not what it should be: damaged, of another schema, or of types that are not plain data."""
 
 
+class OtherColumns(NotPlain):
+    """A file is of another schema, such as another version of this job's."""
+
+
 def open_parquet(file: BinaryIO | pa.NativeFile, **options: Any) -> pq.ParquetFile:
     """A seekable Parquet file with columns of plain types alone: those of extension types are as they are stored.
 
-    Bytes are `large_binary`, whatever they were. `options` are ParquetFile's. Raises NotPlain, and what reading raises.
+    Bytes are `large_binary`, and texts `large_string`, whatever they were. `options` are ParquetFile's. Raises
+    NotPlain, and what reading the file raises.
     """
     try:
-        footer = _footer(file, b"PAR1", b"PAR1", MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
+        footer = parquet_footer(file, MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
         alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
         metadata = pq.read_metadata(io.BytesIO(alone))
-        return pq.ParquetFile(
-            file, metadata=metadata, arrow_extensions_enabled=False, binary_type=pa.large_binary(), **options
-        )
-    except (pa.ArrowException, ValueError) as problem:
-        raise NotPlain(f"no Parquet file: {problem}") from None
+        plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
+        return pq.ParquetFile(file, **plain | options)
+    except (pa.ArrowException, ValueError, KeyError) as problem:  # the last, where a column of `options` is not there
+        raise NotPlain(f"no Parquet file: {in_a_line(problem)}") from None
 
 
-def read_arrow(data: bytes, schema: pa.Schema) -> pa.Table:
-    """The rows of an Arrow file (IPC) of exactly that schema, whose metadata may differ. Raises NotPlain."""
+def parquet_footer(file: BinaryIO | pa.NativeFile, most: int) -> bytes:
+    """The footer of a Parquet file, of at most so many bytes. Raises NotPlain."""
+    return _footer(file, b"PAR1", b"PAR1", most)
+
+
+def read_arrow(data: bytes, schema: pa.Schema, most: int) -> pa.Table:
+    """The rows of an Arrow file (IPC) of exactly that schema, whose metadata may differ, where they are of no more than
+    so many bytes. Raises NotPlain."""
     try:
-        if _EXTENSION in _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data)):
-            raise NotPlain("it has columns of an extension type, which are not read")
+        footer = _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data))
+        if _EXTENSION in footer:
+            raise NotPlain(_EXTENDED)
+        if expanded_bytes(data, footer, most) > most:
+            raise NotPlain(f"it would expand to more than {most:,} bytes")
         with pa.ipc.open_file(pa.BufferReader(data)) as file:
             if not file.schema.equals(schema):
-                raise NotPlain("its columns are not those of this version of the job")
+                raise OtherColumns("its columns are not those of this version of the job")
             table = file.read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as problem:
-        raise NotPlain(str(problem)) from None
+        check(table)
+    except NotPlain:
+        raise
+    except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
+        raise NotPlain(in_a_line(problem)) from None
     return table
+
+
+def read_stream(data: pa.Buffer) -> pa.Table:
+    """The rows of an Arrow stream from a process of this very job, without a copy. Raises NotPlain where its schema
+    names an extension type."""
+    if _EXTENSION in pa.ipc.read_message(data).metadata.to_pybytes():
+        raise NotPlain(_EXTENDED)
+    return pa.ipc.open_stream(data).read_all()
+
+
+def check(table: pa.Table | pa.RecordBatch) -> None:
+    """Raises NotPlain, or ArrowException, where a table's arrays are not what Arrow takes them for, or a column holds
+    nulls that may not."""
+    table.validate(full=True)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if not field.nullable and column.null_count:
+            raise NotPlain(f"its column {field.name} has nulls")
+
+
+def read_object(data: bytes | str) -> dict[str, Any]:
+    """A JSON object; of numbers, those that JSON has. Raises NotPlain for whatever else it is."""
+    try:
+        found = json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError) as problem:
+        raise NotPlain(f"it is not JSON: {problem}") from None
+    if not isinstance(found, dict):
+        raise NotPlain("it is no JSON object")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def in_a_line(problem: Exception) -> str:
+    """What a library says of a file, which may be long and hold lines of the file's own."""
+    return " ".join(str(problem).split())[:LONGEST_PROBLEM]
 
 
 def _footer(file: BinaryIO | pa.NativeFile, first: bytes, last: bytes, most: int) -> bytes:

@@ -4,12 +4,11 @@ Whatever is wrong with one recording becomes its row; what is wrong with the sto
 """
 
 import faulthandler
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -39,8 +38,8 @@ FINER = 4  # times as many pieces, where one holds more than that
 def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """The recordings of a piece as a table of SPEECH_SCHEMA, in the order of its objects; at least one row an object.
 
-    A share that holds nothing is a row without sound and without an error. Metadata of the schema are the chain of
-    headers of a tar's range, as JSON. Raises CutFiner where there is more sound than a piece may hold.
+    A share that holds nothing is a row without sound and without an error. Metadata of the schema are what is
+    told of the chain of headers of a tar's range. Raises CutFiner where there is more sound than a piece may hold.
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
     chains, samples, most = list[Chain](), 0, _most_seconds(piece) * SAMPLE_RATE
@@ -61,7 +60,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
         table = pa.concat_tables(pool.map(rows_of, groups))
-    metadata = {"chain": json.dumps(asdict(chains[0]))} if chains else {}
+    metadata = {"chain": chains[0].told().to_text()} if chains else {}
     return table.replace_schema_metadata(metadata)
 
 

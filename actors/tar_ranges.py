@@ -7,11 +7,18 @@ tells where its chain of headers began and ended, and only where these meet from
 Format: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html (ustar and pax interchange format).
 """
 
+import base64
+import hashlib
 import io
+import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from actors.foreign import NotPlain, read_object
 from actors.storage import Stored
 from actors.tar_headers import Header, members, split_key
 
@@ -28,6 +35,41 @@ class Chain:
     ended: int | None = None  # None where the chain broke off
     sounds: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+
+    def told(self) -> "Told":
+        return Told(self.began, self.ended, _hashes(self.sounds), _hashes(self.texts))
+
+
+def _hashes(keys: Iterable[str]) -> Any:
+    digests = (hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest() for key in keys)
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A chain as it is kept: of the keys, uint64 hashes, for names come from the tar and may be many and long."""
+
+    began: int | None = None
+    ended: int | None = None
+    sounds: Any = field(default_factory=lambda: _hashes(()))
+    texts: Any = field(default_factory=lambda: _hashes(()))
+
+    def to_text(self) -> str:
+        keys = {name: base64.b64encode(getattr(self, name).tobytes()).decode() for name in ("sounds", "texts")}
+        return json.dumps({"began": self.began, "ended": self.ended} | keys)
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "Told":
+        """Raises NotPlain where the text is not one of `to_text`."""
+        fields = read_object(text)
+        places = [fields.get(name) for name in ("began", "ended")]
+        if not all(each is None or type(each) is int for each in places):
+            raise NotPlain("a chain begins and ends at numbers")
+        try:
+            keys = [base64.b64decode(fields[name], validate=True) for name in ("sounds", "texts")]
+            return cls(*places, *(np.frombuffer(each, np.uint64) for each in keys))
+        except (KeyError, TypeError, ValueError) as problem:
+            raise NotPlain(f"no keys of a chain: {problem}") from None
 
 
 def bounds(size: int, number: int, count: int) -> tuple[int, int]:
@@ -82,7 +124,7 @@ def _next_header(file: io.BufferedReader, first: int, last: int) -> int | None:
     return None
 
 
-def are_whole(chains: Sequence[Chain], size: int) -> bool:
+def are_whole(chains: Sequence[Told], size: int) -> bool:
     """Whether ranges, in order, are all of a tar, and no sample has members in two of them."""
     at = 0
     for number, chain in enumerate(chains):
@@ -95,6 +137,21 @@ def are_whole(chains: Sequence[Chain], size: int) -> bool:
         if chain.began != at:
             return False
         at = chain.ended
-    home = {key: number for number, chain in enumerate(chains) for key in chain.sounds}
-    crosses = any(home.get(key, number) != number for number, chain in enumerate(chains) for key in chain.texts)
-    return at == size and not crosses
+    return at == size and not _crosses(chains)
+
+
+def _crosses(chains: Sequence[Told]) -> bool:
+    """Whether a text is in another range than the last one that holds its sound."""
+    sounds, sound_ranges = _with_ranges([chain.sounds for chain in chains])
+    texts, text_ranges = _with_ranges([chain.texts for chain in chains])
+    keys, last = np.unique(sounds[::-1], return_index=True)
+    if not len(keys):
+        return False
+    home = sound_ranges[::-1][last]
+    found = np.minimum(np.searchsorted(keys, texts), len(keys) - 1)
+    return bool(np.any((keys[found] == texts) & (home[found] != text_ranges)))
+
+
+def _with_ranges(hashes: Sequence[Any]) -> tuple[Any, Any]:
+    """Hashes of all ranges, and the range of each."""
+    return np.concatenate(hashes), np.repeat(np.arange(len(hashes)), [len(each) for each in hashes])

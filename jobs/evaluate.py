@@ -16,12 +16,12 @@ from actors import storage
 from actors.harmless import without_credentials
 from actors.texts import Normalisation, normalise
 from actors.units import printable
-from jobs.command_line import DONE, run_job
+from jobs.command_line import run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.out_files import whole_file
 from jobs.report import Line, print_json, say, show_table
 from jobs.scoring import Edits, compare, interval
-from jobs.transcripts import Transcript, transcripts
+from jobs.transcripts import Transcript, tell_wrong, transcripts
 
 EPILOG = """
 examples:
@@ -80,9 +80,9 @@ def run(config: Config) -> int:
     wishes = config.evaluate
     how = Normalisation(wishes.width, wishes.case, wishes.punctuation, wishes.spaces, wishes.digits)
     groups, confusions, others = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
-    worst, line = list[dict[str, Any]](), Line()
+    worst, line, wrong = list[dict[str, Any]](), Line(), list[str]()
     with _writer(config) as write:
-        for transcript in transcripts(config):
+        for transcript in transcripts(config, wrong):
             if not transcript.first["reference"]:
                 others["without_reference"] += 1
                 continue
@@ -95,6 +95,7 @@ def run(config: Config) -> int:
             line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
     line.clear()
     if not groups:
+        tell_wrong(wrong)
         raise ConfigError("output.uri: no recording has a reference to compare with")
     summary = {
         "groups": {name: _rates(group, wishes.bootstrap) for name, group in sorted(groups.items())},
@@ -104,7 +105,7 @@ def run(config: Config) -> int:
     }
     _show(summary, worst, confusions.most_common(wishes.shown))
     print_json(summary)
-    return DONE
+    return tell_wrong(wrong)
 
 
 def _score(

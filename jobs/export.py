@@ -10,14 +10,14 @@ from itertools import islice
 from typing import Any
 
 from actors import storage
-from jobs.command_line import DONE, FAILED, run_job
+from jobs.command_line import FAILED, run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.cues import Layout
 from jobs.file_names import Names
 from jobs.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.out_files import whole_file, write_below
 from jobs.report import SHOWN, Line, print_json, show_table
-from jobs.transcripts import Transcript, transcripts
+from jobs.transcripts import Transcript, tell_wrong, transcripts
 
 EPILOG = """
 examples:
@@ -61,8 +61,8 @@ def run(config: Config) -> int:
     filesystem, root = storage.connect(uri, options)
     writer = WRITERS[wishes.format, in_one]
     layout = Layout(wishes.characters_per_line, wishes.lines, wishes.min_seconds, wishes.max_seconds)
-    counts, line = Counter[str](), Line()
-    chosen = _chosen(transcripts(config), wishes.min_confidence, counts, line)
+    counts, line, wrong = Counter[str](), Line(), list[str]()
+    chosen = _chosen(transcripts(config, wrong), wishes.min_confidence, counts, line)
     failed = list[Failed]()
     if in_one:
         _write_one(filesystem, f"{root}/all{SUFFIXES[wishes.format]}", chosen, writer, layout)
@@ -80,7 +80,8 @@ def run(config: Config) -> int:
     }
     _show(summary)
     print_json(summary)
-    return FAILED if failed else DONE
+    status = tell_wrong(wrong)
+    return FAILED if failed else status
 
 
 def _show(summary: Mapping[str, Any]) -> None:

@@ -10,12 +10,15 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from actors import entries, storage
-from jobs.state import RUNS
+from actors import outputs, storage
+from actors.foreign import NotPlain, read_object
+from jobs.state import run_files
 
 BEATS_A_LEASE = 4
+MOST_SIGN = 10_000  # bytes
 
 
 @contextmanager
@@ -50,20 +53,38 @@ def rival(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds:
     Of two that start at once, the one with the lower number goes on. `folder` is the caller's, which has a heartbeat.
     """
     now = storage.modified(filesystem, f"{folder}/heartbeat")
-    for sign in sorted((each.path for each in entries.below(filesystem, f"{root}/{RUNS}")), reverse=True):
-        run, _, name = sign.rpartition("/")
-        if name == "heartbeat" and run < folder:
-            with suppress(FileNotFoundError):  # it has just ended
-                age = (now - storage.modified(filesystem, sign)).total_seconds()
-                if age < lease_seconds and not _is_known_dead(filesystem, sign):
-                    return run
+    own = int(folder.rpartition("/")[2])
+    for sign in reversed(run_files(filesystem, root)):
+        if sign.name == "heartbeat" and sign.run < own:
+            with suppress(FileNotFoundError, NotPlain):  # it has just ended; or no run wrote it
+                written = _Sign.of(outputs.read(filesystem, sign.path, MOST_SIGN))
+                age = (now - storage.modified(filesystem, sign.path)).total_seconds()
+                if abs(age) < lease_seconds and not written.is_known_dead:  # one of the future is no sign of now
+                    return sign.path.rpartition("/")[0]
     return None
 
 
-def _is_known_dead(filesystem: storage.Filesystem, sign: str) -> bool:
-    """Whether a sign of life is of a process of this very machine which is gone, so that nobody need wait for it."""
-    written = json.loads(storage.read(filesystem, sign))
-    return bool(_machine()) and written["machine"] == _machine() and written["began"] != _began(written["process"])
+@dataclass(frozen=True)
+class _Sign:
+    """Whose sign of life it is."""
+
+    machine: str
+    process: int
+    began: str
+
+    @classmethod
+    def of(cls, data: bytes) -> "_Sign":
+        """Raises NotPlain."""
+        written = read_object(data)
+        machine, process, began = (written.get(name) for name in ("machine", "process", "began"))
+        if not (isinstance(machine, str) and type(process) is int and isinstance(began, str)):
+            raise NotPlain("it is no sign of life")
+        return cls(machine, process, began)
+
+    @property
+    def is_known_dead(self) -> bool:
+        """Whether it is of a process of this very machine which is gone, so that nobody need wait for it."""
+        return bool(_machine()) and self.machine == _machine() and self.began != _began(self.process)
 
 
 def _machine() -> str:

@@ -21,9 +21,10 @@ import pyarrow as pa
 from actors import storage
 from actors.blocks import advance, outcome, start
 from actors.engines import EngineSettings
+from actors.kept import is_kept
 from actors.models import ModelFile
 from actors.objects import ReadSettings
-from actors.pieces import commit_piece, is_kept
+from actors.pieces import commit_piece
 from actors.reading import read_piece
 from actors.schema import SPEECH_SCHEMA
 from actors.transcriber import Transcriber

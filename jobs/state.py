@@ -3,28 +3,44 @@
 A run writes its plan before any work, under the next free number, by a conditional create: of two runs at once, the one
 that loses the number reads again and plans again. Where plans disagree about an object, the highest number holds. An
 object stays with the unit that it was first planned in, also while it is removed.
+
+Others may have put files there too. A name that is not the job's is passed over; a plan that is not what it should be
+is told by name, for without it nobody knows what is done.
 """
 
 import io
 import json
+import os
+import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from actors import entries, storage
-from actors.parts import COMMITS, Commit
+from actors import entries, outputs, storage
+from actors.foreign import NotPlain, OtherColumns, read_arrow, read_object
+from actors.kept import PIECES, is_piece
+from actors.outputs import below
+from actors.parts import COMMITS, Commit, unit_of_part
 from actors.schema import UsageError
-from actors.units import digest
+from actors.units import HEX, digest
 
-RUNS = "_runs"
+RUNS, PLAN = "_runs", "plan.arrow"
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
+MOST_OBJECTS = 4_000_000  # of an output; planning takes 1.4 kB of memory each
+MOST_FILE, MOST_EXPANDED = 256_000_000, 800_000_000  # bytes of a plan, and of its rows; a million have 200 MB
+MOST_RECIPES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
+MOST_BODY = 100_000  # bytes of a commit
+LAST_RUN = 999_999_999
 PLANS_KEPT = 30  # a plan that finds more of them takes all that they know into itself
+
+_RUN = re.compile(r"[0-9]{6,9}")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # as storage names a file while it is written on a local disk
 
 _PLAN = pa.schema(
     [
@@ -59,6 +75,7 @@ class State:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
     plans: list[str] = field(default_factory=list)  # paths
     next_number: int = 1
+    size: int = 0  # of what plans say of the objects, in bytes, or more
 
     def members(self) -> dict[str, dict[str, Known]]:
         """The objects of each unit by key."""
@@ -73,53 +90,116 @@ class State:
         return commits[0] if len(commits) == 1 and commits[0].part == self.parts.get(unit) else None
 
 
+@dataclass(frozen=True, order=True)
+class RunFile:
+    """A file in a run's folder: the run's number, and the file's name and path."""
+
+    run: int
+    name: str
+    path: str
+
+
+def run_files(filesystem: storage.Filesystem, root: str) -> list[RunFile]:
+    """The files of all runs, in the order of their numbers. A folder that is not named like a run is passed over, and
+    one that is a link raises UsageError."""
+    folder = below(root, RUNS)
+    if storage.is_local(filesystem):
+        paths = list(_local_paths(filesystem, folder))
+    else:
+        paths = [each.path for each in entries.find(filesystem, folder)]
+    found = list[RunFile]()
+    for path in paths:
+        run, _, name = path.removeprefix(f"{folder}/").partition("/")
+        if _RUN.fullmatch(run) and run == f"{int(run):06d}" and path == f"{folder}/{run}/{name}" and "/" not in name:
+            found.append(RunFile(int(run), name, path))
+    return sorted(found)
+
+
+def _local_paths(filesystem: storage.Filesystem, folder: str) -> Iterator[str]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    for run in filter(_RUN.fullmatch, names):
+        outputs.refuse_link(filesystem, f"{folder}/{run}")
+        if os.path.isdir(f"{folder}/{run}"):
+            paths = (f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}"))
+            yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))
+
+
 def load_state(filesystem: storage.Filesystem, root: str) -> State:
-    """Reads plans, names of commits, and names and versions of parts. Raises UsageError naming a broken plan."""
+    """Reads plans, names of commits, and names and versions of parts. Raises UsageError naming a broken plan, and a
+    folder of the state that is a link."""
+    outputs.refuse_links(filesystem, root)
     state = _read_plans(filesystem, root)
     while state is None:
         state = _read_plans(filesystem, root)
     state.commits = load_commits(filesystem, root)
     for entry in entries.in_folder(filesystem, root, "part-", is_hashed=True, may_be_link=True):
-        unit = entry.name.removeprefix("part-").removesuffix(".parquet")
-        state.parts[unit] = digest([entry.version])
+        if unit := unit_of_part(entry.name):
+            state.parts[unit] = digest([entry.version])
     return state
 
 
 def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
     """All plans in their order; None where one went between listing and reading: a newer one has taken it in."""
     state = State()
-    for path in sorted(each.path for each in entries.below(filesystem, f"{root}/{RUNS}")):
-        if path.endswith("/plan.arrow"):
-            state.next_number = int(path.split("/")[-2]) + 1
+    for file in run_files(filesystem, root):
+        if file.name == PLAN:
             try:
-                _read_plan(filesystem, path, state)
+                _read_plan(filesystem, file.path, state)
             except FileNotFoundError:
                 return None
+            except (NotPlain, IsADirectoryError) as problem:
+                where = storage.canonical(filesystem, file.path)
+                why = f"is not a plan: {problem}; put back what it was"
+                if isinstance(problem, OtherColumns):
+                    why = "is of another version of this job"
+                raise UsageError(f"output.uri: {where} {why}, or give a new output.uri") from None
+            state.next_number = file.run + 1
+    if state.next_number > LAST_RUN:
+        raise UsageError(
+            f"output.uri: {storage.canonical(filesystem, root)} holds run {LAST_RUN}, the last that can be"
+        )
     return state
 
 
 def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
-    try:
-        table = pa.ipc.open_file(io.BytesIO(storage.read(filesystem, path))).read_all()
-    except pa.ArrowException as problem:
-        raise UsageError(f"{storage.canonical(filesystem, path)} is not a plan: {problem}") from None
-    if not table.schema.equals(_PLAN):
-        where = storage.canonical(filesystem, path)
-        raise UsageError(f"output.uri: {where} is of another version of this job; give a new output.uri")
+    """Takes a plan into the state. Raises NotPlain."""
+    table = read_arrow(outputs.read(filesystem, path, MOST_FILE), _PLAN, MOST_EXPANDED)
+    wanting = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
+    if wanting:
+        raise NotPlain(f"its column {wanting[0]} has nulls")
+    for unit in table.column("unit").unique().to_pylist():
+        if not re.fullmatch(HEX, unit):
+            raise NotPlain(f"{unit[:80]!r} is no unit's id, which is hexadecimal")
+    recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
+    if len(recipes) > MOST_RECIPES:
+        raise NotPlain(f"its recipes have more than {MOST_RECIPES:,} bytes")
+    for digest_, settings in read_object(recipes).items():
+        if not isinstance(settings, dict):
+            raise NotPlain("a recipe in it holds no settings")
+        state.recipes[digest_] = settings
     state.plans.append(path)
-    state.recipes |= json.loads((table.schema.metadata or {}).get(b"recipes", b"{}"))
     units = dict[str, str]()  # one string for all objects of a unit
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
         for key, unit, uri, *known in zip(*columns, strict=True):
             state.objects[key] = Known(units.setdefault(unit, unit), key if uri == key else uri, *known)
+        if len(state.objects) > MOST_OBJECTS:
+            raise NotPlain(f"with it there are more than {MOST_OBJECTS:,} objects, which is what one output can have")
+    state.size += table.nbytes
+    if state.size > MOST_EXPANDED:  # of which much may be of objects that were known before
+        state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
+        if state.size > MOST_EXPANDED:
+            raise NotPlain(f"with it the objects have more than {MOST_EXPANDED:,} bytes, which one output can have")
 
 
 def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
     """The commits below an output by unit, read off their names."""
     commits = defaultdict[str, list[Commit]](list)
-    for name in entries.names(filesystem, f"{root}/{COMMITS}", is_hashed=True):
-        if commit := Commit.from_name(name):
+    for entry in entries.in_folder(filesystem, below(root, COMMITS), is_hashed=True):
+        if commit := Commit.from_name(entry.name):
             commits[commit.unit].append(commit)
     return commits
 
@@ -131,10 +211,11 @@ def units_with(kinds: frozenset[str], state: State, output: tuple[storage.Filesy
 
     def shows(commit: Commit) -> bool:
         try:
-            body = json.loads(storage.read(filesystem, f"{root}/{COMMITS}/{commit.name}"))
-        except (FileNotFoundError, ValueError):
-            return False  # gone meanwhile: another run is at work on it
-        return bool(kinds & set(body["errors"]))
+            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MOST_BODY))
+        except (FileNotFoundError, NotPlain):
+            return False  # gone meanwhile, for another run is at work on it; or it tells of none
+        errors = body.get("errors")
+        return isinstance(errors, dict) and not kinds.isdisjoint(errors)
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         return frozenset(commit.unit for commit, does in zip(wrong, pool.map(shows, wrong), strict=True) if does)
@@ -142,11 +223,17 @@ def units_with(kinds: frozenset[str], state: State, output: tuple[storage.Filesy
 
 def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> None:
     """Removes half-written temporary files that killed processes left on a local disk; elsewhere there are none."""
-    if storage.is_local(filesystem):
-        for folder in (root, f"{root}/{COMMITS}"):
-            for entry in entries.in_folder(filesystem, folder, ".", may_be_link=folder == root):
-                if entry.name.endswith(".tmp") and time.time_ns() - int(entry.version) > older_than_s * 1e9:
-                    storage.delete(filesystem, entry.path)
+    if not storage.is_local(filesystem):
+        return
+    for folder, is_own in (
+        (root, unit_of_part),
+        (below(root, COMMITS), Commit.from_name),
+        (below(root, PIECES), is_piece),
+    ):
+        for entry in entries.in_folder(filesystem, folder, ".", may_be_link=folder == root):
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match and is_own(match[1]) and time.time_ns() - int(entry.version) > older_than_s * 1e9:
+                storage.delete(filesystem, below(folder, entry.name))
 
 
 def write_plan(
@@ -166,20 +253,30 @@ def write_plan(
     rows = {**state.objects, **objects} if compacts else objects
     recipes = {**(state.recipes if compacts else {}), recipe[0]: recipe[1]}
     metadata = {"run_id": run_id, "recipes": json.dumps(recipes, sort_keys=True)}
-    folder = f"{root}/{RUNS}/{state.next_number:06d}"
-    if not storage.create(filesystem, f"{folder}/plan.arrow", _as_file(rows, metadata)):
+    table = _table(rows, metadata)
+    count = len(state.objects) + sum(key not in state.objects for key in objects)
+    if count > MOST_OBJECTS or table.nbytes > MOST_EXPANDED:
+        raise UsageError(
+            f"input.uri: one output can have {MOST_OBJECTS:,} objects, of {MOST_EXPANDED:,} bytes of names, and would"
+            f" have {count:,}; give each part of them an output of its own"
+        )
+    folder = below(root, f"{RUNS}/{state.next_number:06d}")
+    if not storage.create(filesystem, f"{folder}/{PLAN}", _as_file(table)):
         return None
     for path in state.plans if compacts else ():
         storage.delete(filesystem, path)
     return folder
 
 
-def _as_file(objects: Mapping[str, Known], metadata: Mapping[str, str]) -> bytes:
+def _table(objects: Mapping[str, Known], metadata: Mapping[str, str]) -> pa.Table:
     known = objects.values()
     columns: list[Iterable[Any]] = [(each.unit for each in known), objects, (each.uri for each in known)]
     columns += [(each.offset_s for each in known), (each.version for each in known), (each.removed for each in known)]
     arrays = [pa.array(list(column), field.type) for column, field in zip(columns, _PLAN, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
+    return pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
+
+
+def _as_file(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)

@@ -6,8 +6,8 @@ from typing import Any
 
 from actors import storage
 from actors.engines import EngineSettings
+from actors.kept import sweep_pieces
 from actors.parts import remove_unit
-from actors.pieces import sweep_pieces
 from jobs import pipeline
 from jobs.command_line import BUSY, FAILED, leave, run_job
 from jobs.config import Config, ConfigError

@@ -1,20 +1,23 @@
 """Committed transcripts, recording by recording, for the jobs that read them."""
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actors import storage
-from actors.parts import part_name
+from actors.foreign import NotPlain
+from actors.part_file import Part
+from actors.parts import open_part, part_name
 from actors.recordings import fields_of
+from actors.tallies import rows_in
 from actors.texts import join
+from jobs.command_line import DONE, FAILED
 from jobs.config import Config, ConfigError, with_secrets
+from jobs.report import say
 from jobs.state import load_state
 
 AHEAD = 4  # parts that are read while one is worked on
@@ -50,8 +53,11 @@ class Transcript:
         return fields_of(self.first["extra"]) if self.first["extra"] else {}
 
 
-def transcripts(config: Config) -> Iterator[Transcript]:
-    """All recordings of the committed parts of an output, part by part. Raises ConfigError where there are none."""
+def transcripts(config: Config, wrong: list[str]) -> Iterator[Transcript]:
+    """All recordings of the committed parts of an output, part by part. Raises ConfigError where there are none.
+
+    Of each part that is not what it should be, a sentence is added to `wrong`; the others go on.
+    """
     options = with_secrets(config.output.storage_options, "output.storage_options")
     filesystem, root = storage.connect(config.output.uri, options)
     state = load_state(filesystem, root)
@@ -60,27 +66,43 @@ def transcripts(config: Config) -> Iterator[Transcript]:
         where = storage.canonical(filesystem, root)
         raise ConfigError(f"output.uri: {where} holds no committed transcripts; jobs.transcribe makes them")
 
-    def read(unit: str) -> pa.Table:
-        data = storage.read(filesystem, f"{root}/{part_name(unit)}")
-        return pq.read_table(io.BytesIO(data), columns=_COLUMNS)
+    def read(unit: str) -> Part | None:
+        try:
+            return open_part(unit, filesystem, root)
+        except (NotPlain, FileNotFoundError) as problem:
+            where = storage.canonical(filesystem, f"{root}/{part_name(unit)}")
+            why = problem if isinstance(problem, NotPlain) else "it went meanwhile"
+            wrong.append(
+                f"{where} is no part of this version of the job: {why}; remove it, and jobs.transcribe makes it"
+            )
+            return None
 
     left = iter(units)
     with ThreadPoolExecutor(AHEAD) as pool:
         under_way = [pool.submit(read, unit) for unit in islice(left, AHEAD)]
         while under_way:
-            table = under_way.pop(0).result()
+            part = under_way.pop(0).result()
             under_way += [pool.submit(read, unit) for unit in islice(left, 1)]
-            yield from in_table(table)
+            if part:
+                yield from in_tables(table.select(_COLUMNS) for table in part.tables())
 
 
-def in_table(table: pa.Table) -> Iterator[Transcript]:
+def tell_wrong(wrong: Iterable[str]) -> int:
+    """Shows what `transcripts` found wrong, and returns the job's exit status: what is there was done, but not all."""
+    status = DONE
+    for sentence in wrong:
+        say(f"output.uri: {sentence}", "red")
+        status = FAILED
+    return status
+
+
+def in_tables(tables: Iterable[pa.Table]) -> Iterator[Transcript]:
     """The recordings of a part, whose rows lie one after the other."""
     now = Transcript()
-    for batch in table.to_batches(max_chunksize=1_000):
-        for row in batch.to_pylist():
-            if row["segment_index"] == 0 and now.rows:
-                yield now
-                now = Transcript()
-            now.rows.append(row)
+    for row in rows_in(tables):
+        if row["segment_index"] == 0 and now.rows:
+            yield now
+            now = Transcript()
+        now.rows.append(row)
     if now.rows:
         yield now

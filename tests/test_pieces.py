@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import storage
+from actors.kept import PIECES, is_kept, sweep_pieces
 from actors.objects import ReadSettings
-from actors.pieces import PIECES, commit_piece, is_kept, sweep_pieces
+from actors.pieces import commit_piece
 from actors.reading import read_piece
 from actors.schema import PART_SCHEMA, SAMPLE_RATE
 from actors.units import CutFiner, Piece, Unit
@@ -60,7 +61,7 @@ def worked(
         except CutFiner as asked:
             finer = replace(piece, **asked.cut)
     if finer:
-        return worked(finer.all(), out, transcribe, attempt + "!", settings)
+        return worked(finer.all(), out, transcribe, attempt + "x", settings)
     assert not (out / PIECES).exists() or not list((out / PIECES).iterdir())
     rows: list[dict[str, Any]] = pq.read_table(out / "part-0a.parquet").to_pylist()
     for row in rows:

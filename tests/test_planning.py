@@ -275,7 +275,7 @@ def test_hours_are_estimated_from_size_or_taken_from_the_manifest() -> None:
 
 def test_a_unit_survives_its_json() -> None:
     unit = Unit(
-        "u", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), (("s3://x", 1.5), ("s3://y", None))
+        "0a", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), (("s3://x", 1.5), ("s3://y", None))
     )
     piece = Piece(unit, 1_800, 1, 2, 3, 4, is_streamed=True)
     assert Piece.from_json(piece.to_json()) == piece

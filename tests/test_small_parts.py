@@ -46,7 +46,7 @@ def test_character_errors_by_hand() -> None:
 
 
 def test_a_block_is_one_row_and_loses_nothing() -> None:
-    piece = Piece(Unit("u", "f", ()), 60)
+    piece = Piece(Unit("0a", "f", ()), 60)
     rows = pa.table({"pcm": pa.array([b"abc", None, b""], pa.large_binary())})
     block = advance(pa.table({"piece": [start(piece)["piece"]]}), lambda _, __: rows)
     assert block.num_rows == 1
@@ -61,16 +61,16 @@ def test_a_failure_goes_through_untouched() -> None:
     def fail(piece: Piece, rows: pa.Table) -> pa.Table:
         raise PermissionError("no access to s3://x")
 
-    failed = advance(pack(Piece(Unit("u", "f", ()), 60).to_json(), pa.table({})), fail)
-    assert outcome(failed)["unit"] == "u"
+    failed = advance(pack(Piece(Unit("0a", "f", ()), 60).to_json(), pa.table({})), fail)
+    assert outcome(failed)["unit"] == "0a"
     assert outcome(failed)["failure"].startswith("PermissionError: no access to s3://x (fail, line ")
     assert advance(failed, fail) is failed
 
     def refuse(piece: Piece, rows: pa.Table) -> pa.Table:
         raise CutFiner(4, 1, is_streamed=False)
 
-    finer = advance(pack(Piece(Unit("u", "f", ()), 60).to_json(), pa.table({})), refuse)
-    assert outcome(finer) == {"unit": "u", "again": {"ranges": 4, "stretches": 1, "is_streamed": False}}
+    finer = advance(pack(Piece(Unit("0a", "f", ()), 60).to_json(), pa.table({})), refuse)
+    assert outcome(finer) == {"unit": "0a", "again": {"ranges": 4, "stretches": 1, "is_streamed": False}}
 
 
 def test_storage_writes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

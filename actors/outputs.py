@@ -1,0 +1,51 @@
+"""Files of the job's own below an output: where they may lie, what they are called, and how they are read.
+
+Whoever may write below an output may put anything there. So a path is made in one place, which holds it below the
+root; of files and folders, only those of the job's own names are read, or deleted; and none that is a link.
+"""
+
+import os
+
+from actors import storage
+from actors.foreign import NotPlain
+from actors.schema import UsageError
+
+STATE_FOLDERS = ("_commits", "_pieces", "_runs")
+
+
+def below(root: str, name: str) -> str:
+    """The path of a file below an output. Raises ValueError where the name would lead elsewhere."""
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a file below an output")
+    return f"{root}/{name}"
+
+
+def refuse_links(filesystem: storage.Filesystem, root: str) -> None:
+    """Raises UsageError where one of the folders of the job's own is a link: what it leads to is not the output's."""
+    for name in STATE_FOLDERS:
+        refuse_link(filesystem, below(root, name))
+
+
+def refuse_link(filesystem: storage.Filesystem, path: str) -> None:
+    """Raises UsageError where a path is a link."""
+    if is_link(filesystem, path):
+        where = storage.canonical(filesystem, path)
+        raise UsageError(
+            f"output.uri: {where} is a link, which is not followed; put a folder or file there, or remove it"
+        )
+
+
+def is_link(filesystem: storage.Filesystem, path: str) -> bool:
+    return storage.is_local(filesystem) and os.path.islink(path)
+
+
+def read(filesystem: storage.Filesystem, path: str, most: int) -> bytes:
+    """A file of at most so many bytes. Raises NotPlain where it is larger, or a link, and FileNotFoundError."""
+    if is_link(filesystem, path):
+        raise NotPlain("it is a link, which is not followed")
+    try:
+        return storage.read(filesystem, path, most)
+    except storage.TooMuch:
+        raise NotPlain(f"it has more than {most:,} bytes") from None
+    except storage.NotRegular:
+        raise NotPlain("it is no file") from None

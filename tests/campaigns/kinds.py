@@ -1,0 +1,175 @@
+"""The kinds of file that mutants are made of: a good one, and the job's own code that reads it.
+
+A kind is a function of an empty folder. What it returns reads a mutant and says how it ended: as "rows", as a
+"sentence", or "passed over". Whatever else is raised is a fault.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from actors import kept, storage
+from actors.foreign import NotPlain
+from actors.parts import COMMITS, Commit, commit_unit, open_part, part_name
+from actors.pieces import commit_piece
+from actors.schema import PART_SCHEMA, UsageError
+from actors.tallies import rows_in
+from actors.units import Piece, SourceObject, Unit
+from jobs.lease import rival
+from jobs.listing import Listing
+from jobs.planning import Wishes, make_plan, recipe_of
+from jobs.state import load_state, units_with, write_plan
+
+Kind = Callable[[Path], tuple[bytes, Callable[[bytes], str]]]
+SETTINGS = {"model_sha256": "a" * 64}
+SECONDS = 120
+
+
+def rows_of(unit: Unit, segments: int = 3) -> pa.Table:
+    """Rows as an actor returns them."""
+    tokens = [{"token": char, "start_s": 0.1, "end_s": 0.2, "confidence": 0.9} for char in "今天天气"]
+    rows = [
+        {
+            "recording_id": each.name,
+            "uri": each.uri,
+            "etag": each.etag,
+            "segment_index": at,
+            "start_s": 20.0 * at,
+            "end_s": 20.0 * at + 20,
+            "duration_s": 20.0 * segments,
+            "text": f"今天天气 {each.name} {at}",
+            "confidence": 0.9,
+            "tokens": tokens,
+            "reference": "今天" if at == 0 else None,
+            "extra": '{"speaker": "x"}' if at == 0 else None,
+            **dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m"),
+            "transcribed_at": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+        for each in unit.objects
+        for at in range(segments)
+    ]
+    return pa.Table.from_pylist(rows, schema=PART_SCHEMA)
+
+
+def objects(count: int) -> list[SourceObject]:
+    uris = [f"s3://archive/{number:03d}.wav" for number in range(count)]
+    return [SourceObject(uri, uri, uri[-7:], "audio", "1", SECONDS * 32_000) for uri in uris]
+
+
+def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
+    filesystem, root = storage.connect(str(folder), {})
+    listing = Listing(objects(60))
+
+    def planned() -> str | None:
+        state = load_state(filesystem, root)
+        made = make_plan(listing, state, SETTINGS, Wishes(600))
+        return write_plan(filesystem, root, state, made.objects, (recipe_of(SETTINGS), SETTINGS), "run")
+
+    path = Path(planned() or "") / "plan.arrow"
+
+    def read(mutant: bytes) -> str:
+        path.write_bytes(mutant)
+        try:
+            made = Path(planned() or "")
+        except UsageError as problem:
+            return "sentence" if "000001/plan.arrow" in str(problem) else f"a sentence without a name: {problem}"
+        (made / "plan.arrow").unlink()
+        made.rmdir()
+        return "rows"
+
+    return path.read_bytes(), read
+
+
+def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
+    filesystem, root = storage.connect(str(folder), {})
+    unit = Unit("0a", "f", tuple(objects(1)))
+    first, second = Piece(unit, 60, stretches=2).all()
+    rows = rows_of(unit).replace_schema_metadata({"began": "1.0"})
+    commit_piece(first, rows, filesystem, root, "one")
+    (path,) = (folder / kept.PIECES).iterdir()
+    good = path.read_bytes()
+
+    def read(mutant: bytes) -> str:
+        for each in path.parent.iterdir():
+            each.unlink()
+        path.write_bytes(mutant)
+        made = first if not kept.is_kept(first, filesystem, root) else None
+        if made:
+            commit_piece(first, rows, filesystem, root, "two")
+        told = commit_piece(second, rows, filesystem, root, "three")
+        assert told["recordings"] == 1
+        assert not list((folder / kept.PIECES).iterdir())
+        return "passed over" if made else "rows"
+
+    return good, read
+
+
+def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
+    """A part of which rows are carried over, and whose recordings are read by other jobs."""
+    filesystem, root = storage.connect(str(folder), {})
+    unit = Unit("0a", "f" * 24, tuple(objects(6)))
+    commit_unit(unit, rows_of(unit), filesystem, root)
+    path = folder / part_name(unit.id)
+    good = path.read_bytes()
+    again = replace(unit, objects=unit.objects[:2], carried=tuple((each.uri, None) for each in unit.objects[2:]))
+
+    def read(mutant: bytes) -> str:
+        path.write_bytes(mutant)
+        try:
+            rows = list(rows_in(open_part(unit.id, filesystem, root).tables()))
+            end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
+        except NotPlain:
+            end = "sentence"
+        commit_unit(again, rows_of(again), filesystem, root)
+        (commit,) = (Commit.from_name(each.name) for each in (folder / COMMITS).iterdir())
+        assert commit
+        assert end == "rows" or commit.fingerprint == "f" * 8 + "incomplete"
+        assert open_part(unit.id, filesystem, root)
+        return end
+
+    return good, read
+
+
+def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
+    """The body of a commit, and now and then its name."""
+    filesystem, root = storage.connect(str(folder), {})
+    name = f"0a.{'f' * 24}.{'0' * 16}.2r1e"
+    good = f"{name}\n{json.dumps({'errors': {'missing': 1}})}".encode()
+    (folder / COMMITS).mkdir()
+
+    def read(mutant: bytes) -> str:
+        for each in (folder / COMMITS).iterdir():
+            each.unlink()
+        told, _, body = mutant.partition(b"\n")
+        told = told.replace(b"/", b"_").replace(b"\0", b"_")[:255]
+        path = os.fsencode(folder / COMMITS) + b"/" + (told if told not in (b"", b".", b"..") else b"x")
+        Path(os.fsdecode(path)).write_bytes(body)
+        state = load_state(filesystem, root)
+        retried = units_with(frozenset({"missing"}), state, (filesystem, root))
+        return "rows" if retried else "passed over"
+
+    return good, read
+
+
+def heartbeat(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
+    filesystem, root = storage.connect(str(folder), {})
+    own, path = folder / "_runs" / "000002", folder / "_runs" / "000001" / "heartbeat"
+    good = json.dumps({"run_id": "r", "machine": "another", "process": 12, "began": "1"}).encode()
+    for each in (own, path.parent):
+        each.mkdir(parents=True)
+    (own / "heartbeat").write_bytes(good)
+
+    def read(mutant: bytes) -> str:
+        path.write_bytes(mutant)
+        os.utime(own / "heartbeat")
+        return "rows" if rival(filesystem, root, str(own), 60) else "passed over"
+
+    return good, read
+
+
+KINDS: dict[str, Kind] = {"plan": plan, "piece": piece, "part": part, "commit": commit, "heartbeat": heartbeat}

@@ -1,0 +1,75 @@
+"""A unit of very many rows, such as a tar of a million members of a byte: what committing its pieces takes.
+
+    PYTHONPATH=. python tests/campaigns/million.py --rows 1000000 --pieces 50
+
+Prints the wall time and the peak memory of the process that commits, with the rows kept in pieces before.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from actors import storage
+from actors.kept import keep
+from actors.pieces import commit_piece
+from actors.schema import PART_SCHEMA
+from actors.units import Piece, SourceObject, Unit
+
+URI = "s3://archive/shard-000001.tar"
+
+
+def pieces_of(count: int) -> list[Piece]:
+    source = SourceObject(URI, URI, "shard-000001.tar", "tar", "e", 1_500_000_000)
+    return Piece(Unit("0a", "f", (source,)), 1_800, ranges=count).all()
+
+
+def rows_of(first: int, count: int) -> pa.Table:
+    row = {
+        "uri": URI,
+        "etag": "e",
+        "segment_index": 0,
+        "error_kind": "not_audio",
+        "error_detail": "its first bytes belong to no known audio container",
+        **dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m"),
+        "transcribed_at": 0,
+    }
+    names = [f"folder/recording_{number:07d}.wav" for number in range(first, first + count)]
+    rows = [row | {"recording_id": f"{URI}/{name}", "member": name} for name in names]
+    return pa.Table.from_pylist(rows, PART_SCHEMA)
+
+
+def commit(folder: str, count: int, pieces: int) -> None:
+    filesystem, root = storage.connect(folder, {})
+    last = pieces_of(pieces)[-1]
+    each = count // pieces
+    began = time.monotonic()
+    told = commit_piece(last, rows_of(each * (pieces - 1), each), filesystem, root, "one")
+    assert told["recordings"] == told["errors"]["not_audio"] == each * pieces, told
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    took = f"{time.monotonic() - began:.1f} s, {int(peak.split()[1]) / 1e6:.2f} GB"
+    print(f"{each * pieces:,} rows in {pieces} pieces: {took}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--pieces", type=int, default=50)
+    parser.add_argument("--folder", help="where the pieces are kept already, to commit them")
+    options = parser.parse_args()
+    if options.folder:
+        commit(options.folder, options.rows, options.pieces)
+        return 0
+    each = options.rows // options.pieces
+    with tempfile.TemporaryDirectory(prefix="citrascribe-million-") as folder:
+        for piece in pieces_of(options.pieces)[:-1]:
+            keep(piece, rows_of(piece.range * each, each), *storage.connect(folder, {}))
+        return subprocess.run([sys.executable, __file__, *sys.argv[1:], "--folder", folder]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

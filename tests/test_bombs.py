@@ -1,0 +1,163 @@
+"""State that would expand to more than a machine holds is told from its own words, before memory is taken for it."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "tests" / "campaigns"))
+
+from kinds import objects, rows_of
+
+from actors import kept, storage
+from actors.arrow_sizes import expanded_bytes
+from actors.foreign import NotPlain, parquet_footer, read_arrow
+from actors.parquet_sizes import group_sizes
+from actors.part_file import BATCH_BYTES, Part
+from actors.pieces import commit_piece
+from actors.schema import PART_SCHEMA
+from actors.tar_ranges import Chain, Told, are_whole
+from actors.units import Piece, Unit
+
+UNIT = Unit("0a", "f", tuple(objects(1)))
+ROW = rows_of(UNIT).slice(0, 1).to_pylist()[0]
+
+
+def arrow_file(table: pa.Table, compression: str | None = "zstd") -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(table, max_chunksize=1_000)
+    return sink.getvalue()
+
+
+def part(rows: Iterable[dict[str, Any]], **options: Any) -> io.BytesIO:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=PART_SCHEMA), sink, compression="zstd", **options)
+    return sink
+
+
+@pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
+def test_the_size_of_an_arrow_file_is_known_before(compression: str | None) -> None:
+    table = pa.concat_tables([rows_of(UNIT)] * 1_000).unify_dictionaries().combine_chunks()
+    data = arrow_file(table, compression)
+    footer = data[-10 - int.from_bytes(data[-10:-6], "little") : -10]
+    told = expanded_bytes(data, footer, 1 << 60)
+    assert table.nbytes <= told <= 1.5 * table.nbytes
+    assert read_arrow(data, PART_SCHEMA, told).equals(table)
+    with pytest.raises(NotPlain, match="would expand to more than"):
+        read_arrow(data, PART_SCHEMA, table.nbytes // 2)
+
+
+def test_an_arrow_file_that_claims_terabytes_is_told() -> None:
+    table = pa.table({"x": ["x" * 1_000_000]})
+    data = arrow_file(table)
+    claim = (1_000_000).to_bytes(8, "little")
+    assert data.count(claim) >= 1
+    for size in (1 << 41, (1 << 63) - 1):
+        with pytest.raises(NotPlain, match="would expand to more than"):
+            read_arrow(data.replace(claim, size.to_bytes(8, "little")), table.schema, 10_000_000)
+
+
+def test_what_a_row_group_takes_is_known_before() -> None:
+    rows = [ROW | {"text": "x" * 1_000_000, "start_s": float(at)} for at in range(9)]
+    for version in ("1.0", "2.0"):
+        file = part(rows, data_page_version=version, row_group_size=3, use_dictionary=["model"])
+        sizes = group_sizes(file, parquet_footer(file, 1_000_000))
+        assert [3_000_000 < size.pages < 3_100_000 for size in sizes] == [True] * 3
+        assert [size.values for size in sizes] == [3 * len(ROW["tokens"])] * 3
+
+
+def test_a_value_that_is_that_of_every_row_is_taken_row_by_row() -> None:
+    file = part([ROW | {"text": "x" * 8_000_000}] * 64, dictionary_pagesize_limit=1 << 30)
+    assert len(file.getvalue()) < 20_000
+    tables = list(Part(file).tables())
+    assert sum(table.num_rows for table in tables) == 64
+    assert max(table.nbytes for table in tables) < BATCH_BYTES + 9_000_000
+
+
+@pytest.mark.parametrize(
+    ("row", "options"),
+    [
+        ({"text": "x" * 20_000_000}, {}),
+        ({"text": "x" * 100_000_000}, {}),
+        ({"tokens": ROW["tokens"] * 20_000}, {}),
+        ({"text": "x" * 1_000}, {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}),
+        ({"text": "x" * 1_000}, {"use_dictionary": False, "column_encoding": {"uri": "DELTA_LENGTH_BYTE_ARRAY"}}),
+        ({"start_s": float("nan")}, {}),
+    ],
+    ids=["row", "page", "tokens", "prefixes", "lengths", "nan"],
+)
+def test_a_part_that_no_run_wrote_is_told(row: dict[str, Any], options: dict[str, Any]) -> None:
+    assert Part(part([ROW]))
+    with pytest.raises(NotPlain):
+        Part(part([ROW | row] * 3, **options))
+
+
+def piece_files(folder: Path) -> list[Path]:
+    return sorted((folder / kept.PIECES).iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"segment_index": 3},
+        {"uri": "s3://archive/other.wav"},
+        {"error_kind": "no such kind"},
+        {"end_s": None},
+        {"duration_s": None},
+        {"text": "x" * 33_000_000},
+        {"tokens": ROW["tokens"] * 20_000},
+        {"start_s": float("inf")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str, Any]) -> None:
+    output = storage.connect(str(tmp_path), {})
+    piece = Piece(UNIT, 60, stretches=2)
+    kept.keep(piece, rows_of(UNIT), *output)
+    assert kept.is_kept(piece, *output)
+    kept.keep(piece, pa.Table.from_pylist([ROW | change], schema=PART_SCHEMA), *output)
+    assert not kept.is_kept(piece, *output)
+
+
+def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_next_run(tmp_path: Path) -> None:
+    output = storage.connect(str(tmp_path), {})
+    first, second = Piece(UNIT, 60, stretches=2).all()
+    two = pa.concat_tables([rows_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
+    kept.keep(first, two, *output)
+    assert kept.is_kept(first, *output)
+    with pytest.raises(NotPlain, match="do not tell of the same recordings"):
+        commit_piece(second, rows_of(UNIT), *output, "one")
+    assert not piece_files(tmp_path)
+    assert commit_piece(first, rows_of(UNIT), *output, "two")["is_partial"]
+    assert commit_piece(second, rows_of(UNIT), *output, "two")["recordings"] == 1
+
+
+def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
+    output = storage.connect(str(tmp_path), {})
+    names = ["ARROW:extension:name", "ARROW:extension:name.wav", "\udcff"]
+    text = Chain(0, 512, names, names).told().to_text()
+    kept.keep(piece := Piece(UNIT, 60, stretches=2), rows_of(UNIT).replace_schema_metadata({"chain": text}), *output)
+    assert kept.is_kept(piece, *output)
+    assert are_whole([Told.from_text(text.encode())], 512)
+    apart = [Chain(0, 512, ["a"], ["b"]).told(), Chain(512, 1_024, ["b"], []).told()]
+    assert not are_whole(apart, 1_024)
+    for bad in (b"{}", b"[]", b'{"began": "0", "ended": 1, "sounds": "", "texts": ""}', text[:-4].encode(), b"\xff"):
+        with pytest.raises(NotPlain):
+            Told.from_text(bad)
+    assert np.array_equal(Told.from_text(text.encode()).texts, Chain(0, 512, names, names).told().texts)
+
+
+def test_a_unit_of_very_many_rows_is_committed_in_little_memory() -> None:
+    """The short form of tests/campaigns/million.py."""
+    command = [sys.executable, "tests/campaigns/million.py", "--rows", "200000", "--pieces", "10"]
+    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[-2]) < 0.5  # GB; each row as a dictionary would take 0.6 more

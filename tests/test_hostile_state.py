@@ -1,0 +1,247 @@
+"""Below an output anybody may have put anything: it is read as data, passed over, or told by name."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "tests" / "campaigns"))
+
+import mutants
+from kinds import KINDS, SETTINGS, objects, rows_of
+
+from actors import kept, outputs, storage
+from actors.foreign import NotPlain, read_object
+from actors.parts import COMMITS, Commit, commit_unit, part_name
+from actors.schema import UsageError
+from actors.units import FINGERPRINT, Piece, Unit, digest
+from jobs import export, plan
+from jobs.lease import rival
+from jobs.listing import Listing
+from jobs.planning import Wishes, make_plan, recipe_of
+from jobs.state import RUNS, load_state, run_files, sweep, units_with, write_plan
+
+UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
+Output = tuple[storage.Filesystem, str]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Output:
+    """An output with a plan, and a unit that is committed."""
+    filesystem, root = storage.connect(str(tmp_path / "out"), {})
+    made = make_plan(Listing(objects(4)), load_state(filesystem, root), SETTINGS, Wishes(200))
+    write_plan(filesystem, root, load_state(filesystem, root), made.objects, (recipe_of(SETTINGS), SETTINGS), "run")
+    commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+    return filesystem, root
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutants_end_as_rows_or_sentences(kind: str) -> None:
+    """The short form of tests/campaigns/mutants.py."""
+    outcome = mutants.campaign(kind, count=150, seed=2)
+    assert not outcome.wrong
+    assert outcome.ends["rows"]
+    assert sum(outcome.ends.values()) == 150
+
+
+@pytest.mark.parametrize("unit", ["../../escape", "/tmp/escape", "0A", "a.b", "a" * 65, "", "0a\n", "０ａ"])
+def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Output, tmp_path: Path, unit: str) -> None:
+    filesystem, root = output
+    state = load_state(filesystem, root)
+    known = {key: type(each)(unit, each.uri, None, each.version) for key, each in state.objects.items()}
+    write_plan(filesystem, root, state, known, (recipe_of(SETTINGS), SETTINGS), "run")
+    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is no unit's id"):
+        load_state(filesystem, root)
+    assert [each.name for each in tmp_path.iterdir() if not each.name.startswith("cache")] == ["out"]
+
+
+def test_units_of_blocks_are_held_to_their_ids() -> None:
+    piece = Piece(UNIT, 60)
+    assert Piece.from_json(piece.to_json()) == piece
+    for name, value in (("id", "../x"), ("fingerprint", "f/../../x"), ("fingerprint", "zincomplete")):
+        fields = json.loads(piece.to_json())
+        fields["unit"][name] = value
+        with pytest.raises(NotPlain):
+            Piece.from_json(json.dumps(fields))
+    assert FINGERPRINT
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/../../b", "/etc/x", "a//b", ".", "a/./b", "..\\x", "a\0b"])
+def test_a_path_that_leads_elsewhere_is_not_made(name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a file below"):
+        outputs.below("/out", name)
+    assert outputs.below("/out", "_runs/000001/plan.arrow") == "/out/_runs/000001/plan.arrow"
+
+
+@pytest.mark.parametrize("name", ["_pieces", "_commits", "_runs", "_runs/000001", "_runs/000007"])
+def test_a_state_folder_that_is_a_link_is_refused(output: Output, tmp_path: Path, job: Any, name: str) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", Path(output[1]) / name
+    elsewhere.mkdir()
+    for each in ("precious", f"0b.{'f' * 24}.0.0-of-1.2-by-60s.arrow"):
+        (elsewhere / each).write_text("precious")
+    if folder.exists():
+        os.rename(folder, tmp_path / "before")
+    folder.symlink_to(elsewhere)
+    for main in (plan.main, export.main):
+        status, _, seen = job(f"output.uri={output[1]}", main=main)
+        assert status == 2
+        assert f"{name} is a link, which is not followed" in "".join(seen.split("\n"))
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+def test_only_names_of_the_job_are_deleted(output: Output) -> None:
+    filesystem, root = output
+    strangers = ["_pieces/notes.txt", "_pieces/0b.x.arrow", "_pieces/.hidden", "_commits/0a.notes", ".notes.tmp"]
+    strangers += [f".part-0a.parquet.{'0' * 31}.tmp", f".x.{'0' * 32}.tmp", "part-0a.parquet.old", "_commits/.x.tmp"]
+    own = [f"_pieces/0b.{'f' * 24}.0.1-of-1.2-by-1800s.arrow", f"_pieces/0b.{'f' * 24}.claim-20260101T000000Z-ab-cd"]
+    own += [f".part-0a.parquet.{'0' * 32}.tmp"]
+    (Path(root) / "_pieces").mkdir()
+    for name in strangers + own:
+        path = Path(root) / name
+        path.write_text("x")
+        os.utime(path, (1, 1))
+    kept.sweep_pieces([UNIT], filesystem, root)
+    sweep(filesystem, root, 60)
+    commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+    assert all((Path(root) / name).exists() for name in strangers)
+    assert not any((Path(root) / name).exists() for name in own)
+
+
+def test_a_part_or_commit_that_is_a_link_is_not_followed(output: Output, tmp_path: Path) -> None:
+    filesystem, root = output
+    for pattern in (part_name(UNIT.id), f"{COMMITS}/0a.*"):
+        (path,) = Path(root).glob(pattern)
+        target = tmp_path / path.name
+        os.rename(path, target)
+        path.symlink_to(target)
+        before = target.read_bytes()
+        assert load_state(filesystem, root).commit_of(UNIT.id) is None
+        commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+        assert target.read_bytes() == before
+        assert load_state(filesystem, root).commit_of(UNIT.id)
+        path.unlink(missing_ok=True)
+        commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+
+
+def test_what_a_person_copied_is_passed_over(output: Output, job: Any) -> None:
+    runs, plan_file = Path(output[1]) / RUNS, Path(output[1]) / RUNS / "000001" / "plan.arrow"
+    names = ["backup", "000003 (copy)", "9" * 40, "0000009", "-00001", "٠٠٠٠٠٩", "000004\n", "000005/old"]
+    for name in names:
+        (runs / name).mkdir(parents=True)
+        (runs / name / "plan.arrow").write_bytes(plan_file.read_bytes()[:100])
+        (runs / name / "heartbeat").write_bytes(b"{")
+    (runs / "plan.arrow").write_bytes(b"torn")
+    (runs / "000006").write_bytes(b"a file")
+    (runs / "backup" / "deep").symlink_to("/")
+    assert [each.path for each in run_files(*output)] == [str(plan_file)]
+    state = load_state(*output)
+    assert (len(state.objects), state.next_number) == (4, 2)
+    assert job(f"output.uri={output[1]}", main=plan.main)[0] == 0
+
+
+def test_a_plan_that_is_no_file_is_told_by_name(output: Output, tmp_path: Path) -> None:
+    path = Path(output[1]) / RUNS / "000002" / "plan.arrow"
+    path.mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan"):
+        load_state(*output)
+    path.rmdir()
+    path.symlink_to(Path(output[1]) / RUNS / "000001" / "plan.arrow")
+    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: it is a link"):
+        load_state(*output)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2_000_000_000)
+    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: it has more than"):
+        load_state(*output)
+
+
+SIGN = {"run_id": "r", "machine": "another", "process": 1, "began": "1"}
+SIGNS: list[Any] = [b"{", b"", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"process": %s}' % (b"9" * 5_000)]
+SIGNS += [SIGN | {"process": each} for each in ("../../x", None, True, 1.5, [])]
+SIGNS += [SIGN | {"machine": ["x"]}, SIGN | {"began": 1}, {"machine": "another"}]
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: repr(sign)[:40])
+def test_an_odd_sign_of_life_is_passed_over(output: Output, sign: Any) -> None:
+    own, other = (Path(output[1]) / RUNS / name / "heartbeat" for name in ("000005", "000004"))
+    for path in (own, other):
+        path.parent.mkdir()
+        path.write_text(json.dumps(SIGN))
+    assert rival(*output, str(own.parent), 60) == str(other.parent)
+    other.write_bytes(sign if isinstance(sign, bytes) else json.dumps(sign).encode())
+    assert rival(*output, str(own.parent), 60) is None
+
+
+def test_a_sign_of_life_of_the_future_or_of_2_gb_is_passed_over(output: Output) -> None:
+    own, other = (Path(output[1]) / RUNS / name / "heartbeat" for name in ("000005", "000004"))
+    for path in (own, other):
+        path.parent.mkdir()
+        path.write_text(json.dumps(SIGN))
+    os.utime(other, (time.time() + 1e6, time.time() + 1e6))
+    assert rival(*output, str(own.parent), 60) is None
+    with other.open("wb") as file:
+        file.truncate(2_000_000_000)
+    assert rival(*output, str(own.parent), 60) is None
+
+
+BODIES = [b"[]", b'{"errors": []}', b'{"errors": "missing"}', b"\xff", b"null", b"[" * 99_000, b"{" + b" " * 200_000]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:20]))
+def test_a_commit_of_an_odd_body_tells_of_no_error(output: Output, body: bytes) -> None:
+    commits = Path(output[1]) / COMMITS
+    for unit, told in (("0b", body), ("0c", b'{"errors": {"missing": 1}}')):
+        (commits / Commit(unit, "f" * 24, "0" * 16, 2, 1).name).write_bytes(told)
+    assert units_with(frozenset({"missing"}), load_state(*output), output) == {"0c"}
+
+
+def test_a_name_that_is_no_commits_is_passed_over(output: Output) -> None:
+    for name in ("g.f.0.1r0e", "0a.f.0.1r0e\n", "0a.f.0.01r0e", f"0a.f.0.{'9' * 200}r0e", "0a.f.0.１r0e", "..f.0.1r0e"):
+        assert Commit.from_name(name) is None
+        (Path(output[1]) / COMMITS / name).write_bytes(b"{}")
+    assert load_state(*output).commit_of(UNIT.id)
+    assert Commit.from_name(f"0a.{'f' * 8}incomplete.0.1r0e")
+
+
+NO_OBJECTS = [b"{", b"[]", b'{"x": NaN}', b'{"x": %s}' % (b"9" * 5_000), b"[" * 100_000, b"\xff", b""]
+
+
+@pytest.mark.parametrize("text", NO_OBJECTS, ids=lambda text: repr(text[:20]))
+def test_json_of_others_is_an_object_or_told(text: bytes) -> None:
+    with pytest.raises(NotPlain):
+        read_object(text)
+
+
+def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs import transcribe
+
+    def claimed(*_: Any) -> Callable[..., Any]:
+        (tmp_path / "out" / RUNS / "000001" / "summary.json").mkdir()
+        return {"status": 0}  # type: ignore[return-value]
+
+    monkeypatch.setattr(transcribe, "work", claimed)
+    status, summary, seen = job(f"output.uri={tmp_path / 'out'}", "input.uri=demo/audio/loose/00.wav")
+    assert (status, summary["status"]) == (1, 1)
+    assert "summary.json was not written" in seen
+
+
+def test_a_damaged_part_is_told_and_the_others_are_exported(output: Output, job: Any) -> None:
+    filesystem, root = output
+    other = Unit("0b", "f" * 24, tuple(objects(4)[2:]))
+    commit_unit(other, rows_of(other), filesystem, root)
+    path = Path(root) / part_name(UNIT.id)
+    path.write_bytes(path.read_bytes()[:-100])
+    (commit,) = (Path(root) / COMMITS).glob("0a.*")
+    told = Commit.from_name(commit.name)
+    assert told
+    version = digest([str(path.stat().st_mtime_ns)])
+    commit.rename(commit.with_name(Commit(UNIT.id, told.fingerprint, version, 2, 0).name))
+    status, summary, seen = job(f"output.uri={root}", "export.format=jsonl", main=export.main)
+    assert (status, summary["recordings"]) == (1, 2)
+    assert "part-0a.parquet is no part of this version of the job" in "".join(seen.split("\n"))
