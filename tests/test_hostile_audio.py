@@ -13,7 +13,7 @@ import soxr
 from conftest import ROOT, encoded, tone
 from test_audio import FILES, error_of, ffmpeg_file
 
-from actors import decoders, reading
+from actors import decoders, fetching, reading
 from actors.audio import Wanted, decode
 from actors.decoders import Source, open_ffmpeg
 from actors.mp4_tables import MOST_SAMPLES
@@ -184,9 +184,10 @@ def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_pa
         reads.append(args)
         if len(reads) > 1:
             raise problem
-        return type(filesystem).cat_file(filesystem, *args, **options)
+        return part(*args, **options)
 
-    monkeypatch.setattr(filesystem, "cat_file", fails_later)
+    part = fetching.part
+    monkeypatch.setattr(fetching, "part", fails_later)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     with pytest.raises(OSError, match=r"gone|a client's own"):
         rows_of(stored)

@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from test_audio import error_of
 from test_pieces import cut, tar_of, unit_of, worked
 
+from actors import fetching
 from actors.audio import Wanted, decode
 from actors.objects import ReadSettings
 from actors.reading import read_piece
@@ -49,18 +50,6 @@ def constant_flac(hours: float, stated: int | None = None) -> bytes:
         frame = header + bytes([crc(header, 8, 0x07)]) + bytes(3)
         frames.append(frame + struct.pack(">H", crc(frame, 16, 0x8005)))
     return b"".join(frames)
-
-
-class Counting(LocalFileSystem):
-    """A disk that counts the bytes that are read of it."""
-
-    cachable = False
-    read = 0
-
-    def cat_file(self, *args: Any, **options: Any) -> bytes:
-        data: bytes = super().cat_file(*args, **options)
-        self.read += len(data)
-        return data
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +110,23 @@ def with_size(kind: str, size: int) -> tuple[bytes, int]:
 
 
 @pytest.mark.parametrize("kind", ["WAV", "AU", "CAF", "W64"])
-def test_a_size_is_enough_to_tell(kind: str, tmp_path: Path) -> None:
+def test_a_size_is_enough_to_tell(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty hours, of which nothing but the start is read; and one second that states as much."""
     size = 30 * HOUR * 16_000
     header, start = with_size(kind, size)
     (tmp_path / "a").write_bytes(header)
     os.truncate(tmp_path / "a", start + size)
-    disk = Counting()
-    assert error_of(Stored(disk, str(tmp_path / "a"), start + size), max_hours=24).kind == ErrorKind.TOO_LONG
-    assert disk.read < 40_000_000  # of 1.7 GB
+    read, part = list[int](), fetching.part
+
+    def counted(*args: Any) -> bytes:
+        data = part(*args)
+        read.append(len(data))
+        return data
+
+    monkeypatch.setattr(fetching, "part", counted)
+    stored = Stored(LocalFileSystem(), str(tmp_path / "a"), start + size)
+    assert error_of(stored, max_hours=24).kind == ErrorKind.TOO_LONG
+    assert 0 < sum(read) < 40_000_000  # of 1.7 GB
     assert decode(header + bytes(16_000), Wanted(max_hours=24)).duration_s == 1.0
     assert decode(with_size(kind, 1 << 40)[0] + bytes(16_000), Wanted(max_hours=24)).duration_s == 1.0
 
