@@ -30,6 +30,7 @@ MOST_LEFT = 1 << 16  # bytes behind the end that a FLAC file's header states; ta
 #: Codecs whose packets each stand for a fixed time and are decoded alike wherever decoding began, after some others.
 _INDEPENDENT = frozenset({"mp3", "mp3float"})
 PREROLL = 50  # packets; a frame of MP3 draws on the ten before it at most
+MOST_PLANES = 7  # PyAV counts planes up to a null pointer, and from eight channels on there is none: it reads beyond
 LONGEST_PACKET_S = 0.15  # of MP3: 1,152 samples at 8 kHz. A container that says more is not believed
 
 #: Bytes of a sample where all have the same, so that a file's size tells how many there are.
@@ -179,7 +180,7 @@ def open_ffmpeg(source: Source, container: str, first: First) -> Stream:
         audio.codec_context.options = {"max_samples": str(FRAME_SAMPLES)}
         rate, channels, codec = audio.codec_context.sample_rate, audio.codec_context.channels, audio.codec_context.name
         _check(rate, channels, "FFmpeg")
-        layout = audio.codec_context.layout
+        layout, is_planar = audio.codec_context.layout, channels <= MOST_PLANES
         skip = first(rate)  # samples, counted, for the positions that containers give are not exact
 
     owed = 0  # samples that a damaged packet should have given; silence, so that what follows keeps its place
@@ -214,8 +215,9 @@ def open_ffmpeg(source: Source, container: str, first: First) -> Stream:
             before, shape = shape, None  # none, should this fail: a resampler that failed is not used again
             now = (frame.format.name, frame.layout.name, frame.sample_rate)  # streams may change
             if before != now:
-                to_float = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-            sounds = [each.to_ndarray().T for each in to_float.resample(frame)]
+                to_float = av.AudioResampler(format="fltp" if is_planar else "flt", layout=layout, rate=rate)
+            arrays = [each.to_ndarray() for each in to_float.resample(frame)]
+            sounds = [each.T if is_planar else each.reshape(-1, channels) for each in arrays]
             shape = now
         return sounds
 

@@ -32,8 +32,11 @@ from actors.units import HEX, digest
 RUNS, PLAN = "_runs", "plan.arrow"
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
-MOST_OBJECTS = 4_000_000  # of an output; planning takes 1.4 kB of memory each
-MOST_FILE, MOST_EXPANDED = 256_000_000, 800_000_000  # bytes of a plan, and of its rows; a million have 200 MB
+MOST_FILE = 4_000_000_000  # bytes of a plan; a million objects have 23 MB
+#: What plans are believed to hold, however small they are: objects, and bytes of rows; a million have 200 MB. Beyond,
+#: there are as many bytes stored to an object, and as many of rows to a byte stored: a few kB cannot fill the memory.
+MOST_OBJECTS, STORED_AN_OBJECT = 4_000_000, 8
+MOST_EXPANDED, EXPANDED_A_BYTE = 800_000_000, 30
 MOST_RECIPES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
 MOST_BODY = 100_000  # bytes of a commit
 LAST_RUN = 999_999_999
@@ -76,6 +79,7 @@ class State:
     plans: list[str] = field(default_factory=list)  # paths
     next_number: int = 1
     size: int = 0  # of what plans say of the objects, in bytes, or more
+    stored: int = 0  # bytes of the plans
 
     def members(self) -> dict[str, dict[str, Known]]:
         """The objects of each unit by key."""
@@ -166,7 +170,9 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
 
 def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
     """Takes a plan into the state. Raises NotPlain."""
-    table = read_arrow(outputs.read(filesystem, path, MOST_FILE), _PLAN, MOST_EXPANDED)
+    data = outputs.read(filesystem, path, MOST_FILE)
+    state.stored += len(data)
+    table = read_arrow(data, _PLAN, _most_bytes(state.stored))
     wanting = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
     if wanting:
         raise NotPlain(f"its column {wanting[0]} has nulls")
@@ -186,13 +192,23 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
         columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
         for key, unit, uri, *known in zip(*columns, strict=True):
             state.objects[key] = Known(units.setdefault(unit, unit), key if uri == key else uri, *known)
-        if len(state.objects) > MOST_OBJECTS:
-            raise NotPlain(f"with it there are more than {MOST_OBJECTS:,} objects, which is what one output can have")
+        if len(state.objects) > (most := _most_objects(state.stored)):
+            raise NotPlain(f"with it there are more than {most:,} objects, in {state.stored:,} bytes of plans")
     state.size += table.nbytes
-    if state.size > MOST_EXPANDED:  # of which much may be of objects that were known before
+    if state.size > (most := _most_bytes(state.stored)):  # of which much may be of objects that were known before
         state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
-        if state.size > MOST_EXPANDED:
-            raise NotPlain(f"with it the objects have more than {MOST_EXPANDED:,} bytes, which one output can have")
+        if state.size > most:
+            raise NotPlain(f"with it the objects have more than {most:,} bytes, in {state.stored:,} bytes of plans")
+
+
+def _most_objects(stored: int) -> int:
+    """How many objects plans of so many bytes are believed to hold."""
+    return max(MOST_OBJECTS, stored // STORED_AN_OBJECT)
+
+
+def _most_bytes(stored: int) -> int:
+    """How many bytes of rows plans of so many bytes are believed to hold."""
+    return max(MOST_EXPANDED, stored * EXPANDED_A_BYTE)
 
 
 def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
@@ -254,14 +270,16 @@ def write_plan(
     recipes = {**(state.recipes if compacts else {}), recipe[0]: recipe[1]}
     metadata = {"run_id": run_id, "recipes": json.dumps(recipes, sort_keys=True)}
     table = _table(rows, metadata)
+    data = _as_file(table)
+    stored = len(data) if compacts else state.stored + len(data)
     count = len(state.objects) + sum(key not in state.objects for key in objects)
-    if count > MOST_OBJECTS or table.nbytes > MOST_EXPANDED:
+    if count > _most_objects(stored) or table.nbytes > _most_bytes(stored):
         raise UsageError(
-            f"input.uri: one output can have {MOST_OBJECTS:,} objects, of {MOST_EXPANDED:,} bytes of names, and would"
-            f" have {count:,}; give each part of them an output of its own"
+            f"input.uri: the output would have {count:,} objects, which the next run would not believe of plans of"
+            f" {stored:,} bytes; give each part of them an output of its own"
         )
     folder = below(root, f"{RUNS}/{state.next_number:06d}")
-    if not storage.create(filesystem, f"{folder}/{PLAN}", _as_file(table)):
+    if not storage.create(filesystem, f"{folder}/{PLAN}", data):
         return None
     for path in state.plans if compacts else ():
         storage.delete(filesystem, path)
