@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from actors.arrow_sizes import expanded_bytes
 
-MOST_FOOTER = 256_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
+MOST_FOOTER = 64_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
 LONGEST_PROBLEM = 300  # characters
 _ARROW_SCHEMA, _UNREAD = b"ARROW:schema", b"arrow.schema"  # the key of the Arrow schema, and one that nobody reads
 _EXTENSION = b"ARROW:extension:name"

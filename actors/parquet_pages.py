@@ -1,22 +1,26 @@
 """How large the pages of a Parquet file really are, by their own headers, before one is unpacked.
 
-A page is unpacked whole, and a dictionary's page may stand for as many values as there are rows; what the footer says
-of sizes nobody checks. Headers are Thrift's compact protocol, of which the first three fields of PageHeader are needed.
+A footer may say what it likes: what a reader takes memory for is the page, which is unpacked whole, names its own size,
+and may be a dictionary's, which then stands for as many values as there are rows. The footer is read here too, for
+pyarrow's RowGroupMetaData.column ends the process where a column's statistics do not fit.
 
-Formats: https://github.com/apache/parquet-format, parquet.thrift (PageHeader); and
-https://github.com/apache/thrift, doc/specs/thrift-compact-protocol.md.
+What does not fit into the file raises IndexError. Format: https://github.com/apache/parquet-format, parquet.thrift.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-HEADER_AT_ONCE = 1 << 14  # bytes; a header has some twenty, and more where it holds a smallest and a largest value
-MOST_HEADER = 1 << 24  # as Arrow's own reader allows
-MOST_PAGES = 1_000_000  # of a column chunk
-MOST_DEPTH = 16  # of structs in structs
+from actors.thrift import Fields, listed, number, read_struct
 
-_DICTIONARY = 2  # PageType.DICTIONARY_PAGE
-_BOOLEANS, _INTEGERS, _DOUBLE, _BINARY, _STRUCT = (1, 2), (4, 5, 6), 7, 8, 12  # of the compact protocol
+HEADER_BYTES = 512  # read at once; a header has some twenty
+MOST_HEADER = 16_000_000  # bytes, as in Arrow's own reader; statistics of long values may stand in it
+MOST_PAGES = 1_000_000  # of a column in a row group
+
+# The numbers of fields in parquet.thrift.
+_ROW_GROUPS, _COLUMNS, _ROWS, _COLUMN = 4, 1, 3, 3  # of FileMetaData, RowGroup and ColumnChunk
+_PATH, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE = 3, 7, 9, 11  # of ColumnMetaData
+_KIND, _UNPACKED, _STORED, _DATA, _DICTIONARY, _DATA_2 = 1, 2, 3, 5, 7, 8  # of PageHeader
+_IS_DICTIONARY = 2  # of the kinds of page
 
 
 class Seekable(Protocol):
@@ -27,103 +31,80 @@ class Seekable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Chunk(NamedTuple):
+    """The pages of a column in a row group: the column's path, and the bytes from which to which they lie."""
+
+    path: str
+    start: int
+    end: int
+
+
+class Group(NamedTuple):
+    """A row group: how many rows it has, and its columns' chunks."""
+
+    rows: int
+    chunks: list[Chunk]
+
+
 class Page(NamedTuple):
-    """A page: whether it is of a dictionary, and its sizes in bytes as stored and unpacked."""
+    """A page: its sizes in bytes as stored and unpacked, how many values it holds, and their encoding by its number."""
 
     is_dictionary: bool
     stored: int
     unpacked: int
+    values: int
+    encoding: int
 
 
-def pages(file: Seekable, start: int, end: int) -> Iterator[Page]:
-    """The pages of a column chunk, which lies in these bytes of a seekable file. Raises ValueError where its headers
-    make no sense."""
+def groups_of(footer: bytes) -> list[Group]:
+    """The row groups of a Parquet file."""
+    found = list[Group]()
+    for group in listed(read_struct(footer)[0], _ROW_GROUPS):
+        rows = number(group, _ROWS)
+        if rows is None or rows < 0:
+            raise IndexError("a row group without rows")
+        found.append(Group(rows, [_chunk(column.get(_COLUMN)) for column in listed(group, _COLUMNS)]))
+    return found
+
+
+def _chunk(column: Any) -> Chunk:
+    starts = [start for name in (_FIRST_PAGE, _DICTIONARY_PAGE) if (start := number(column, name)) is not None]
+    stored = number(column, _STORED_BYTES)
+    if not starts or min(starts) < 0 or stored is None or stored < 0:
+        raise IndexError("a column that is nowhere")
+    parts = [part for part in listed(column, _PATH) if isinstance(part, bytes)]
+    return Chunk(b".".join(parts).decode("utf-8", "replace"), min(starts), min(starts) + stored)
+
+
+def pages(file: Seekable, chunk: Chunk) -> Iterator[Page]:
+    """The pages of a chunk in a file."""
+    at = chunk.start
     for _ in range(MOST_PAGES):
-        if start >= end:
+        if at >= chunk.end:
             return
-        page, length = _page_at(file, start, end)
-        start += length + page.stored
-        yield page
-    raise ValueError(f"a column chunk of more than {MOST_PAGES:,} pages")
+        header, length = _header(file, at)
+        kind, unpacked, stored = (number(header, name) for name in (_KIND, _UNPACKED, _STORED))
+        if kind is None or unpacked is None or stored is None or min(unpacked, stored) < 0:
+            raise IndexError("no header of a page where one should be")
+        if kind == _IS_DICTIONARY:
+            yield Page(True, stored, unpacked, max(number(header, _DICTIONARY, 1) or 0, 0), 0)
+        else:
+            values = max(number(header, _DATA, 1) or 0, 0) + max(number(header, _DATA_2, 1) or 0, 0)
+            encoding = (number(header, _DATA, 2) or 0) + (number(header, _DATA_2, 4) or 0)
+            yield Page(False, stored, unpacked, values, encoding)
+        at += length + stored
+    raise IndexError(f"a column of more than {MOST_PAGES:,} pages in a row group")
 
 
-def _page_at(file: Seekable, start: int, end: int) -> tuple[Page, int]:
-    """The page whose header begins there, and the header's length."""
-    size = HEADER_AT_ONCE
+def _header(file: Seekable, at: int) -> tuple[Fields, int]:
+    """The header of the page at a place, and how long it is."""
+    size = HEADER_BYTES
     while True:
-        file.seek(start)
-        data = file.read(min(size, end - start))
-        fields = _Fields(data)
+        file.seek(at)
+        data = bytes(file.read(size))
         try:
-            kind, unpacked, stored = fields.page_header()
+            return read_struct(data)
         except IndexError:
-            if len(data) < size or size >= MOST_HEADER:
-                raise ValueError("a page's header has no end") from None
-            size *= 8
-            continue
-        if min(kind, unpacked, stored) < 0:
-            raise ValueError("a page's header lacks a size")
-        return Page(kind == _DICTIONARY, stored, unpacked), fields.at
-
-
-class _Fields:
-    """Thrift's compact protocol, read from bytes. Raises IndexError where they end, ValueError where they are wrong."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self.at = data, 0
-
-    def page_header(self) -> tuple[int, int, int]:
-        """The fields type, uncompressed_page_size and compressed_page_size of a PageHeader, -1 where there is none."""
-        found = {1: -1, 2: -1, 3: -1}
-        for number, kind in self._struct():
-            if number in found and kind in _INTEGERS:
-                found[number] = self._integer()
-            else:
-                self._skip(kind, 0)
-        return found[1], found[2], found[3]
-
-    def _struct(self) -> Iterator[tuple[int, int]]:
-        """The number and type of each field; its value must be read before the next one."""
-        number = 0
-        while header := self._byte():
-            number = number + (header >> 4) if header >> 4 else self._integer()
-            yield number, header & 15
-
-    def _skip(self, kind: int, depth: int) -> None:
-        if depth > MOST_DEPTH:
-            raise ValueError("a page's header is nested too deep")
-        if kind in _INTEGERS:
-            self._varint()
-        elif kind == _BINARY:
-            self._forward(self._varint())
-        elif kind == _STRUCT:
-            for _, inner in self._struct():
-                self._skip(inner, depth + 1)
-        elif kind == _DOUBLE:
-            self._forward(8)
-        elif kind not in _BOOLEANS:  # there are no lists and maps in a PageHeader
-            raise ValueError("a page's header has a field of unknown type")
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return (value >> 1) ^ -(value & 1)  # zigzag
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                raise ValueError("a page's header has a number that is too long")
-
-    def _byte(self) -> int:
-        self.at += 1
-        return self._data[self.at - 1]
-
-    def _forward(self, count: int) -> None:
-        self.at += count
-        if self.at > len(self._data):
-            raise IndexError
+            if len(data) < size or size > MOST_HEADER:
+                raise
+            size *= 16

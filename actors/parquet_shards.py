@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors import storage
-from actors.foreign import NotPlain, open_parquet
-from actors.parquet_pages import Page, pages
+from actors.foreign import MOST_FOOTER, NotPlain, open_parquet, parquet_footer
+from actors.parquet_pages import Chunk, Group, Page, groups_of, pages
 from actors.recordings import Recording, split_fields
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
@@ -32,18 +32,18 @@ Content = bytes | RecordingError
 
 @dataclass(frozen=True)
 class _Group:
-    """A row group: its number, its first row in the file and the one after its last, and the (start, end) in bytes of
-    each column's chunk that is read."""
+    """A row group: its number, its first row in the file and the one after its last, and the chunks of the columns that
+    are read."""
 
     number: int
     first: int
     end: int
-    chunks: Sequence[tuple[int, int]]
+    chunks: Sequence[Chunk]
 
     @property
     def span(self) -> tuple[int, int]:
         """The bytes from the first chunk to the last."""
-        return min(start for start, _ in self.chunks), max(end for _, end in self.chunks)
+        return min(each.start for each in self.chunks), max(each.end for each in self.chunks)
 
 
 def read_parquet(
@@ -60,9 +60,10 @@ def read_parquet(
     try:
         with open_parquet(file, pre_buffer=False) as parquet:
             audio, names = columns_of(parquet.schema_arrow)
-            row, last = _bounds(parquet.metadata, share)
+            groups = groups_of(parquet_footer(file, MOST_FOOTER))
+            row, last = _bounds(groups, share)
             last = min(last, source.limit or last)
-            for group in _groups(parquet, names, row, last):
+            for group in _wanted(groups, names, row, last):
                 with room.of(group.span[1] - group.span[0]):
                     for content, fields in _contents(file, parquet, group, audio, names, (row, last), max_bytes):
                         yield _recording(content, fields, row, source, etag)
@@ -120,36 +121,26 @@ class _File(io.RawIOBase):
         return data
 
 
-def _bounds(metadata: pq.FileMetaData, share: tuple[int, int]) -> tuple[int, int]:
+def _bounds(groups: Sequence[Group], share: tuple[int, int]) -> tuple[int, int]:
     """The first row of a share, and the one after its last."""
-    groups, rows = metadata.num_row_groups, metadata.num_rows
-    ends = list(accumulate((metadata.row_group(group).num_rows for group in range(groups)), initial=0))
-    if groups < share[1]:
-        return rows * share[0] // share[1], rows * (share[0] + 1) // share[1]
-    return ends[groups * share[0] // share[1]], ends[groups * (share[0] + 1) // share[1]]
+    ends = list(accumulate((group.rows for group in groups), initial=0))
+    number, count = share
+    if len(groups) < count:
+        return ends[-1] * number // count, ends[-1] * (number + 1) // count
+    return ends[len(groups) * number // count], ends[len(groups) * (number + 1) // count]
 
 
-def _groups(parquet: pq.ParquetFile, names: Sequence[str], first: int, last: int) -> Iterator[_Group]:
+def _wanted(groups: Sequence[Group], names: Sequence[str], first: int, last: int) -> Iterator[_Group]:
     """The row groups that hold rows from one to another, with the chunks of these columns."""
     end = 0
-    for number in range(parquet.num_row_groups):
-        group = parquet.metadata.row_group(number)
-        start, end = end, end + group.num_rows
+    for number, group in enumerate(groups):
+        start, end = end, end + group.rows
         if start < last and end > first:
-            columns = [group.column(index) for index in range(group.num_columns)]
-            wanted = [each for each in columns if _is_below(each.path_in_schema, names)]
-            yield _Group(number, start, end, [_chunk(each) for each in wanted])
+            yield _Group(number, start, end, [each for each in group.chunks if _is_below(each.path, names)])
 
 
 def _is_below(path: str, names: Sequence[str]) -> bool:
     return any(path == name or path.startswith(name + ".") for name in names)
-
-
-def _chunk(column: Any) -> tuple[int, int]:
-    start = column.data_page_offset
-    if column.has_dictionary_page:
-        start = min(start, column.dictionary_page_offset)
-    return start, start + column.total_compressed_size
 
 
 def _contents(
@@ -164,7 +155,7 @@ def _contents(
     """Of each row of a group, from one row to another, the audio and the other fields."""
     if group.span[1] - group.span[0] <= BYTES_AT_ONCE:
         file.hold(*group.span)
-    found = [page for start, end in group.chunks for page in pages(file, start, end)]
+    found = [page for chunk in group.chunks for page in pages(file, chunk)]
     if bombs := [page for page in found if _is_too_large(page, max_bytes)]:
         detail = f"{bombs[0].stored} bytes of its row group unpack to {bombs[0].unpacked / 1e6:.0f} MB"
         detail += f" (audio.max_megabytes is {max_bytes / 1e6:g})"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from actors import storage
 from actors.foreign import NotPlain, OtherColumns, check, in_a_line, open_parquet, parquet_footer
-from actors.parquet_sizes import group_sizes
+from actors.parquet_pages import Group, groups_of, pages
 from actors.schema import PART_SCHEMA
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # of Arrow, that a row group has at about
@@ -25,6 +25,7 @@ MOST_FOOTER = 16_000_000  # bytes; of 400 row groups it has 2 MB
 MOST_ROWS = 20_000_000  # of a part; a tar of a terabyte, in members of 50 kB
 MOST_EXPANDED = 8_000_000_000  # bytes of Arrow; a million rows with tokens have one
 MOST_PAGES = 256_000_000  # bytes held at the same time; of a page and a dictionary for each column, a megabyte each
+ENTRY_BYTES = 16  # that a reader keeps of each value of a dictionary, beside the value
 MOST_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
 MOST_ROW = 16_000_000  # bytes
 MOST_TOKENS = 50_000  # of a row: an hour has 45,000 frames
@@ -95,11 +96,11 @@ class Part:
             if file.metadata.num_rows > MOST_ROWS:
                 raise NotPlain(f"it has more than {MOST_ROWS:,} rows")
             expanded = 0
-            sizes = group_sizes(self._file, parquet_footer(self._file, MOST_FOOTER))
-            for group, size in zip(range(file.num_row_groups), sizes, strict=True):
-                if size.pages > MOST_PAGES or size.values > MOST_VALUES or not size.encodings <= _ENCODINGS:
-                    raise NotPlain(f"its row group {group} would expand to more than a part's")
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], use_threads=False):
+            groups = groups_of(parquet_footer(self._file, MOST_FOOTER))
+            for number, group in zip(range(file.num_row_groups), groups, strict=True):
+                if not self._is_believable(group):
+                    raise NotPlain(f"its row group {number} would expand to more than a part's")
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
                     for table in _expanded(batch):
                         expanded += table.nbytes
                         if expanded > MOST_EXPANDED:
@@ -110,6 +111,23 @@ class Part:
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
             storage.check(self._file)
             raise NotPlain(in_a_line(problem)) from None
+
+    def _is_believable(self, group: Group) -> bool:
+        """Whether a row group can be unpacked: what it takes is the largest page and the dictionary of each column."""
+        held = 0
+        for chunk in group.chunks:
+            largest = dictionary = values = 0
+            for page in pages(self._file, chunk):
+                if page.is_dictionary:
+                    dictionary = max(dictionary, page.unpacked + ENTRY_BYTES * page.values)
+                elif page.encoding not in _ENCODINGS:
+                    return False
+                else:
+                    largest, values = max(largest, page.unpacked), values + page.values
+            held += largest + dictionary
+            if values > MOST_VALUES or held > MOST_PAGES:
+                return False
+        return True
 
 
 def _opened(file: BinaryIO) -> pq.ParquetFile:

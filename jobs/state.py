@@ -32,7 +32,7 @@ from actors.units import HEX, digest
 RUNS, PLAN = "_runs", "plan.arrow"
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
-MOST_FILE = 4_000_000_000  # bytes of a plan; a million objects have 23 MB
+MOST_FILE = 1_000_000_000  # bytes of a plan; a million objects have 23 MB
 #: What plans are believed to hold, however small they are: objects, and bytes of rows; a million have 200 MB. Beyond,
 #: there are as many bytes stored to an object, and as many of rows to a byte stored: a few kB cannot fill the memory.
 MOST_OBJECTS, STORED_AN_OBJECT = 4_000_000, 8

@@ -20,7 +20,7 @@ from kinds import objects, rows_of
 from actors import kept, storage
 from actors.arrow_sizes import expanded_bytes
 from actors.foreign import NotPlain, parquet_footer, read_arrow
-from actors.parquet_sizes import group_sizes
+from actors.parquet_pages import groups_of, pages
 from actors.part_file import BATCH_BYTES, Part
 from actors.pieces import commit_piece
 from actors.schema import PART_SCHEMA
@@ -70,9 +70,12 @@ def test_what_a_row_group_takes_is_known_before() -> None:
     rows = [ROW | {"text": "x" * 1_000_000, "start_s": float(at)} for at in range(9)]
     for version in ("1.0", "2.0"):
         file = part(rows, data_page_version=version, row_group_size=3, use_dictionary=["model"])
-        sizes = group_sizes(file, parquet_footer(file, 1_000_000))
-        assert [3_000_000 < size.pages < 3_100_000 for size in sizes] == [True] * 3
-        assert [size.values for size in sizes] == [3 * len(ROW["tokens"])] * 3
+        groups = groups_of(parquet_footer(file, 1_000_000))
+        found = [{chunk.path: list(pages(file, chunk)) for chunk in group.chunks} for group in groups]
+        largest = [sum(max(page.unpacked for page in each) for each in columns.values()) for columns in found]
+        assert [3_000_000 < size < 3_100_000 for size in largest] == [True] * 3
+        tokens = [sum(page.values for page in columns["tokens.list.element.token"]) for columns in found]
+        assert tokens == [3 * len(ROW["tokens"])] * 3
 
 
 def test_a_value_that_is_that_of_every_row_is_taken_row_by_row() -> None:
