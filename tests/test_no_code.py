@@ -15,14 +15,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import encoded, tone
 
 from actors import blocks, foreign, kept, storage
 from actors.foreign import NotPlain
+from actors.objects import ReadSettings
 from actors.parts import Commit, commit_unit, open_part, part_name
+from actors.reading import read_piece
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, UsageError
 from actors.tallies import rows_in
 from actors.units import Piece, SourceObject, Unit, digest
-from jobs.config import load
+from jobs.config import Input, load
+from jobs.listing import list_input
 from jobs.state import _PLAN, load_state
 from jobs.transcripts import transcripts
 
@@ -150,6 +154,28 @@ def read_block(folder: Path, table: pa.Table) -> None:
     assert "NotPlain" in blocks.outcome(told)["failure"]
 
 
+def read_shard(folder: Path, table: pa.Table) -> None:
+    """As input, whole and in shares; the columns themselves, and beside audio that is right."""
+    whole = table.append_column("audio", pa.array([encoded(tone(1))], pa.binary()))
+    write(folder, "a.parquet", parquet_file(table))
+    write(folder, "b.parquet", parquet_file(whole))
+    for limit in (None, 1):  # with a limit, its rows are counted
+        objects = list_input(Input(uri=str(folder), limit=limit), "/nowhere/out").objects
+        for piece in Piece(Unit("0a", "f", tuple(objects)), 60, ranges=2 * len(objects)).all():
+            kinds = [row["error_kind"] for row in read_piece(piece, ReadSettings()).to_pylist()]
+            assert set(kinds) <= {None, "not_audio", "unreadable"}
+    (row,) = read_piece(Piece(Unit("0a", "f", tuple(objects[-1:])), 60), ReadSettings()).to_pylist()
+    assert row["uri"].endswith("/a.parquet")
+    (row,) = shard_rows(folder / "b.parquet")
+    assert row["duration_s"] == 1.0
+
+
+def shard_rows(path: Path) -> list[dict[str, Any]]:
+    objects = list_input(Input(uri=str(path)), "/nowhere/out").objects
+    rows: list[dict[str, Any]] = read_piece(Piece(Unit("0a", "f", tuple(objects)), 60), ReadSettings()).to_pylist()
+    return rows
+
+
 READERS: list[tuple[pa.Schema, Callable[[Path, pa.Table], None]]] = [
     (_PLAN, read_plan),
     (PART_SCHEMA, read_kept_piece),
@@ -157,6 +183,7 @@ READERS: list[tuple[pa.Schema, Callable[[Path, pa.Table], None]]] = [
     (PART_SCHEMA, carry_over),
     (PART_SCHEMA, read_transcripts),
     (SPEECH_SCHEMA, read_block),
+    (pa.schema([("text", pa.string()), ("id", pa.string()), ("extra", pa.binary())]), read_shard),
 ]
 
 
