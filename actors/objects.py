@@ -120,11 +120,15 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
         try:
             content, etag = _planned(group[0], settings)
             if content.size <= HELD_BYTES and reading.piece.stretches == 1:
-                content = storage.read(content.filesystem, content.path, HELD_BYTES)
+                content = storage.read(content.filesystem, content.path, content.size)
         except RecordingError as problem:
             content = problem
         except FileNotFoundError:
             content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} is not there")
+        except storage.NotRegular:
+            content = RecordingError(ErrorKind.BAD_ENTRY, f"{group[0].uri} is no file")
+        except storage.TooMuch:  # than it had when its version was asked for
+            content = RecordingError(ErrorKind.CHANGED, CHANGED)
     for each in group:
         fields = json.loads(each.lines) if each.lines and not each.refusal else _read_companion(each, settings)
         reference, extra = split_fields(fields)
@@ -146,8 +150,10 @@ def _planned(source: SourceObject, settings: ReadSettings) -> tuple[Stored, str]
     filesystem, path = storage.connect(source.uri, settings.storage_options)
     try:
         info = storage.info(filesystem, path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RecordingError(ErrorKind.MISSING, f"{source.uri} is not there") from None
+    if info.get("type", "file") != "file":
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is no file")
     etag = storage.version(info)
     if source.etag is not None and etag != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)

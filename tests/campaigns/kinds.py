@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import list_kinds
 import pyarrow as pa
 
 from actors import kept, storage
@@ -172,4 +173,14 @@ def heartbeat(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     return good, read
 
 
-KINDS: dict[str, Kind] = {"plan": plan, "piece": piece, "part": part, "commit": commit, "heartbeat": heartbeat}
+KINDS: dict[str, Kind] = {
+    "plan": plan,
+    "piece": piece,
+    "part": part,
+    "commit": commit,
+    "heartbeat": heartbeat,
+    "manifest": list_kinds.manifest,
+    "kaldi": list_kinds.kaldi,
+    "shard": list_kinds.shard,
+    "tar": list_kinds.tar,
+}
