@@ -113,6 +113,19 @@ def speech() -> list[tuple[np.ndarray, str]]:
     return found
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held since it began, or since `forget_peak`. (What getrusage tells of a
+    child begins with its parent's.)"""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) * 1024
+
+
+def forget_peak() -> int:
+    """Begins anew with the peak of memory; returns what is held now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_bytes()
+
+
 def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
     """A pure tone: float64 samples."""
     return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)

@@ -53,9 +53,9 @@ YAML_BOMBS = {
 @pytest.mark.parametrize("name", YAML_BOMBS)
 def test_yaml_that_grows_is_refused_before_it_does(name: str, tmp_path: Path) -> None:
     program = (
-        "import sys, resource\nfrom actors.models import resolve\n"
+        "import sys\nsys.path.insert(0, 'tests')\nfrom actors.models import resolve\nfrom conftest import peak_bytes\n"
         "try: resolve(sys.argv[1], None, {})\nexcept ValueError as problem: print(problem)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)"
+        "print(peak_bytes() // 1_000_000)"
     )
     path = nemo(tmp_path / "m.nemo", YAML_BOMBS[name])
     command = [sys.executable, "-c", program, str(path)]

@@ -51,13 +51,13 @@ def tar_of(members: Iterable[tuple[str, bytes]], **options: Any) -> bytes:
 
 
 PROGRAM = """
-import re, sys
+import sys
 sys.path.insert(0, "tests")
 from pathlib import Path
+from conftest import peak_bytes
 from test_hostile_shards import kinds, rows_of
 found = kinds(rows_of(Path(sys.argv[1])))
-peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
-print({kind: found.count(kind) for kind in found}, peak)
+print({kind: found.count(kind) for kind in found}, peak_bytes())
 """
 
 
