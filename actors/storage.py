@@ -1,19 +1,16 @@
 """The few things that the job asks of storage, on any fsspec filesystem: read, and write in one atomic step."""
 
 import contextlib
-import errno
-import functools
 import io
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from actors import fetching
 from actors.answers import EndpointError, place
@@ -23,28 +20,14 @@ from actors.answers import TooMuch as TooMuch
 from actors.answers import is_local as is_local
 from actors.answers import is_s3 as is_s3
 from actors.fetching import version as version
+from actors.patience import patiently
 from actors.schema import UsageError
 
-Result = TypeVar("Result")
-Parameters = ParamSpec("Parameters")
-
-_PERMANENT = (
-    FileNotFoundError,
-    FileExistsError,
-    PermissionError,
-    NotADirectoryError,
-    IsADirectoryError,
-    NotRegular,
-    TooMuch,
-)
-_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
 
 _SAME = {"local": "file", "s3a": "s3", "gcs": "gs"}
 #: Protocols whose files lie within a file of another one, which the URL may name as it likes.
 _WITHIN_OTHERS = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
-
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
 
 #: Of botocore: seconds that an answer may take, and no retries below those of s3fs and of `patiently`, or storage that
 #: answers nothing would hold a run for the product of all three. Some stores answer a request for a range with the
@@ -56,39 +39,6 @@ _S3_CLIENT = {
     "response_checksum_validation": "when_required",
 }
 _S3_TRIES = 2  # of s3fs, which has two loops around each other to read an object
-
-
-def patiently(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Tries a call to storage again, at growing, jittered distances, while what it raises may pass: three tries in all,
-    beside those that the storage's own client makes.
-
-    A full disk, a missing key or a refused permission is told at once. What a client raises of its own, such as an
-    endpoint that does not answer, becomes an OSError, or a PermissionError where credentials are missing.
-    """
-
-    @functools.wraps(call)
-    def translated(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        try:
-            return call(*args, **kwargs)
-        except Exception as problem:
-            kind = type(problem)
-            if isinstance(problem, OSError) or kind.__module__.split(".")[0] not in _CLIENTS:
-                raise
-            refused = "Credentials" in kind.__name__
-            raise (PermissionError if refused else OSError)(f"{kind.__name__}: {problem}") from problem
-
-    return retry(
-        retry=retry_if_exception(_is_transient),
-        wait=wait_exponential_jitter(initial=0.5, max=8),
-        stop=stop_after_attempt(3),
-        reraise=True,
-    )(translated)
-
-
-def _is_transient(problem: BaseException) -> bool:
-    if not isinstance(problem, OSError) or isinstance(problem, _PERMANENT):
-        return False
-    return problem.errno not in _PERMANENT_ERRNOS
 
 
 def protocol_of(uri: str) -> str | None:
