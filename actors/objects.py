@@ -125,6 +125,8 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
             content = problem
         except FileNotFoundError:
             content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} is not there")
+        except storage.TooMuch as problem:  # of a size that HTTP did not tell
+            content = RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
         fields = json.loads(each.lines) if each.lines and not each.refusal else _read_companion(each, settings)
         reference, extra = split_fields(fields)
@@ -148,6 +150,8 @@ def _planned(source: SourceObject, settings: ReadSettings) -> tuple[Stored, str]
         info = storage.info(filesystem, path)
     except FileNotFoundError:
         raise RecordingError(ErrorKind.MISSING, f"{source.uri} is not there") from None
+    if info.get("type", "file") != "file":  # a manifest may name anything
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is a folder, a pipe or a device, and no file")
     etag = storage.version(info)
     if source.etag is not None and etag != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)

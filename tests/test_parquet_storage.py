@@ -11,10 +11,10 @@ import pytest
 from conftest import encoded, tone
 from loopback import Loopback
 
-from actors import parquet_shards
+from actors import objects, parquet_shards
 from actors.objects import ReadSettings
 from actors.reading import read_piece
-from actors.units import Piece, SourceObject, Unit
+from actors.units import Format, Piece, SourceObject, Unit
 
 pytestmark = pytest.mark.usefixtures("_tried_at_once")
 
@@ -70,8 +70,8 @@ def web() -> Iterator[Callable[..., Web]]:
         each.close()
 
 
-def rows_of(url: str) -> pa.Table:
-    source = SourceObject(url, url, "a.parquet", "parquet", None, 0)
+def rows_of(url: str, kind: Format = "parquet") -> pa.Table:
+    source = SourceObject(url, url, "a.parquet", kind, None, 0)
     unit = Unit("a" * 16, "b" * 24, (source,))
     return read_piece(Piece(unit, 60), ReadSettings(storage_options={"skip_instance_cache": True}))
 
@@ -95,4 +95,6 @@ def test_a_server_need_not_tell_the_size(
     server = web(shard, tells_size=False)
     assert rows_of(server.url).column("recording_id").to_pylist() == ["a", "b", "c"]
     monkeypatch.setattr(parquet_shards, "HELD_BYTES", 1_000)
-    assert rows_of(server.url).column("error_kind").to_pylist() == ["too_large"]
+    monkeypatch.setattr(objects, "HELD_BYTES", 1_000)
+    for kind in ("parquet", "audio"):
+        assert rows_of(server.url, kind).column("error_kind").to_pylist() == ["too_large"]
