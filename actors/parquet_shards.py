@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors import storage
-from actors.foreign import MOST_FOOTER, NotPlain, open_parquet, parquet_footer
-from actors.parquet_pages import Chunk, Group, Page, groups_of, pages
+from actors.foreign import NotPlain, open_parquet
+from actors.parquet_pages import Chunk, Group, Page, pages
 from actors.recordings import Recording, split_fields
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
@@ -56,9 +56,9 @@ def read_parquet(
     file = _File(stored)
     row = 0
     try:
-        with open_parquet(file, pre_buffer=False) as parquet:
+        parquet, groups = open_parquet(file, pre_buffer=False)
+        with parquet:
             audio, names = columns_of(parquet.schema_arrow)
-            groups = groups_of(parquet_footer(file, MOST_FOOTER))
             row, last = _bounds(groups, share)
             last = min(last, source.limit or last)
             for group in _wanted(groups, names, row, last):
@@ -267,7 +267,6 @@ def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:
     """How many rows a Parquet file holds, by its footer; 1 where it is damaged, for its row of error."""
     with filesystem.open(path, "rb") as file:
         try:
-            with open_parquet(file) as parquet:
-                return int(parquet.metadata.num_rows)
+            return sum(group.rows for group in open_parquet(file)[1])
         except NotPlain:
             return 1
