@@ -53,11 +53,11 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     Listings are never cached: a run must see what other runs wrote. Raises UsageError where the URL names no known
     protocol, or is a chain ("zip::s3://…"), which could name any other file.
     """
-    protocol = protocol_of(uri) or "file"
+    protocol, rest = protocol_of(uri) or "file", uri.split("://", 1)[-1]
     if "::" in protocol or protocol in _WITHIN_OTHERS:
         raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
     if protocol == "file":
-        return LocalFileSystem(), os.path.abspath(uri.split("://", 1)[-1])
+        return LocalFileSystem(), os.path.abspath(rest)
     given = dict(options)
     if protocol == "s3":
         from actors.s3_session import BoundedSession
@@ -70,8 +70,8 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
         raise UsageError(f"{uri!r}: {problem}") from None
     if protocol == "s3":
         filesystem.retries = _S3_TRIES
-    path = filesystem._strip_protocol(uri).split("?", 1)[0] if protocol == "http" else filesystem._strip_protocol(uri)
-    return filesystem, path.rstrip("/")
+    path = filesystem._strip_protocol(f"{protocol}://{rest}")  # of which it knows no capitals
+    return filesystem, (path.split("?", 1)[0] if protocol == "http" else path).rstrip("/")
 
 
 def canonical(filesystem: Filesystem, path: str) -> str:
@@ -206,7 +206,7 @@ def put(filesystem: Filesystem, path: str, data: bytes) -> str:
     filesystem.pipe_file(path, data)
     with contextlib.suppress(FileNotFoundError):
         version_found = version(filesystem.info(path))
-        if bytes(filesystem.cat_file(path)) == data and version(filesystem.info(path)) == version_found:
+        if _holds(filesystem, path, data) and version(filesystem.info(path)) == version_found:
             return version_found
     raise FileExistsError(f"another run wrote or removed {path} at the same moment")
 
@@ -226,7 +226,15 @@ def create(filesystem: Filesystem, path: str, data: bytes) -> bool:
             filesystem.pipe_file(path, data, mode="create")
     except FileExistsError:
         pass  # perhaps by this very call, if its answer was lost and it was tried again: the content tells
-    return bytes(filesystem.cat_file(path)) == data
+    return _holds(filesystem, path, data)
+
+
+def _holds(filesystem: Filesystem, path: str, data: bytes) -> bool:
+    """Whether a file is just that; of another's, no more is read. Raises FileNotFoundError."""
+    try:
+        return fetching.whole(filesystem, path, len(data)) == data
+    except (TooMuch, NotRegular):
+        return False
 
 
 @patiently
