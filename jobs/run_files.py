@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from actors import entries, outputs, storage
@@ -46,6 +47,6 @@ def _local_paths(filesystem: storage.Filesystem, folder: str) -> Iterator[str]:
         return
     for run in filter(_RUN.fullmatch, names):
         outputs.refuse_link(filesystem, f"{folder}/{run}")
-        if os.path.isdir(f"{folder}/{run}"):
-            paths = (f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}"))
+        with suppress(FileNotFoundError, NotADirectoryError):  # gone meanwhile; or a file, which is nobody's plan
+            paths = [f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}")]
             yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))
