@@ -9,7 +9,8 @@ from actors import http_listing, local_listing
 from actors.answers import is_http, is_local, is_s3
 from actors.entry import Entry as Entry
 from actors.globs import Glob
-from actors.storage import Filesystem, info, patiently, version
+from actors.patience import patiently
+from actors.storage import Filesystem, info, version
 
 DIGITS = "0123456789abcdef"
 

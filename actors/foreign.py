@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.arrow_sizes import expanded_bytes
+from actors.parquet_pages import Group, groups_of
 
 MOST_FOOTER = 64_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
 LONGEST_PROBLEM = 300  # characters
@@ -34,19 +35,23 @@ class OtherColumns(NotPlain):
     """A file is of another schema, such as another version of this job's."""
 
 
-def open_parquet(file: BinaryIO | pa.NativeFile, **options: Any) -> pq.ParquetFile:
-    """A seekable Parquet file with columns of plain types alone: those of extension types are as they are stored.
+def open_parquet(
+    file: BinaryIO | pa.NativeFile, most_footer: int = MOST_FOOTER, **options: Any
+) -> tuple[pq.ParquetFile, list[Group]]:
+    """A seekable Parquet file with columns of plain types alone: those of extension types are as they are stored. And
+    its row groups, which are counted before Arrow takes memory for them.
 
     Bytes are `large_binary`, and texts `large_string`, whatever they were. `options` are ParquetFile's. Raises
     NotPlain, and what reading the file raises.
     """
     try:
-        footer = parquet_footer(file, MOST_FOOTER).replace(_ARROW_SCHEMA, _UNREAD)
+        footer = parquet_footer(file, most_footer).replace(_ARROW_SCHEMA, _UNREAD)
+        groups = groups_of(footer)
         alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
         metadata = pq.read_metadata(io.BytesIO(alone))
         plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
-        return pq.ParquetFile(file, **plain | options)
-    except (pa.ArrowException, ValueError, KeyError) as problem:  # the last, where a column of `options` is not there
+        return pq.ParquetFile(file, **plain | options), groups
+    except (pa.ArrowException, ValueError, LookupError) as problem:  # KeyError where a column of `options` is not there
         raise NotPlain(f"no Parquet file: {in_a_line(problem)}") from None
 
 

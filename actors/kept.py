@@ -34,10 +34,13 @@ _log = logging.getLogger(__name__)
 
 
 def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str) -> None:
-    """Keeps a piece's rows, of PART_SCHEMA."""
+    """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError where they are more than `read_kept` would take."""
+    rows = rows.unify_dictionaries().combine_chunks()
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(rows.unify_dictionaries())
+        writer.write_table(rows)
+    if rows.nbytes > MOST_EXPANDED or sink.tell() > MOST_FILE:
+        raise ValueError(f"a piece of {rows.nbytes:,} bytes of rows is not kept; lower unit.target_minutes")
     storage.write(filesystem, _path(piece, root), sink.getvalue())
 
 

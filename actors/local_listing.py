@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from actors.entry import Entry, Fault
+from actors.patience import patiently
 from actors.schema import UsageError
-from actors.storage import patiently
 
 MOST_AGAIN = 1_000_000  # names of what was listed by another: two links a folder, 30 folders deep, make a billion
 

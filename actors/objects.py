@@ -117,18 +117,21 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
     if all(each.refusal for each in group):
         content = b""  # refused, so never touched
     else:
+        size = 0
         try:
             content, etag = _planned(group[0], settings)
-            if content.size <= HELD_BYTES and reading.piece.stretches == 1:
-                content = storage.read(content.filesystem, content.path, content.size)
+            size = content.size
+            if size <= HELD_BYTES and reading.piece.stretches == 1:  # HTTP may not tell it, and then it is 0
+                content = storage.read(content.filesystem, content.path, size or HELD_BYTES)
         except RecordingError as problem:
             content = problem
         except FileNotFoundError:
             content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} is not there")
         except storage.NotRegular:
             content = RecordingError(ErrorKind.BAD_ENTRY, f"{group[0].uri} is no file")
-        except storage.TooMuch:  # than it had when its version was asked for
-            content = RecordingError(ErrorKind.CHANGED, CHANGED)
+        except storage.TooMuch as problem:
+            grown = RecordingError(ErrorKind.CHANGED, CHANGED)
+            content = grown if size else RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
         fields = json.loads(each.lines) if each.lines and not each.refusal else _read_companion(each, settings)
         reference, extra = split_fields(fields)
@@ -152,8 +155,8 @@ def _planned(source: SourceObject, settings: ReadSettings) -> tuple[Stored, str]
         info = storage.info(filesystem, path)
     except (FileNotFoundError, NotADirectoryError):
         raise RecordingError(ErrorKind.MISSING, f"{source.uri} is not there") from None
-    if info.get("type", "file") != "file":
-        raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is no file")
+    if info.get("type", "file") != "file":  # a manifest may name anything
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is a folder, a pipe or a device, and no file")
     etag = storage.version(info)
     if source.etag is not None and etag != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)

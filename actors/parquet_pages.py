@@ -10,17 +10,28 @@ What does not fit into the file raises IndexError. Format: https://github.com/ap
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
-from actors.thrift import Fields, listed, number, read_struct
+from actors.thrift import Fields, Wanted, listed, number, read_struct
 
 HEADER_BYTES = 512  # read at once; a header has some twenty
 MOST_HEADER = 16_000_000  # bytes, as in Arrow's own reader; statistics of long values may stand in it
 MOST_PAGES = 1_000_000  # of a column in a row group
+MOST_CHUNKS = 1_000_000  # of a file; Arrow takes 700 bytes of memory for each, which may have three in the footer
 
 # The numbers of fields in parquet.thrift.
 _ROW_GROUPS, _COLUMNS, _ROWS, _COLUMN = 4, 1, 3, 3  # of FileMetaData, RowGroup and ColumnChunk
 _PATH, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE = 3, 7, 9, 11  # of ColumnMetaData
 _KIND, _UNPACKED, _STORED, _DATA, _DICTIONARY, _DATA_2 = 1, 2, 3, 5, 7, 8  # of PageHeader
 _IS_DICTIONARY = 2  # of the kinds of page
+_CHUNK_FIELDS = dict.fromkeys((_PATH, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE), Fields())
+_FOOTER_FIELDS: Wanted = {_ROW_GROUPS: {_COLUMNS: {_COLUMN: _CHUNK_FIELDS}, _ROWS: {}}}
+_HEADER_FIELDS: Wanted = {
+    _KIND: {},
+    _UNPACKED: {},
+    _STORED: {},
+    _DATA: {1: {}, 2: {}},
+    _DICTIONARY: {1: {}},
+    _DATA_2: {1: {}, 4: {}},
+}
 
 
 class Seekable(Protocol):
@@ -58,16 +69,20 @@ class Page(NamedTuple):
 
 def groups_of(footer: bytes) -> list[Group]:
     """The row groups of a Parquet file."""
-    found = list[Group]()
-    for group in listed(read_struct(footer)[0], _ROW_GROUPS):
+    found, chunks = list[Group](), 0
+    for group in listed(read_struct(footer, _FOOTER_FIELDS)[0], _ROW_GROUPS):
         rows = number(group, _ROWS)
         if rows is None or rows < 0:
             raise IndexError("a row group without rows")
-        found.append(Group(rows, [_chunk(column.get(_COLUMN)) for column in listed(group, _COLUMNS)]))
+        chunks += len(listed(group, _COLUMNS))
+        if chunks > MOST_CHUNKS:
+            raise IndexError(f"row groups with more than {MOST_CHUNKS:,} columns in all")
+        found.append(Group(rows, [_chunk(column) for column in listed(group, _COLUMNS)]))
     return found
 
 
-def _chunk(column: Any) -> Chunk:
+def _chunk(fields: Any) -> Chunk:
+    column = fields.get(_COLUMN) if isinstance(fields, dict) else None
     starts = [start for name in (_FIRST_PAGE, _DICTIONARY_PAGE) if (start := number(column, name)) is not None]
     stored = number(column, _STORED_BYTES)
     if not starts or min(starts) < 0 or stored is None or stored < 0:
@@ -103,7 +118,7 @@ def _header(file: Seekable, at: int) -> tuple[Fields, int]:
         file.seek(at)
         data = bytes(file.read(size))
         try:
-            return read_struct(data)
+            return read_struct(data, _HEADER_FIELDS)
         except IndexError:
             if len(data) < size or size > MOST_HEADER:
                 raise

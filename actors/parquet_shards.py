@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors import storage
-from actors.foreign import MOST_FOOTER, NotPlain, open_parquet, parquet_footer
-from actors.parquet_pages import Chunk, Group, Page, groups_of, pages
+from actors.foreign import NotPlain, open_parquet
+from actors.parquet_pages import Chunk, Group, Page, pages
 from actors.recordings import Recording, split_fields
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
@@ -19,9 +19,7 @@ from actors.units import SourceObject
 
 ROWS_AT_ONCE = 16  # decoded from the file together; each may be a whole recording
 BYTES_AT_ONCE = 256_000_000  # that rows decoded together may come to, if every one were as large as one can be
-MOST_PACKED = (
-    50  # times its stored size, that a page of more than BYTES_AT_ONCE may have: audio packs ten times at most
-)
+MOST_PACKED = 50  # times its stored size, that a page of more than BYTES_AT_ONCE may have; audio packs ten at most
 HELD_BYTES = 64_000_000  # a larger file is read range by range, not whole
 
 _PATH = "\0path"  # of Hugging Face's struct, among a row's fields
@@ -58,9 +56,9 @@ def read_parquet(
     file = _File(stored)
     row = 0
     try:
-        with open_parquet(file, pre_buffer=False) as parquet:
+        parquet, groups = open_parquet(file, pre_buffer=False)
+        with parquet:
             audio, names = columns_of(parquet.schema_arrow)
-            groups = groups_of(parquet_footer(file, MOST_FOOTER))
             row, last = _bounds(groups, share)
             last = min(last, source.limit or last)
             for group in _wanted(groups, names, row, last):
@@ -85,16 +83,24 @@ class _File(io.RawIOBase):
 
     def __init__(self, stored: storage.Stored) -> None:
         self._ranges, self._stored, self._at = stored.open(), stored, 0
-        self._held, self._start = b"", 0
-        self.raw = self._ranges.raw  # for storage.check
+        self._held, self._start, self._size = b"", 0, stored.size
+        self.raw: Any = self._ranges.raw  # for storage.check
         if stored.size <= HELD_BYTES:
-            self._held = storage.read(stored.filesystem, stored.path, HELD_BYTES)
+            try:
+                self._held = storage.read(stored.filesystem, stored.path, HELD_BYTES)
+            except storage.TooMuch as problem:
+                raise RecordingError(ErrorKind.TOO_LARGE, str(problem)) from None
+            self._size = len(self._held)  # over HTTP it may not have been told
 
     def hold(self, start: int, end: int) -> None:
         """Reads a stretch that will be needed, and lets go of the one before."""
-        if self._stored.size > HELD_BYTES:
-            self._held = b""
-            self._held, self._start = storage.read_range(self._stored.filesystem, self._stored.path, start, end), start
+        if self._size > HELD_BYTES:
+            self._held, self._start = b"", start
+            try:
+                self._held = storage.read_range(self._stored.filesystem, self._stored.path, start, end)
+            except OSError as problem:
+                self.raw.problem = problem
+                raise
 
     def readable(self) -> bool:
         return True
@@ -103,7 +109,7 @@ class _File(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._stored.size}[whence]
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
     def tell(self) -> int:
@@ -111,7 +117,7 @@ class _File(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         at = self._at - self._start
-        size = size if size >= 0 else self._stored.size - self._at
+        size = size if size >= 0 else self._size - self._at
         if at >= 0 and at + size <= len(self._held):
             data = self._held[at : at + size]
         else:
@@ -261,7 +267,6 @@ def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:
     """How many rows a Parquet file holds, by its footer; 1 where it is damaged, for its row of error."""
     with filesystem.open(path, "rb") as file:
         try:
-            with open_parquet(file) as parquet:
-                return int(parquet.metadata.num_rows)
+            return sum(group.rows for group in open_parquet(file)[1])
         except NotPlain:
             return 1

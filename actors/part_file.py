@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from actors import storage
-from actors.foreign import NotPlain, OtherColumns, check, in_a_line, open_parquet, parquet_footer
-from actors.parquet_pages import Group, groups_of, pages
+from actors.foreign import NotPlain, OtherColumns, check, in_a_line, open_parquet
+from actors.parquet_pages import Group, pages
 from actors.schema import PART_SCHEMA
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # of Arrow, that a row group has at about
@@ -90,13 +90,12 @@ class Part:
     def tables(self) -> Iterator[pa.Table]:
         """Its rows, of PART_SCHEMA, some at a time. Raises NotPlain."""
         try:
-            file = _opened(self._file)
+            file, groups = _opened(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
                 raise OtherColumns("its columns are not those of this version of the job")
             if file.metadata.num_rows > MOST_ROWS:
                 raise NotPlain(f"it has more than {MOST_ROWS:,} rows")
             expanded = 0
-            groups = groups_of(parquet_footer(self._file, MOST_FOOTER))
             for number, group in zip(range(file.num_row_groups), groups, strict=True):
                 if not self._is_believable(group):
                     raise NotPlain(f"its row group {number} would expand to more than a part's")
@@ -130,16 +129,16 @@ class Part:
         return True
 
 
-def _opened(file: BinaryIO) -> pq.ParquetFile:
+def _opened(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
     """Texts are read as they are mostly stored, as a dictionary and indices, for only these are of a known size."""
     texts = [*_TEXTS, "tokens.list.element.token"]
-    return open_parquet(file, binary_type=None, read_dictionary=texts, pre_buffer=False)
+    return open_parquet(file, MOST_FOOTER, binary_type=None, read_dictionary=texts, pre_buffer=False)
 
 
 @functools.cache
 def _stored_schema() -> pa.Schema:
     """What the schema of a part looks like when it is opened."""
-    return _opened(io.BytesIO(PartWriter().end())).schema_arrow
+    return _opened(io.BytesIO(PartWriter().end()))[0].schema_arrow
 
 
 def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:

@@ -107,6 +107,8 @@ def _recordings_of(stretches: range, pieces: Sequence[pa.Table]) -> Iterator[lis
     try:
         for each in zip(*map(_recordings, tables), strict=True):
             yield _joined(each)
+    except NotPlain:
+        raise
     except ValueError as problem:
         raise NotPlain(f"its pieces do not tell of the same recordings: {problem}") from None
 

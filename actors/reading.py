@@ -30,6 +30,7 @@ from actors.tar_shards import told_by
 from actors.units import CutFiner, Piece, SourceObject, printable
 from actors.voice import has_speech
 
+LEAST_ROOM = 256_000_000  # bytes that recordings of a piece may take while they are decoded, whatever one may have
 FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few requests are kept in the air
 MOST_SECONDS = 7_200.0  # of sound that a piece may hold at least, whatever was expected
 FINER = 4  # times as many pieces, where one holds more than that
@@ -43,7 +44,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
     chains, samples, most = list[Chain](), 0, _most_seconds(piece) * SAMPLE_RATE
-    room, texts = Room(settings.max_bytes), Texts()
+    room, texts = Room(max(settings.max_bytes, LEAST_ROOM)), Texts()
 
     def rows_of(group: list[SourceObject]) -> pa.Table:
         nonlocal samples

@@ -9,8 +9,8 @@ from fsspec.asyn import sync
 
 from actors.answers import EndpointError, Filesystem, place
 from actors.entry import Entry
+from actors.patience import patiently
 from actors.s3_pages import Ask, Page, Progress, entries_of, folders_of, parse
-from actors.storage import patiently
 
 AT_ONCE = 16  # pages of an S3 listing asked for at the same time; each holds up to 1,000 objects
 MOST_PREFIXES = 256  # that a folder of many folders is listed by

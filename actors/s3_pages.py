@@ -14,6 +14,7 @@ from actors.fetching import version
 
 LONGEST_KEY = 1_024  # bytes of UTF-8, of S3 and all who are like it
 MOST_EMPTY_PAGES = 1_000  # one after the other; S3 gives some where many keys were deleted
+MOST_FOLDERS_AGAIN = 10  # pages one after the other that begin with a folder which began one before
 _MOST_TAGS = 1_000_000  # of a page; 1,000 objects have about 20,000
 _LONGEST_TOKEN = 8_000  # characters, as it has to fit in a URL
 
@@ -107,7 +108,8 @@ class Progress:
     """Whether the pages of one ask get on: an endpoint may give the same for ever, or nothing for ever."""
 
     def __init__(self) -> None:
-        self._tokens, self._firsts, self._empty = set[str](), set[str](), 0
+        self._tokens, self._begun = set[str](), set[tuple[str | None, bool]]()
+        self._empty = self._again = 0
 
     def check(self, page: Page) -> None:
         """Raises EndpointError where a page does not get on from those before.
@@ -119,9 +121,12 @@ class Progress:
         self._empty = 0 if begin else self._empty + 1
         if self._empty > MOST_EMPTY_PAGES:
             raise EndpointError(f"gives more than {MOST_EMPTY_PAGES:,} empty pages one after the other")
-        if (begin and begin in self._firsts) or (page.token and page.token in self._tokens):
+        begun = (begin, bool(page.keys))
+        self._again = self._again + 1 if begin and begun in self._begun else 0
+        # A folder may begin two pages, as some gateways have it; a key cannot.
+        if self._again > (0 if page.keys else MOST_FOLDERS_AGAIN) or (page.token and page.token in self._tokens):
             raise EndpointError("gives the same page again and again")
-        self._firsts |= {begin} if begin else set()
+        self._begun.add(begun)
         self._tokens |= {page.token} if page.token else set()
 
 

@@ -10,7 +10,7 @@ from actors.schema import SPEECH_SCHEMA
 
 ROWS_AT_ONCE = 1_000  # that are Python's objects at the same time, some 3 kB each
 SOUND_AT_ONCE = 32_000_000  # bytes, likewise
-MOST_TEXT = 64_000_000  # bytes of text that came with one recording
+MOST_TEXT = 12_000_000  # bytes of text that came with one recording; a row of a part may have 16 MB
 MOST_TEXTS = 256_000_000  # bytes of texts in a piece
 
 Row = dict[str, Any]
@@ -24,10 +24,10 @@ class Texts:
         self._held, self._lock = 0, threading.Lock()
 
     def believed(self, reference: str | None, extra: str | None) -> Told:
-        size = len(reference or "") + len(extra or "")
+        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (reference, extra) if text)
         with self._lock:
             if size > MOST_TEXT or self._held + size > MOST_TEXTS:
-                return None, f'{{"unread_text": "{size} characters"}}'
+                return None, f'{{"unread_text": "{size} bytes"}}'
             self._held += size
         return reference, extra
 

@@ -1,19 +1,16 @@
 """The few things that the job asks of storage, on any fsspec filesystem: read, and write in one atomic step."""
 
 import contextlib
-import errno
-import functools
 import io
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from actors import fetching
 from actors.answers import EndpointError, place
@@ -23,28 +20,14 @@ from actors.answers import TooMuch as TooMuch
 from actors.answers import is_local as is_local
 from actors.answers import is_s3 as is_s3
 from actors.fetching import version as version
+from actors.patience import patiently
 from actors.schema import UsageError
 
-Result = TypeVar("Result")
-Parameters = ParamSpec("Parameters")
-
-_PERMANENT = (
-    FileNotFoundError,
-    FileExistsError,
-    PermissionError,
-    NotADirectoryError,
-    IsADirectoryError,
-    NotRegular,
-    TooMuch,
-)
-_PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
 
 _SAME = {"local": "file", "s3a": "s3", "gcs": "gs"}
 #: Protocols whose files lie within a file of another one, which the URL may name as it likes.
 _WITHIN_OTHERS = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
-
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
 
 #: Of botocore: seconds that an answer may take, and no retries below those of s3fs and of `patiently`, or storage that
 #: answers nothing would hold a run for the product of all three. Some stores answer a request for a range with the
@@ -56,39 +39,6 @@ _S3_CLIENT = {
     "response_checksum_validation": "when_required",
 }
 _S3_TRIES = 2  # of s3fs, which has two loops around each other to read an object
-
-
-def patiently(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Tries a call to storage again, at growing, jittered distances, while what it raises may pass: three tries in all,
-    beside those that the storage's own client makes.
-
-    A full disk, a missing key or a refused permission is told at once. What a client raises of its own, such as an
-    endpoint that does not answer, becomes an OSError, or a PermissionError where credentials are missing.
-    """
-
-    @functools.wraps(call)
-    def translated(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        try:
-            return call(*args, **kwargs)
-        except Exception as problem:
-            kind = type(problem)
-            if isinstance(problem, OSError) or kind.__module__.split(".")[0] not in _CLIENTS:
-                raise
-            refused = "Credentials" in kind.__name__
-            raise (PermissionError if refused else OSError)(f"{kind.__name__}: {problem}") from problem
-
-    return retry(
-        retry=retry_if_exception(_is_transient),
-        wait=wait_exponential_jitter(initial=0.5, max=8),
-        stop=stop_after_attempt(3),
-        reraise=True,
-    )(translated)
-
-
-def _is_transient(problem: BaseException) -> bool:
-    if not isinstance(problem, OSError) or isinstance(problem, _PERMANENT):
-        return False
-    return problem.errno not in _PERMANENT_ERRNOS
 
 
 def protocol_of(uri: str) -> str | None:
@@ -103,11 +53,11 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     Listings are never cached: a run must see what other runs wrote. Raises UsageError where the URL names no known
     protocol, or is a chain ("zip::s3://…"), which could name any other file.
     """
-    protocol = protocol_of(uri) or "file"
+    protocol, rest = protocol_of(uri) or "file", uri.split("://", 1)[-1]
     if "::" in protocol or protocol in _WITHIN_OTHERS:
         raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
     if protocol == "file":
-        return LocalFileSystem(), os.path.abspath(uri.split("://", 1)[-1])
+        return LocalFileSystem(), os.path.abspath(rest)
     given = dict(options)
     if protocol == "s3":
         from actors.s3_session import BoundedSession
@@ -120,8 +70,8 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
         raise UsageError(f"{uri!r}: {problem}") from None
     if protocol == "s3":
         filesystem.retries = _S3_TRIES
-    path = filesystem._strip_protocol(uri).split("?", 1)[0] if protocol == "http" else filesystem._strip_protocol(uri)
-    return filesystem, path.rstrip("/")
+    path = filesystem._strip_protocol(f"{protocol}://{rest}")  # of which it knows no capitals
+    return filesystem, (path.split("?", 1)[0] if protocol == "http" else path).rstrip("/")
 
 
 def canonical(filesystem: Filesystem, path: str) -> str:
@@ -256,7 +206,7 @@ def put(filesystem: Filesystem, path: str, data: bytes) -> str:
     filesystem.pipe_file(path, data)
     with contextlib.suppress(FileNotFoundError):
         version_found = version(filesystem.info(path))
-        if bytes(filesystem.cat_file(path)) == data and version(filesystem.info(path)) == version_found:
+        if _holds(filesystem, path, data) and version(filesystem.info(path)) == version_found:
             return version_found
     raise FileExistsError(f"another run wrote or removed {path} at the same moment")
 
@@ -276,7 +226,15 @@ def create(filesystem: Filesystem, path: str, data: bytes) -> bool:
             filesystem.pipe_file(path, data, mode="create")
     except FileExistsError:
         pass  # perhaps by this very call, if its answer was lost and it was tried again: the content tells
-    return bytes(filesystem.cat_file(path)) == data
+    return _holds(filesystem, path, data)
+
+
+def _holds(filesystem: Filesystem, path: str, data: bytes) -> bool:
+    """Whether a file is just that; of another's, no more is read. Raises FileNotFoundError."""
+    try:
+        return fetching.whole(filesystem, path, len(data)) == data
+    except (TooMuch, NotRegular):
+        return False
 
 
 @patiently

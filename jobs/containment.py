@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from actors import storage
+from actors.answers import is_http
 from actors.schema import ErrorKind, RecordingError, UsageError
 
 ADVICE = "input.allowed_roots may name a folder that it may lie in"
@@ -79,6 +80,6 @@ def _without_dots(path: str) -> str:
 
 def _is_disguised(filesystem: storage.Filesystem, path: str) -> bool:
     """Whether an HTTP server may take a part of a path for "..": written as %2e%2e, or between other slashes."""
-    if "http" not in filesystem.protocol:
+    if not is_http(filesystem):
         return False
     return ".." in unquote(unquote(path)).replace("\\", "/").split("?")[0].split("/")

@@ -64,7 +64,8 @@ class Names:
         return f"{folder}{stem}{self._suffix}"
 
     def _is_free(self, name: str) -> bool:
-        return _folded(name) not in self._files | self._folders
+        folded = _folded(name)
+        return folded not in self._files and folded not in self._folders
 
     def _take(self, name: str) -> None:
         self._files.add(_folded(name))

@@ -61,7 +61,7 @@ class _Table:
         table = dict[str, str]()
         try:
             if not inside.holds(self._filesystem, self._path):
-                raise RecordingError(ErrorKind.OUTSIDE_INPUT, f"it is a link that leads out of the input; {ADVICE}")
+                raise lists.refused(ErrorKind.OUTSIDE_INPUT, f"it is a link that leads out of the input; {ADVICE}")
             for number, line in enumerate(lists.lines(self._filesystem, self._path), 1):
                 if isinstance(line, RecordingError):
                     self.bad.append(Bad(f"{self._name}:{number}", line))

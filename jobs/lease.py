@@ -15,7 +15,7 @@ from pathlib import Path
 
 from actors import outputs, storage
 from actors.foreign import NotPlain, read_object
-from jobs.state import run_files
+from jobs.run_files import run_files
 
 BEATS_A_LEASE = 4
 MOST_SIGN = 10_000  # bytes

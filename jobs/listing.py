@@ -37,13 +37,15 @@ class Listing:
 
     `unknown` counts the files whose name is not known, by suffix; `repeated` the lines of manifests that name a stretch
     of audio which another line named before: it is read once. `covers` says whether an object of that URI would be
-    listed if it were there, so that one which is not can be told to be deleted.
+    listed if it were there, so that one which is not can be told to be deleted; nothing would be where the listing is
+    not `is_whole`, for a manifest of it could not be read.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
     covers: Callable[[str], bool] = lambda uri: False
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
             raise ConfigError(f"input.uri: {uri} holds no file, or is not there")
     listing = _classify(files, config, Inside([*folders, *allowed]), options)
     listing.objects.sort(key=attrgetter("uri", "key"))
-    listing.covers = _coverage(config, options)
+    if listing.is_whole:
+        listing.covers = _coverage(config, options)
     if config.limit is not None:
         listing.objects = list(_first(config.limit, listing.objects, options))
     return listing
@@ -198,6 +201,7 @@ def _classify(files: dict[str, File], config: Input, inside: Inside, options: di
         for each in manifest_objects(manifest, objects, lists, inside, options):
             if spoken_of.setdefault(each.key, each) is not each:
                 listing.repeated += 1
+    listing.is_whole = lists.are_whole
     claimed = {each.uri for each in spoken_of.values() if each.refusal is None}
     listing.objects = [each for uri, each in objects.items() if uri not in claimed] + list(spoken_of.values())
     return listing

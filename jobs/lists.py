@@ -29,6 +29,12 @@ class Lists:
 
     def __init__(self, most_bytes: float) -> None:
         self._most, self._left = most_bytes, most_bytes
+        self.are_whole = True  # whether all that were asked for were read; else what they list is not deleted
+
+    def refused(self, kind: ErrorKind, detail: str) -> RecordingError:
+        """What is wrong with a list of which nothing is read."""
+        self.are_whole = False
+        return RecordingError(kind, detail)
 
     def lines(self, filesystem: storage.Filesystem, path: str) -> Iterator[str | RecordingError]:
         """The lines of a file as they are, ended by \\n alone; bad_entry for one that is too long.
@@ -37,11 +43,11 @@ class Lists:
         """
         info = storage.info(filesystem, path)
         if info.get("type", "file") != "file":
-            raise RecordingError(ErrorKind.BAD_ENTRY, f"{path} is no file")
+            raise self.refused(ErrorKind.BAD_ENTRY, f"{path} is no file")
         size = int(info.get("size") or 0)
         if size > self._left:
             detail = f"{size / 1e6:.0f} MB, and with all lists together more than input.max_list_megabytes"
-            raise RecordingError(ErrorKind.TOO_LARGE, f"{detail} ({self._most / 1e6:g})")
+            raise self.refused(ErrorKind.TOO_LARGE, f"{detail} ({self._most / 1e6:g})")
         self._left -= size
         file = storage.Stored(filesystem, path, size).open()
         is_first, is_cut = True, False

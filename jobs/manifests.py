@@ -5,7 +5,6 @@ Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actors import storage
+from actors.plain_json import NotJson, parse_json
 from actors.schema import ErrorKind, RecordingError
 from actors.units import SourceObject, digest, printable
 from jobs import kaldi
@@ -78,8 +78,8 @@ def _lines(manifest: File, lists: Lists) -> Iterator[Line | Bad]:
 def _parse(line: str) -> dict[str, Any]:
     """A line's fields. Raises RecordingError (bad_entry) where they cannot be used."""
     try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
+        fields = parse_json(line)
+    except NotJson:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"not JSON: {line[:120]}") from None
     written = fields.get("audio_filepath") if isinstance(fields, dict) else None
     if not isinstance(written, str) or not written:

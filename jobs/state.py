@@ -10,11 +10,10 @@ is told by name, for without it nobody knows what is done.
 
 import io
 import json
-import os
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +27,8 @@ from actors.outputs import below
 from actors.parts import COMMITS, Commit, unit_of_part
 from actors.schema import UsageError
 from actors.units import HEX, digest
+from jobs.run_files import LAST_RUN, PLAN, RUNS, run_files
 
-RUNS, PLAN = "_runs", "plan.arrow"
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
 MOST_FILE = 1_000_000_000  # bytes of a plan; a million objects have 23 MB
@@ -39,10 +38,8 @@ MOST_OBJECTS, STORED_AN_OBJECT = 4_000_000, 8
 MOST_EXPANDED, EXPANDED_A_BYTE = 800_000_000, 30
 MOST_RECIPES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
 MOST_BODY = 100_000  # bytes of a commit
-LAST_RUN = 999_999_999
 PLANS_KEPT = 30  # a plan that finds more of them takes all that they know into itself
 
-_RUN = re.compile(r"[0-9]{6,9}")
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # as storage names a file while it is written on a local disk
 
 _PLAN = pa.schema(
@@ -92,43 +89,6 @@ class State:
         """The commit of a unit's part, where there is exactly one and it speaks of the part that stands."""
         commits = self.commits.get(unit, ())
         return commits[0] if len(commits) == 1 and commits[0].part == self.parts.get(unit) else None
-
-
-@dataclass(frozen=True, order=True)
-class RunFile:
-    """A file in a run's folder: the run's number, and the file's name and path."""
-
-    run: int
-    name: str
-    path: str
-
-
-def run_files(filesystem: storage.Filesystem, root: str) -> list[RunFile]:
-    """The files of all runs, in the order of their numbers. A folder that is not named like a run is passed over, and
-    one that is a link raises UsageError."""
-    folder = below(root, RUNS)
-    if storage.is_local(filesystem):
-        paths = list(_local_paths(filesystem, folder))
-    else:
-        paths = [each.path for each in entries.find(filesystem, folder)]
-    found = list[RunFile]()
-    for path in paths:
-        run, _, name = path.removeprefix(f"{folder}/").partition("/")
-        if _RUN.fullmatch(run) and run == f"{int(run):06d}" and path == f"{folder}/{run}/{name}" and "/" not in name:
-            found.append(RunFile(int(run), name, path))
-    return sorted(found)
-
-
-def _local_paths(filesystem: storage.Filesystem, folder: str) -> Iterator[str]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return
-    for run in filter(_RUN.fullmatch, names):
-        outputs.refuse_link(filesystem, f"{folder}/{run}")
-        if os.path.isdir(f"{folder}/{run}"):
-            paths = (f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}"))
-            yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))
 
 
 def load_state(filesystem: storage.Filesystem, root: str) -> State:

@@ -17,9 +17,9 @@ sys.path.append(str(ROOT / "tests" / "campaigns"))
 
 from kinds import objects, rows_of
 
-from actors import kept, storage
+from actors import kept, parquet_pages, storage, thrift
 from actors.arrow_sizes import expanded_bytes
-from actors.foreign import NotPlain, parquet_footer, read_arrow
+from actors.foreign import NotPlain, open_parquet, parquet_footer, read_arrow
 from actors.parquet_pages import groups_of, pages
 from actors.part_file import BATCH_BYTES, Part
 from actors.pieces import commit_piece
@@ -164,3 +164,25 @@ def test_a_unit_of_very_many_rows_is_committed_in_little_memory() -> None:
     command = [sys.executable, "tests/campaigns/million.py", "--rows", "200000", "--pieces", "10"]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
     assert float(done.stdout.split()[-2]) < 0.5  # GB; each row as a dictionary would take 0.6 more
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 127 | 128]) + varint(number >> 7) if number > 127 else bytes([number])
+
+
+def test_a_footer_is_counted_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three bytes of a column that is nowhere Arrow makes 700, of one of an empty struct Python makes 70."""
+    monkeypatch.setattr(parquet_pages, "MOST_CHUNKS", 50_000)
+    monkeypatch.setattr(thrift, "MOST_VALUES", 500_000)
+    columns = b"\x09\x08\x1c\x19\xfc" + varint(60_000) + 60_000 * b"\x26\x00\x00" + b"\x16\x00\x16\x00\x00"
+    structs = b"\x09\xc8\x01\xfc" + varint(600_000) + 600_000 * b"\x00"
+    file = io.BytesIO()
+    pq.write_table(pa.table({"audio": [b"x"]}), file)
+    for more, told in ((columns, "50,000 columns"), (structs, "500,000 values"), (b"", None)):
+        footer = parquet_footer(file, 10_000)[:-1] + more + b"\0"
+        longer = io.BytesIO(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+        if told is None:
+            assert open_parquet(longer)[0].metadata.num_rows == 1
+            continue
+        with pytest.raises(NotPlain, match=told):
+            open_parquet(longer)

@@ -174,6 +174,15 @@ def test_lists_are_read_in_a_budget(tree: Path) -> None:
     assert "input.max_list_megabytes" in refused["error_detail"]
 
 
+def test_what_a_list_that_is_not_read_would_name_is_not_deleted(tree: Path) -> None:
+    write_lines(tree / "m.jsonl", {"audio_filepath": "a.wav", "offset": 0.1, "duration": 0.1})
+    assert listed(tree).covers(f"file://{tree}/gone.wav")
+    assert not listed(tree, max_list_megabytes=1e-6).covers(f"file://{tree}/gone.wav")
+    (tree / "wav.scp").write_text("u a.wav\n")
+    (tree / "text").symlink_to("/dev/zero")
+    assert not listed(tree).covers(f"file://{tree}/gone.wav")
+
+
 def test_lines_end_where_json_lines_do(tree: Path) -> None:
     write_lines(tree / "m.jsonl", {"audio_filepath": "a.wav", "text": "one\u2028line\x85only\x0b", "snr": float("nan")})
     (row,) = rows_of(tree).values()

@@ -207,3 +207,20 @@ def test_a_file_that_grows_while_it_is_read(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TooMuch):
         storage.read(storage.connect(str(path), {})[0], str(path), 20_000)
     assert ended.is_set()
+
+
+def test_what_lies_where_a_file_was_put_is_read_no_further_than_the_file(tmp_path: Path, serve: Serve) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert not storage.create(storage.connect(str(tmp_path), {})[0], str(tmp_path / "pipe"), b"a claim")
+    told = Answer(headers={"Content-Length": "7", "ETag": '"e"'})
+    answers = {"PUT": Answer(), "HEAD": told, "GET": Answer(CONTENT, endless=True)}
+    server = serve(lambda asked: answers[asked.method])
+    with pytest.raises(FileExistsError):
+        storage.put(*server.place(), b"a claim")
+    assert server.sent < 30_000_000
+
+
+def test_a_protocol_may_be_written_in_capitals(tmp_path: Path) -> None:
+    assert storage.connect("S3://bucket/A", {"anon": True})[1] == storage.connect("s3a://bucket/A", {})[1] == "bucket/A"
+    assert storage.connect("HTTP://host/A", {})[1] == "http://host/A"
+    assert storage.connect(f"FILE://{tmp_path}/A", {})[1] == f"{tmp_path}/A"

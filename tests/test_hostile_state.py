@@ -25,7 +25,8 @@ from jobs import export, plan
 from jobs.lease import rival
 from jobs.listing import Listing
 from jobs.planning import Wishes, make_plan, recipe_of
-from jobs.state import RUNS, load_state, run_files, sweep, units_with, write_plan
+from jobs.run_files import RUNS, run_files
+from jobs.state import load_state, sweep, units_with, write_plan
 
 UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
 Output = tuple[storage.Filesystem, str]

@@ -218,6 +218,17 @@ def test_manifest_lines_that_name_nothing_a_file_can_be_called(tmp_path: Path) -
     assert sorted(kinds) == ["bad_entry"] * 6 + ["missing"] + ["outside_input"] * 2
 
 
+def test_manifest_lines_that_name_no_files_cost_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encoded(tone(0.5)))
+    (tmp_path / "folder.wav").mkdir()
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "device.wav").symlink_to("/dev/zero")
+    names = ["a.wav", "device.wav", "folder.wav", "pipe.wav"]
+    (tmp_path / "m.jsonl").write_text("\n".join(json.dumps({"audio_filepath": name}) for name in names))
+    found = {row["uri"].rpartition("/")[2]: row["error_kind"] for row in rows_of(tmp_path)}
+    assert found == {"a.wav": None, "device.wav": "outside_input", "folder.wav": "bad_entry", "pipe.wav": "bad_entry"}
+
+
 def test_allowed_roots_and_links_that_lead_out(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()
