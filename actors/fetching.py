@@ -28,6 +28,7 @@ from actors.answers import (
 
 _VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
 _ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
+_COPIED_AT_ONCE = 1 << 24  # bytes
 _BEYOND = 65_536  # bytes asked for at once where a file goes on after its size, for it may grow
 
 
@@ -58,7 +59,7 @@ def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
             raise cause from None
         raise _refused(filesystem, path, cause.status, getattr(cause, "message", "")) from None
     except OSError as problem:
-        if problem.errno == errno.ENAMETOOLONG:  # no file can have that name
+        if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no file can have that name; or links lead to none
             raise FileNotFoundError(path[:80]) from None
         if isinstance(problem, EndpointError):
             raise EndpointError(f"{place(filesystem, path)}: {problem}") from None
@@ -67,6 +68,17 @@ def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
         what = f"does not say of a file what it must ({type(problem).__name__}: {problem})"
         raise EndpointError(f"{place(filesystem, path)}: {what}") from None
     return info
+
+
+def copy(filesystem: Filesystem, path: str, target: str, most: int) -> None:
+    """Copies a file to a path on this machine, bit by bit. Raises TooMuch once it has more than `most` bytes."""
+    size = 0
+    with filesystem.open(path, "rb") as source, open(target, "wb") as sink:
+        while some := source.read(_COPIED_AT_ONCE):
+            size += len(some)
+            if size > most:
+                raise TooMuch(place(filesystem, path), size, most)
+            sink.write(some)
 
 
 def whole(filesystem: Filesystem, path: str, most: int | None) -> bytes:

@@ -27,7 +27,6 @@ _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./-]{0,200}", re.ASCII)  # a b
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHECKS = 2  # the version of `_check`: what was remembered after an older one is worked out anew
 MOST_FILE = 8_000_000_000  # bytes of a `.nemo`; that of Citrinet-1024 has 0.6 GB
-_AT_ONCE = 1 << 24  # bytes
 
 
 @dataclass(frozen=True)
@@ -104,11 +103,12 @@ def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], wanted
     with FileLock(f"{target}.lock"):  # of many actors that start at once, one fetches
         if not target.exists() or (wanted is not None and sha256_of(target) != wanted):
             partial = target.with_suffix(".partial")
-            with filesystem.open(path, "rb") as source, partial.open("wb") as sink:
-                while some := source.read(_AT_ONCE):
-                    if sink.tell() + len(some) > MOST_FILE:
-                        raise UsageError(f"model.name: {name} has more than the {MOST_FILE:,} bytes that are believed")
-                    sink.write(some)
+            try:
+                storage.copy(filesystem, path, str(partial), MOST_FILE)
+            except storage.TooMuch:
+                raise UsageError(
+                    f"model.name: {name} has more than the {MOST_FILE:,} bytes that are believed"
+                ) from None
             partial.replace(target)
     return target
 

@@ -20,10 +20,23 @@ def below(root: str, name: str) -> str:
     return f"{root}/{name}"
 
 
-def refuse_links(filesystem: storage.Filesystem, root: str) -> None:
-    """Raises UsageError where one of the folders of the job's own is a link: what it leads to is not the output's."""
+def check_folders(filesystem: storage.Filesystem, root: str) -> None:
+    """Raises UsageError where an output, or one of the folders of the job's own in it, is there and is no folder.
+
+    The output itself may be a link to one. Of those below, what a link leads to is not the output's.
+    """
+    if storage.is_local(filesystem) and os.path.lexists(root) and not os.path.isdir(root):
+        raise UsageError(f"output.uri: {storage.canonical(filesystem, root)} is no folder; give another")
     for name in STATE_FOLDERS:
-        refuse_link(filesystem, below(root, name))
+        check_folder(filesystem, below(root, name))
+
+
+def check_folder(filesystem: storage.Filesystem, path: str) -> None:
+    """Raises UsageError where what is there is a link, or no folder."""
+    refuse_link(filesystem, path)
+    if storage.is_local(filesystem) and os.path.lexists(path) and not os.path.isdir(path):
+        where = storage.canonical(filesystem, path)
+        raise UsageError(f"output.uri: {where} is no folder, and one has to be there; remove it")
 
 
 def refuse_link(filesystem: storage.Filesystem, path: str) -> None:

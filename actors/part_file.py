@@ -6,7 +6,7 @@ can have any number of tokens: each is bounded before memory is taken for it.
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -81,9 +81,9 @@ class PartWriter:
 class Part:
     """A part that was read through once and is right."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Raises NotPlain where the file, which is seekable, is no part of this version."""
-        self._file = file
+    def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
+        """Raises NotPlain where the file, which is seekable, is no part of this version, or `check` raises it."""
+        self._file, self._check = file, check
         for _ in self.tables():
             pass
 
@@ -104,6 +104,7 @@ class Part:
                         expanded += table.nbytes
                         if expanded > MOST_EXPANDED:
                             raise NotPlain(f"it expands to more than {MOST_EXPANDED:,} bytes")
+                        self._check(table)
                         yield table
         except NotPlain:
             raise
@@ -155,7 +156,6 @@ def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
         columns = [some.column(each.name).cast(each.type) for each in PART_SCHEMA]
         table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
         check(table)
-        check_rows(table)
         yield table
         first = last
 

@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -20,7 +20,7 @@ import pyarrow as pa
 from actors import entries, outputs, storage
 from actors.foreign import NotPlain
 from actors.outputs import below
-from actors.part_file import Part, PartWriter
+from actors.part_file import Part, PartWriter, check_rows
 from actors.tallies import Tally
 from actors.units import FINGERPRINT, HEX, Fingerprint, Unit, digest, printable
 
@@ -98,14 +98,17 @@ def commit_unit(
     return summary | measured
 
 
-def open_part(unit_id: str, filesystem: storage.Filesystem, root: str) -> Part:
-    """The part of a unit. Raises NotPlain where it is damaged, foreign or a link, and FileNotFoundError."""
+def open_part(
+    unit_id: str, filesystem: storage.Filesystem, root: str, check: Callable[[pa.Table], None] = check_rows
+) -> Part:
+    """The part of a unit, whose rows pass `check`. Raises NotPlain where it is damaged, foreign or a link, and
+    FileNotFoundError."""
     path = below(root, part_name(unit_id))
     if outputs.is_link(filesystem, path):
         raise NotPlain("it is a link, which is not followed")
     stored = storage.Stored(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
     file: BinaryIO = io.BytesIO(storage.read(filesystem, path)) if stored.size <= HELD_BYTES else stored.open()
-    return Part(file)
+    return Part(file, check)
 
 
 def measured_in(rows: pa.Table) -> dict[str, float]:

@@ -99,7 +99,9 @@ class S3Listing:
         asked = {"Bucket": self._bucket, "Prefix": ask.prefix, "Delimiter": ask.delimiter} | self._filesystem.req_kw
         if token:
             asked["ContinuationToken"] = token
-        page: Page = self._filesystem.call_s3("list_objects_v2", **asked)["Page"]
+        page: Page | None = self._filesystem.call_s3("list_objects_v2", **asked).get("Page")
+        if page is None:  # a status such as 204, with which there is no body to be parsed
+            raise EndpointError("answers without a page of a listing")
         return page
 
 

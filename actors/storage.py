@@ -41,6 +41,9 @@ _S3_CLIENT = {
 _S3_TRIES = 2  # of s3fs, which has two loops around each other to read an object
 
 
+copy = patiently(fetching.copy)
+
+
 def protocol_of(uri: str) -> str | None:
     """The name of a URL's protocol, one for those that have several; None of a path."""
     named = uri.split("://", 1)[0].lower() if "://" in uri else None

@@ -12,6 +12,7 @@ from actors.harmless import shown
 from actors.schema import UsageError
 from jobs.config import Config, ConfigError, load
 from jobs.report import say
+from jobs.streams import open_streams
 
 DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 
@@ -20,6 +21,7 @@ def run_job(
     module: str, description: str | None, epilog: str, job: Callable[[Config], int], arguments: list[str] | None
 ) -> int:
     """Runs `job` on the configuration that the command line names, and returns the exit status."""
+    open_streams()
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,

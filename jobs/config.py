@@ -2,19 +2,22 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from actors.citrinet import plain_yaml
 from actors.harmless import without_credentials
 from actors.schema import ErrorKind
-from jobs.secrets import has_secret
+from jobs.secrets import has_secret, leaves
 
 Auto = Literal["auto"]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]  # seconds, hours, megabytes: more makes no sense, and no time or size
 
 
 class ConfigError(Exception):
@@ -131,8 +134,8 @@ class Evaluate(Section):
     spaces: bool = True
     digits: Literal["keep", "chinese"] = "keep"
     group: str = "folder"
-    bootstrap: Annotated[int, Field(gt=0)] = 1_000
-    shown: Annotated[int, Field(ge=0)] = 10
+    bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000
+    shown: Annotated[int, Field(ge=0, le=10_000)] = 10
     write: str | None = None
 
 
@@ -163,7 +166,7 @@ class Config(Section):
 def load(path: str, overrides: list[str]) -> Config:
     """The configuration of a YAML file with `section.key=value` overrides, values in YAML. Raises ConfigError."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        values = _parsed(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
     except OSError as problem:
@@ -175,19 +178,38 @@ def load(path: str, overrides: list[str]) -> Config:
         raise ConfigError(f"{path} must hold sections such as input, output and model, and holds a {kind}")
     for override in overrides:
         _apply(values, override)
+    for names, leaf in leaves([], values):
+        if isinstance(leaf, str) and not _is_sayable(leaf):
+            raise ConfigError(f"{'.'.join(names)}: holds a zero byte, or half of a character, which no name can")
     try:
         return Config.model_validate(values)
     except ValidationError as problem:
         raise ConfigError(*map(_sentence, problem.errors())) from None
 
 
+def _parsed(text: str) -> Any:
+    """What a YAML text says. Raises YAMLError and others; UsageError where aliases make it grow beyond belief."""
+    with suppress(yaml.YAMLError):  # the other parser tells it in better words
+        plain_yaml.measure(text.encode("utf-8", "surrogatepass"))
+    return yaml.safe_load(text)
+
+
+def _is_sayable(text: str) -> bool:
+    """Whether storage can be asked for a name: bytes that are not UTF-8 stand in it as Python has them."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
-        raise ConfigError(f"{key!r}: an override is section.key=value, such as input.limit=10")
+        told = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
+        raise ConfigError(f"{told and told[0]!r}: an override is section.key=value, such as input.limit=10")
     try:
-        value = yaml.safe_load(text)
+        value = _parsed(text)
         is_secret = has_secret(path, value)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise ConfigError(f"{key}: its value is not YAML{_where(problem)}") from None

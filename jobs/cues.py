@@ -50,7 +50,8 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: Layout) -> list[Cue]:
     They end where sentences or phrases do, or where there is a pause. One that would be too short to read stays until
     the next begins.
     """
-    cues = list(_cues([word for row in rows if row["text"] for word in words_of(row)], layout))
+    words = [word for row in rows if row["text"] for word in words_of(row)]
+    cues = list(_cues(words, layout)) if words else []
     placed = list[Cue]()
     for index, cue in enumerate(cues):
         start = max(cue.start, placed[-1].end if placed else 0.0)

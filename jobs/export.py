@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from actors import storage
+from actors.outputs import below, check_folder
 from jobs.command_line import FAILED, run_job
 from jobs.config import Config, ConfigError, with_secrets
 from jobs.cues import Layout
@@ -31,6 +32,7 @@ are counted and left out. Files that cannot be written are named; the others are
 output.tokens=true when they were transcribed, times are those of the tokens, else they are spread over the segment. The
 last line of standard output is one JSON object.
 """
+EXPORT = "_export"  # below the output, unless export.uri says otherwise
 AT_ONCE = 16  # files that are written at the same time
 FAILURES_IN_A_ROW = 20  # after which the storage is taken to be out of order
 OF_ONE_FILE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
@@ -57,8 +59,7 @@ def run(config: Config) -> int:
     if in_one and wishes.format in PER_RECORDING:
         raise ConfigError(f"export.files: a {wishes.format} file holds one recording; use files=recording")
     options = with_secrets(wishes.storage_options or config.output.storage_options, "export.storage_options")
-    uri = wishes.uri or f"{config.output.uri.rstrip('/')}/_export/{wishes.format}"
-    filesystem, root = storage.connect(uri, options)
+    filesystem, root = _place(config, options)
     writer = WRITERS[wishes.format, in_one]
     layout = Layout(wishes.characters_per_line, wishes.lines, wishes.min_seconds, wishes.max_seconds)
     counts, line, wrong = Counter[str](), Line(), list[str]()
@@ -82,6 +83,19 @@ def run(config: Config) -> int:
     print_json(summary)
     status = tell_wrong(wrong)
     return FAILED if failed else status
+
+
+def _place(config: Config, options: Mapping[str, Any]) -> tuple[storage.Filesystem, str]:
+    """The folder to write to. Raises UsageError where it is the output's own, and a link or no folder."""
+    wishes = config.export
+    if wishes.uri:
+        return storage.connect(wishes.uri, options)
+    filesystem, output = storage.connect(config.output.uri, options)
+    own = below(output, EXPORT)
+    root = below(own, wishes.format)
+    for folder in (own, root):
+        check_folder(filesystem, folder)
+    return filesystem, root
 
 
 def _show(summary: Mapping[str, Any]) -> None:

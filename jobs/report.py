@@ -7,7 +7,7 @@ import codecs
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -15,8 +15,10 @@ from rich.text import Text
 
 from actors.harmless import shown, without_credentials
 from actors.plain_json import to_json
+from jobs.streams import StandardError, to_nowhere
 
-_CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
+_ERROR = StandardError()
+_CONSOLE = Console(file=cast(TextIO, _ERROR), highlight=False, soft_wrap=True)
 
 LINE_EVERY_S = 10.0  # where standard error is a log file, and not a terminal that can rewrite its line
 SHOWN = 8  # transcripts, and failures, in the closing tables
@@ -31,17 +33,17 @@ class Line:
 
     def say(self, text: str, is_last: bool = False) -> None:
         now, text = time.monotonic(), shown(text, LONGEST_LINE)
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
+        if _ERROR.isatty():
+            _ERROR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
         elif now - self._said >= LINE_EVERY_S or is_last:
-            sys.stderr.write(text + "\n")
+            _ERROR.write(text + "\n")
             self._said = now
-        sys.stderr.flush()
+        _ERROR.flush()
 
     def clear(self) -> None:
         """Takes it off a terminal, for other lines to follow."""
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
+        if _ERROR.isatty():
+            _ERROR.write("\r\x1b[K")
 
 
 class Progress:
@@ -88,9 +90,15 @@ def _print(what: RenderableType) -> None:
 
 
 def print_json(summary: Mapping[str, Any]) -> None:
-    """What came of a job, as the last line of standard output. Where that is not UTF-8, the line is ASCII."""
+    """What came of a job, as the last line of standard output. Where that is not UTF-8, the line is ASCII. Raises
+    OSError where it takes none."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8"), flush=True)
+    line = summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8")
+    try:
+        print(line, flush=True)
+    except OSError as problem:
+        to_nowhere(sys.stdout)
+        raise OSError(problem.errno, f"standard output took no JSON line: {problem.strerror}") from None
 
 
 def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:

@@ -93,8 +93,8 @@ class State:
 
 def load_state(filesystem: storage.Filesystem, root: str) -> State:
     """Reads plans, names of commits, and names and versions of parts. Raises UsageError naming a broken plan, and a
-    folder of the state that is a link."""
-    outputs.refuse_links(filesystem, root)
+    folder of the state that is a link, or none."""
+    outputs.check_folders(filesystem, root)
     state = _read_plans(filesystem, root)
     while state is None:
         state = _read_plans(filesystem, root)
@@ -239,6 +239,7 @@ def write_plan(
             f" {stored:,} bytes; give each part of them an output of its own"
         )
     folder = below(root, f"{RUNS}/{state.next_number:06d}")
+    outputs.check_folder(filesystem, folder)
     if not storage.create(filesystem, f"{folder}/{PLAN}", data):
         return None
     for path in state.plans if compacts else ():

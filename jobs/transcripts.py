@@ -7,10 +7,11 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actors import storage
 from actors.foreign import NotPlain
-from actors.part_file import Part
+from actors.part_file import Part, check_rows
 from actors.parts import open_part, part_name
 from actors.recordings import fields_of
 from actors.tallies import rows_in
@@ -23,6 +24,11 @@ from jobs.state import load_state
 AHEAD = 4  # parts that are read while one is worked on
 _COLUMNS = ["recording_id", "uri", "member", "offset_s", "segment_index", "start_s", "end_s", "duration_s", "text"]
 _COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_detail"]
+
+_OF_A_TEXT = ("start_s", "end_s", "duration_s", "confidence")
+_OF_A_TOKEN = ("token", "start_s", "end_s", "confidence")
+MOST_S = 1e8  # seconds of a recording; three years
+MOST_TEXT = 200_000  # bytes of a segment, which has two minutes at most; 1,500 tokens have 20 kB
 
 Row = dict[str, Any]
 
@@ -60,7 +66,10 @@ def transcripts(config: Config, wrong: list[str]) -> Iterator[Transcript]:
     """
     options = with_secrets(config.output.storage_options, "output.storage_options")
     filesystem, root = storage.connect(config.output.uri, options)
-    state = load_state(filesystem, root)
+    try:
+        state = load_state(filesystem, root)
+    except PermissionError as problem:
+        raise ConfigError(f"output.uri: {problem}") from None
     units = sorted(unit for unit in state.parts if state.commit_of(unit))
     if not units:
         where = storage.canonical(filesystem, root)
@@ -68,7 +77,10 @@ def transcripts(config: Config, wrong: list[str]) -> Iterator[Transcript]:
 
     def read(unit: str) -> Part | None:
         try:
-            return open_part(unit, filesystem, root)
+            return open_part(unit, filesystem, root, _check)
+        except PermissionError as problem:
+            wrong.append(f"{problem}; what it holds is left out")
+            return None
         except (NotPlain, FileNotFoundError) as problem:
             where = storage.canonical(filesystem, f"{root}/{part_name(unit)}")
             why = problem if isinstance(problem, NotPlain) else "it went meanwhile"
@@ -85,6 +97,25 @@ def transcripts(config: Config, wrong: list[str]) -> Iterator[Transcript]:
             under_way += [pool.submit(read, unit) for unit in islice(left, 1)]
             if part:
                 yield from in_tables(table.select(_COLUMNS) for table in part.tables())
+
+
+def _check(rows: pa.Table) -> None:
+    """Raises NotPlain where rows, of PART_SCHEMA, have texts or tokens that nobody can have said."""
+    check_rows(rows)
+    said = rows.filter(pc.is_valid(rows.column("text")))
+    tokens = pc.list_flatten(said.column("tokens"))
+    for name in _OF_A_TEXT:
+        if said.column(name).null_count:
+            raise NotPlain(f"it has texts without {name}")
+    if tokens.null_count or any(pc.struct_field(tokens, name).null_count for name in _OF_A_TOKEN):
+        raise NotPlain("it has tokens without text, times or confidence")
+    starts, ends = said.column("start_s"), said.column("end_s")
+    in_order = pc.and_(pc.greater_equal(starts, 0), pc.greater_equal(ends, starts))
+    times = [ends, said.column("duration_s"), *(pc.abs(pc.struct_field(tokens, name)) for name in ("start_s", "end_s"))]
+    if not all(pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MOST_S) for time in times))):
+        raise NotPlain("it has times that cannot be")
+    if (pc.max(pc.binary_length(said.column("text"))).as_py() or 0) > MOST_TEXT:
+        raise NotPlain(f"it has a segment of more than {MOST_TEXT:,} bytes of text")
 
 
 def tell_wrong(wrong: Iterable[str]) -> int:

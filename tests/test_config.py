@@ -1,5 +1,6 @@
 """Messages that name the key and what would be right."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,39 @@ def test_every_key_is_described() -> None:
         for key in keys:
             assert f"{section}.{key}" in readme or f", .{key}" in readme
     load("configs/local.yaml", [])
+
+
+@pytest.mark.parametrize(
+    "key", ["input.uri", "output.uri", "export.uri", "evaluate.write", "model.name", "model.revision"]
+)
+@pytest.mark.parametrize("value", ['"a\\0b"', '"\\ud800"'], ids=["zero", "half"])
+def test_a_name_that_storage_cannot_be_asked_for(file: str, key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: holds a zero byte, or half of a character"):
+        load(file, [f"{key}={value}"])
+    assert load(file, [r'input.uri="a\udcff"']).input.uri == "a\udcff"  # a byte that is not UTF-8
+
+
+@pytest.mark.parametrize("key", ["export.min_seconds", "audio.max_hours", "output.lease_seconds", "evaluate.bootstrap"])
+@pytest.mark.parametrize("value", [".inf", "1e308", "9223372036854775807", ".nan"])
+def test_a_number_beyond_all_bounds(file: str, key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}: Input should be "):
+        load(file, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("inner", ["&a [*a]", "&a [x, {y: *a}]", "BOMB"])
+def test_aliases_do_not_grow(file: str, inner: str) -> None:
+    names = "abcdefghijk"
+    lists = [f"&{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise(names)]
+    bomb = inner.replace("BOMB", f"[&a [x], {', '.join(lists)}]")
+    with pytest.raises(ConfigError, match=r"input\.include: its value is not YAML"):
+        load(file, [f"input.include={bomb}"])
+    Path(file).write_text(BASE + f"errors: {bomb}\n")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load(file, [])
+
+
+@pytest.mark.parametrize("override", ["--token hunter2", "input.secret hunter2", "input.secret:hunter2"])
+def test_what_is_no_override_is_not_repeated(file: str, override: str) -> None:
+    with pytest.raises(ConfigError, match=r"an override is section\.key=value") as caught:
+        load(file, [override])
+    assert "hunter2" not in str(caught.value)

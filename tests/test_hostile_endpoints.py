@@ -1,6 +1,7 @@
 """Listings that lie: each ends, soon, with a sentence that names the endpoint; what is odd but right is listed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from hostile_storage import Answer, Asked, Serve, page
 
 from actors import entries, s3_pages, storage
 from actors.answers import EndpointError
+from actors.models import resolve
+from actors.schema import UsageError
 from jobs import plan
 
 pytestmark = pytest.mark.usefixtures("_tried_at_once")
@@ -48,6 +51,7 @@ LIES: dict[str, Callable[[Asked], Answer]] = {
     "an empty key": lambda asked: page(""),
     "no size": lambda asked: xml("<Contents><Key>a/1</Key></Contents>"),
     "an empty answer": lambda asked: Answer(),
+    "no content": lambda asked: Answer(status=204),
     "no XML": lambda asked: Answer(b"\x00\x01\x02"),
     "HTML": lambda asked: Answer(b"<!doctype html><html><body>Log in<br></body></html>"),
     "well-formed HTML": lambda asked: Answer(b"<html><body>Log in</body></html>"),
@@ -141,3 +145,14 @@ def test_a_version_without_an_etag_is_the_same_from_a_listing_and_of_a_file(serv
     filesystem, path = server.place()
     [entry] = entries.find(filesystem, path)
     assert entry.version == storage.version(storage.info(filesystem, entry.path))
+
+
+@pytest.mark.parametrize("length", ["5000", "100"])
+def test_a_model_of_another_length_than_was_told_is_no_model(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: str
+) -> None:
+    monkeypatch.setenv("CITRASCRIBE_CACHE", str(tmp_path / "cache"))
+    server = serve(lambda asked: Answer(b"x" * 1_000, headers={"Content-Length": length, "Connection": "close"}))
+    with pytest.raises((OSError, UsageError)):
+        resolve(f"{server.url}/m.nemo", None, {})
+    assert not list(tmp_path.rglob("model.nemo")) or length == "100"

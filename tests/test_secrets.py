@@ -50,6 +50,13 @@ def file(tmp_path: Path) -> str:
         "output.uri=az://container?sv=1&sig=hunter2",
         "model.name=https://hunter2@host/model.nemo",
         "evaluate.write=sftp://user:hunter2@host/scores.parquet",
+        "input.storage_options.sécret=hunter2",
+        "input.storage_options.ｓｅｃｒｅｔ=hunter2",
+        "input.storage_options.pw=hunter2",
+        "input.uri=//user:hunter2@host/a",
+        "input.uri=https:user:hunter2@host/a",
+        "input.uri=user:hunter2@host/a",
+        "input.uri=https://host/a;token=hunter2",
     ],
 )
 def test_a_secret_is_refused(file: str, override: str) -> None:
@@ -73,6 +80,8 @@ def test_a_secret_is_refused(file: str, override: str) -> None:
         "input.uri=https://host/get?id=5",
         "input.uri=abfs://container@account.dfs.core.windows.net/a",
         "input.uri='/archive/what?key=1.wav'",
+        "input.uri=/archive/12:30@home/a.wav",
+        "input.uri=https://host/a;version=2?id=5",
     ],
 )
 def test_what_is_no_secret_is_taken(file: str, override: str) -> None:

@@ -33,7 +33,7 @@ class _Node:
 def load(content: bytes) -> Any:
     """What a YAML file says, in Python's own types. Raises UsageError where it is not YAML, or grows beyond belief."""
     try:
-        _measure(content)
+        measure(content)
         return yaml.load(content, _Loader)
     except (UsageError, MemoryError):
         raise
@@ -43,7 +43,8 @@ def load(content: bytes) -> Any:
         raise UsageError(f"it is not YAML{line}: {str(said or type(problem).__name__)[:80]}") from None
 
 
-def _measure(content: bytes) -> None:
+def measure(content: bytes) -> None:
+    """Raises UsageError where a YAML file grows beyond belief, and YAMLError where it is none."""
     loader = _Loader(content)
     try:
         begun, anchored = [_Node(None, False)], dict[str, _Node]()
