@@ -7,7 +7,6 @@ of a stream that was recorded, would be lost without a word. Decoding goes block
 stream that expands without end costs no more memory than one of the longest length allowed.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -26,7 +25,12 @@ _FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"}
 
 
 class MoreSound(Exception):
-    """A recording is longer than was allowed for; nothing is wrong with it."""
+    """There is more sound than was allowed for; nothing is wrong with it. `is_alone` where a recording has too much for
+    itself, and not only together with others."""
+
+    def __init__(self, is_alone: bool) -> None:
+        super().__init__(is_alone)
+        self.is_alone = is_alone
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Sound:
 class Wanted:
     """What of a recording: from `offset_s` on, at most `duration_s` of it, and of that the samples at 16 kHz from
     `begin` to `end`. Channels are averaged, or it is one of them. More than `most_seconds` of it at once are refused,
-    and all of it where it is longer than `max_hours`. `takes` is told of samples as they come, and may refuse more."""
+    and all of it where it is longer than `max_hours`. `takes` is told of samples as they come, and says whether
+    there is room for more."""
 
     offset_s: float = 0.0
     duration_s: float | None = None
@@ -56,7 +61,7 @@ class Wanted:
     channel: int | None = None
     most_seconds: float = float("inf")
     max_hours: float = float("inf")
-    takes: Callable[[int], None] = lambda samples: None
+    takes: Callable[[int], bool] = lambda samples: True
 
     @property
     def first_minute(self) -> int:
@@ -117,15 +122,14 @@ def _to_pcm(stream: Stream, wanted: Wanted) -> Samples:
     blocks = _blocks(stream, wanted)
     parts, samples = list[Samples](), 0
     for part in resample((_mono(block, wanted.channel) for block in blocks), rate, wanted.first_minute):
-        wanted.takes(len(part))
         parts.append(part)
         samples += len(part)
         if last is not None and samples >= last:
             break
-        if samples > wanted.most_seconds * SAMPLE_RATE:
-            parts.clear()
-            deque(blocks, maxlen=0)  # what is too long in any case is told here, and not asked for in ever finer cuts
-            raise MoreSound
+        if samples > wanted.most_seconds * SAMPLE_RATE or not wanted.takes(len(part)):
+            parts.clear()  # the rest is counted: what is too long in any case is told here, and not cut ever finer
+            samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
+            raise MoreSound(samples > wanted.most_seconds * SAMPLE_RATE)
     if not samples and not wanted.begin:
         raise Undecodable("no sound could be decoded")
     return np.concatenate([*parts, np.empty(0, np.int16)])[wanted.begin - skipped : last]

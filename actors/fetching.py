@@ -202,7 +202,8 @@ class _Taking:
         except EndpointError as problem:
             raise EndpointError(f"{self._where}: {problem}") from None
         data = None if (told or 0) > length else await held(read, length)
-        if data is None or (status == 206 and len(data) != length):
+        is_part = status == 206 or bool(content_range)
+        if data is None or (is_part and len(data) != length):
             given = "too many" if data is None else f"{len(data):,}"
             raise EndpointError(f"{self._where}: answers for bytes {start} to {end - 1} with {given}")
         return data

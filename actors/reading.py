@@ -111,12 +111,11 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
             else:
                 faulthandler.cancel_dump_traceback_later()
 
-    def takes(more: int) -> None:
+    def takes(more: int) -> bool:
         nonlocal samples
         with lock:
             samples += more
-        if samples > _most_seconds(piece) * SAMPLE_RATE:  # of all threads together, while they decode
-            raise _finer(piece)
+        return samples <= _most_seconds(piece) * SAMPLE_RATE  # of all threads together, while they decode
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
         watch(+1)
@@ -147,12 +146,12 @@ def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 
 
 def to_rows(
-    recording: Recording, piece: Piece, settings: ReadSettings, takes: Callable[[int], None] = lambda samples: None
+    recording: Recording, piece: Piece, settings: ReadSettings, takes: Callable[[int], bool] = lambda samples: True
 ) -> list[dict[str, Any]]:
     """A recording decoded, as rows of SPEECH_SCHEMA: one a segment. What came with it stands in the first.
 
     Segments are counted from the first of the piece's own. Of a recording that has none there is a row without
-    sound. `takes` is told of samples as they are decoded.
+    sound. `takes` is told of samples as they are decoded, and says whether there is room for more.
     """
     row: dict[str, Any] = {
         "recording_id": printable(recording.recording_id),
@@ -186,8 +185,8 @@ def to_rows(
         return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:
         kind, detail = problem.kind, problem.detail
-    except MoreSound:
-        raise _finer(piece, is_long=True) from None
+    except MoreSound as more:
+        raise _finer(piece, more.is_alone) from None
     except (CutFiner, OSError, MemoryError, ImportError):
         raise  # of the piece, the storage or the machine, and so of all recordings
     except Exception as problem:

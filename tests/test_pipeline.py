@@ -85,7 +85,7 @@ def graph_of(units: list[Unit], out: Path, device: str = "cpu") -> Any:
 def units_of(folder: Path) -> list[Unit]:
     """One unit for each object of a folder."""
     objects = list_input(Input(uri=str(folder)), "/nowhere").objects
-    return [Unit(f"u{number}", "f", (each,)) for number, each in enumerate(objects)]
+    return [Unit(f"a{number}", "f", (each,)) for number, each in enumerate(objects)]
 
 
 @pytest.mark.usefixtures("ray_two_cpus")
@@ -94,7 +94,7 @@ def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path
         (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
     dataset = graph_of(units_of(tmp_path), tmp_path / "out")
     summaries = list(pipeline.summaries(dataset))
-    assert sorted(each["unit"] for each in summaries) == ["u0", "u1", "u2"]
+    assert sorted(each["unit"] for each in summaries) == ["a0", "a1", "a2"]
     executed = [line for line in dataset.stats().splitlines() if line.startswith("Operator")]
     names = [line.split()[2] for line in executed]
     assert names == [
@@ -130,6 +130,6 @@ def test_a_unit_that_fails_leaves_the_others(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / f"part-{units[1].id}.parquet").mkdir(parents=True)  # nothing can be renamed over a folder
     summaries = {each["unit"]: each for each in pipeline.summaries(graph_of(units, out))}
-    assert sorted(unit for unit, each in summaries.items() if "failure" not in each) == ["u0", "u2"]
-    assert "IsADirectoryError" in summaries["u1"]["failure"]
-    assert sorted(each.name.split(".")[0] for each in (out / "_commits").iterdir()) == ["u0", "u2"]
+    assert sorted(unit for unit, each in summaries.items() if "failure" not in each) == ["a0", "a2"]
+    assert "IsADirectoryError" in summaries["a1"]["failure"]
+    assert sorted(each.name.split(".")[0] for each in (out / "_commits").iterdir()) == ["a0", "a2"]

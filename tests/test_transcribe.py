@@ -228,8 +228,8 @@ def test_a_run_that_cannot_commit_fails_and_says_why(job: Any, tmp_path: Path, m
     shutil.rmtree(out / "_commits")
     (out / "_commits").write_text("a file where a folder should be")
     status, summary, seen = job(*one)
-    assert (status, summary) == (1, {})
-    assert "Not a directory" in seen
+    assert (status, summary) == (2, {})
+    assert f"{out}/_commits" in seen
     assert "Traceback" not in seen
 
 
