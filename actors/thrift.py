@@ -5,16 +5,24 @@ What is read may be from anybody: whatever does not fit into the bytes raises In
 Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 DEEPEST = 10  # structs and lists in each other; a footer has 6
+MOST_VALUES = (
+    8_000_000  # of a struct with all in it; each takes a byte at least, and 100 in memory. A column has some 20
+)
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, 9, 12
 
 Fields = dict[int, Any]
 
 
-def read_struct(data: bytes, at: int = 0, deepest: int = DEEPEST) -> tuple[Fields, int]:
-    """The struct that begins at a place, and the place behind it. Texts are bytes; numbers that are not whole, None."""
+def read_struct(data: bytes) -> tuple[Fields, int]:
+    """The struct that bytes begin with, and the place behind it. Texts are bytes; numbers that are not whole, None."""
+    return _struct(data, 0, DEEPEST, iter(range(MOST_VALUES)))
+
+
+def _struct(data: bytes, at: int, deepest: int, left: Iterator[int]) -> tuple[Fields, int]:
     fields, number = Fields(), 0
     while head := data[at]:
         at += 1
@@ -22,7 +30,7 @@ def read_struct(data: bytes, at: int = 0, deepest: int = DEEPEST) -> tuple[Field
             number += head >> 4
         else:
             number, at = _zigzag(data, at)
-        fields[number], at = _value(data, at, head & 15, deepest)
+        fields[number], at = _value(data, at, head & 15, deepest, left)
     return fields, at + 1
 
 
@@ -39,7 +47,9 @@ def listed(fields: Any, name: int) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _value(data: bytes, at: int, kind: int, deepest: int) -> tuple[Any, int]:
+def _value(data: bytes, at: int, kind: int, deepest: int, left: Iterator[int]) -> tuple[Any, int]:
+    if next(left, None) is None:
+        raise IndexError(f"more than {MOST_VALUES:,} values")
     if kind in (_TRUE, _FALSE):  # they need no bytes
         return kind == _TRUE, at
     if kind == _BYTE:
@@ -54,19 +64,22 @@ def _value(data: bytes, at: int, kind: int, deepest: int) -> tuple[Any, int]:
             raise IndexError("a text goes on behind the end")
         return data[at : at + length], at + length
     if kind == _LIST and deepest:
-        return _list(data, at, deepest - 1)
+        return _list(data, at, deepest - 1, left)
     if kind == _STRUCT and deepest:
-        return read_struct(data, at, deepest - 1)
+        return _struct(data, at, deepest - 1, left)
     raise IndexError("sets, maps and very deep structs are not read")
 
 
-def _list(data: bytes, at: int, deepest: int) -> tuple[list[Any], int]:
+def _list(data: bytes, at: int, deepest: int, left: Iterator[int]) -> tuple[list[Any], int]:
     size, kind, values, at = data[at] >> 4, data[at] & 15, list[Any](), at + 1
     if size == 15:
         size, at = _varint(data, at)
     for _ in range(size):
-        value, at = (data[at] == 1, at + 1) if kind in (_TRUE, _FALSE) else _value(data, at, kind, deepest)
+        value, after = _value(data, at, kind, deepest, left)
+        if kind in (_TRUE, _FALSE):  # in a list they need a byte
+            value, after = data[at] == _TRUE, at + 1
         values.append(value)
+        at = after
     return values, at
 
 
