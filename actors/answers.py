@@ -72,7 +72,7 @@ def length_of_range(status: int, content_range: str | None, start: int, end: int
     """How many bytes an answer to the question for bytes `start` up to `end` has. Raises EndpointError.
 
     Only these bytes are an answer, or as many of them as there are. The whole object is one where it is not longer,
-    which shows while it is read. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests. Some stores (rclone's) give
+    which shows while it is read. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests. Some stores (rclone) give
     the part that was asked for, and say so, but with the status of a whole.
     """
     asked = f"answers for bytes {start} to {end - 1}"

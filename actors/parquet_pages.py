@@ -19,10 +19,10 @@ MOST_CHUNKS = 1_000_000  # of a file; Arrow takes 700 bytes of memory for each, 
 
 # The numbers of fields in parquet.thrift.
 _ROW_GROUPS, _COLUMNS, _ROWS, _COLUMN = 4, 1, 3, 3  # of FileMetaData, RowGroup and ColumnChunk
-_PATH, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE = 3, 7, 9, 11  # of ColumnMetaData
+_TYPE, _PATH, _CODEC, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE = 1, 3, 4, 7, 9, 11  # of ColumnMetaData
 _KIND, _UNPACKED, _STORED, _DATA, _DICTIONARY, _DATA_2 = 1, 2, 3, 5, 7, 8  # of PageHeader
 _IS_DICTIONARY = 2  # of the kinds of page
-_CHUNK_FIELDS = dict.fromkeys((_PATH, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE), Fields())
+_CHUNK_FIELDS = dict.fromkeys((_TYPE, _PATH, _CODEC, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE), Fields())
 _FOOTER_FIELDS: Wanted = {_ROW_GROUPS: {_COLUMNS: {_COLUMN: _CHUNK_FIELDS}, _ROWS: {}}}
 _HEADER_FIELDS: Wanted = {
     _KIND: {},
@@ -43,11 +43,14 @@ class Seekable(Protocol):
 
 
 class Chunk(NamedTuple):
-    """The pages of a column in a row group: the column's path, and the bytes from which to which they lie."""
+    """The pages of a column in a row group: the column's path, the bytes from which to which they lie, and its type and
+    codec by their numbers."""
 
     path: str
     start: int
     end: int
+    kind: int | None = None
+    codec: int | None = None
 
 
 class Group(NamedTuple):
@@ -58,13 +61,15 @@ class Group(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page: its sizes in bytes as stored and unpacked, how many values it holds, and their encoding by its number."""
+    """A page: its sizes in bytes as stored and unpacked, how many values it holds, their encoding by its number, and
+    where its bytes begin."""
 
     is_dictionary: bool
     stored: int
     unpacked: int
     values: int
     encoding: int
+    at: int
 
 
 def groups_of(footer: bytes) -> list[Group]:
@@ -88,7 +93,8 @@ def _chunk(fields: Any) -> Chunk:
     if not starts or min(starts) < 0 or stored is None or stored < 0:
         raise IndexError("a column that is nowhere")
     parts = [part for part in listed(column, _PATH) if isinstance(part, bytes)]
-    return Chunk(b".".join(parts).decode("utf-8", "replace"), min(starts), min(starts) + stored)
+    path = b".".join(parts).decode("utf-8", "replace")
+    return Chunk(path, min(starts), min(starts) + stored, number(column, _TYPE), number(column, _CODEC))
 
 
 def pages(file: Seekable, chunk: Chunk) -> Iterator[Page]:
@@ -102,11 +108,11 @@ def pages(file: Seekable, chunk: Chunk) -> Iterator[Page]:
         if kind is None or unpacked is None or stored is None or min(unpacked, stored) < 0:
             raise IndexError("no header of a page where one should be")
         if kind == _IS_DICTIONARY:
-            yield Page(True, stored, unpacked, max(number(header, _DICTIONARY, 1) or 0, 0), 0)
+            yield Page(True, stored, unpacked, max(number(header, _DICTIONARY, 1) or 0, 0), 0, at + length)
         else:
             values = max(number(header, _DATA, 1) or 0, 0) + max(number(header, _DATA_2, 1) or 0, 0)
             encoding = (number(header, _DATA, 2) or 0) + (number(header, _DATA_2, 4) or 0)
-            yield Page(False, stored, unpacked, values, encoding)
+            yield Page(False, stored, unpacked, values, encoding, at + length)
         at += length + stored
     raise IndexError(f"a column of more than {MOST_PAGES:,} pages in a row group")
 

@@ -1,7 +1,8 @@
 """Parquet shards with a column of audio bytes, as recordings one by one."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -12,7 +13,8 @@ import pyarrow.parquet as pq
 from actors import storage
 from actors.foreign import NotPlain, open_parquet
 from actors.parquet_pages import Chunk, Group, Page, pages
-from actors.recordings import Recording, split_fields
+from actors.parquet_reach import column_of, in_lists, left_out, reach
+from actors.recordings import Recording, believable, split_fields
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
 from actors.units import SourceObject
@@ -21,6 +23,8 @@ ROWS_AT_ONCE = 16  # decoded from the file together; each may be a whole recordi
 BYTES_AT_ONCE = 256_000_000  # that rows decoded together may come to, if every one were as large as one can be
 MOST_PACKED = 50  # times its stored size, that a page of more than BYTES_AT_ONCE may have; audio packs ten at most
 HELD_BYTES = 64_000_000  # a larger file is read range by range, not whole
+MOST_NAMED = 20  # columns that were not read, in a row
+MOST_ROWS = 1_000_000  # of a share of a file; each is a recording, and nulls take no bytes
 
 _PATH = "\0path"  # of Hugging Face's struct, among a row's fields
 _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
@@ -37,6 +41,10 @@ class _Group:
     first: int
     end: int
     chunks: Sequence[Chunk]
+
+    @property
+    def rows(self) -> int:
+        return self.end - self.first
 
     @property
     def span(self) -> tuple[int, int]:
@@ -60,13 +68,18 @@ def read_parquet(
         with parquet:
             audio, names = columns_of(parquet.schema_arrow)
             row, last = _bounds(groups, share)
-            last = min(last, source.limit or last)
+            end = min(last, source.limit or last)
+            last = min(end, row + MOST_ROWS)
+            lists = in_lists(parquet)
             for group in _wanted(groups, names, row, last):
                 with room.of(group.span[1] - group.span[0]):
-                    for content, fields in _contents(file, parquet, group, audio, names, (row, last), max_bytes):
+                    for content, fields in _contents(file, parquet, group, audio, names, lists, (row, last), max_bytes):
                         yield _recording(content, fields, row, source, etag)
                         row += 1
                         del content, fields  # before the next one is read, for it may be large
+        if end > last:
+            problem = RecordingError(ErrorKind.TOO_LARGE, f"the rows from {last} to {end - 1} were not read: too many")
+            yield Recording(source.name, source.uri, etag, problem)
     except RecordingError:
         raise
     except Exception as problem:  # Arrow raises many kinds for one damage; its own MemoryError is an absurd claim
@@ -138,15 +151,11 @@ def _bounds(groups: Sequence[Group], share: tuple[int, int]) -> tuple[int, int]:
 
 def _wanted(groups: Sequence[Group], names: Sequence[str], first: int, last: int) -> Iterator[_Group]:
     """The row groups that hold rows from one to another, with the chunks of these columns."""
-    end = 0
+    end, known = 0, frozenset(names)
     for number, group in enumerate(groups):
         start, end = end, end + group.rows
         if start < last and end > first:
-            yield _Group(number, start, end, [each for each in group.chunks if _is_below(each.path, names)])
-
-
-def _is_below(path: str, names: Sequence[str]) -> bool:
-    return any(path == name or path.startswith(name + ".") for name in names)
+            yield _Group(number, start, end, [each for each in group.chunks if column_of(each.path, known) is not None])
 
 
 def _contents(
@@ -155,21 +164,32 @@ def _contents(
     group: _Group,
     audio: str,
     names: Sequence[str],
+    lists: Set[str],
     rows: tuple[int, int],
     max_bytes: int,
 ) -> Iterator[tuple[Content, dict[str, Any]]]:
-    """Of each row of a group, from one row to another, the audio and the other fields."""
+    """Of each row of a group, from one row to another, the audio and the other fields. Columns of which a row could be
+    too large, or all columns together, are left out, the largest first: the field `unread_columns` names them."""
     if group.span[1] - group.span[0] <= BYTES_AT_ONCE:
         file.hold(*group.span)
-    found = [page for chunk in group.chunks for page in pages(file, chunk)]
-    if bombs := [page for page in found if _is_too_large(page, max_bytes)]:
+    found = {chunk: list(pages(file, chunk)) for chunk in group.chunks}
+    if bombs := [page for each in found.values() for page in each if _is_too_large(page, max_bytes)]:
         detail = f"{bombs[0].stored} bytes of its row group unpack to {bombs[0].unpacked / 1e6:.0f} MB"
         detail += f" (audio.max_megabytes is {max_bytes / 1e6:g})"
         for _ in range(max(rows[0], group.first), min(rows[1], group.end)):
             yield RecordingError(ErrorKind.TOO_LARGE, detail), {}
         return
-    largest = max((page.unpacked for page in found), default=0)
-    for fields in _rows(parquet, group, names, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
+    own = {name for name in names if name in (audio, f"{audio}.bytes")}
+    sizes, known = Counter(dict.fromkeys(names, 0)), frozenset(names)
+    for chunk, each in found.items():
+        if chunk.path not in lists and sum(page.values for page in each if not page.is_dictionary) > group.rows:
+            raise RecordingError(ErrorKind.UNREADABLE, f"column {chunk.path[:80]} has more values than rows")
+        sizes[column_of(chunk.path, known) or ""] += reach(file, chunk, each, chunk.path in lists)
+    unread = left_out({name: size for name, size in sizes.items() if name not in own}, BYTES_AT_ONCE)
+    read = [name for name in names if name not in unread]
+    largest = sum(sizes[name] for name in read)
+    told = {"unread_columns": sorted(unread)[:MOST_NAMED]} if unread else {}
+    for fields in _rows(parquet, group, read, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
         value = fields.pop(audio)
         path = value.get("path") if isinstance(value, dict) else None
         data = value.get("bytes") if isinstance(value, dict) else value
@@ -179,7 +199,7 @@ def _contents(
         elif len(data) > max_bytes:
             detail = f"{len(data) / 1e6:.0f} MB, more than audio.max_megabytes ({max_bytes / 1e6:g})"
             content = RecordingError(ErrorKind.TOO_LARGE, detail)
-        yield content, fields | ({_PATH: path} if path else {})
+        yield content, fields | told | ({_PATH: path} if path else {})
         del content, fields, value, data
 
 
@@ -260,7 +280,7 @@ def _recording(content: Content, fields: dict[str, Any], row: int, source: Sourc
     name = next((str(fields[each]) for each in _ID_FIELDS if fields.get(each) is not None), None)
     reference, extra = split_fields(fields)
     recording_id = name or str(path or f"{source.name}:{row}")
-    return Recording(recording_id, source.uri, etag, content, str(row), reference=reference, extra=extra)
+    return Recording(believable(recording_id), source.uri, etag, content, str(row), reference=reference, extra=extra)
 
 
 def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:

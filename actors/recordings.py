@@ -7,6 +7,7 @@ from typing import Any
 from actors.plain_json import NotJson, parse_json
 from actors.schema import RecordingError
 from actors.storage import Stored
+from actors.units import digest
 
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .w64 .rf64 .flac .mp3 .ogg .oga .opus .m4a .m4b .mp4 .mov .aac .webm .mka .mkv .amr .awb .wma .asf"
@@ -15,6 +16,7 @@ AUDIO_SUFFIXES = frozenset(
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
 MAX_COMPANION_BYTES = 4_000_000  # a text of a recording, such as a day's; parsed JSON takes 20 times as much
 MOST_UNREADABLE = 200  # characters of JSON that is none, to know it by
+MOST_NAME = 4_096  # bytes of a name that a container gives; no filesystem takes a longer path
 
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
@@ -37,6 +39,12 @@ class Recording:
     duration_s: float | None = None
     reference: str | None = None
     extra: Mapping[str, Any] | None = None
+
+
+def believable(name: str) -> str:
+    """A recording's name, cut where no file could bear it."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    return name if len(encoded) <= MOST_NAME else f"{name[: MOST_NAME // 8]}…{digest([name])}"
 
 
 def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:

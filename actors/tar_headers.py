@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 MOST_DESCRIBED = 1_000_000  # bytes of a header that describes the next one: names and attributes
-MOST_NAME = 4_096  # bytes of a member's name; no filesystem takes a longer path
 MOST_DICTIONARY = 256_000_000  # bytes that unpacking xz may take; xz -9 takes 65 MB
 PACKED_AT_ONCE = 10_240  # bytes, as tarfile reads; by how many were read, shares of a tar are told apart
 CONTENT_AT_ONCE = 1 << 20  # bytes
@@ -77,6 +76,8 @@ def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         if member is None:
             return
         archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them, a kilobyte each
+        told = archive.pax_headers  # for all members, and remembered as well, whatever their names are
+        archive.pax_headers = {name: told[name] for name in tarfile.PAX_FIELDS if name in told}
         yield member
 
 

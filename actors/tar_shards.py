@@ -14,16 +14,19 @@ from actors.recordings import (
     COMPANION_SUFFIXES,
     MAX_COMPANION_BYTES,
     Recording,
+    believable,
     companion_fields,
     split_fields,
 )
 from actors.room import Room
 from actors.schema import ErrorKind, RecordingError
-from actors.tar_headers import MOST_NAME, Counted, content, member_key, members, open_tar
-from actors.units import SourceObject, digest
+from actors.tar_headers import Counted, content, member_key, members, open_tar
+from actors.units import SourceObject
 
 READ_AHEAD_BYTES = 8_000_000  # a tar is read in requests of this size, one after the other
 MOST_TEXTS = 256_000_000  # bytes of texts that are kept until all of a tar is read
+MOST_NAMES = 256_000_000  # bytes of the recordings' names; the rows hold them again
+TEXT_BYTES = 400  # that a text costs beside what it says
 MOST_RECORDINGS = 1_000_000  # of a tar; each is a row, of some hundred bytes at least
 
 
@@ -44,7 +47,7 @@ class Shard:
     sounds: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._texts_bytes = 0
+        self._texts_bytes = self._names_bytes = 0
         self._entries = dict[str, list[dict[str, Any]]]()
         for line in (self.source.lines or "").split("\n") if self.source.lines is not None else ():
             fields = json.loads(line)
@@ -58,13 +61,14 @@ class Shard:
         Raises tarfile.ReadError, and RecordingError (too_large) where there are too many of them.
         """
         key, suffix = member_key(member)
-        key = _believable(key)
+        key = believable(key)
         if suffix in COMPANION_SUFFIXES and self.source.lines is None:
             self._keep_text(key, suffix, archive, member)
         elif suffix in AUDIO_SUFFIXES and with_sound:
             self.sounds.append(key)
-            if len(self.sounds) > MOST_RECORDINGS:
-                detail = f"the tar holds more than {MOST_RECORDINGS:,} recordings; those after them were not read"
+            self._names_bytes += len(key) + len(believable(member.name)) + len(self.source.uri)
+            if len(self.sounds) > MOST_RECORDINGS or self._names_bytes > MOST_NAMES:
+                detail = f"the tar holds more than {len(self.sounds) - 1:,} recordings; those after them were not read"
                 raise RecordingError(ErrorKind.TOO_LARGE, detail)
             if member.size > self.max_bytes:
                 detail = f"{member.size / 1e6:.0f} MB, more than audio.max_megabytes ({self.max_bytes / 1e6:g})"
@@ -80,6 +84,9 @@ class Shard:
             yield Recording(named, self.source.uri, self.etag, problem, named)
 
     def _keep_text(self, key: str, suffix: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        self._texts_bytes += len(key) + TEXT_BYTES
+        if self._texts_bytes > 2 * MOST_TEXTS:  # nor are there notes without end that one was not read
+            return
         if member.size > MAX_COMPANION_BYTES or self._texts_bytes + member.size > MOST_TEXTS:
             text = json.dumps({"unread_text": f"{member.size} bytes"}).encode()
             self.texts.setdefault(key, []).append((".json", text))
@@ -89,7 +96,7 @@ class Shard:
 
     def _spoken_of(self, key: str, member: tarfile.TarInfo, found: bytes | RecordingError) -> Iterator[Recording]:
         """A member as the recordings that the manifest's lines make of it; one, where there are none."""
-        name = _believable(member.name)
+        name = believable(member.name)
         recording = Recording(key, self.source.uri, self.etag, found, name)
         matching = self._entries.pop(name, None) or self._entries.pop(os.path.basename(name), None)
         for fields in matching or [{}]:
@@ -111,12 +118,6 @@ def told_by(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, Any]]
     for suffix, text in texts:
         fields.update(companion_fields(suffix, text))
     return split_fields(fields)
-
-
-def _believable(name: str) -> str:
-    """A member's name, cut where no file could bear it."""
-    encoded = name.encode("utf-8", "surrogateescape")
-    return name if len(encoded) <= MOST_NAME else f"{name[: MOST_NAME // 8]}…{digest([name])}"
 
 
 def read_tar(stored: storage.Stored, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
@@ -147,7 +148,7 @@ def read_tar(stored: storage.Stored, shard: Shard, share: tuple[int, int] = (0, 
             )
     yield from shard.rest()
     if damage and number == count - 1:
-        torn = _believable(member.name) if member else None
+        torn = believable(member.name) if member else None
         yield Recording(torn or source.name, source.uri, shard.etag, damage, torn)
 
 
