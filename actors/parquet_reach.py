@@ -21,7 +21,7 @@ _CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 
 def reach(file: Seekable, chunk: Chunk, found: Sequence[Page], is_in_list: bool) -> int:
-    """The most bytes that one row of a chunk with these pages may come to. A row has many values where it `is_in_list`."""
+    """The most bytes that one row of a chunk with these pages may come to, of many values where it `is_in_list`."""
     if is_in_list:
         data = [page for page in found if not page.is_dictionary]
         return sum(VALUE_BYTES * page.values + _content(file, chunk, page, found) for page in data)
