@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.audio import MoreSound, Sound, Wanted, decode
+from actors.containers import container_of, id3_length
 from actors.isolation import Isolated
 from actors.objects import Reading, ReadSettings, check_version, read_objects
 from actors.plain_json import to_json
@@ -118,6 +119,8 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
         return samples <= _most_seconds(piece) * SAMPLE_RATE  # of all threads together, while they decode
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
+        if not _is_decoded(recording):  # to watch takes a thread each time: of a million tiny members, minutes
+            return to_rows(recording, piece, settings, takes)
         watch(+1)
         try:
             return to_rows(recording, piece, settings, takes)
@@ -125,6 +128,14 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
             watch(-1)
 
     yield decode_one
+
+
+def _is_decoded(recording: Recording) -> bool:
+    """Whether a decoder will see a recording, and not only its first bytes."""
+    content = recording.content
+    if not isinstance(content, bytes):
+        return isinstance(content, Stored)
+    return bool(id3_length(content) or container_of(content[:128]))
 
 
 @contextmanager
