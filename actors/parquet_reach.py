@@ -21,7 +21,7 @@ _CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 
 def reach(file: Seekable, chunk: Chunk, found: Sequence[Page], is_in_list: bool) -> int:
-    """The most bytes that one row of a chunk with these pages may come to; `is_in_list` says whether a row may have many
+    """The most bytes that a row of a chunk with these pages may come to; `is_in_list` says whether it may have many
     values."""
     if is_in_list:
         data = [page for page in found if not page.is_dictionary]
