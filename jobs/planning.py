@@ -27,6 +27,9 @@ _SECONDS_PER_BYTE_ELSE = 1 / 16_000  # FLAC, and shards, which mostly hold it
 
 
 LARGE = 1.5  # targets of audio, above which an object is worked in pieces
+MOST_TOLD = 4 * 3_600.0  # seconds that a manifest is believed of a file whose size is not known
+BYTES_PER_SECOND = 500  # of sound, at least, where a manifest's word is weighed against a file's size; AMR has 600
+MOST_PIECES = 10_000  # of a unit at first; a file's size costs nothing where it has holes
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,16 @@ def _grouped(objects: Iterable[SourceObject], target_seconds: float) -> list[lis
 
 
 def estimated_seconds(source: SourceObject) -> float:
-    """About how much audio an object holds, by its manifest's word or its size and suffix."""
+    """About how much audio an object holds, by its manifest's word or its size and suffix; none where it is refused.
+
+    A manifest's word is believed as far as the file can hold as much: a line may say anything.
+    """
+    if source.refusal:
+        return 0.0
     if source.format == "manifest":
         duration = json.loads(source.lines or "{}").get("duration")
         if duration is not None:
-            return float(duration)
+            return min(float(duration), source.size / BYTES_PER_SECOND if source.size else MOST_TOLD)
     suffix = "." + source.uri.rsplit(".", 1)[-1].lower()
     return source.size * _SECONDS_PER_BYTE.get(suffix, _SECONDS_PER_BYTE_ELSE)
 
@@ -195,8 +203,9 @@ def pieces_of(unit: Unit, seconds: float, least_stretch_s: float = 0.0) -> list[
     if len(unit.objects) != 1 or unit.objects[0].limit or expected <= LARGE * seconds:
         return [Piece(unit, seconds)]
     if unit.objects[0].format in ("tar", "parquet"):
-        return Piece(unit, seconds, ranges=math.ceil(expected / seconds)).all()
-    return Piece(unit, seconds, stretches=math.ceil(expected / max(seconds, least_stretch_s))).all()
+        return Piece(unit, seconds, ranges=min(math.ceil(expected / seconds), MOST_PIECES)).all()
+    stretches = min(math.ceil(expected / max(seconds, least_stretch_s)), MOST_PIECES)
+    return Piece(unit, seconds, stretches=stretches).all()
 
 
 def offset_of(source: SourceObject) -> float | None:

@@ -16,7 +16,7 @@ from actors.parts import COMMITS, commit_unit, remove_unit
 from actors.schema import UsageError
 from actors.units import Piece, SourceObject, Unit
 from jobs.listing import Listing
-from jobs.planning import Plan, Wishes, estimated_seconds, make_plan, recipe_of
+from jobs.planning import MOST_PIECES, Plan, Wishes, estimated_seconds, make_plan, pieces_of, recipe_of
 from jobs.state import State, load_state, units_with, write_plan
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
@@ -271,6 +271,21 @@ def test_hours_are_estimated_from_size_or_taken_from_the_manifest() -> None:
     line = SourceObject("k", "s3://b/a.mp3", "a", "manifest", None, 8_000, lines='{"duration": 2.5}')
     assert estimated_seconds(line) == 2.5
     assert estimated_seconds(replace(line, lines="{}")) == 1.0
+
+
+@pytest.mark.parametrize("size", [75_000, 0])
+def test_a_line_that_tells_of_months_does_not_make_pieces_without_end(size: int) -> None:
+    line = replace(wav("a", seconds=1), format="manifest", size=size, lines='{"duration": 9999999.9}')
+    assert len(pieces_of(Unit("0a", "f", (line,)), 60)) <= 240
+    refused = replace(line, refusal=("outside_input", "elsewhere"))
+    assert len(pieces_of(Unit("0a", "f", (refused,)), 60)) == 1
+    assert estimated_seconds(replace(line, lines='{"duration": 3600}', size=3_600 * 600)) == 3_600
+
+
+def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
+    for kind in ("audio", "tar", "parquet"):
+        unit = Unit("0a", "f", (replace(wav("a", seconds=1), format=kind, size=1 << 60),))
+        assert len(pieces_of(unit, 60)) == MOST_PIECES
 
 
 def test_a_unit_survives_its_json() -> None:
