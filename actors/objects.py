@@ -148,6 +148,8 @@ def _planned(source: SourceObject, settings: ReadSettings) -> tuple[Stored, str]
         info = storage.info(filesystem, path)
     except FileNotFoundError:
         raise RecordingError(ErrorKind.MISSING, f"{source.uri} is not there") from None
+    if info.get("type", "file") != "file":  # a list may name anything that lies below the input
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is a folder, a pipe or a device, and no file")
     etag = storage.version(info)
     if source.etag is not None and etag != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)
