@@ -7,6 +7,7 @@ from actors import storage
 from actors.schema import ErrorKind, RecordingError
 
 MOST_LINE = 4_000_000  # bytes; an utterance's line has a few hundred
+LEAST_LINE = 200  # bytes that a line counts for: its object takes a kilobyte of memory, however short it is
 
 
 class Line(NamedTuple):
@@ -36,6 +37,10 @@ class Lists:
         self.are_whole = False
         return RecordingError(kind, detail)
 
+    def _over(self, what: str) -> RecordingError:
+        detail = f"{what} with all lists together more than input.max_list_megabytes ({self._most / 1e6:g})"
+        return self.refused(ErrorKind.TOO_LARGE, detail)
+
     def lines(self, filesystem: storage.Filesystem, path: str) -> Iterator[str | RecordingError]:
         """The lines of a file as they are, ended by \\n alone; bad_entry for one that is too long.
 
@@ -46,12 +51,13 @@ class Lists:
             raise self.refused(ErrorKind.BAD_ENTRY, f"{path} is no file")
         size = int(info.get("size") or 0)
         if size > self._left:
-            detail = f"{size / 1e6:.0f} MB, and with all lists together more than input.max_list_megabytes"
-            raise self.refused(ErrorKind.TOO_LARGE, f"{detail} ({self._most / 1e6:g})")
-        self._left -= size
+            raise self._over(f"{size / 1e6:.0f} MB, and")
         file = storage.Stored(filesystem, path, size).open()
         is_first, is_cut = True, False
         while line := file.readline(MOST_LINE):
+            self._left -= max(len(line), LEAST_LINE)
+            if self._left < 0:
+                raise self._over("from here on not read: its short lines count as long ones, and it is")
             was_cut, is_cut = is_cut, len(line) == MOST_LINE and not line.endswith(b"\n")
             if is_cut and not was_cut:
                 yield RecordingError(ErrorKind.BAD_ENTRY, f"a line of more than {MOST_LINE:,} bytes")

@@ -174,6 +174,14 @@ def test_lists_are_read_in_a_budget(tree: Path) -> None:
     assert "input.max_list_megabytes" in refused["error_detail"]
 
 
+def test_short_lines_take_as_much_memory_as_long_ones(tree: Path) -> None:
+    (tree / "m.jsonl").write_text('{"audio_filepath": "a.wav"}\n' * 5 + "{}\n" * 10_000)
+    found = rows_of(tree, max_list_megabytes=0.1)
+    assert found["a.wav"]["error_kind"] is None
+    assert found["m.jsonl"]["error_kind"] == "too_large"
+    assert not listed(tree, max_list_megabytes=0.1).is_whole
+
+
 def test_what_a_list_that_is_not_read_would_name_is_not_deleted(tree: Path) -> None:
     write_lines(tree / "m.jsonl", {"audio_filepath": "a.wav", "offset": 0.1, "duration": 0.1})
     assert listed(tree).covers(f"file://{tree}/gone.wav")

@@ -1,7 +1,8 @@
-"""Columns beside the audio of a Parquet file that stand for more than memory, and headers of tars that pile up."""
+"""Claims of an input that cost it nothing: columns that stand for more than memory, headers without end, folders."""
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,16 @@ def test_texts_and_names_of_a_tar_are_bounded_in_number(tmp_path: Path, monkeypa
     rows = rows_of(tmp_path)
     assert kinds(rows)[-1] == "too_large"
     assert 30 < len(rows) < 60
+
+
+@pytest.mark.parametrize("name", [".", "../lists", "d", "d/", "pipe", "link", "d.wav"])
+def test_a_line_that_names_what_is_no_file_is_a_row(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "lists"
+    (folder / "d").mkdir(parents=True)
+    (folder / "d.wav").mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to("d")
+    (folder / "b.wav").write_bytes(WAV)
+    (folder / "m.jsonl").write_text("".join(json.dumps({"audio_filepath": each}) + "\n" for each in (name, "b.wav")))
+    told = {row["recording_id"]: row["error_kind"] for row in rows_of(tmp_path) if row["member"] is None}
+    assert (told[name], told["b.wav"]) == ("bad_entry", None)
