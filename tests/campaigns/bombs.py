@@ -141,7 +141,7 @@ def tried(name: str) -> tuple[bool, str]:
         thread = threading.Thread(target=watch, args=(peaks, ended))
         thread.start()
         began = time.monotonic()
-        where = [f"input.uri={source}", f"output.uri={folder}/out", "errors.max_fraction=1"]
+        where = [f"input.uri={source}", f"output.uri={folder}/out", "errors.max_fraction=1", "unit.target_minutes=30"]
         where += [f"audio.max_hours={FLAC_HOURS}"] if name == "flac" else []
         done = subprocess.run(
             [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *where], capture_output=True, text=True
