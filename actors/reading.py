@@ -47,7 +47,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     chains, samples, most = list[Chain](), 0, _most_seconds(piece) * SAMPLE_RATE
     room, texts = Room(max(settings.max_bytes, LEAST_ROOM)), Texts()
 
-    def rows_of(group: list[SourceObject]) -> pa.Table:
+    def rows_of(group: list[SourceObject]) -> Rows:
         nonlocal samples
         reading, rows = Reading(piece, settings, room, chains=chains), Rows(texts)
         for recording in read_objects(group, reading):
@@ -57,13 +57,16 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
                 raise _finer(piece)
             rows.add(decoded)
             del recording, decoded  # before the next one is read: each may be half a gigabyte
-        return rows.table(_told(reading, piece, texts))
+        rows.tell(_told(reading, piece, texts))
+        return rows
 
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
-        table = pa.concat_tables(pool.map(rows_of, groups))
+        whole = Rows(texts)
+        for rows in pool.map(rows_of, groups):
+            whole.take(rows)
     metadata = {"chain": chains[0].told().to_text()} if chains else {}
-    return table.replace_schema_metadata(metadata)
+    return whole.table().replace_schema_metadata(metadata)
 
 
 def _told(reading: Reading, piece: Piece, texts: Texts) -> dict[str, Told]:

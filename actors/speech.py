@@ -49,19 +49,34 @@ class Rows:
             if len(self._rows) >= ROWS_AT_ONCE or self._sound >= SOUND_AT_ONCE:
                 self._flush()
 
-    def _flush(self) -> None:
-        self._tables.append(pa.Table.from_pylist(self._rows, schema=SPEECH_SCHEMA))
-        self._rows, self._sound = [], 0
+    def take(self, other: "Rows") -> None:
+        """Adds the rows of another group behind these. Few are not made a table of their own, which takes its time."""
+        if other._tables:
+            self._flush()
+            self._tables += other._tables
+        self._rows += other._rows
+        self._sound += other._sound
+        if len(self._rows) >= ROWS_AT_ONCE or self._sound >= SOUND_AT_ONCE:
+            self._flush()
 
-    def table(self, told: Mapping[str, Told]) -> pa.Table:
-        """All of them; `told` are the texts that were found later, by recording_id, for the first row of each."""
-        self._flush()
-        table = pa.concat_tables(self._tables)
+    def tell(self, told: Mapping[str, Told]) -> None:
+        """Adds texts that were found later, by recording_id, to the first row of each recording."""
         if not told:
-            return table
+            return
+        table = self.table()
         firsts = zip(table.column("recording_id").to_pylist(), table.column("segment_index").to_pylist(), strict=True)
         texts = [told.get(name, (None, None)) if index == 0 else (None, None) for name, index in firsts]
         for name, column in zip(("reference", "extra"), zip(*texts, strict=True), strict=True):
             place = table.schema.get_field_index(name)
             table = table.set_column(place, table.schema.field(place), pa.array(column, pa.string()))
-        return table
+        self._tables = [table]
+
+    def table(self) -> pa.Table:
+        """All of them."""
+        self._flush()
+        return pa.concat_tables(self._tables)
+
+    def _flush(self) -> None:
+        if self._rows or not self._tables:
+            self._tables.append(pa.Table.from_pylist(self._rows, schema=SPEECH_SCHEMA))
+        self._rows, self._sound = [], 0
