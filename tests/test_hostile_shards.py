@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, encoded, tone
+from test_pieces import tar_of
 
 from actors import parquet_shards, tar_shards
 from actors.objects import ReadSettings
@@ -38,16 +39,6 @@ def rows_of(uri: Path, settings: ReadSettings = SETTINGS, **config: Any) -> list
 
 def kinds(rows: Iterable[dict[str, Any]]) -> list[str | None]:
     return [row["error_kind"] for row in rows]
-
-
-def tar_of(members: Iterable[tuple[str, bytes]], **options: Any) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", **options) as archive:
-        for name, data in members:
-            header = tarfile.TarInfo(name)
-            header.size = len(data)
-            archive.addfile(header, io.BytesIO(data))
-    return file.getvalue()
 
 
 PROGRAM = """
