@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,8 @@ class Isolation:
     def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
         """What is said in each segment, or what is wrong with its recording."""
         self._padded_samples += sum(len(each.pcm) for each in heard)
-        firsts = [index for index, each in enumerate(heard) if each.is_first]
-        recordings = (heard[first:end] for first, end in zip(firsts, [*firsts[1:], len(heard)], strict=True))
+        firsts = [index for index, each in enumerate(heard) if each.is_first]  # none where there is no sound at all
+        recordings = (heard[first:end] for first, end in pairwise([*firsts, len(heard)]))
         return [said for recording in recordings for said in self._one(recording)]
 
     def effort(self) -> dict[str, float]:

@@ -151,6 +151,26 @@ def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.Monke
     assert table.column("error_kind").to_pylist() == [None, "out_of_memory", "missing"]
 
 
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_piece_without_sound_has_its_rows(isolated: bool) -> None:
+    """Not one recording could be read, or all are empty: the model has nothing to hear, in its own process neither."""
+    alone = EngineSettings("fused", "cpu", "float32", 2, 30, isolated=isolated)
+    transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), alone, "r")
+    empty = np.zeros(0)
+    for sounds in ([None], [None, None], [empty], [None, empty, None], []):
+        table = transcriber(speech_table(sounds))
+        assert table.column("text").to_pylist() == [None if sound is None else "" for sound in sounds]
+        assert table.column("error_kind").to_pylist() == ["missing" if sound is None else None for sound in sounds]
+
+
+def test_alone_each_recording_is_as_together(speech: list[tuple[np.ndarray, str]]) -> None:
+    model, texts = resolve(str(DEMO_MODEL), None, {}), [words for _, words in speech[:3]]
+    alone = Transcriber(model, EngineSettings("fused", "cpu", "float32", 2, 30, isolated=True), "r")
+    sounds = [None, speech[0][0], np.zeros(0), *(sound for sound, _ in speech[1:3]), None]
+    said = alone(speech_table(sounds)).column("text").to_pylist()
+    assert said == [None, texts[0], "", *texts[1:], None]
+
+
 def test_an_actor_refuses_other_weights() -> None:
     model = resolve(str(DEMO_MODEL), None, {})
     with pytest.raises(ValueError, match="planned"):
