@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.foreign import read_stream
+from actors.foreign.arrow import read_stream
 from actors.units import CutFiner, Piece
 
 _BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("problem", pa.string())])

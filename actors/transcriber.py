@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actors.batching import make_batches
-from actors.decoding.greedy import Frames
-from actors.decoding.joining import Heard, Said, Spoken, spoken
-from actors.engines import Engine, EngineSettings, load_engine
+from actors.engine.batching import make_batches
+from actors.engine.interface import Engine, EngineSettings, Frames
+from actors.engine.load import load_engine
+from actors.engine.models import ModelFile
 from actors.isolation import Isolated
-from actors.models import ModelFile
 from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Samples
+from actors.text.join import Heard, Said, Spoken, spoken
 
 
 class Transcriber:

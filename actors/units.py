@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from actors.foreign import NotPlain
+from actors.foreign.errors import NotPlain
 
 #: What ids, fingerprints and digests are made of. They become names of files, so whatever is read is held to it.
 HEX = r"[0-9a-f]{1,64}"
@@ -182,13 +182,3 @@ def digest(texts: Iterable[str]) -> str:
     for text in texts:
         state.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return state.hexdigest()[:16]
-
-
-def printable(text: str) -> str:
-    r"""A text as UTF-8 can hold it: file names and JSON may bring lone surrogates, which become escapes like \udcb0.
-
-    Names in old encodings are common in archives, and a name that fails must not take its unit with it.
-    """
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

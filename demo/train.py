@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import torch
 
-from actors.nemo_models import build, citrinet_config, restore
+from actors.benchmark.citrinets import build, citrinet_config, restore
 from demo.sentences import alphabet
 
 BATCH_SECONDS = 200  # of padded audio a step

@@ -16,14 +16,14 @@ from typing import Any
 
 import yaml
 
-from actors import storage
-from actors.cache import cache_folder
-from actors.harmless import shown
-from actors.models import resolve
+from actors.engine.models import resolve
+from actors.foreign.escape import shown
 from actors.schema import UsageError
-from jobs.command_line import DONE, run_job
-from jobs.config import Config, ConfigError, with_secrets
-from jobs.report import print_json, say, show_table
+from actors.storage import files as storage
+from actors.storage.cache import cache_folder
+from jobs.cli.command import DONE, run_job
+from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.terminal import print_json, say, show_table
 
 EPILOG = """
 examples:
@@ -69,13 +69,13 @@ def run(config: Config, command: str) -> int:
 
 def measure_sides(config: Config) -> dict[str, Any]:
     """Measures every side that is asked for; each starts as a new process, so that none profits from another."""
-    from actors import measuring
+    from actors.benchmark import sides
 
     wanted, name = config.benchmark, config.model.name
     device = "cpu" if config.model.device == "auto" else config.model.device
     has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to try it without a GPU
-    known = [*measuring.SIDES, *PIPELINES, KERNELS]
-    possible = [*measuring.available(device), *PIPELINES, *([KERNELS] if has_kernels else [])]
+    known = [*sides.SIDES, *PIPELINES, KERNELS]
+    possible = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else [])]
     for side in wanted.sides:
         if side not in possible:
             reason = (
@@ -88,23 +88,23 @@ def measure_sides(config: Config) -> dict[str, Any]:
     try:
         if wanted.model == "reference":
             say("making a Citrinet-1024 of random weights, where there is none yet …")
-            name = str(_apart(measuring.random_reference_model, cache_folder() / "benchmark"))
+            name = str(_apart(sides.random_reference_model, cache_folder() / "benchmark"))
         model = resolve(name, config.model.revision, options)
-        processor = _apart(measuring.processor, device)
+        processor = _apart(sides.processor, device)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
-    sounds = measuring.generated_sounds(wanted.minutes)
+    sounds = sides.generated_sounds(wanted.minutes)
     threads = len(os.sched_getaffinity(0))
     results, more = [], {}
     for side in wanted.sides or possible:
         if side == KERNELS:
-            more[KERNELS] = _apart(measuring.kernels, model, sounds, device, wanted.repeats)
+            more[KERNELS] = _apart(sides.kernels, model, sounds, device, wanted.repeats)
             continue
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
         else:
-            _apart(measuring.make_ready, side, model)
-            result = _apart(measuring.measure, side, model, sounds, device, threads, wanted.repeats)
+            _apart(sides.make_ready, side, model)
+            result = _apart(sides.measure, side, model, sounds, device, threads, wanted.repeats)
         say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
     packages = ["torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
@@ -130,7 +130,7 @@ def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: str) -> dict[str, Any]:
     """jobs.transcribe itself, from shards to Parquet, as the config has it; start-up apart."""
-    from actors.measuring import write_shards
+    from actors.benchmark.sides import write_shards
 
     runs = []
     with tempfile.TemporaryDirectory() as folder:

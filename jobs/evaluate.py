@@ -12,16 +12,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors import storage
-from actors.harmless import without_credentials
-from actors.texts import Normalisation, normalise
-from actors.units import printable
-from jobs.command_line import run_job
-from jobs.config import Config, ConfigError, with_secrets
-from jobs.out_files import whole_file
-from jobs.report import Line, print_json, say, show_table
-from jobs.scoring import Edits, compare, interval
-from jobs.transcripts import Transcript, tell_wrong, transcripts
+from actors.foreign.escape import printable, without_credentials
+from actors.storage import files as storage
+from actors.text.normalise import Normalisation, normalise
+from jobs.cli.command import run_job
+from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.terminal import Line, print_json, say, show_table
+from jobs.transcripts.out_files import whole_file
+from jobs.transcripts.read import Transcript, tell_wrong, transcripts
+from jobs.transcripts.scoring import Edits, compare, interval
 
 EPILOG = """
 examples:

@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from actors import storage
-from actors.outputs import below, check_folder
-from jobs.command_line import FAILED, run_job
-from jobs.config import Config, ConfigError, with_secrets
-from jobs.cues import Layout
-from jobs.file_names import Names
-from jobs.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
-from jobs.out_files import whole_file, write_below
-from jobs.report import SHOWN, Line, print_json, show_table
-from jobs.transcripts import Transcript, tell_wrong, transcripts
+from actors.storage import files as storage
+from actors.storage.outputs import below, check_folder
+from jobs.cli.command import FAILED, run_job
+from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.terminal import SHOWN, Line, print_json, show_table
+from jobs.transcripts.file_names import Names
+from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
+from jobs.transcripts.out_files import whole_file, write_below
+from jobs.transcripts.read import Transcript, tell_wrong, transcripts
+from jobs.transcripts.subtitles import Layout
 
 EPILOG = """
 examples:

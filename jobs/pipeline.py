@@ -1,143 +1,27 @@
-"""The whole graph: units in, one summary a unit out."""
+"""The graph, from units to committed parts. Start reading here.
 
-from __future__ import annotations
+    pieces ──▶ read_block ──▶ TranscribeBlock ──▶ commit_block ──▶ what came of each piece
+               CPU tasks      one Citrinet        CPU tasks
+               fetch, decode  per GPU, an         write the part,
+               and cut        actor pool          commit the unit
 
-import contextlib
-import json
-import logging
-import os
-import re
-import signal
-import sys
+A block is one piece throughout: a unit, or a share of a large one. `jobs/transcribe.py` plans the pieces and takes what
+comes of them; the three stages are in `actors/stages.py`.
+"""
+
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
-from actors import storage
-from actors.blocks import advance, outcome, start
-from actors.engines import EngineSettings
-from actors.kept import is_kept
-from actors.models import ModelFile
-from actors.objects import ReadSettings
-from actors.pieces import commit_piece
-from actors.reading import read_piece
-from actors.schema import SPEECH_SCHEMA
-from actors.transcriber import Transcriber
+from actors.blocks import outcome, start
+from actors.engine.interface import EngineSettings
+from actors.engine.models import ModelFile
+from actors.sources.objects import ReadSettings
+from actors.stages import TranscribeBlock, commit_block, read_block
+from actors.storage import files as storage
 from actors.units import Piece
-from jobs.config import Cluster, ConfigError
-
-PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: what stays in a CPU's cache; a GPU wants an hour
-
-
-LARGEST_NODE = "CPU of the largest node"  # beside Ray's own names of resources
-
-
-@dataclass(frozen=True)
-class Resources:
-    """How many actors there are, least and most, and what Ray reserves for each stage; `threads` are what an actor
-    really computes with."""
-
-    actors: tuple[int, int]
-    actor_cpus: float
-    actor_gpus: float
-    decoder_cpus: float
-    decoder_memory: float  # bytes
-    commit_cpus: float
-    threads: int
-    device: str
-
-    @property
-    def blocks_at_once(self) -> int:
-        """That an actor works on: on a GPU the text of one is written while the next one computes."""
-        return 2 if self.device == "cuda" else 1
-
-
-def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Resources:
-    """Resources for the stages, out of those that Ray has, such that actors, a decoder and a commit fit together.
-    Without a wish there is an actor for each share of a GPU that one takes, or for each machine where there is none.
-
-    Otherwise Ray would wait for ever without a word, so what does not fit is refused here with a ConfigError. CPUs
-    of actor and decoder must differ, or Ray Data would fuse the two stages into one and nothing would overlap.
-    """
-    cpus, gpus, memory = (float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))
-    node = float(there[LARGEST_NODE])
-    device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
-    actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
-    if device == "cuda" and not actor_gpus:
-        raise ConfigError("ray.gpus_per_actor: 0 leaves the actors no GPU, and model.device is cuda")
-    actors = cluster.actors
-    if actors == "auto":
-        each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
-        actors = (each, each)
-    least = actors[0]
-    decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
-    commit = decoder / 2
-    if cluster.cpus_per_actor == "auto":
-        wanted = max(min((cpus - decoder - commit) / least, 1.0 if device == "cuda" else node), 0.0)
-    else:
-        wanted = cluster.cpus_per_actor
-    actor = float(int(wanted)) if wanted >= 1 else int(wanted * 1e4) / 1e4  # Ray takes whole numbers above 1
-    if actor == decoder:
-        decoder *= 0.9
-    decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
-    for name, needed, available in (
-        ("CPUs", least * actor + decoder + commit, cpus),
-        ("CPUs on one machine", max(actor, decoder), node),
-        ("GPUs", least * actor_gpus, gpus),
-    ):
-        if needed > available + 1e-6 or actor <= 0:
-            raise ConfigError(
-                f"ray.actors: {least} actors, a decoder and a commit need {needed:g} {name}, and Ray has {available:g};"
-                " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
-            )
-    threads = max(int(min(cpus // least, node) if device == "cpu" else actor), 1)
-    return Resources(actors, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
-
-
-def connect(address: str | None) -> dict[str, float]:
-    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources, and under
-    LARGEST_NODE the CPUs of its largest machine.
-
-    A Ray that this process is connected to already is used as it is.
-    """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
-    import ray
-    import ray.data
-
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None and "RAY_ADDRESS" not in os.environ:
-        options |= {"address": "local", "include_dashboard": False}
-    else:
-        options |= {"address": address or "auto"}
-    try:
-        if not ray.is_initialized():
-            terminated = signal.getsignal(signal.SIGTERM)
-            with _without_stderr():
-                ray.init(**options)
-            signal.signal(signal.SIGTERM, terminated)  # ours: Ray's own ends the process without a word
-    except ConnectionError as problem:
-        raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
-    largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
-    return dict(ray.cluster_resources()) | {LARGEST_NODE: largest}
-
-
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Keeps off the terminal what Ray's C++ core writes there while it starts: only that it heard of its log level."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+from jobs.running.cluster import GraphError, Resources, configure_ray_data, reason_of
 
 
 def build_graph(
@@ -149,81 +33,20 @@ def build_graph(
     output: tuple[storage.Filesystem, str],
     resources: Resources,
 ) -> Any:
-    """The graph as a lazy Ray dataset: read and decode, transcribe, commit. A block is one piece throughout."""
-    import ray
-    from ray.data import ActorPoolStrategy
-    from ray.util.annotations import RayDeprecationWarning
+    """The graph as a lazy Ray dataset: read and decode, transcribe, commit."""
+    import ray.data
 
-    context = ray.data.DataContext.get_current()
-    context.target_max_block_size = None  # a piece is never split
-    context.max_errored_blocks = -1  # one bad unit fails without the rest; the driver counts what was committed
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says comes as exceptions as well
-    context.print_on_execution_start = False
-    # Bounds on retries have no other way in than **ray_remote_args, which Ray 2.60 deprecates without a substitute.
-    warnings.simplefilter("ignore", RayDeprecationWarning)
+    configure_ray_data()
+    attempt = f"{run_id}-{uuid.uuid4().hex[:6]}"
+    whole_blocks = {"batch_size": 1, "batch_format": "pyarrow"}
     return (
         ray.data.from_items([start(piece) for piece in pieces], override_num_blocks=len(pieces))
+        .map_batches(partial(read_block, settings=reading, output=output), **whole_blocks, **resources.of_readers())
         .map_batches(
-            partial(read_block, settings=reading, output=output),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=resources.decoder_cpus,
-            memory=resources.decoder_memory,
-            max_retries=3,
+            TranscribeBlock, fn_constructor_args=(model, engine, run_id), **whole_blocks, **resources.of_actors()
         )
-        .map_batches(
-            TranscribeBlock,
-            fn_constructor_args=(model, engine, run_id),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(
-                min_size=resources.actors[0],
-                max_size=resources.actors[1],
-                max_concurrent_calls_per_actor=resources.blocks_at_once,
-                enable_true_multi_threading=resources.blocks_at_once > 1,
-            ),
-            num_cpus=resources.actor_cpus,
-            num_gpus=resources.actor_gpus,
-            max_restarts=3,
-            max_task_retries=3,
-        )
-        .map_batches(
-            partial(commit_block, output=output, attempt=f"{run_id}-{uuid.uuid4().hex[:6]}"),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=resources.commit_cpus,
-            max_retries=3,
-        )
+        .map_batches(partial(commit_block, output=output, attempt=attempt), **whole_blocks, **resources.of_commits())
     )
-
-
-def read_block(block: pa.Table, settings: ReadSettings, output: tuple[storage.Filesystem, str]) -> pa.Table:
-    def read(piece: Piece, _: pa.Table) -> pa.Table:
-        return SPEECH_SCHEMA.empty_table() if is_kept(piece, *output) else read_piece(piece, settings)
-
-    return advance(block, read)
-
-
-class TranscribeBlock:
-    """The actor as Ray Data calls it."""
-
-    def __init__(self, model: ModelFile, engine: EngineSettings, run_id: str) -> None:
-        self._transcriber = Transcriber(model, engine, run_id)
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        return advance(block, lambda _, speech: self._transcriber(speech))
-
-
-def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str], attempt: str) -> pa.Table:
-    def commit(piece: Piece, rows: pa.Table) -> pa.Table:
-        return pa.table({"summary": [json.dumps(commit_piece(piece, rows, *output, attempt))]})
-
-    return advance(block, commit)
-
-
-class GraphError(Exception):
-    """The graph itself came to an end: its actors could not start, or the cluster is gone."""
 
 
 def summaries(dataset: Any) -> Iterator[dict[str, Any]]:
@@ -232,6 +55,4 @@ def summaries(dataset: Any) -> Iterator[dict[str, Any]]:
         for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
             yield outcome(block)
     except Exception as problem:
-        # Ray's message is the remote traceback; the line that says what happened is the last that names an exception.
-        said = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
-        raise GraphError(said[-1] if said else f"{type(problem).__name__}: {problem}") from problem
+        raise GraphError(reason_of(problem)) from problem

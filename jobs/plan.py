@@ -4,11 +4,11 @@ import sys
 from collections import Counter, defaultdict
 from typing import Any
 
-from jobs.command_line import DONE, run_job
-from jobs.config import Config
-from jobs.planning import estimated_seconds
-from jobs.prepare import Prepared, is_on_cluster, prepare
-from jobs.report import print_json, show_table
+from jobs.cli.command import DONE, run_job
+from jobs.cli.config import Config
+from jobs.cli.terminal import print_json, show_table
+from jobs.planning.prepare import Prepared, is_on_cluster, prepare
+from jobs.planning.verdicts import estimated_seconds
 
 EPILOG = """
 examples:

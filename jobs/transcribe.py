@@ -4,20 +4,22 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from actors import storage
-from actors.engines import EngineSettings
-from actors.kept import sweep_pieces
-from actors.parts import remove_unit
+from actors.engine.interface import EngineSettings
+from actors.parts.commit import remove_unit
+from actors.parts.kept import sweep_pieces
+from actors.storage import files as storage
 from jobs import pipeline
-from jobs.command_line import BUSY, FAILED, leave, run_job
-from jobs.config import Config, ConfigError
-from jobs.lease import heartbeat, rival
-from jobs.planning import new_run_id, recipe_of
-from jobs.prepare import Prepared, is_on_cluster, prepare
-from jobs.report import print_json, say, summary_json
-from jobs.results import GivenUp, Results
-from jobs.state import sweep, write_plan
-from jobs.summary import close, say_plan, sum_up
+from jobs.cli.command import BUSY, FAILED, leave, run_job
+from jobs.cli.config import Config, ConfigError
+from jobs.cli.terminal import print_json, say, summary_json
+from jobs.planning.prepare import Prepared, is_on_cluster, prepare
+from jobs.planning.state import sweep, write_plan
+from jobs.planning.verdicts import new_run_id, recipe_of
+from jobs.running import cluster
+from jobs.running.cluster import PADDED_SECONDS, GraphError, Resources, share_out
+from jobs.running.lease import heartbeat, rival
+from jobs.running.outcomes import GivenUp, Results
+from jobs.running.summary import close, say_plan, sum_up
 
 TRIES = 20  # to win a plan's number against other runs
 
@@ -94,13 +96,13 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
     raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
 
 
-def connect(config: Config) -> pipeline.Resources:
+def connect(config: Config) -> Resources:
     """Connects to Ray, or starts one; what of it each stage gets."""
     say("starting Ray and loading the model …" if not is_on_cluster(config) else "connecting to Ray …")
-    return pipeline.share_out(config.ray, pipeline.connect(config.ray.address), config.model.device)
+    return share_out(config.ray, cluster.connect(config.ray.address), config.model.device)
 
 
-def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipeline.Resources) -> list[dict[str, Any]]:
+def transcribe(config: Config, prepared: Prepared, run_id: str, resources: Resources) -> list[dict[str, Any]]:
     """Sends the planned units through Ray; returns a summary each, {"unit", "failure"} where not committed.
 
     Units that hold more than was expected go again, cut finer. Those that ended their worker process go a second time,
@@ -112,7 +114,7 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
         device=resources.device,
         precision=prepared.settings["precision"],
         threads=resources.threads,
-        max_padded_seconds=pipeline.PADDED_SECONDS[resources.device] if padded == "auto" else padded,
+        max_padded_seconds=PADDED_SECONDS[resources.device] if padded == "auto" else padded,
         patience_s=config.errors.patience_seconds,
         tokens=config.output.tokens,
     )
@@ -145,7 +147,7 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: pipel
                 isolated = True
                 results.again()
                 say(f"{len(units)} units ended their worker: again, each recording in a process of its own")
-    except pipeline.GraphError as problem:
+    except GraphError as problem:
         say(f"Ray ended early: {problem}", "red")
     except (KeyboardInterrupt, GivenUp) as why:
         left = results.leave()

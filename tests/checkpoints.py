@@ -12,7 +12,7 @@ import torch
 import yaml
 from conftest import DEMO_MODEL
 
-from actors.citrinet.archive import CONFIG, WEIGHTS
+from actors.engine.citrinet.archive import CONFIG, WEIGHTS
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

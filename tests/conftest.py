@@ -149,7 +149,7 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     def make(name: str, sentencepiece: bool = False, config: dict[str, Any] | None = None, **shape: Any) -> Path:
         import torch
 
-        from actors.nemo_models import build, citrinet_config
+        from actors.benchmark.citrinets import build, citrinet_config
 
         path = folder / f"{name}.nemo"
         if path.exists():
@@ -198,8 +198,8 @@ def make_tokenizer(folder: Path) -> Path:
 @pytest.fixture
 def _tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What storage is asked again is asked at once."""
-    from actors import storage
-    from actors.s3_listing import S3Listing
+    from actors.storage import files as storage
+    from actors.storage.s3_listing import S3Listing
 
     for call in (storage.read, storage.info, storage.read_range, storage.modified, S3Listing._asked_for):
         monkeypatch.setattr(call.retry, "wait", lambda state: 0)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from conftest import S3_KEY, S3_SECRET
 from loopback import Loopback
 
-from actors import storage
+from actors.storage import files as storage
 
 WRITTEN = "2026-01-01T00:00:00.000Z"
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import soundfile
 import soxr
 
-from actors.audio import decode
+from actors.audio.decode import decode
 
 KINDS = {"flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III"), "wav": ("WAV", "PCM_16")}
 SHOULD_TAKE_GB = {"tar": 3, "tar.gz": 3}  # else 4

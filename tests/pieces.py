@@ -15,13 +15,14 @@ import pyarrow as pa
 import ray
 
 from actors.blocks import advance
-from actors.engines import EngineSettings
-from actors.models import ModelFile
-from actors.objects import ReadSettings
-from actors.storage import connect
+from actors.engine.interface import EngineSettings
+from actors.engine.models import ModelFile
+from actors.sources.objects import ReadSettings
+from actors.storage.files import connect
 from actors.units import Piece, Unit
 from jobs import pipeline
-from jobs.config import Cluster
+from jobs.cli.config import Cluster
+from jobs.running import cluster
 
 
 def read(block: pa.Table, settings: ReadSettings, output: Any) -> pa.Table:
@@ -49,10 +50,10 @@ def main() -> int:
     pipeline.read_block, pipeline.TranscribeBlock, pipeline.commit_block = read, Transcribe, commit  # type: ignore[misc, assignment]
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
-    resources = pipeline.share_out(Cluster(actors=pool), pipeline.connect(None), "cpu")
+    resources = cluster.share_out(Cluster(actors=pool), cluster.connect(None), "cpu")
     pieces = [Piece(Unit(str(number), "f", ()), 60) for number in range(options.pieces)]
     unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
-    dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources, pool)
+    dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources)
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
     for _ in pipeline.summaries(dataset):
         ends.append(time.monotonic())

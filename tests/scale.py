@@ -21,13 +21,13 @@ import pyarrow as pa
 from conftest import S3_KEY, S3_SECRET
 from recorded_storage import Recorded
 
-from actors import storage
-from actors.parts import COMMITS, Commit, part_name
+from actors.parts.commit import COMMITS, Commit, part_name
+from actors.storage import files as storage
 from actors.units import digest
-from jobs.config import load
-from jobs.planning import recipe_of
-from jobs.prepare import prepare
-from jobs.state import write_plan
+from jobs.cli.config import load
+from jobs.planning.prepare import prepare
+from jobs.planning.state import write_plan
+from jobs.planning.verdicts import recipe_of
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 10  # of audio in an object

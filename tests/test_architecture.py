@@ -1,43 +1,105 @@
-"""Imports run one way, and what is slow to import is imported where it is used."""
+"""The house: every room imports from rooms below it alone, and what is slow to import is imported where it is used."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from graphlib import TopologicalSorter
 
 import pytest
 from conftest import ROOT
 
-FILES = sorted([*ROOT.glob("actors/**/*.py"), *ROOT.glob("jobs/**/*.py")])
+#: From the ground up. A room may import what stands in lines above its own, and from itself without a circle. What lies
+#: at the top of actors/ and jobs/ is named; a module in a room needs no line here.
+LAYERS = [
+    ["actors/schema.py"],
+    ["actors/foreign/"],
+    ["actors/storage/"],
+    ["actors/units.py", "actors/isolation.py"],
+    ["actors/blocks.py"],
+    ["actors/audio/"],
+    ["actors/sources/"],
+    ["actors/engine/interface.py"],
+    ["actors/engine/citrinet/"],
+    ["actors/engine/"],
+    ["actors/text/"],
+    ["actors/parts/"],
+    ["actors/reader.py", "actors/transcriber.py", "actors/writer.py"],
+    ["actors/stages.py", "actors/benchmark/"],
+    ["jobs/cli/"],
+    ["jobs/planning/"],
+    ["jobs/running/"],
+    ["jobs/transcripts/"],
+    ["jobs/pipeline.py"],
+    ["jobs/"],
+]
+RAY = {"jobs/pipeline.py", "jobs/running/cluster.py", "jobs/running/metrics.py"}
+NEMO = {"actors/engine/nemo.py", "actors/benchmark/citrinets.py", "actors/benchmark/peers.py"}
+TORCH_AT_START = ("actors/engine/citrinet/", "actors/engine/nemo.py", "actors/benchmark/")
+
+FILES = sorted(str(path.relative_to(ROOT)) for top in ("actors", "jobs") for path in ROOT.glob(f"{top}/**/*.py"))
+MODULES = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in FILES}
 
 
-def imports_of(path: Path, only_at_module_level: bool = False) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
+def imports_of(path: str, only_at_module_level: bool = False) -> Iterator[str]:
+    """What a file imports: modules, and those of which it may be that they are names in one."""
+    tree = ast.parse((ROOT / path).read_text())
     for node in tree.body if only_at_module_level else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (module if module in MODULES else str(node.module) for module in modules)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows(path: Path) -> None:
+def place_of(path: str) -> tuple[int, str]:
+    """The layer of a file, and the line in it that it stands in: the longest that its path begins with."""
+    lines = [(len(line), number, line) for number, layer in enumerate(LAYERS) for line in layer]
+    _, number, line = max(each for each in lines if path.startswith(each[2]))
+    return number, line
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if not path.endswith("__init__.py")])
+def test_arrows_point_to_the_ground(path: str) -> None:
+    layer, own = place_of(path)
+    for module in imports_of(path):
+        if module in MODULES and module.count("."):
+            other, line = place_of(MODULES[module])
+            assert other < layer or line == own, f"{path} imports {module}, which is not below it"
+
+
+def test_no_circle() -> None:
+    needs = {path: {MODULES[module] for module in imports_of(path) if module in MODULES} - {path} for path in FILES}
+    assert len(list(TopologicalSorter(needs).static_order())) == len(FILES)  # raises CycleError
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_what_is_slow_to_import(path: str) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
-    if path.is_relative_to(ROOT / "actors"):
-        assert not roots & {"jobs", "ray", "demo", "tests"}
-        assert "nemo" not in roots or path.name in ("nemo_engine.py", "nemo_models.py", "peers.py")
-    else:
-        assert not roots & {"nemo", "torch", "demo", "tests"}
-        assert "ray" not in roots or path.name in ("pipeline.py", "metrics.py")
     at_start = {name.split(".")[0] for name in imports_of(path, only_at_module_level=True)}
+    assert not roots & {"demo", "tests"}
+    assert "ray" not in roots or path in RAY
+    assert "nemo" not in roots or path in NEMO
     assert not at_start & {"nemo", "ray"}
-    assert (
-        "torch" not in at_start
-        or path.name in ("nemo_engine.py", "measuring.py", "peers.py")
-        or path.parent.name == "citrinet"
-    )
-    assert len(path.read_text().splitlines()) <= 300
+    assert "torch" not in roots or path.startswith("actors/")
+    assert "torch" not in at_start or path.startswith(TORCH_AT_START)
+
+
+def test_files_have_one_purpose_each() -> None:
+    assert [path for path in FILES if len((ROOT / path).read_text().splitlines()) > 300] == []
+
+
+def test_what_lies_at_the_top_of_jobs_is_started() -> None:
+    """And `pipeline.py`, the graph, where reading begins."""
+    for path in ROOT.glob("jobs/*.py"):
+        if path.name in ("__init__.py", "pipeline.py"):
+            continue
+        command = [sys.executable, "-m", f"jobs.{path.stem}", "--help"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith(f"usage: python -m jobs.{path.stem} ")
+        command[-1] = "--version"
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("citrascribe 0.")
 
 
 def test_planning_loads_neither_ray_nor_torch_nor_nemo() -> None:
@@ -48,7 +110,7 @@ def test_planning_loads_neither_ray_nor_torch_nor_nemo() -> None:
 
 def test_an_actor_does_without_nemo() -> None:
     program = (
-        "import sys\nfrom actors.engines import EngineSettings\nfrom actors.models import resolve\n"
+        "import sys\nfrom actors.engine.interface import EngineSettings\nfrom actors.engine.models import resolve\n"
         "from actors.transcriber import Transcriber\n"
         "model = resolve('demo/citrinet_zh_demo.nemo', None, {})\n"
         "Transcriber(model, EngineSettings('fused', 'cpu', 'float32', 1, 30), 'run')\n"

@@ -12,10 +12,10 @@ from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.audio import MIN_SECONDS, MoreSound, Wanted, decode
-from actors.containers import container_of, id3_length
+from actors.audio.containers import container_of, id3_length
+from actors.audio.decode import MIN_SECONDS, MoreSound, Wanted, decode
 from actors.schema import ErrorKind, RecordingError
-from actors.storage import Stored
+from actors.storage.files import Stored
 from demo.bundle import encode
 
 

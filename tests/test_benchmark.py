@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import DEMO_MODEL
 
-from actors.citrinet.archive import read_config
-from actors.measuring import generated_sounds
-from actors.models import resolve
+from actors.benchmark.sides import generated_sounds
+from actors.engine.citrinet.archive import read_config
+from actors.engine.models import resolve
 from jobs import benchmark
 
 
@@ -62,7 +62,7 @@ def test_kernels_are_told_apart(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 @pytest.mark.parametrize("peer", ["onnxruntime", "sherpa_onnx"])
 def test_peers_run_the_same_weights(peer: str, speech: list[tuple[np.ndarray, str]]) -> None:
-    from actors import peers
+    from actors.benchmark import peers
 
     transcribe = getattr(peers, peer)(resolve(str(DEMO_MODEL), None, {}), 1)
     for sound, words in speech[:3]:

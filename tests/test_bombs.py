@@ -17,15 +17,18 @@ sys.path.append(str(ROOT / "tests" / "campaigns"))
 
 from kinds import objects, rows_of
 
-from actors import kept, parquet_pages, storage, thrift
-from actors.arrow_sizes import expanded_bytes
-from actors.foreign import NotPlain, open_parquet, parquet_footer, read_arrow
-from actors.parquet_pages import groups_of, pages
-from actors.part_file import BATCH_BYTES, Part
-from actors.pieces import commit_piece
+from actors.foreign import parquet_pages, thrift
+from actors.foreign.arrow import open_parquet, parquet_footer, read_arrow
+from actors.foreign.arrow_sizes import expanded_bytes
+from actors.foreign.errors import NotPlain
+from actors.foreign.parquet_pages import groups_of, pages
+from actors.parts import kept
+from actors.parts.part import BATCH_BYTES, Part
 from actors.schema import PART_SCHEMA
-from actors.tar_ranges import Chain, Told, are_whole
+from actors.sources.tar_ranges import Chain, Told, are_whole
+from actors.storage import files as storage
 from actors.units import Piece, Unit
+from actors.writer import commit_piece
 
 UNIT = Unit("0a", "f", tuple(objects(1)))
 ROW = rows_of(UNIT).slice(0, 1).to_pylist()[0]

@@ -11,11 +11,12 @@ import pytest
 import s3fs
 from conftest import DEMO_MODEL
 
-from actors.cache import cache_folder, is_vouched, sha256_of, vouch
-from actors.citrinet import checkpoint
-from actors.engines import EngineSettings, load_engine
-from actors.models import ModelFile, fetch, is_hub_name, locate, resolve
+from actors.engine.citrinet import checkpoint
+from actors.engine.interface import EngineSettings
+from actors.engine.load import load_engine
+from actors.engine.models import ModelFile, fetch, is_hub_name, locate, resolve
 from actors.schema import UsageError
+from actors.storage.cache import cache_folder, is_vouched, sha256_of, vouch
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
 

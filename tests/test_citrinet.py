@@ -16,16 +16,16 @@ from conftest import DEMO_MODEL, ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.cache import sha256_of
-from actors.citrinet import checkpoint
-from actors.citrinet.archive import read_archive
-from actors.citrinet.conversion import convert
-from actors.citrinet.engine import CitrinetEngine
-from actors.citrinet.packing import pack
-from actors.citrinet.text import Characters
-from actors.decoding.greedy import collapse
-from actors.models import resolve
-from actors.nemo_models import citrinet_config
+from actors.benchmark.citrinets import citrinet_config
+from actors.engine.citrinet import checkpoint
+from actors.engine.citrinet.archive import read_archive
+from actors.engine.citrinet.conversion import convert
+from actors.engine.citrinet.engine import CitrinetEngine
+from actors.engine.citrinet.packing import pack
+from actors.engine.citrinet.text import Characters
+from actors.engine.models import resolve
+from actors.storage.cache import sha256_of
+from actors.text.greedy import collapse
 
 LABELS = list("abcdefghijklmnopqrstuvwxyz '")
 TOLERANCE = 1e-3  # of log-probabilities, against NeMo
@@ -195,7 +195,7 @@ def test_a_damaged_cache_entry_is_made_anew(tmp_path: Path) -> None:
 
 def test_many_processes_convert_once(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom actors.citrinet.checkpoint import load\n"
+        "import sys\nfrom pathlib import Path\nfrom actors.engine.citrinet.checkpoint import load\n"
         "print(len(load(Path('demo/citrinet_zh_demo.nemo'), sys.argv[2], Path(sys.argv[1]))[1]))"
     )
     command = [sys.executable, "-c", program, str(tmp_path), sha256_of(DEMO_MODEL)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.config import Config, ConfigError, load, with_secrets
+from jobs.cli.config import Config, ConfigError, load, with_secrets
 
 BASE = "input: {uri: a}\noutput: {uri: b}\nmodel: {name: c}\n"
 

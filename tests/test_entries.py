@@ -10,33 +10,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_storage import RecordedStorage
 
-from actors import entries, s3_listing, storage
+from actors.storage import files as storage
+from actors.storage import listing, s3_listing
 
 
 def test_names_by_prefix(tmp_path: Path, s3_options: dict[str, Any], conditional_s3_options: dict[str, Any]) -> None:
     places = [(str(tmp_path / "n"), {}), ("s3://bucket/n", s3_options), ("s3://bucket/n", conditional_s3_options)]
     for uri, options in places:
         filesystem, root = storage.connect(uri, options)
-        assert entries.names(filesystem, root) == []
-        assert entries.names(filesystem, root, "a1.") == []
+        assert listing.names(filesystem, root) == []
+        assert listing.names(filesystem, root, "a1.") == []
         odd = "deep/林 +%&<é.b"
         for name in ("a1.a", "a10.a", "b2.a", odd):
             storage.write(filesystem, f"{root}/{name}", b"x")
-        assert entries.names(filesystem, root) == ["a1.a", "a10.a", "b2.a"]
-        assert entries.names(filesystem, root, is_hashed=True) == ["a1.a", "a10.a", "b2.a"]
-        assert entries.names(filesystem, root, "a1.") == ["a1.a"]
-        assert entries.names(filesystem, root, "a", is_hashed=True) == ["a1.a", "a10.a"]
+        assert listing.names(filesystem, root) == ["a1.a", "a10.a", "b2.a"]
+        assert listing.names(filesystem, root, is_hashed=True) == ["a1.a", "a10.a", "b2.a"]
+        assert listing.names(filesystem, root, "a1.") == ["a1.a"]
+        assert listing.names(filesystem, root, "a", is_hashed=True) == ["a1.a", "a10.a"]
         below = {f"{root}/{name}" for name in (odd, "a1.a", "a10.a", "b2.a")}
-        found = list(entries.find(filesystem, root))
+        found = list(listing.find(filesystem, root))
         assert len(found) == 4
         assert {each.path for each in found} == below
         for each in found:
             assert each.size == 1
             assert each.version == storage.version(storage.info(filesystem, each.path))
-        assert [each.path for each in entries.find(filesystem, f"{root}/a1.a")] == [f"{root}/a1.a"]
-        assert list(entries.find(filesystem, f"{root}/absent")) == []
-    assert list(entries.find(filesystem, "no-such-bucket")) == []
-    assert list(entries.find(filesystem, "no-such-bucket/folder")) == []
+        assert [each.path for each in listing.find(filesystem, f"{root}/a1.a")] == [f"{root}/a1.a"]
+        assert list(listing.find(filesystem, f"{root}/absent")) == []
+    assert list(listing.find(filesystem, "no-such-bucket")) == []
+    assert list(listing.find(filesystem, "no-such-bucket/folder")) == []
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_every_object_is_listed_once(recorded: Any, keys: set[str], page: int, r
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(s3_listing, "MOST_PREFIXES", most)
         patch.setattr(s3_listing, "AT_ONCE", 3)
-        found = list(entries.find(filesystem, f"bucket/{root}".rstrip("/")))
+        found = list(listing.find(filesystem, f"bucket/{root}".rstrip("/")))
     below = {key for key in keys if key.startswith(root and root + "/") and not key.endswith("/")}
     assert sorted(each.path for each in found) == sorted(f"bucket/{key}" for key in below)
     assert all((each.size, each.version) == (len(each.path[7:]), f"etag of {each.path[7:]}") for each in found)

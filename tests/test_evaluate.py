@@ -15,11 +15,11 @@ from conftest import encoded, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.texts import Normalisation, join, normalise
+from actors.text.normalise import Normalisation, join, normalise
 from jobs import evaluate
-from jobs.config import Input
-from jobs.listing import list_input
-from jobs.scoring import compare, interval
+from jobs.cli.config import Input
+from jobs.planning.listing import list_input
+from jobs.transcripts.scoring import compare, interval
 
 
 @pytest.fixture

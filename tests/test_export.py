@@ -15,13 +15,13 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.parts import commit_unit
+from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA
-from actors.storage import connect
+from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import export
-from jobs.cues import STOPS, Layout, cues_of, words_of
-from jobs.transcripts import Transcript
+from jobs.transcripts.read import Transcript
+from jobs.transcripts.subtitles import STOPS, Layout, cues_of, words_of
 
 EVIL = '\x1b[31m<b>今天</b> --> &amp; {\\an8}\u2028\x00\n\n2\n00:00:01,000 --> 00:00:09,000\n"天气"\u202e'
 

@@ -12,8 +12,8 @@ from conftest import DEMO_MODEL
 from interpreter import DEVICE
 from test_citrinet import MODELS, engine_of, nemo_alone, sounds_of, texts_of
 
-from actors.citrinet.gpu_engine import GpuEngine
-from actors.models import resolve
+from actors.engine.citrinet.gpu_engine import GpuEngine
+from actors.engine.models import resolve
 from actors.transcriber import transcribe_within_memory
 
 ON_A_GPU = pytest.mark.skipif(DEVICE.type == "cpu", reason="there is no GPU")

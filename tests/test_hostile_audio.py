@@ -14,13 +14,14 @@ import soxr
 from conftest import ROOT, encoded, forget_peak, peak_bytes, tone
 from test_audio import FILES, error_of, ffmpeg_file, hertz_of
 
-from actors import fetching, reading
-from actors.audio import Wanted, decode
-from actors.objects import ReadSettings
-from actors.reading import to_rows
-from actors.recordings import Recording
+from actors import reader
+from actors.audio.decode import Wanted, decode
+from actors.reader import to_rows
 from actors.schema import SPEECH_SCHEMA, ErrorKind
-from actors.storage import Stored, connect
+from actors.sources.objects import ReadSettings
+from actors.sources.recordings import Recording
+from actors.storage import ranges
+from actors.storage.files import Stored, connect
 from actors.units import Piece, Unit
 from demo.bundle import encode
 
@@ -160,7 +161,7 @@ def test_whatever_a_decoder_raises_is_a_row(problem: Exception, monkeypatch: pyt
     assert rows_of(encoded(tone(1, 8_000), 8_000))[0]["error_detail"].startswith(
         f"soxr fails: {type(problem).__name__}"
     )
-    monkeypatch.setattr(reading, "segments_of", Raises(problem))
+    monkeypatch.setattr(reader, "segments_of", Raises(problem))
     assert rows_of(encoded(tone(1)))[0]["error_kind"] == "crashed"
 
 
@@ -185,8 +186,8 @@ def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_pa
             raise problem
         return part(*args, **options)
 
-    part = fetching.part
-    monkeypatch.setattr(fetching, "part", fails_later)
+    part = ranges.part
+    monkeypatch.setattr(ranges, "part", fails_later)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     with pytest.raises(OSError, match=r"gone|a client's own"):
         rows_of(stored)

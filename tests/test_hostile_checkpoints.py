@@ -14,12 +14,12 @@ import pytest
 from checkpoints import changed, demo_config, demo_member, demo_weights, nemo
 from conftest import DEMO_MODEL, ROOT, make_tokenizer
 
-from actors.cache import sha256_of
-from actors.citrinet import checkpoint
-from actors.citrinet.archive import CONFIG, WEIGHTS, Archive, read_archive, read_config
-from actors.citrinet.conversion import convert
-from actors.models import resolve
+from actors.engine.citrinet import checkpoint
+from actors.engine.citrinet.archive import CONFIG, WEIGHTS, Archive, read_archive, read_config
+from actors.engine.citrinet.conversion import convert
+from actors.engine.models import resolve
 from actors.schema import UsageError
+from actors.storage.cache import sha256_of
 
 BIG = "x" * 50
 
@@ -53,7 +53,8 @@ YAML_BOMBS = {
 @pytest.mark.parametrize("name", YAML_BOMBS)
 def test_yaml_that_grows_is_refused_before_it_does(name: str, tmp_path: Path) -> None:
     program = (
-        "import sys\nsys.path.insert(0, 'tests')\nfrom actors.models import resolve\nfrom conftest import peak_bytes\n"
+        "import sys\nsys.path.insert(0, 'tests')\n"
+        "from actors.engine.models import resolve\nfrom conftest import peak_bytes\n"
         "try: resolve(sys.argv[1], None, {})\nexcept ValueError as problem: print(problem)\n"
         "print(peak_bytes() // 1_000_000)"
     )

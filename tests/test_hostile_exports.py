@@ -18,17 +18,18 @@ import webvtt
 from conftest import ROOT
 from test_export import files_in, row_of
 
-from actors import storage
-from actors.harmless import steering
-from actors.parts import commit_unit
+from actors.foreign.escape import steering
+from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA
-from actors.storage import connect
+from actors.storage import files as storage
+from actors.storage.files import connect
 from actors.units import SourceObject, Unit
-from jobs import evaluate, export, out_files, transcribe
-from jobs.cues import Layout
-from jobs.file_names import LONGEST_PART, Names, clean
-from jobs.formats import subtitles, text_line
-from jobs.transcripts import Transcript
+from jobs import evaluate, export, transcribe
+from jobs.transcripts import out_files
+from jobs.transcripts.file_names import LONGEST_PART, Names, clean
+from jobs.transcripts.formats import subtitles, text_line
+from jobs.transcripts.read import Transcript
+from jobs.transcripts.subtitles import Layout
 
 HOSTILE = [
     *(" .. / .. / .. /escaped/by-tar.wav", "dup/x.wav", "dup/x.wav", "dup/x.wav", "q.wav", "q.srt/y.wav"),

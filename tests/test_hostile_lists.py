@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from conftest import encoded, tone
 
-from actors import storage
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.reader import read_piece
 from actors.schema import ErrorKind, RecordingError, UsageError
+from actors.sources.objects import ReadSettings
+from actors.storage import files as storage
 from actors.units import Piece, Unit
-from jobs import manifests
-from jobs.config import Input
-from jobs.containment import Inside
-from jobs.listing import Listing, list_input
+from jobs.cli.config import Input
+from jobs.planning import manifests
+from jobs.planning.containment import Inside
+from jobs.planning.listing import Listing, list_input
 
 WAV = encoded(tone(0.5))
 SECRET = "aws_access_key_id = AKIAFAKE\n"

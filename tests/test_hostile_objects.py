@@ -11,9 +11,10 @@ import pytest
 from conftest import forget_peak, peak_bytes
 from hostile_storage import Answer, Asked, HostileStorage, Serve
 
-from actors import entries, storage
-from actors.answers import EndpointError, NotRegular
-from actors.storage import Stored, TooMuch
+from actors.storage import files as storage
+from actors.storage import listing
+from actors.storage.answers import EndpointError, NotRegular
+from actors.storage.files import Stored, TooMuch
 
 pytestmark = pytest.mark.usefixtures("_tried_at_once")
 CONTENT = bytes(range(256)) * 40
@@ -98,7 +99,7 @@ def test_a_size_that_cannot_be_is_not_believed(serve: Serve, protocol: str, size
 def test_over_http_what_fails_is_not_absent(serve: Serve, status: int) -> None:
     filesystem, path = place(serve(lambda asked: Answer(status=status)), "http")
     path += "?Signature=s3cret"
-    for call in (storage.info, storage.read, lambda *place: list(entries.find(*place))):
+    for call in (storage.info, storage.read, lambda *place: list(listing.find(*place))):
         with pytest.raises(OSError, match=f"/a: answers {status}") as told:
             call(filesystem, path)
         assert not isinstance(told.value, FileNotFoundError)
@@ -106,7 +107,7 @@ def test_over_http_what_fails_is_not_absent(serve: Serve, status: int) -> None:
     filesystem, path = place(serve(lambda asked: Answer(status=404)), "http")
     with pytest.raises(FileNotFoundError):
         storage.info(filesystem, path)
-    assert list(entries.find(filesystem, path)) == []
+    assert list(listing.find(filesystem, path)) == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -131,10 +132,10 @@ def test_pages_of_http_have_an_end(serve: Serve) -> None:
         return Answer(b'<a href="a/">a</a><a href="../">up</a>', headers={"Content-Type": "text/html"})
 
     with pytest.raises(EndpointError, match="below one another"):
-        list(entries.find(*place(serve(deeper), "http")))
+        list(listing.find(*place(serve(deeper), "http")))
     endless = serve(lambda asked: Answer(b"<a>" * 100_000, headers={"Content-Type": "text/html"}, endless=True))
     with pytest.raises(TooMuch):
-        list(entries.find(*place(endless, "http")))
+        list(listing.find(*place(endless, "http")))
 
 
 def test_pages_of_http_are_listed(serve: Serve) -> None:
@@ -149,11 +150,11 @@ def test_pages_of_http_are_listed(serve: Serve) -> None:
 
     filesystem, path = place(serve(answer), "http")
     found = {
-        each.path.removeprefix(path): (each.size, each.version, each.fault) for each in entries.find(filesystem, path)
+        each.path.removeprefix(path): (each.size, each.version, each.fault) for each in listing.find(filesystem, path)
     }
     real = (len(CONTENT), "e", "")
     assert found == {"/x%20y.wav": real, "/b/z.wav": real, "/%2e%2e/up.wav": (0, "", "outside")}
-    assert [each.path for each in entries.glob(filesystem, f"{path}/*/*.wav") if not each.fault] == [f"{path}/b/z.wav"]
+    assert [each.path for each in listing.glob(filesystem, f"{path}/*/*.wav") if not each.fault] == [f"{path}/b/z.wav"]
 
 
 def test_what_is_no_file_on_a_disk_is_not_read(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import pytest
 from test_export import files_in, row_of, tokens_of
 from test_links import as_nobody
 
-from actors.parts import commit_unit
+from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA, UsageError
-from actors.storage import connect
+from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, plan, transcribe
-from jobs.planning import recipe_of
-from jobs.state import RUNS, load_state, run_files, write_plan
+from jobs.planning.state import RUNS, load_state, run_files, write_plan
+from jobs.planning.verdicts import recipe_of
 
 INPUT = "input.uri=demo/audio/loose/00.wav"
 

@@ -20,12 +20,12 @@ import pytest
 from conftest import ROOT, encoded, tone
 from test_pieces import tar_of
 
-from actors import parquet_shards, tar_shards
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.reader import read_piece
+from actors.sources import parquet, tar
+from actors.sources.objects import ReadSettings
 from actors.units import Piece, Unit
-from jobs.config import Input
-from jobs.listing import list_input
+from jobs.cli.config import Input
+from jobs.planning.listing import list_input
 
 WAV = encoded(tone(0.5))
 SETTINGS = ReadSettings()
@@ -94,7 +94,7 @@ def test_very_many_members_are_rows_up_to_a_bound(tmp_path: Path, monkeypatch: p
     found, peak = peak_of(tmp_path)
     assert found == {"not_audio": 10_000}
     assert peak < 300_000_000
-    monkeypatch.setattr(tar_shards, "MOST_RECORDINGS", 100)
+    monkeypatch.setattr(tar, "MOST_RECORDINGS", 100)
     rows = rows_of(tmp_path)
     assert kinds(rows) == ["not_audio"] * 100 + ["too_large"]
 
@@ -183,7 +183,7 @@ def test_pages_that_are_larger_than_the_footer_says(tmp_path: Path, monkeypatch:
     assert [byte >= 0x80 for byte in lie] == [True, True, False]
     for name, told in (("large", b"\xfe\xff\x7f"), ("negative", bytes([lie[0] | 1]) + lie[1:])):
         (tmp_path / f"{name}.parquet").write_bytes(data[: start + 3] + told + data[start + 6 :])
-    monkeypatch.setattr(parquet_shards, "BYTES_AT_ONCE", 100_000)
+    monkeypatch.setattr(parquet, "BYTES_AT_ONCE", 100_000)
     rows = rows_of(tmp_path, ReadSettings(max_megabytes=0.5))
     assert {Path(row["uri"]).stem: row["error_kind"] for row in rows} == {
         "large": "too_large",
@@ -208,4 +208,4 @@ def test_only_columns_that_are_needed_are_read(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("array", pa.list_(pa.float64()))])
     other = pa.struct([("deep", pa.list_(pa.binary()))])
     schema = pa.schema([("audio", kind), ("other", other), ("second", pa.large_binary()), ("speaker", pa.string())])
-    assert parquet_shards.columns_of(schema) == ("audio", ["audio.bytes", "audio.path", "speaker"])
+    assert parquet.columns_of(schema) == ("audio", ["audio.bytes", "audio.path", "speaker"])

@@ -16,17 +16,20 @@ sys.path.append(str(ROOT / "tests" / "campaigns"))
 import mutants
 from kinds import KINDS, SETTINGS, objects, rows_of
 
-from actors import kept, outputs, storage
-from actors.foreign import NotPlain, read_object
-from actors.parts import COMMITS, Commit, commit_unit, part_name
+from actors.foreign.errors import NotPlain
+from actors.foreign.plain_json import read_object
+from actors.parts import kept
+from actors.parts.commit import COMMITS, Commit, commit_unit, part_name
 from actors.schema import UsageError
+from actors.storage import files as storage
+from actors.storage import outputs
 from actors.units import FINGERPRINT, Piece, Unit, digest
 from jobs import export, plan
-from jobs.lease import rival
-from jobs.listing import Listing
-from jobs.planning import Wishes, make_plan, recipe_of
-from jobs.run_files import RUNS, run_files
-from jobs.state import load_state, sweep, units_with, write_plan
+from jobs.planning.listing import Listing
+from jobs.planning.run_files import RUNS, run_files
+from jobs.planning.state import load_state, sweep, units_with, write_plan
+from jobs.planning.verdicts import Wishes, make_plan, recipe_of
+from jobs.running.lease import rival
 
 UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
 Output = tuple[storage.Filesystem, str]

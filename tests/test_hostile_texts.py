@@ -18,13 +18,14 @@ from conftest import ROOT, encoded, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.harmless import shown, steering, without_credentials, written
-from actors.objects import ReadSettings
-from actors.plain_json import MOST_DEPTH, NotJson, parse_json, to_json
-from actors.reading import to_rows
-from actors.recordings import Recording, companion_fields, split_fields
+from actors.foreign.escape import shown, steering, without_credentials, written
+from actors.foreign.plain_json import MOST_DEPTH, NotJson, parse_json, to_json
+from actors.reader import to_rows
+from actors.sources.objects import ReadSettings
+from actors.sources.recordings import Recording, companion_fields, split_fields
 from actors.units import Piece, Unit
-from jobs import plan, report
+from jobs import plan
+from jobs.cli import terminal
 
 NAMES = [
     b"x.\x1b]0;title\x1b\x1b[31mFAKE",
@@ -94,9 +95,9 @@ def test_names_cannot_forge_what_a_plan_says(surroundings: dict[str, str], tmp_p
 
 def test_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     text = "[red]a[/red] :smile: [link=https://x]b[/link] [/]"
-    report.say(text, "red")
-    report.show_table(text, [text], [[text]])
-    report.Line().say(text, is_last=True)
+    terminal.say(text, "red")
+    terminal.show_table(text, [text], [[text]])
+    terminal.Line().say(text, is_last=True)
     assert capsys.readouterr().err.count(text) >= 4
 
 
@@ -104,7 +105,7 @@ def test_a_terminal_gets_no_escape_but_the_jobs_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    report.Line().say("a\x1b[2J\rb\nc" + "d" * 10_000)
+    terminal.Line().say("a\x1b[2J\rb\nc" + "d" * 10_000)
     seen = capsys.readouterr().err
     assert seen.startswith("\ra\\x1b[2J\\rb\\nc")
     assert seen.endswith("\x1b[K")
@@ -154,13 +155,13 @@ def test_urls_are_shown_without_credentials() -> None:
         ("http://127.0.0.1:9000/a@b", "http://127.0.0.1:9000/a@b"),
     ):
         assert without_credentials(f"'{url}': is wrong, see {url}") == f"'{bare}': is wrong, see {bare}"
-    report_line = strict(report.summary_json({"export": "https://user:pass@host/x?sig=1"}))
+    report_line = strict(terminal.summary_json({"export": "https://user:pass@host/x?sig=1"}))
     assert report_line == {"export": "https://host/x"}
 
 
 def test_only_the_report_prints() -> None:
     for path in [*ROOT.glob("actors/**/*.py"), *ROOT.glob("jobs/*.py")]:
-        if path.name != "report.py":
+        if path.name != "terminal.py":
             calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             said = {each.id if isinstance(each, ast.Name) else getattr(each, "attr", "") for each in calls}
             assert not said & {"print", "Console", "writelines"}, path

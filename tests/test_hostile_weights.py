@@ -13,9 +13,9 @@ import pytest
 import torch
 from checkpoints import demo_config, demo_member, demo_weights, nemo, saved
 
-from actors.citrinet.archive import WEIGHTS, Archive, read_archive
-from actors.citrinet.conversion import convert
-from actors.citrinet.weights import Weights
+from actors.engine.citrinet.archive import WEIGHTS, Archive, read_archive
+from actors.engine.citrinet.conversion import convert
+from actors.engine.citrinet.weights import Weights
 from actors.schema import UsageError
 
 ONE = "encoder.encoder.1.mconv.1.conv.weight"

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from actors.decoding.greedy import Frames, align
-from actors.decoding.joining import Heard, join_at
+from actors.engine.interface import Frames
 from actors.schema import SAMPLE_RATE
+from actors.text.greedy import align
+from actors.text.join import Heard, join_at
 
 
 @pytest.mark.parametrize(

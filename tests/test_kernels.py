@@ -12,10 +12,10 @@ import torch
 from conftest import ROOT
 from interpreter import DEVICE
 
-from actors.citrinet import gpu_layers, layers
-from actors.citrinet.features import Features
-from actors.citrinet.levels import levels_of
-from actors.citrinet.packing import Packing, pack
+from actors.engine.citrinet import gpu_layers, layers
+from actors.engine.citrinet.features import Features
+from actors.engine.citrinet.levels import levels_of
+from actors.engine.citrinet.packing import Packing, pack
 
 CPU = torch.device("cpu")
 LENGTHS = [37, 1, 90, 12, 3, 64, 30]

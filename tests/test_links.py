@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import entries, local_listing, storage
 from actors.schema import UsageError
+from actors.storage import files as storage
+from actors.storage import listing, local_listing
 
 LOCAL = storage.connect("/", {})[0]
 
 
 def found(path: Path, *roots: Path) -> dict[str, str]:
     """The fault, or the size, of every name below a path, by the name."""
-    listed = list(entries.find(LOCAL, str(path), [str(root) for root in roots]))
+    listed = list(listing.find(LOCAL, str(path), [str(root) for root in roots]))
     assert len({each.path for each in listed}) == len(listed)
     return {os.path.relpath(each.path, path): each.fault or str(each.size) for each in listed}
 
@@ -42,7 +43,7 @@ def test_links_below_the_input_are_followed(tree: Path) -> None:
     inside = {"c.wav": "10", "up": "8", "chain": "10"}
     below = {f"{folder}/{name}": size for folder in ("b", "folder") for name, size in inside.items()}
     assert found(tree) == {"a.wav": "8", "file": "10"} | below
-    entry = next(each for each in entries.find(LOCAL, str(tree)) if each.name == "file")
+    entry = next(each for each in listing.find(LOCAL, str(tree)) if each.name == "file")
     assert entry.version == storage.version(storage.info(LOCAL, entry.path))
 
 
@@ -109,7 +110,7 @@ def test_the_path_that_is_asked_for_may_be_a_link(tree: Path) -> None:
     assert found(tree.parent / "file") == {".": "8"}
     assert found(tree.parent / "gone") == {".": "dangling"}
     assert found(tree.parent / "nothing") == found(tree / "a.wav" / "x") == {}
-    assert [each.fault for each in entries.find(LOCAL, "/dev/zero")] == ["special"]
+    assert [each.fault for each in listing.find(LOCAL, "/dev/zero")] == ["special"]
 
 
 def test_a_farm_of_links_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,13 +120,13 @@ def test_a_farm_of_links_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytes
         for name in "xy":
             (tmp_path / f"{number}" / name).symlink_to(f"../{number + 1}")
     with pytest.raises(UsageError, match="links below"):
-        list(entries.find(LOCAL, str(tmp_path)))
+        list(listing.find(LOCAL, str(tmp_path)))
     (tmp_path / "mounts").mkdir()
     (tmp_path / "volume").mkdir()
     for number in range(12_000):  # a folder reached by one link alone makes no name again
         (tmp_path / "volume" / str(number)).touch()
     (tmp_path / "mounts" / "v").symlink_to("../volume")
-    assert len(list(entries.find(LOCAL, str(tmp_path / "mounts"), [str(tmp_path)]))) == 12_000
+    assert len(list(listing.find(LOCAL, str(tmp_path / "mounts"), [str(tmp_path)]))) == 12_000
 
 
 @contextlib.contextmanager
@@ -154,15 +155,15 @@ def test_a_folder_that_may_not_be_listed_is_no_empty_one(mode: int) -> None:
         closed.chmod(mode)
         try:
             for call in (
-                lambda: list(entries.find(LOCAL, str(folder))),
-                lambda: list(entries.find(LOCAL, str(closed))),
-                lambda: entries.glob(LOCAL, f"{folder}/**/*.wav"),
-                lambda: list(entries.below(LOCAL, str(folder))),
-                lambda: entries.in_folder(LOCAL, str(closed)),
+                lambda: list(listing.find(LOCAL, str(folder))),
+                lambda: list(listing.find(LOCAL, str(closed))),
+                lambda: listing.glob(LOCAL, f"{folder}/**/*.wav"),
+                lambda: list(listing.below(LOCAL, str(folder))),
+                lambda: listing.in_folder(LOCAL, str(closed)),
             ):
                 with pytest.raises(PermissionError, match="closed"):
                     call()
-            assert [each.name for each in entries.glob(LOCAL, f"{folder}/open/*.wav")] == ["a.wav"]
+            assert [each.name for each in listing.glob(LOCAL, f"{folder}/open/*.wav")] == ["a.wav"]
         finally:
             closed.chmod(0o755)
 
@@ -171,12 +172,12 @@ def test_folders_that_go_meanwhile_are_no_fault(tree: Path) -> None:
     for number in range(5):
         (tree / f"f{number}").mkdir()
         (tree / f"f{number}" / "x").touch()
-    listing = entries.find(LOCAL, str(tree))
-    next(listing)
+    found = listing.find(LOCAL, str(tree))
+    next(found)
     for number in range(5):
         (tree / f"f{number}" / "x").unlink()
         (tree / f"f{number}").rmdir()
-    assert len(list(listing)) <= 2
+    assert len(list(found)) <= 2
 
 
 def test_names_that_are_no_utf_8(tree: Path) -> None:
@@ -190,13 +191,13 @@ def test_the_state_of_an_output_is_not_listed_through_links(tree: Path) -> None:
     (tree / "link.wav").symlink_to("a.wav")
     (tree / "folder").symlink_to("b")
     (tree.parent / "alias").symlink_to("in")
-    assert entries.names(LOCAL, str(tree)) == ["a.wav"]
-    assert {each.path for each in entries.below(LOCAL, str(tree))} == {f"{tree}/a.wav", f"{tree}/b/c.wav"}
+    assert listing.names(LOCAL, str(tree)) == ["a.wav"]
+    assert {each.path for each in listing.below(LOCAL, str(tree))} == {f"{tree}/a.wav", f"{tree}/b/c.wav"}
     alias = str(tree.parent / "alias")
-    for call in (entries.names, entries.in_folder, entries.below):
+    for call in (listing.names, listing.in_folder, listing.below):
         with pytest.raises(UsageError, match=r"alias is a link; the output's state must lie in the output itself"):
             call(LOCAL, alias)
-    assert entries.names(LOCAL, alias, may_be_link=True) == ["a.wav"]
+    assert listing.names(LOCAL, alias, may_be_link=True) == ["a.wav"]
 
 
 _names = st.text("ab[]!^-?*", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
@@ -218,7 +219,7 @@ def test_globs_match_as_they_did(trees: set[str], parts: list[str]) -> None:
                 Path(folder, name).touch()
         pattern = "/".join([folder, *parts])
         expected = {name for name, each in LOCAL.glob(pattern, detail=True).items() if each["type"] == "file"}
-        assert {each.path for each in entries.glob(LOCAL, pattern)} == expected
+        assert {each.path for each in listing.glob(LOCAL, pattern)} == expected
 
 
 def test_globs_and_links(tree: Path) -> None:
@@ -226,16 +227,16 @@ def test_globs_and_links(tree: Path) -> None:
     (tree / "out.wav").symlink_to("../out/secret")
     (tree / "elsewhere").symlink_to("../out")
     (tree / "gone").symlink_to("nowhere")
-    listed = {each.path.removeprefix(f"{tree}/"): each.fault for each in entries.glob(LOCAL, f"{tree}/*.wav")}
+    listed = {each.path.removeprefix(f"{tree}/"): each.fault for each in listing.glob(LOCAL, f"{tree}/*.wav")}
     assert listed == {"a.wav": "", "out.wav": "outside"}
-    listed = {each.path.removeprefix(f"{tree}/"): each.fault for each in entries.glob(LOCAL, f"{tree}/*/*.wav")}
+    listed = {each.path.removeprefix(f"{tree}/"): each.fault for each in listing.glob(LOCAL, f"{tree}/*/*.wav")}
     assert listed == {"b/c.wav": "", "to-b/c.wav": "", "elsewhere": "outside"}
     with pytest.raises(UsageError, match=r"\*\*"):
-        entries.glob(LOCAL, f"{tree}/a**b")
+        listing.glob(LOCAL, f"{tree}/a**b")
 
 
 def test_a_glob_does_not_enter_what_cannot_match(tree: Path) -> None:
     began = time.monotonic()
-    entries.glob(LOCAL, "/pro[c]/self/stat[u]s")
+    listing.glob(LOCAL, "/pro[c]/self/stat[u]s")
     assert time.monotonic() - began < 1  # seconds; /proc/self holds tens of thousands of names further down
     assert (tree / "a.wav").exists()

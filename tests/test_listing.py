@@ -8,8 +8,8 @@ import pytest
 from conftest import encoded, tone
 from test_reading import tar_of
 
-from jobs.config import ConfigError, Input
-from jobs.listing import Listing, list_input
+from jobs.cli.config import ConfigError, Input
+from jobs.planning.listing import Listing, list_input
 
 
 @pytest.fixture

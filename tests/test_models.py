@@ -18,7 +18,7 @@ import pytest
 import s3fs
 from conftest import DEMO_MODEL, ROOT, free_port
 
-from actors.models import ModelFile, fetch, is_hub_name, resolve
+from actors.engine.models import ModelFile, fetch, is_hub_name, resolve
 
 REFERENCE = "nvidia/stt_zh_citrinet_1024_gamma_0_25"
 DEMO_SHA256 = hashlib.sha256(DEMO_MODEL.read_bytes()).hexdigest()
@@ -68,7 +68,7 @@ def hub() -> Iterator[str]:
 def resolved_in_a_new_process(name: str, folder: Path, endpoint: str) -> dict[str, str]:
     """What `resolve` says in a process whose hub is at `endpoint`, or the error; as a fresh machine has it."""
     program = (
-        "import sys, json\nfrom actors.models import fetch, resolve\n"
+        "import sys, json\nfrom actors.engine.models import fetch, resolve\n"
         "try:\n    model = resolve(sys.argv[1], None, {})\n"
         "    print(json.dumps({'sha256': model.sha256, 'revision': model.revision, 'path': str(fetch(model))}))\n"
         "except ValueError as problem:\n    print(json.dumps({'error': str(problem)}))\n"

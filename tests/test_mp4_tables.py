@@ -6,9 +6,9 @@ import pytest
 from conftest import tone
 from test_audio import FILES, error_of, ffmpeg_file
 
-from actors.audio import Wanted, decode
-from actors.decoders import Source, Undecodable, open_ffmpeg
-from actors.mp4_tables import MOST_SAMPLES
+from actors.audio.codecs import Source, Undecodable, open_ffmpeg
+from actors.audio.decode import Wanted, decode
+from actors.audio.mp4_tables import MOST_SAMPLES
 from actors.schema import ErrorKind
 
 

@@ -17,18 +17,21 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import encoded, tone
 
-from actors import blocks, foreign, kept, storage
-from actors.foreign import NotPlain
-from actors.objects import ReadSettings
-from actors.parts import Commit, commit_unit, open_part, part_name
-from actors.reading import read_piece
+from actors import blocks
+from actors.foreign import arrow
+from actors.foreign.errors import NotPlain
+from actors.parts import kept
+from actors.parts.commit import Commit, commit_unit, open_part, part_name
+from actors.parts.summary import rows_in
+from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, UsageError
-from actors.tallies import rows_in
+from actors.sources.objects import ReadSettings
+from actors.storage import files as storage
 from actors.units import Piece, SourceObject, Unit, digest
-from jobs.config import Input, load
-from jobs.listing import list_input
-from jobs.state import _PLAN, load_state
-from jobs.transcripts import transcripts
+from jobs.cli.config import Input, load
+from jobs.planning.listing import list_input
+from jobs.planning.state import _PLAN, load_state
+from jobs.transcripts.read import transcripts
 
 UNIT = Unit("0a", "f" * 24, (SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9),), (("s3://b/y", None),))
 PIECE = Piece(UNIT, 60, stretches=2)
@@ -198,7 +201,7 @@ def test_no_cell_is_unpickled(
 @pytest.mark.parametrize("shape", range(6))
 def test_a_foreign_parquet_file_is_as_it_is_stored(mark: Path, shape: int) -> None:
     file = io.BytesIO(parquet_file(hostile(pa.schema([("audio", pa.binary())]), mark)[shape]))
-    found = foreign.open_parquet(file)[0].read().to_pylist()
+    found = arrow.open_parquet(file)[0].read().to_pylist()
     assert pickle.dumps(Touch(str(mark))) in _bytes_in(found)
 
 

@@ -11,9 +11,9 @@ import pytest
 from conftest import encoded, tone
 from loopback import Loopback
 
-from actors import objects, parquet_shards
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.reader import read_piece
+from actors.sources import objects, parquet
+from actors.sources.objects import ReadSettings
 from actors.units import Format, Piece, SourceObject, Unit
 
 pytestmark = pytest.mark.usefixtures("_tried_at_once")
@@ -79,7 +79,7 @@ def rows_of(url: str, kind: Format = "parquet") -> pa.Table:
 def test_what_the_storage_does_not_give_is_no_fault_of_the_file(
     web: Callable[..., Web], shard: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_shards, "HELD_BYTES", 0)  # so that each row group is a request
+    monkeypatch.setattr(parquet, "HELD_BYTES", 0)  # so that each row group is a request
     server = web(shard)
     right = rows_of(server.url)
     assert right.column("error_kind").to_pylist() == [None] * 3
@@ -94,7 +94,7 @@ def test_a_server_need_not_tell_the_size(
 ) -> None:
     server = web(shard, tells_size=False)
     assert rows_of(server.url).column("recording_id").to_pylist() == ["a", "b", "c"]
-    monkeypatch.setattr(parquet_shards, "HELD_BYTES", 1_000)
+    monkeypatch.setattr(parquet, "HELD_BYTES", 1_000)
     monkeypatch.setattr(objects, "HELD_BYTES", 1_000)
     for kind in ("parquet", "audio"):
         assert rows_of(server.url, kind).column("error_kind").to_pylist() == ["too_large"]

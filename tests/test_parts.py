@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.parts import Commit, commit_unit, part_name
+from actors.parts.commit import Commit, commit_unit, part_name
+from actors.parts.summary import Tally
 from actors.schema import PART_SCHEMA
-from actors.storage import connect
-from actors.tallies import Tally
+from actors.storage.files import connect
 from actors.units import SourceObject, Unit, digest
 
 

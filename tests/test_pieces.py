@@ -17,15 +17,15 @@ from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import storage
-from actors.kept import PIECES, is_kept, sweep_pieces
-from actors.objects import ReadSettings
-from actors.pieces import commit_piece
-from actors.reading import read_piece
+from actors.parts.kept import PIECES, is_kept, sweep_pieces
+from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SAMPLE_RATE
+from actors.sources.objects import ReadSettings
+from actors.storage import files as storage
 from actors.units import CutFiner, Piece, Unit
-from jobs.config import Input
-from jobs.listing import list_input
+from actors.writer import commit_piece
+from jobs.cli.config import Input
+from jobs.planning.listing import list_input
 
 Transcribe = Callable[[pa.Table], pa.Table]
 

@@ -9,23 +9,24 @@ import pandas as pd
 import pytest
 from conftest import DEMO_MODEL, encoded, tone
 
-from actors import storage
-from actors.engines import EngineSettings
-from actors.models import resolve
-from actors.objects import ReadSettings
+from actors.engine.interface import EngineSettings
+from actors.engine.models import resolve
+from actors.sources.objects import ReadSettings
+from actors.storage import files as storage
 from actors.units import Piece, Unit
 from jobs import pipeline
-from jobs.config import Cluster, ConfigError, Input
-from jobs.listing import list_input
+from jobs.cli.config import Cluster, ConfigError, Input
+from jobs.planning.listing import list_input
+from jobs.running import cluster
 
 MEMORY = 8e9
 
 
 def shared(
-    cpus: float, gpus: float = 0, device: str = "auto", node: float | None = None, **cluster: Any
-) -> pipeline.Resources:
-    there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, pipeline.LARGEST_NODE: node or cpus}
-    return pipeline.share_out(Cluster(**cluster), there, device)
+    cpus: float, gpus: float = 0, device: str = "auto", node: float | None = None, **keys: Any
+) -> cluster.Resources:
+    there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, cluster.LARGEST_NODE: node or cpus}
+    return cluster.share_out(Cluster(**keys), there, device)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])

@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from test_parts import part_rows
 
-from actors import entries, storage
-from actors.parts import COMMITS, commit_unit, remove_unit
+from actors.parts.commit import COMMITS, commit_unit, remove_unit
 from actors.schema import UsageError
+from actors.storage import files as storage
+from actors.storage.listing import names
 from actors.units import Piece, SourceObject, Unit
-from jobs.listing import Listing
-from jobs.planning import MOST_PIECES, Plan, Wishes, estimated_seconds, make_plan, pieces_of, recipe_of
-from jobs.state import State, load_state, units_with, write_plan
+from jobs.planning.listing import Listing
+from jobs.planning.state import State, load_state, units_with, write_plan
+from jobs.planning.verdicts import MOST_PIECES, Plan, Wishes, estimated_seconds, make_plan, pieces_of, recipe_of
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
 
@@ -61,7 +62,7 @@ class Archive:
     def rows(self) -> dict[str, str]:
         """Which run made the rows of each object; every object once."""
         found = {}
-        for name in entries.names(self.filesystem, self.root, "part-"):
+        for name in names(self.filesystem, self.root, "part-"):
             table = pq.read_table(io.BytesIO(storage.read(self.filesystem, f"{self.root}/{name}")))
             for row in table.to_pylist():
                 assert row["uri"] not in found
@@ -217,7 +218,7 @@ def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
 
 
 def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.state.PLANS_KEPT", 3)
+    monkeypatch.setattr("jobs.planning.state.PLANS_KEPT", 3)
     for number in range(1, 6):
         archive.run(*(wav(f"{each}") for each in range(number)))
     plans = [str(each.relative_to(archive.root)) for each in Path(archive.root).glob("_runs/*/plan.arrow")]
@@ -251,7 +252,7 @@ def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_optio
         assert not remote.plan(wav("a"), wav("b"), wav("c")).units
         remote.run(wav("a", etag="2"), wav("b"), wav("d"))
         assert remote.rows() == {"a": "run-2", "b": "run-2", "c": "run-1", "d": "run-2"}
-        commits = entries.names(remote.filesystem, f"{remote.root}/{COMMITS}")
+        commits = names(remote.filesystem, f"{remote.root}/{COMMITS}")
         assert len(commits) == 3
 
 

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import encoded, tone
 
-from actors.objects import ReadSettings
-from actors.parquet_shards import columns_of
-from actors.reading import read_piece
+from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
-from actors.tar_headers import split_key
+from actors.sources.objects import ReadSettings
+from actors.sources.parquet import columns_of
+from actors.sources.tar_headers import split_key
 from actors.units import Piece, Unit
-from jobs.config import Input
-from jobs.listing import list_input
+from jobs.cli.config import Input
+from jobs.planning.listing import list_input
 
 SETTINGS = ReadSettings()
 

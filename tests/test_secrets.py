@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs import plan
-from jobs.config import ConfigError, load, with_secrets
+from jobs.cli.config import ConfigError, load, with_secrets
 
 HIDDEN = "hunter2"
 

@@ -15,20 +15,20 @@ from conftest import DEMO_MODEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.audio import decode
-from actors.batching import make_batches
-from actors.cer import character_errors
-from actors.decoding.joining import Heard, Spoken
-from actors.engines import EngineSettings
-from actors.models import resolve
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.audio.decode import decode
+from actors.audio.segments import GRID, Segment, Segmentation, segments_of
+from actors.engine.batching import make_batches
+from actors.engine.interface import EngineSettings
+from actors.engine.models import resolve
+from actors.reader import read_piece
 from actors.schema import SAMPLE_RATE
-from actors.segmentation import GRID, Segment, Segmentation, segments_of
+from actors.sources.objects import ReadSettings
+from actors.text.cer import character_errors
+from actors.text.join import Heard, Spoken
 from actors.transcriber import Workers
 from actors.units import Piece, Unit
-from jobs.config import Input
-from jobs.listing import list_input
+from jobs.cli.config import Input
+from jobs.planning.listing import list_input
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import storage
-from actors.batching import make_batches
 from actors.blocks import advance, outcome, pack, start
-from actors.cer import character_errors, normalise
-from actors.decoding.greedy import collapse
+from actors.engine.batching import make_batches
+from actors.storage import files as storage
+from actors.text.cer import character_errors, normalise
+from actors.text.greedy import collapse
 from actors.units import CutFiner, Piece, Unit
 
 

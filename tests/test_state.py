@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.parts import commit_unit, remove_unit
+from actors.parts.commit import commit_unit, remove_unit
 from actors.schema import PART_SCHEMA
 from actors.units import SourceObject, Unit
-from jobs.listing import Listing
-from jobs.planning import Wishes, make_plan, recipe_of
-from jobs.state import load_state, write_plan
+from jobs.planning.listing import Listing
+from jobs.planning.state import load_state, write_plan
+from jobs.planning.verdicts import Wishes, make_plan, recipe_of
 
 ROOT = "/out"
 NAMES = "abcde"

@@ -8,7 +8,8 @@ import pytest
 import s3fs
 from faulty_storage import FaultyStorage
 
-from actors import entries, storage
+from actors.storage import files as storage
+from actors.storage import listing
 
 CONTENT = bytes(range(256)) * 4_000
 
@@ -34,7 +35,7 @@ def test_what_may_pass_is_tried_again(faulty: FaultyStorage, place: Any, fault: 
     faulty.fault = lambda method, path, number: fault if number < 2 else None
     assert storage.read(*place) == CONTENT
     assert len(faulty.requests) >= 3
-    for call in (lambda: storage.info(*place), lambda: entries.find(place[0], "bucket/faults")):
+    for call in (lambda: storage.info(*place), lambda: listing.find(place[0], "bucket/faults")):
         faulty.requests.clear()
         assert call()
     faulty.requests.clear()

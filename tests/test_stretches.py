@@ -11,17 +11,17 @@ import soundfile
 from conftest import DEMO_MODEL, encoded, tone
 from test_pieces import WAVS, cut, tar_of, unit_of, worked
 
-from actors.audio import Wanted, decode
-from actors.cer import character_errors
-from actors.engines import EngineSettings
-from actors.models import resolve
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.audio.decode import Wanted, decode
+from actors.engine.interface import EngineSettings
+from actors.engine.models import resolve
+from actors.reader import read_piece
 from actors.schema import SAMPLE_RATE
+from actors.sources.objects import ReadSettings
+from actors.text.cer import character_errors
 from actors.transcriber import Transcriber
 from actors.units import CutFiner
 from demo.bundle import encode
-from jobs.planning import pieces_of
+from jobs.planning.verdicts import pieces_of
 
 
 @pytest.fixture(scope="module")

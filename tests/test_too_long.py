@@ -14,16 +14,16 @@ from fsspec.implementations.local import LocalFileSystem
 from test_audio import error_of
 from test_pieces import cut, tar_of, unit_of, worked
 
-from actors import fetching
-from actors.audio import Wanted, decode
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.audio.decode import Wanted, decode
+from actors.reader import read_piece
 from actors.schema import ErrorKind
-from actors.storage import Stored
+from actors.sources.objects import ReadSettings
+from actors.storage import ranges
+from actors.storage.files import Stored
 from actors.units import Piece
-from jobs.config import Audio, Input
-from jobs.listing import list_input
-from jobs.planning import recipe_of
+from jobs.cli.config import Audio, Input
+from jobs.planning.listing import list_input
+from jobs.planning.verdicts import recipe_of
 
 HOUR = 3_600
 SETTINGS = ReadSettings(max_hours=2.05)  # more than a piece may hold
@@ -116,14 +116,14 @@ def test_a_size_is_enough_to_tell(kind: str, tmp_path: Path, monkeypatch: pytest
     header, start = with_size(kind, size)
     (tmp_path / "a").write_bytes(header)
     os.truncate(tmp_path / "a", start + size)
-    read, part = list[int](), fetching.part
+    read, part = list[int](), ranges.part
 
     def counted(*args: Any) -> bytes:
         data = part(*args)
         read.append(len(data))
         return data
 
-    monkeypatch.setattr(fetching, "part", counted)
+    monkeypatch.setattr(ranges, "part", counted)
     stored = Stored(LocalFileSystem(), str(tmp_path / "a"), start + size)
     assert error_of(stored, max_hours=24).kind == ErrorKind.TOO_LONG
     assert 0 < sum(read) < 40_000_000  # of 1.7 GB

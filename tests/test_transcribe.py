@@ -17,7 +17,8 @@ import s3fs
 from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, free_port, tone
 
 from actors.schema import PART_SCHEMA
-from jobs import pipeline, plan, transcribe
+from jobs import plan, transcribe
+from jobs.running import cluster
 
 
 def table_of(folder: Path) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(pipeline, "connect", started)
+    monkeypatch.setattr(cluster, "connect", started)
 
 
 @pytest.mark.usefixtures("ray_two_cpus")

@@ -10,13 +10,12 @@ import pytest
 import torch
 from conftest import DEMO_MODEL, tone
 
-from actors.decoding.greedy import Frames
-from actors.decoding.joining import Heard, Spoken
-from actors.engines import EngineSettings
-from actors.models import ModelFile, resolve
-from actors.nemo_engine import NemoEngine
-from actors.nemo_models import build, citrinet_config
+from actors.benchmark.citrinets import build, citrinet_config
+from actors.engine.interface import EngineSettings, Frames
+from actors.engine.models import ModelFile, resolve
+from actors.engine.nemo import NemoEngine
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
+from actors.text.join import Heard, Spoken
 from actors.transcriber import Transcriber, Workers
 
 

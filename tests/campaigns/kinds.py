@@ -14,17 +14,18 @@ from pathlib import Path
 import list_kinds
 import pyarrow as pa
 
-from actors import kept, storage
-from actors.foreign import NotPlain
-from actors.parts import COMMITS, Commit, commit_unit, open_part, part_name
-from actors.pieces import commit_piece
+from actors.foreign.errors import NotPlain
+from actors.parts import kept
+from actors.parts.commit import COMMITS, Commit, commit_unit, open_part, part_name
+from actors.parts.summary import rows_in
 from actors.schema import PART_SCHEMA, UsageError
-from actors.tallies import rows_in
+from actors.storage import files as storage
 from actors.units import Piece, SourceObject, Unit
-from jobs.lease import rival
-from jobs.listing import Listing
-from jobs.planning import Wishes, make_plan, recipe_of
-from jobs.state import load_state, units_with, write_plan
+from actors.writer import commit_piece
+from jobs.planning.listing import Listing
+from jobs.planning.state import load_state, units_with, write_plan
+from jobs.planning.verdicts import Wishes, make_plan, recipe_of
+from jobs.running.lease import rival
 
 Kind = Callable[[Path], tuple[bytes, Callable[[bytes], str]]]
 SETTINGS = {"model_sha256": "a" * 64}

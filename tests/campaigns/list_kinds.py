@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import encoded, tone
 
-from actors.objects import ReadSettings
-from actors.plain_json import parse_json
-from actors.reading import read_piece
+from actors.foreign.plain_json import parse_json
+from actors.reader import read_piece
+from actors.sources.objects import ReadSettings
 from actors.units import Piece, Unit
-from jobs.config import Input
-from jobs.listing import list_input
+from jobs.cli.config import Input
+from jobs.planning.listing import list_input
 
 NAMES = ("a.wav", "b.wav", "c/d.wav")
 TEXTS = ("今天早上司机在公园买东西", "two\u2028words", "")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from actors import storage
-from actors.kept import keep
-from actors.pieces import commit_piece
+from actors.parts.kept import keep
 from actors.schema import PART_SCHEMA
+from actors.storage import files as storage
 from actors.units import Piece, SourceObject, Unit
+from actors.writer import commit_piece
 
 URI = "s3://archive/shard-000001.tar"
 

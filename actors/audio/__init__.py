@@ -1,0 +1,1 @@
+"""Stored audio to segments of 16 kHz mono PCM."""

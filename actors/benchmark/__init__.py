@@ -1,0 +1,1 @@
+"""What jobs.benchmark measures: ways to transcribe, and models of random weights to do it with."""

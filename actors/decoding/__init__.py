@@ -1,1 +1,0 @@
-"""CTC output to tokens."""

@@ -1,0 +1,1 @@
+"""Citrinets: where a model comes from, and the engines that run one."""

@@ -1,0 +1,43 @@
+"""The engine that the settings name, loaded."""
+
+from actors.engine.interface import Engine, EngineSettings
+from actors.engine.models import ModelFile, fetch, locate
+from actors.schema import UsageError
+from actors.storage.cache import cache_folder
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError where the device is not there."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
+
+
+def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
+    """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them.
+
+    Raises UsageError where the weights are not those that were planned, the engine cannot use them, or the device is
+    not there.
+    """
+    import torch
+
+    check_device(settings.device)
+    if settings.device == "cuda" and settings.precision == "bfloat16" and not torch.cuda.is_bf16_supported(False):
+        raise UsageError("model.precision: this machine's GPU has no bfloat16; float32 is what it can do")
+    if settings.engine == "nemo":
+        from actors.engine.nemo import NemoEngine
+
+        return NemoEngine(fetch(model), settings.device, settings.precision)
+    from actors.engine.citrinet.checkpoint import is_converted
+
+    cache = cache_folder()
+    nemo = locate(model) if is_converted(model.sha256, cache) else fetch(model)
+    if settings.device == "cuda":
+        from actors.engine.citrinet.gpu_engine import LEAST_SECONDS, GpuEngine
+
+        seconds = max(settings.max_padded_seconds, LEAST_SECONDS)
+        return GpuEngine(nemo, model.sha256, cache, "cuda", settings.precision, seconds)
+    from actors.engine.citrinet.engine import CitrinetEngine
+
+    return CitrinetEngine(nemo, model.sha256, cache, settings.precision)

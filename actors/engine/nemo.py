@@ -1,0 +1,67 @@
+"""NeMo's own forward pass behind the engine's interface: the reference, and the only place that touches NeMo."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from actors.engine.interface import Frames
+from actors.schema import SAMPLE_RATE, Samples, UsageError
+
+
+class NemoEngine:
+    """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is done here, on demand."""
+
+    def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
+        """Raises UsageError where the checkpoint cannot be loaded, or is not a CTC model of 16 kHz speech."""
+        warnings.filterwarnings("ignore")
+        from nemo.collections.asr.models import ASRModel, EncDecCTCModel
+        from nemo.utils import logging as nemo_logging
+
+        nemo_logging.setLevel(logging.ERROR)
+        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch would run what weights name
+        try:
+            model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
+        except Exception as problem:  # NeMo raises whatever the checkpoint made it stumble over
+            reason = next(iter(str(problem).strip().splitlines()), "")[:200]
+            raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
+        if not isinstance(model, EncDecCTCModel):
+            raise UsageError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
+        rate = model.cfg.preprocessor.sample_rate
+        if rate != SAMPLE_RATE:
+            raise UsageError(f"{checkpoint.name} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
+        model.eval()
+        # As in transcribe(): no random noise in the features, and no frames but the recording's own.
+        model.preprocessor.featurizer.dither = 0.0
+        model.preprocessor.featurizer.pad_to = 0
+        self._model = model
+        self._device = torch.device(device)
+        self._bfloat16 = precision == "bfloat16"
+        self.blank = int(model.decoding.blank_id)
+        # Tried, not read off the configuration, for every kind of encoder says it otherwise.
+        hop = round(model.cfg.preprocessor.window_stride * rate)
+        (silence,) = self.transcribe([np.zeros(1_024 * hop, np.int16)])
+        self.frame_samples = hop * round(1_024 / len(silence.best))
+
+    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+        """The best tokens of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""
+        lengths = torch.tensor([len(pcm) for pcm in batch])
+        padded = torch.zeros(len(batch), int(lengths.max()))
+        for row, pcm in zip(padded, batch, strict=True):
+            row[: len(pcm)] = torch.from_numpy(pcm.astype(np.float32) / 32_768)
+        lower = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
+        with torch.inference_mode(), lower:
+            signal, signal_lengths = padded.to(self._device), lengths.to(self._device)
+            log_probs, frames, best = self._model.forward(input_signal=signal, input_signal_length=signal_lengths)
+            probability = log_probs.amax(dim=2).float().exp()
+        rows = zip(best.cpu().numpy(), probability.cpu().numpy(), frames.tolist(), strict=True)
+        return [Frames(ids[:count], likely[:count]) for ids, likely, count in rows]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What tokens read together."""
+        return str(self._model.decoding.decode_tokens_to_str_with_strip_punctuation(list(tokens)))

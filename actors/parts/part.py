@@ -1,0 +1,178 @@
+"""The Parquet file of a part, written and read a row group at a time: a part may hold a million rows.
+
+What is read may be from anybody. A page can name any size, a value that stands once may be that of every row, and a row
+can have any number of tokens: each is bounded before memory is taken for it.
+"""
+
+import functools
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from actors.foreign.arrow import check, open_parquet
+from actors.foreign.errors import NotPlain, OtherColumns, in_a_line
+from actors.foreign.parquet_pages import Group, pages
+from actors.schema import PART_SCHEMA
+from actors.storage import files as storage
+
+GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # of Arrow, that a row group has at about
+
+MOST_FOOTER = 16_000_000  # bytes; of 400 row groups it has 2 MB
+MOST_ROWS = 20_000_000  # of a part; a tar of a terabyte, in members of 50 kB
+MOST_EXPANDED = 8_000_000_000  # bytes of Arrow; a million rows with tokens have one
+MOST_PAGES = 256_000_000  # bytes held at the same time; of a page and a dictionary for each column, a megabyte each
+ENTRY_BYTES = 16  # that a reader keeps of each value of a dictionary, beside the value
+MOST_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
+MOST_ROW = 16_000_000  # bytes
+MOST_TOKENS = 50_000  # of a row: an hour has 45,000 frames
+LAST_YEAR = 253_402_300_800_000_000  # microseconds; Python's dates end with the year 9999
+BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # that are read together
+
+_ENCODINGS = frozenset({0, 2, 3, 8})  # plain, runs and dictionaries; others repeat what stood before, without end
+_TEXTS = [each.name for each in PART_SCHEMA if each.type in (pa.string(), pa.dictionary(pa.int32(), pa.string()))]
+
+
+def check_rows(rows: pa.Table) -> None:
+    """Raises NotPlain where rows of PART_SCHEMA, which are valid, have values that Python or a reader cannot take."""
+    tokens = pc.list_flatten(rows.column("tokens"))
+    times = [rows.column(name) for name in ("start_s", "end_s", "duration_s")]
+    times += [pc.struct_field(tokens, name) for name in ("start_s", "end_s")]
+    if any(pc.all(pc.is_finite(each)).as_py() is False for each in times):
+        raise NotPlain("it has times that are no numbers")
+    written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
+    if written["min"] is not None and not 0 <= written["min"] <= written["max"] < LAST_YEAR:
+        raise NotPlain("it has rows of another age")
+    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MOST_TOKENS:
+        raise NotPlain(f"it has a row of more than {MOST_TOKENS:,} tokens")
+
+
+class PartWriter:
+    """A part as it grows in memory, compressed."""
+
+    def __init__(self) -> None:
+        self._sink = io.BytesIO()
+        self._writer = pq.ParquetWriter(self._sink, PART_SCHEMA, compression="zstd")
+        self._waiting, self._rows, self._bytes = list[pa.Table](), 0, 0
+
+    def add(self, rows: pa.Table) -> None:
+        """Takes rows of PART_SCHEMA."""
+        self._waiting.append(rows.replace_schema_metadata(None))
+        self._rows, self._bytes = self._rows + rows.num_rows, self._bytes + rows.nbytes
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def end(self) -> bytes:
+        """The file."""
+        self._flush()
+        self._writer.close()
+        return self._sink.getvalue()
+
+    def _flush(self) -> None:
+        if self._rows:
+            group = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
+            self._writer.write_table(group, row_group_size=GROUP_ROWS)
+        self._waiting, self._rows, self._bytes = [], 0, 0
+
+
+class Part:
+    """A part that was read through once and is right."""
+
+    def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
+        """Raises NotPlain where the file, which is seekable, is no part of this version, or `check` raises it."""
+        self._file, self._check = file, check
+        for _ in self.tables():
+            pass
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Its rows, of PART_SCHEMA, some at a time. Raises NotPlain."""
+        try:
+            file, groups = _opened(self._file)
+            if not file.schema_arrow.equals(_stored_schema()):
+                raise OtherColumns("its columns are not those of this version of the job")
+            if file.metadata.num_rows > MOST_ROWS:
+                raise NotPlain(f"it has more than {MOST_ROWS:,} rows")
+            expanded = 0
+            for number, group in zip(range(file.num_row_groups), groups, strict=True):
+                if not self._is_believable(group):
+                    raise NotPlain(f"its row group {number} would expand to more than a part's")
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
+                    for table in _expanded(batch):
+                        expanded += table.nbytes
+                        if expanded > MOST_EXPANDED:
+                            raise NotPlain(f"it expands to more than {MOST_EXPANDED:,} bytes")
+                        self._check(table)
+                        yield table
+        except NotPlain:
+            raise
+        except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
+            storage.check(self._file)
+            raise NotPlain(in_a_line(problem)) from None
+
+    def _is_believable(self, group: Group) -> bool:
+        """Whether a row group can be unpacked: what it takes is the largest page and the dictionary of each column."""
+        held = 0
+        for chunk in group.chunks:
+            largest = dictionary = values = 0
+            for page in pages(self._file, chunk):
+                if page.is_dictionary:
+                    dictionary = max(dictionary, page.unpacked + ENTRY_BYTES * page.values)
+                elif page.encoding not in _ENCODINGS:
+                    return False
+                else:
+                    largest, values = max(largest, page.unpacked), values + page.values
+            held += largest + dictionary
+            if values > MOST_VALUES or held > MOST_PAGES:
+                return False
+        return True
+
+
+def _opened(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
+    """Texts are read as they are mostly stored, as a dictionary and indices, for only these are of a known size."""
+    texts = [*_TEXTS, "tokens.list.element.token"]
+    return open_parquet(file, MOST_FOOTER, binary_type=None, read_dictionary=texts, pre_buffer=False)
+
+
+@functools.cache
+def _stored_schema() -> pa.Schema:
+    """What the schema of a part looks like when it is opened."""
+    return _opened(io.BytesIO(PartWriter().end()))[0].schema_arrow
+
+
+def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
+    """Rows with their texts as PART_SCHEMA has them, in tables of about BATCH_BYTES. Raises NotPlain."""
+    batch.validate(full=True)
+    sizes = sum(map(_bytes_of_rows, batch.columns), np.zeros(batch.num_rows, np.int64))
+    if sizes.max(initial=0) > MOST_ROW:
+        raise NotPlain(f"it has a row of more than {MOST_ROW:,} bytes")
+    ends, first = np.cumsum(sizes), 0
+    while first < batch.num_rows:
+        before = ends[first - 1] if first else 0
+        last = max(int(np.searchsorted(ends, before + BATCH_BYTES, "right")), first + 1)
+        some = pa.Table.from_batches([batch.slice(first, last - first)])
+        columns = [some.column(each.name).cast(each.type) for each in PART_SCHEMA]
+        table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
+        check(table)
+        yield table
+        first = last
+
+
+def _bytes_of_rows(column: pa.Array) -> Any:
+    """What each row of a column takes when dictionaries are expanded."""
+    if pa.types.is_dictionary(column.type):
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+        return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    if pa.types.is_list(column.type):
+        tokens = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        if tokens.max(initial=0) > MOST_TOKENS:
+            raise NotPlain(f"it has a row of more than {MOST_TOKENS:,} tokens")
+        values = column.flatten()
+        each = sum(_bytes_of_rows(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
+        ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
+        lasts = np.cumsum(tokens)
+        return ends[lasts] - ends[lasts - tokens]
+    return np.full(len(column), 8, np.int64)

@@ -1,0 +1,90 @@
+"""Rows to recordings and their counts, table by table: a unit may have a million rows, and none of them is kept."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from actors.text.cer import character_errors
+from actors.text.normalise import join
+
+EXAMPLES = 3  # transcripts and errors of a unit that are shown to a person at the end of a run
+LONGEST_EXAMPLE = 300  # characters
+ROWS_AT_ONCE = 1_000  # that are Python's at the same time
+BYTES_AT_ONCE = 4_000_000  # likewise, of Arrow's; tokens take twenty times as much as dictionaries
+
+_COLUMNS = ["recording_id", "uri", "member", "segment_index", "reference", "text", "error_kind", "error_detail"]
+
+Row = dict[str, Any]
+
+
+def rows_in(tables: Iterable[pa.Table]) -> Iterator[Row]:
+    """Rows as dictionaries, made a few at a time."""
+    for table in tables:
+        at_once = max(min(ROWS_AT_ONCE, BYTES_AT_ONCE * table.num_rows // max(table.nbytes, 1)), 1)
+        for batch in table.to_batches(max_chunksize=at_once):
+            yield from batch.to_pylist()
+
+
+@dataclass
+class Tally:
+    """What recordings add up to. Their rows come in order; a recording begins with its segment 0."""
+
+    recordings: int = 0
+    segments: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    audio_seconds: float = 0.0
+    character_errors: int = 0
+    reference_characters: int = 0
+    transcripts: list[Row] = field(default_factory=list)  # a few of those without an error
+    failures: list[Row] = field(default_factory=list)  # and of those with one
+    _first: Row | None = None  # of the recording that is going on, with the first error of any of its rows
+    _texts: list[str | None] = field(default_factory=list)
+
+    def add(self, table: pa.Table) -> None:
+        """Takes rows of PART_SCHEMA; the last recording may go on in the next table."""
+        for row in rows_in([table.select([*_COLUMNS, "duration_s"])]):
+            self.segments += 1
+            if row["segment_index"] == 0:
+                self.end()
+                self.audio_seconds += row.pop("duration_s") or 0.0
+                self._first = row
+            elif self._first and row["error_kind"] and not self._first["error_kind"]:
+                self._first |= {"error_kind": row["error_kind"], "error_detail": row["error_detail"]}
+            self._texts.append(row["text"])
+
+    def end(self) -> None:
+        """Counts the recording that is going on: it has no more rows."""
+        if self._first is None:
+            return
+        several = len(self._texts) > 1
+        recording = self._first | ({"text": join(self._texts)} if several else {})
+        self._first, self._texts = None, []
+        self.recordings += 1
+        if recording["error_kind"]:
+            self.errors[recording["error_kind"]] += 1
+            examples = self.failures
+        else:
+            edits, characters = character_errors([(recording["reference"], recording["text"] or "")])
+            self.character_errors += edits
+            self.reference_characters += characters
+            examples = self.transcripts
+        if len(examples) < EXAMPLES:
+            examples.append(_shortened(recording))
+
+    def summary(self, unit_id: str) -> Row:
+        """What the driver wants to know of a unit: counts, hours, character errors, and a few rows to show."""
+        self.end()
+        names = ("recordings", "segments", "audio_seconds", "character_errors", "reference_characters")
+        counts = {name: getattr(self, name) for name in names} | {"errors": dict(self.errors)}
+        return {"unit": unit_id} | counts | {"transcripts": [*self.transcripts], "failures": [*self.failures]}
+
+
+def _shortened(recording: Row) -> Row:
+    """For a person to glance at: hours of text would go through the driver otherwise."""
+    return {
+        name: f"{value[:LONGEST_EXAMPLE]} …" if isinstance(value, str) and len(value) > LONGEST_EXAMPLE else value
+        for name, value in recording.items()
+    }

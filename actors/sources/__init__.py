@@ -1,0 +1,1 @@
+"""Stored objects to recordings: files, members of tars, rows of Parquet files."""

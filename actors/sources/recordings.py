@@ -1,0 +1,72 @@
+"""One recording as it is stored, and the fields that come with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors.foreign.plain_json import NotJson, parse_json
+from actors.schema import RecordingError
+from actors.storage.files import Stored
+from actors.units import digest
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .w64 .rf64 .flac .mp3 .ogg .oga .opus .m4a .m4b .mp4 .mov .aac .webm .mka .mkv .amr .awb .wma .asf"
+    " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
+)
+COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
+MAX_COMPANION_BYTES = 4_000_000  # a text of a recording, such as a day's; parsed JSON takes 20 times as much
+MOST_UNREADABLE = 200  # characters of JSON that is none, to know it by
+MOST_NAME = 4_096  # bytes of a name that a container gives; no filesystem takes a longer path
+
+_TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
+_STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording as it is stored: `content` is its encoded bytes, where they lie if they are many, or what is wrong
+    with it; None of a share of a container that holds no recording.
+
+    `offset_s` and `duration_s` are the stretch of the content that is meant, None for all of it.
+    """
+
+    recording_id: str
+    uri: str
+    etag: str
+    content: bytes | Stored | RecordingError | None
+    member: str | None = None
+    offset_s: float | None = None
+    duration_s: float | None = None
+    reference: str | None = None
+    extra: Mapping[str, Any] | None = None
+
+
+def believable(name: str) -> str:
+    """A recording's name, cut where no file could bear it."""
+    encoded = name.encode("utf-8", "surrogatepass")
+    return name if len(encoded) <= MOST_NAME else f"{name[: MOST_NAME // 8]}…{digest([name])}"
+
+
+def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
+    """What a .txt or .json beside a recording says: its fields, the text under "text"."""
+    text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
+    if suffix.lower() != ".json":
+        return {"text": text.strip()}
+    return fields_of(text)
+
+
+def fields_of(text: str) -> dict[str, Any]:
+    """The fields that a JSON text says: those of an object; a string as the field "text", another value as "json", and
+    what cannot be read, with its beginning, as "unreadable_json"."""
+    try:
+        fields = parse_json(text)
+    except NotJson:
+        return {"unreadable_json": text[:MOST_UNREADABLE]}
+    return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
+
+
+def split_fields(fields: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Fields that came with a recording as its reference text and all others."""
+    known = next((name for name in _TEXT_FIELDS if isinstance(fields.get(name), str)), None)
+    extra = {name: value for name, value in fields.items() if name != known and name not in _STRUCTURAL_FIELDS}
+    return (fields[known] if known else None), extra

@@ -1,0 +1,45 @@
+"""The three stages of the graph, as Ray Data calls them: a block in, a block out."""
+
+import json
+
+import pyarrow as pa
+
+from actors.blocks import advance
+from actors.engine.interface import EngineSettings
+from actors.engine.models import ModelFile
+from actors.parts.kept import is_kept
+from actors.reader import read_piece
+from actors.schema import SPEECH_SCHEMA
+from actors.sources.objects import ReadSettings
+from actors.storage import files as storage
+from actors.transcriber import Transcriber
+from actors.units import Piece
+from actors.writer import commit_piece
+
+
+def read_block(block: pa.Table, settings: ReadSettings, output: tuple[storage.Filesystem, str]) -> pa.Table:
+    """Reads and decodes a piece; one that an earlier run kept is not read again."""
+
+    def read(piece: Piece, _: pa.Table) -> pa.Table:
+        return SPEECH_SCHEMA.empty_table() if is_kept(piece, *output) else read_piece(piece, settings)
+
+    return advance(block, read)
+
+
+class TranscribeBlock:
+    """Transcribes pieces, in an actor that holds one engine."""
+
+    def __init__(self, model: ModelFile, engine: EngineSettings, run_id: str) -> None:
+        self._transcriber = Transcriber(model, engine, run_id)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return advance(block, lambda _, speech: self._transcriber(speech))
+
+
+def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str], attempt: str) -> pa.Table:
+    """Commits a piece: writes its rows, and returns its summary as JSON."""
+
+    def commit(piece: Piece, rows: pa.Table) -> pa.Table:
+        return pa.table({"summary": [json.dumps(commit_piece(piece, rows, *output, attempt))]})
+
+    return advance(block, commit)

@@ -1,0 +1,1 @@
+"""Files in storage: read, written in one atomic step, and listed."""

@@ -1,0 +1,1 @@
+"""CTC output to text, and texts compared."""

@@ -1,0 +1,1 @@
+"""Command line, configuration and terminal of every job."""

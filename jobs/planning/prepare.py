@@ -1,0 +1,150 @@
+"""What a run and a dry run have in common: a configuration to a plan. Ray is not started for it."""
+
+import gc
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from actors.audio.segments import Segmentation
+from actors.engine.models import ModelFile, resolve
+from actors.schema import SAMPLE_RATE, UsageError
+from actors.sources.objects import ReadSettings
+from actors.storage import files as storage
+from actors.units import Piece, Unit
+from jobs.cli.config import Config, ConfigError, Model, with_secrets
+from jobs.cli.terminal import Line
+from jobs.planning.listing import Listing, list_input
+from jobs.planning.state import State, load_commits, load_state, units_with
+from jobs.planning.verdicts import Plan, Wishes, make_plan, pieces_of
+
+#: Of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver passes 37 pieces a
+#: second (benchmarks.md), which of two and a half hours each keep 8 GPUs busy at 40,000 times real time; 290 MB each.
+AUTO_TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is settled before any work: where, with what, and which units."""
+
+    listing: Listing
+    state: State
+    plan: Plan
+    model: ModelFile
+    reading: ReadSettings
+    settings: dict[str, Any]  # all that can change a row, with every auto resolved
+    output: tuple[storage.Filesystem, str]
+    piece_seconds: float  # of audio in a piece, about
+
+    @property
+    def output_uri(self) -> str:
+        return storage.canonical(*self.output)
+
+    def pieces_of(self, unit: Unit) -> list[Piece]:
+        """The pieces that a unit is worked in at first."""
+        return pieces_of(unit, self.piece_seconds, self.reading.segmentation.anchor / SAMPLE_RATE)
+
+
+def prepare(config: Config, on_cluster: bool) -> Prepared:
+    """Lists, reads the state, and plans. Raises ConfigError."""
+    gc.disable()  # of millions of objects in use, none is garbage, and looking for some takes a third of the time
+    try:
+        return _prepare(config, on_cluster)
+    finally:
+        gc.enable()
+
+
+def _prepare(config: Config, on_cluster: bool) -> Prepared:
+    if on_cluster and "://" not in config.output.uri and not config.output.uri.startswith("/"):
+        raise ConfigError(
+            f"output.uri: {config.output.uri} is relative, and on a cluster each machine has a folder of its own; give"
+            " a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
+        )
+    if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
+        raise ConfigError("segmentation.vad: silero needs the package silero-vad; pip install 'citrascribe[vad]'")
+    line = Line()
+    try:
+        output = storage.connect(
+            config.output.uri, with_secrets(config.output.storage_options, "output.storage_options")
+        )
+        model_options = with_secrets(config.model.storage_options, "model.storage_options")
+        model = resolve(config.model.name, config.model.revision, model_options)
+        listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
+        reading = ReadSettings(
+            max_megabytes=config.audio.max_megabytes,
+            max_hours=config.audio.max_hours,
+            channel=None if config.audio.channel == "average" else config.audio.channel,
+            storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
+            patience_s=config.errors.patience_seconds,
+            vad=config.segmentation.vad == "silero",
+            drops_silence=config.segmentation.silence == "drop",
+            segmentation=Segmentation(config.segmentation.target_seconds, config.segmentation.max_seconds),
+        )
+        settings = {
+            "model_sha256": model.sha256,
+            "engine": "fused" if config.model.engine == "auto" else config.model.engine,
+            "precision": choose_precision(config.model),
+            "decoding": "greedy",
+            "audio": config.audio.recipe(),
+            "segmentation": config.segmentation.model_dump(),
+            "tokens": config.output.tokens,
+        }
+        target = config.unit.target_minutes
+        minutes = AUTO_TARGET_MINUTES[expected_device(config.model)] if target == "auto" else target
+        line.say(f"planning {len(listing.objects):,} objects …")
+        state = load_state(*output)
+        wishes = Wishes(
+            minutes * 60,
+            config.output.on_mismatch,
+            config.output.on_deleted,
+            config.output.max_removed_fraction,
+            units_with(frozenset(config.errors.retry), state, output),
+        )
+        plan = make_plan(listing, state, settings, wishes)
+    except (UsageError, PermissionError) as problem:
+        raise ConfigError(str(problem)) from None
+    finally:
+        line.clear()
+    return Prepared(listing, state, plan, model, reading, settings, output, minutes * 60)
+
+
+def expected_device(model: Model) -> str:
+    """cpu or cuda: the device that is named, or that this machine has, which then stands for all."""
+    if model.device != "auto":
+        return model.device
+    return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"
+
+
+def choose_precision(model: Model) -> str:
+    """The precision that `auto` stands for: bfloat16 on a GPU and on CPUs that multiply in it, else float32.
+
+    NeMo's engine is the reference, and stays in float32. What is chosen is part of the fingerprint, so it is chosen
+    here and not by each actor; where no device is named, this machine stands for all.
+    """
+    if model.precision != "auto":
+        return model.precision
+    if model.engine == "nemo":
+        return "float32"
+    if expected_device(model) == "cuda":
+        return "bfloat16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return "float32"
+    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+
+
+def is_on_cluster(config: Config) -> bool:
+    """Whether a run would go to a cluster that is there, and not to a Ray of its own; so it is inside a Ray Job."""
+    return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
+
+
+def standing(prepared: Prepared) -> tuple[int, int]:
+    """Recordings of the units that the listing touches, as they stand committed, and those of them with an error."""
+    plan, commits = prepared.plan, prepared.state.commits
+    if plan.units or plan.remove:
+        commits = load_commits(*prepared.output)
+    touched = {unit.id for unit in plan.units} | set(plan.done)
+    counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
+    return sum(commit.recordings for commit in counted), sum(commit.errors for commit in counted)

@@ -1,0 +1,1 @@
+"""A run at work: its cluster, its lease, what became of its units."""

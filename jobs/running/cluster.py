@@ -1,0 +1,166 @@
+"""Connection to Ray, and what of its resources each stage of the graph gets."""
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.cli.config import Cluster, ConfigError
+
+PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: what stays in a CPU's cache; a GPU wants an hour
+LARGEST_NODE = "CPU of the largest node"  # beside Ray's own names of resources
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How many actors there are, least and most, and what Ray reserves for each stage; `threads` are what an actor
+    really computes with."""
+
+    actors: tuple[int, int]
+    actor_cpus: float
+    actor_gpus: float
+    decoder_cpus: float
+    decoder_memory: float  # bytes
+    commit_cpus: float
+    threads: int
+    device: str
+
+    def of_readers(self) -> dict[str, Any]:
+        """Options of `Dataset.map_batches` for the stage that reads."""
+        return {"num_cpus": self.decoder_cpus, "memory": self.decoder_memory, "max_retries": 3}
+
+    def of_actors(self) -> dict[str, Any]:
+        """Options for the stage that transcribes: a pool of actors."""
+        from ray.data import ActorPoolStrategy
+
+        pool = ActorPoolStrategy(
+            min_size=self.actors[0],
+            max_size=self.actors[1],
+            max_concurrent_calls_per_actor=self.blocks_at_once,
+            enable_true_multi_threading=self.blocks_at_once > 1,
+        )
+        bounds = {"max_restarts": 3, "max_task_retries": 3}
+        return {"compute": pool, "num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus} | bounds
+
+    def of_commits(self) -> dict[str, Any]:
+        """Options for the stage that commits."""
+        return {"num_cpus": self.commit_cpus, "max_retries": 3}
+
+    @property
+    def blocks_at_once(self) -> int:
+        """That an actor works on: on a GPU the text of one is written while the next one computes."""
+        return 2 if self.device == "cuda" else 1
+
+
+def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Resources:
+    """Resources for the stages, out of those that Ray has, such that actors, a decoder and a commit fit together.
+    Without a wish there is an actor for each share of a GPU that one takes, or for each machine where there is none.
+
+    Otherwise Ray would wait for ever without a word, so what does not fit is refused here with a ConfigError. CPUs
+    of actor and decoder must differ, or Ray Data would fuse the two stages into one and nothing would overlap.
+    """
+    cpus, gpus, memory = (float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))
+    node = float(there[LARGEST_NODE])
+    device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
+    actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
+    if device == "cuda" and not actor_gpus:
+        raise ConfigError("ray.gpus_per_actor: 0 leaves the actors no GPU, and model.device is cuda")
+    actors = cluster.actors
+    if actors == "auto":
+        each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
+        actors = (each, each)
+    least = actors[0]
+    decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
+    commit = decoder / 2
+    if cluster.cpus_per_actor == "auto":
+        wanted = max(min((cpus - decoder - commit) / least, 1.0 if device == "cuda" else node), 0.0)
+    else:
+        wanted = cluster.cpus_per_actor
+    actor = float(int(wanted)) if wanted >= 1 else int(wanted * 1e4) / 1e4  # Ray takes whole numbers above 1
+    if actor == decoder:
+        decoder *= 0.9
+    decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
+    for name, needed, available in (
+        ("CPUs", least * actor + decoder + commit, cpus),
+        ("CPUs on one machine", max(actor, decoder), node),
+        ("GPUs", least * actor_gpus, gpus),
+    ):
+        if needed > available + 1e-6 or actor <= 0:
+            raise ConfigError(
+                f"ray.actors: {least} actors, a decoder and a commit need {needed:g} {name}, and Ray has {available:g};"
+                " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
+            )
+    threads = max(int(min(cpus // least, node) if device == "cpu" else actor), 1)
+    return Resources(actors, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
+
+
+def connect(address: str | None) -> dict[str, float]:
+    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources, and under
+    LARGEST_NODE the CPUs of its largest machine.
+
+    A Ray that this process is connected to already is used as it is.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
+    import ray
+    import ray.data
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        options |= {"address": "local", "include_dashboard": False}
+    else:
+        options |= {"address": address or "auto"}
+    try:
+        if not ray.is_initialized():
+            terminated = signal.getsignal(signal.SIGTERM)
+            with _without_stderr():
+                ray.init(**options)
+            signal.signal(signal.SIGTERM, terminated)  # ours: Ray's own ends the process without a word
+    except ConnectionError as problem:
+        raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
+    largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
+    return dict(ray.cluster_resources()) | {LARGEST_NODE: largest}
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keeps off the terminal what Ray's C++ core writes there while it starts: only that it heard of its log level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def configure_ray_data() -> None:
+    """Settles what all graphs of this process have in common."""
+    import ray.data
+    from ray.util.annotations import RayDeprecationWarning
+
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = None  # a piece is never split
+    context.max_errored_blocks = -1  # one bad unit fails without the rest; the driver counts what was committed
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says comes as exceptions as well
+    # Bounds on retries have no other way in than **ray_remote_args, which Ray 2.60 deprecates without a substitute.
+    warnings.simplefilter("ignore", RayDeprecationWarning)
+
+
+class GraphError(Exception):
+    """The graph itself came to an end: its actors could not start, or the cluster is gone."""
+
+
+def reason_of(problem: Exception) -> str:
+    """The line of a remote traceback that says what happened: the last that names an exception."""
+    said = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
+    return said[-1] if said else f"{type(problem).__name__}: {problem}"

@@ -1,0 +1,1 @@
+"""Committed transcripts, read for people and other programs."""
