@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.foreign.arrow import read_stream
-from actors.units import CutFiner, Piece
+from actors.units import Piece, Recut
 
 _BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("problem", pa.string())])
 
@@ -48,16 +48,16 @@ def advance(block: pa.Table, step: Step) -> pa.Table:
         if stream is not None:
             rows = read_stream(stream.as_buffer())
         return pack(piece, step(Piece.from_json(piece), rows))
-    except CutFiner as finer:
-        return pack(piece, None, json.dumps({"again": finer.cut}))
-    except Exception as problem:  # told to the driver, which ends the run as failed
+    except Recut as finer:
+        return pack(piece, None, json.dumps({"recut": finer.cut}))
+    except Exception as problem:  # noqa: BLE001 - told to the driver, which ends the run as failed
         where = traceback.extract_tb(problem.__traceback__)[-1]
         failure = f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})"
         return pack(piece, None, json.dumps({"failure": failure}))
 
 
 def outcome(block: pa.Table) -> dict[str, Any]:
-    """What came of a block in the end: the summary that its last step made, or {"unit", "failure" or "again"}."""
+    """What came of a block in the end: the summary that its last step made, or {"unit", "failure" or "recut"}."""
     problem = block.column("problem")[0].as_py()
     if problem is not None:
         unit = json.loads(block.column("piece")[0].as_py())["unit"]["id"]

@@ -85,7 +85,7 @@ def serve() -> None:
                 function, answer = message(), None
             else:
                 answer = function(message)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - the parent raises it
             answer = problem
         _send(answers, answer)
 

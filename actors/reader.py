@@ -24,17 +24,19 @@ from actors.foreign.escape import printable
 from actors.foreign.plain_json import to_json
 from actors.isolation import Isolated
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
-from actors.sources.memory import Room
+from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, check_version, read_objects
 from actors.sources.recordings import Recording
 from actors.sources.tar import told_by
 from actors.sources.tar_ranges import Chain
 from actors.storage.files import Stored
-from actors.units import CutFiner, Piece, SourceObject
+from actors.units import Piece, Recut, SourceObject
 
-LEAST_ROOM = 256_000_000  # bytes that recordings of a piece may take while they are decoded, whatever one may have
+MIN_BUDGET_BYTES = (
+    256_000_000  # bytes that recordings of a piece may take while they are decoded, whatever one may have
+)
 FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few requests are kept in the air
-MOST_SECONDS = 7_200.0  # of sound that a piece may hold at least, whatever was expected
+MAX_SECONDS = 7_200.0  # of sound that a piece may hold at least, whatever was expected
 FINER = 4  # times as many pieces, where one holds more than that
 
 
@@ -42,19 +44,19 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """The recordings of a piece as a table of SPEECH_SCHEMA, in the order of its objects; at least one row an object.
 
     A share that holds nothing is a row without sound and without an error. Metadata of the schema are what is
-    told of the chain of headers of a tar's range. Raises CutFiner where there is more sound than a piece may hold.
+    told of the chain of headers of a tar's range. Raises Recut where there is more sound than a piece may hold.
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
-    chains, samples, most = list[Chain](), 0, _most_seconds(piece) * SAMPLE_RATE
-    room, texts = Room(max(settings.max_bytes, LEAST_ROOM)), Texts()
+    chains, samples, max_bytes = list[Chain](), 0, _max_seconds(piece) * SAMPLE_RATE
+    budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), Texts()
 
     def rows_of(group: list[SourceObject]) -> Rows:
         nonlocal samples
-        reading, rows = Reading(piece, settings, room, chains=chains), Rows(texts)
+        reading, rows = Reading(piece, settings, budget, chains=chains), Rows(texts)
         for recording in read_objects(group, reading):
             decoded = decode_one(recording)
             samples += sum(len(row.get("pcm", b"")) // 2 for row in decoded)
-            if samples > most:
+            if samples > max_bytes:
                 raise _finer(piece)
             rows.add(decoded)
             del recording, decoded  # before the next one is read: each may be half a gigabyte
@@ -87,16 +89,16 @@ def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[
     }
 
 
-def _most_seconds(piece: Piece) -> float:
-    return max(2 * piece.seconds, MOST_SECONDS)
+def _max_seconds(piece: Piece) -> float:
+    return max(2 * piece.seconds, MAX_SECONDS)
 
 
-def _finer(piece: Piece, is_long: bool = False) -> CutFiner:
+def _finer(piece: Piece, is_long: bool = False) -> Recut:
     """A finer cut of a piece's unit: into its objects, else the object's shares, or a recording that is too long."""
     objects = len(piece.unit.objects)
     ranges = objects if piece.ranges < objects else piece.ranges * (1 if is_long else FINER)
     limited = any(each.limit for each in piece.unit.objects)
-    return CutFiner(ranges, piece.stretches * (FINER if is_long else 1), piece.is_streamed or limited)
+    return Recut(ranges, piece.stretches * (FINER if is_long else 1), piece.is_streamed or limited)
 
 
 Decoder = Callable[[Recording], list[dict[str, Any]]]  # a recording to its rows
@@ -120,7 +122,7 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
         nonlocal samples
         with lock:
             samples += more
-        return samples <= _most_seconds(piece) * SAMPLE_RATE  # of all threads together, while they decode
+        return samples <= _max_seconds(piece) * SAMPLE_RATE  # of all threads together, while they decode
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
         if not _is_decoded(recording):  # to watch takes a thread each time: of a million tiny members, minutes
@@ -187,7 +189,7 @@ def to_rows(
         begin,
         end,
         settings.channel,
-        most_seconds=_most_seconds(piece),
+        max_seconds=_max_seconds(piece),
         max_hours=settings.max_hours,
         takes=takes,
     )
@@ -202,9 +204,9 @@ def to_rows(
         kind, detail = problem.kind, problem.detail
     except MoreSound as more:
         raise _finer(piece, more.is_alone) from None
-    except (CutFiner, OSError, MemoryError, ImportError):
+    except (Recut, OSError, MemoryError, ImportError):
         raise  # of the piece, the storage or the machine, and so of all recordings
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - only this recording is lost by it
         # Nobody foresaw it, or it would have a kind: so it is told as what ends a process is, and `errors.retry` does
         # it again once the code has changed. Only this recording is lost by it.
         kind, detail = ErrorKind.CRASHED, f"{type(problem).__name__}: {problem!s:.200}"

@@ -1,4 +1,4 @@
-"""The actor: one loaded Citrinet that turns a unit's sound into text."""
+"""The actor: one loaded Citrinet that turns segments of PCM into text."""
 
 import threading
 import time
@@ -14,151 +14,152 @@ import numpy as np
 import pyarrow as pa
 
 from actors.engine.batching import make_batches
-from actors.engine.interface import Engine, EngineSettings, Frames
+from actors.engine.interface import Emission, Engine, EngineSettings
 from actors.engine.load import load_engine
 from actors.engine.models import ModelFile
 from actors.isolation import Isolated
 from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Samples
-from actors.text.join import Heard, Said, Spoken, spoken
+from actors.text.join import Hypothesis, SegmentAudio, SegmentResult, decode_segments
 
 
 class Transcriber:
-    """Holds one engine. Called with a table of SPEECH_SCHEMA, it returns one of PART_SCHEMA: same rows, no sound. Two
-    threads may call it at once.
+    """Transcribes tables of SPEECH_SCHEMA into tables of PART_SCHEMA with one loaded engine. Thread-safe.
 
-    Segments that are another piece's are heard, for the join with them, and left out. Metadata of the schema are those
-    that came, and what was measured on the way, for the unit's summary.
+    Rows stay as they are, less the sound. Segments of other pieces (`own` is false) are transcribed as context for the
+    join and dropped. The schema's metadata keep what came with the table and add the counters of the unit's summary.
     """
 
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
-        """Raises UsageError where the weights are not those that were planned, or the engine cannot use them."""
-        self._workers = (Isolation if settings.isolated else Workers)(model, settings)
+        """Raises UsageError if the weights are not the planned ones, or the engine cannot use them."""
+        self._runner = (IsolatedRunner if settings.isolated else EngineRunner)(model, settings)
         self._tokens = settings.tokens
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 
     def __call__(self, speech: pa.Table) -> pa.Table:
         began = time.time()
-        said = self._rows(speech)
+        results = self._results(speech)
         rows = speech.num_rows
         now = datetime.now(UTC)
         columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name in _KEPT}
-        spoken = [each if isinstance(each, Spoken) else None for each in said]
-        columns["text"] = pa.array([each and each.text for each in spoken], pa.string())
-        columns["confidence"] = pa.array([each and each.confidence for each in spoken], pa.float32())
+        hypotheses = [each if isinstance(each, Hypothesis) else None for each in results]
+        columns["text"] = pa.array([each and each.text for each in hypotheses], pa.string())
+        columns["confidence"] = pa.array([each and each.confidence for each in hypotheses], pa.float32())
         if self._tokens:
-            columns["tokens"] = pa.array([each and each.tokens for each in spoken], PART_SCHEMA.field("tokens").type)
-        failed = {row: each for row, each in enumerate(said) if isinstance(each, RecordingError)}
+            columns["tokens"] = pa.array([each and each.tokens for each in hypotheses], _TOKENS)
+        failed = {row: each for row, each in enumerate(results) if isinstance(each, RecordingError)}
         for name, field in (("error_kind", "kind"), ("error_detail", "detail")):
             known = columns[name].to_pylist()
-            told = [str(getattr(failed[row], field)) if row in failed else known[row] for row in range(rows)]
-            columns[name] = pa.array(told, pa.string())
+            values = [str(getattr(failed[row], field)) if row in failed else known[row] for row in range(rows)]
+            columns[name] = pa.array(values, pa.string())
         for name, value in self._provenance.items():
             columns[name] = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
         columns["transcribed_at"] = pa.array([now] * rows, PART_SCHEMA.field("transcribed_at").type)
         ended = time.time()
-        measured = {"began": began, "ended": ended, "busy_seconds": ended - began} | self._workers.effort()
+        counters = {"began": began, "ended": ended, "busy_seconds": ended - began} | self._runner.take_counters()
         table = pa.table(
             [columns.get(each.name, pa.nulls(rows, each.type)) for each in PART_SCHEMA], schema=PART_SCHEMA
         )
-        metadata = {name: str(value) for name, value in measured.items()} | (speech.schema.metadata or {})
+        metadata = {name: str(value) for name, value in counters.items()} | (speech.schema.metadata or {})
         return table.filter(speech.column("own")).replace_schema_metadata(metadata)
 
-    def _rows(self, speech: pa.Table) -> list[Said | None]:
-        """What is said in each row, None where there is no sound."""
+    def _results(self, speech: pa.Table) -> list[SegmentResult | None]:
+        """A result per row; None for rows without sound."""
         names = ("start_s", "before", "after", "segment_index")
         columns = zip(speech.column("pcm"), *(speech.column(name).to_pylist() for name in names), strict=True)
-        heard, said = dict[int, Heard](), dict[int, Said]()
+        segments, results = dict[int, SegmentAudio](), dict[int, SegmentResult]()
         is_first, follows = True, None
         for row, (pcm, start, before, after, index) in enumerate(columns):
             is_first, follows = is_first or index != follows, index + 1
             if pcm.is_valid and len(pcm.as_buffer()):
-                heard[row] = Heard(np.frombuffer(pcm.as_buffer(), np.int16), start, before, after, is_first)
+                segments[row] = SegmentAudio(np.frombuffer(pcm.as_buffer(), np.int16), start, before, after, is_first)
                 is_first = False
             elif pcm.is_valid:
-                said[row] = SILENCE
-        said |= zip(heard, self._workers.transcribe(list(heard.values())), strict=True)
-        return [said.get(row) for row in range(speech.num_rows)]
+                results[row] = SILENCE
+        results |= zip(segments, self._runner.transcribe(list(segments.values())), strict=True)
+        return [results.get(row) for row in range(speech.num_rows)]
 
 
-SILENCE = Spoken("", None, [])
+SILENCE = Hypothesis("", None, [])
 _KEPT = frozenset(SPEECH_SCHEMA.names) & frozenset(PART_SCHEMA.names)
+_TOKENS = PART_SCHEMA.field("tokens").type
 
 
-class Workers:
-    """An engine, and the threads that each give it a batch at a time."""
+class EngineRunner:
+    """Runs an engine on batches, several concurrently, and decodes its emissions."""
 
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
         """Raises UsageError as `load_engine` does."""
         import torch
 
-        self._padded_samples = 0  # given to the model, filling among them, since it was last told
-        self._busy_told, self._lock = 0.0, threading.Lock()
+        self._padded_samples = 0  # given to the model since the last `take_counters`, padding included
+        self._busy_taken, self._lock = 0.0, threading.Lock()
         self._pads, self._tokens = settings.engine == "nemo", settings.tokens
-        self._max_padded, self._takers = int(settings.max_padded_seconds * SAMPLE_RATE), settings.takers
+        self._max_padded, self._batch_shares = int(settings.max_padded_seconds * SAMPLE_RATE), settings.batch_shares
         self._pool = ThreadPoolExecutor(
-            settings.streams,
+            settings.concurrent_batches,
             initializer=torch.set_num_threads,
-            initargs=(max(settings.threads // settings.streams, 1),),
+            initargs=(max(settings.threads // settings.concurrent_batches, 1),),
         )
         self._engine = self._pool.submit(load_engine, model, settings).result()
 
-    def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
-        """What is said in each segment, or what is wrong with it. Segments of a recording follow one another."""
-        sounds = [each.pcm for each in heard]
-        batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._takers)
+    def transcribe(self, segments: Sequence[SegmentAudio]) -> list[SegmentResult]:
+        """A result per segment, in order. Segments of one recording are adjacent."""
+        sounds = [each.pcm for each in segments]
+        batches = make_batches([len(sound) for sound in sounds], self._max_padded, self._batch_shares)
         lengths = ([len(sounds[index]) for index in batch] for batch in batches)
         padded = sum(max(each) * len(each) if self._pads else sum(each) for each in lengths)
         with self._lock:
             self._padded_samples += padded
         work = partial(transcribe_within_memory, self._engine)
         done = self._pool.map(work, [[sounds[index] for index in batch] for batch in batches])
-        frames = dict[int, Frames | RecordingError]()
+        emissions = dict[int, Emission | RecordingError]()
         for batch, some in zip(batches, done, strict=True):
-            frames |= zip(batch, some, strict=True)
-        return spoken(heard, [frames[index] for index in range(len(heard))], self._engine, self._tokens)
+            emissions |= zip(batch, some, strict=True)
+        in_order = [emissions[index] for index in range(len(segments))]
+        return decode_segments(segments, in_order, self._engine, self._tokens)
 
-    def effort(self) -> dict[str, float]:
-        """What it took since this was last asked: padded_seconds, and busy_seconds where the device measures them."""
+    def take_counters(self) -> dict[str, float]:
+        """Padded and busy seconds since the last call; resets both. Only a GPU measures busy seconds."""
         with self._lock:
             padded, self._padded_samples = self._padded_samples, 0
-            effort, busy = {"padded_seconds": padded / SAMPLE_RATE}, getattr(self._engine, "busy_seconds", None)
+            counters, busy = {"padded_seconds": padded / SAMPLE_RATE}, getattr(self._engine, "busy_seconds", None)
             if busy is not None:
-                effort["busy_seconds"], self._busy_told = busy - self._busy_told, busy
-        return effort
+                counters["busy_seconds"], self._busy_taken = busy - self._busy_taken, busy
+        return counters
 
 
-class Isolation:
-    """Transcribes each recording alone in a child process; one that ends it is told, and the rest goes on."""
+class IsolatedRunner:
+    """Runs each recording alone in a child process. One that crashes it gets an error; the others go on."""
 
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
         self._padded_samples = 0
         self._child = Isolated(partial(_alone, model, settings), settings.patience_s)
 
-    def transcribe(self, heard: Sequence[Heard]) -> list[Said]:
-        """What is said in each segment, or what is wrong with its recording."""
-        self._padded_samples += sum(len(each.pcm) for each in heard)
-        firsts = [index for index, each in enumerate(heard) if each.is_first]  # none where there is no sound at all
-        recordings = (heard[first:end] for first, end in pairwise([*firsts, len(heard)]))
-        return [said for recording in recordings for said in self._one(recording)]
+    def transcribe(self, segments: Sequence[SegmentAudio]) -> list[SegmentResult]:
+        """A result per segment, in order. Segments of one recording are adjacent."""
+        self._padded_samples += sum(len(each.pcm) for each in segments)
+        firsts = [index for index, each in enumerate(segments) if each.is_first]  # none if there is no sound at all
+        recordings = (segments[first:end] for first, end in pairwise([*firsts, len(segments)]))
+        return [result for recording in recordings for result in self._one(recording)]
 
-    def effort(self) -> dict[str, float]:
-        """As that of Workers."""
+    def take_counters(self) -> dict[str, float]:
+        """Padded seconds since the last call; resets them."""
         padded, self._padded_samples = self._padded_samples, 0
         return {"padded_seconds": padded / SAMPLE_RATE}
 
-    def _one(self, recording: Sequence[Heard]) -> list[Said]:
+    def _one(self, recording: Sequence[SegmentAudio]) -> list[SegmentResult]:
         try:
             return list(self._child(recording))
         except RecordingError as problem:
             return [problem] * len(recording)
 
 
-def _alone(model: ModelFile, settings: EngineSettings) -> Callable[[Sequence[Heard]], list[Said]]:
-    return Workers(model, replace(settings, threads=1)).transcribe
+def _alone(model: ModelFile, settings: EngineSettings) -> Callable[[Sequence[SegmentAudio]], list[SegmentResult]]:
+    return EngineRunner(model, replace(settings, threads=1)).transcribe
 
 
-def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[Frames | RecordingError]:
-    """The frames of a batch; where the device's memory is too small for it, of its halves."""
+def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[Emission | RecordingError]:
+    """Runs an engine on a batch; one that does not fit the device's memory is split in halves."""
     import torch
 
     try:

@@ -139,7 +139,7 @@ class Piece:
         return cls(**{**fields, "unit": Unit.from_dict(fields["unit"])})
 
 
-class CutFiner(Exception):
+class Recut(Exception):
     """A unit has to be cut otherwise: what a piece holds, and how it is built, shows only when it is read."""
 
     def __init__(self, ranges: int, stretches: int, is_streamed: bool) -> None:

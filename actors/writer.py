@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from actors.foreign.errors import NotPlain
 from actors.parts.commit import commit_unit, measured_in
-from actors.parts.kept import MOST_EXPANDED, MOST_TEXT, Kept, claim, forget, keep, text_bytes, told_in
+from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT, Kept, claim, forget, keep, text_bytes, told_in
 from actors.parts.summary import ROWS_AT_ONCE, rows_in
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import Told, are_whole
 from actors.storage import files as storage
-from actors.units import CutFiner, Piece, SourceObject
+from actors.units import Piece, Recut, SourceObject
 
 _GONE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # what one piece says of an object is so for all of it
 
@@ -26,7 +26,7 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
     """Keeps a piece's rows, of PART_SCHEMA, none where they are kept already; commits the unit once it has them all.
 
     Of several who find all pieces kept, one commits: `attempt` tells apart the times that this is tried. Returns the
-    unit's summary, or what the piece adds to it, with "is_partial". Raises CutFiner where the ranges of a tar do not
+    unit's summary, or what the piece adds to it, with "is_partial". Raises Recut where the ranges of a tar do not
     fit together, and NotPlain where what is kept is not what it should be. Safe to repeat.
     """
     if piece.is_whole:
@@ -40,9 +40,9 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
     pieces = Kept(piece, filesystem, root)
     try:
         if not _are_whole(piece, pieces):
-            raise CutFiner(piece.ranges, piece.stretches, is_streamed=True)
+            raise Recut(piece.ranges, piece.stretches, is_streamed=True)
         summary = commit_unit(piece.unit, assemble(piece, pieces), filesystem, root)
-    except (CutFiner, OSError):
+    except (Recut, OSError):
         raise
     except Exception:  # what is kept cannot be put together: the next run finds nothing of it, and makes it again
         forget(piece.unit, filesystem, root)
@@ -102,7 +102,7 @@ def _recordings_of(stretches: range, pieces: Sequence[pa.Table]) -> Iterator[lis
         tables.append(pieces[at])
         size += tables[-1].nbytes
         text += text_bytes(tables[-1])
-        if size > MOST_EXPANDED or text > MOST_TEXT:
+        if size > MAX_EXPANDED_BYTES or text > MAX_TEXT:
             raise NotPlain("its pieces have more text than can be said")
     try:
         for each in zip(*map(_recordings, tables), strict=True):

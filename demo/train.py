@@ -23,7 +23,7 @@ from demo.sentences import alphabet
 
 BATCH_SECONDS = 200  # of padded audio a step
 PEAK_LEARNING_RATE, PEAK_WHEN_JOINED = 5e-3, 2e-3
-LONGEST_JOINED = 19 * 16_000  # samples
+MAX_JOINED = 19 * 16_000  # samples
 
 
 def load(folder: Path) -> list[tuple[np.ndarray, str]]:
@@ -54,7 +54,7 @@ def joined(utterances: list[tuple[np.ndarray, str]], draw: np.random.Generator) 
             samples = samples[loud[0] : loud[-1] + 1]
         if not rows or room < len(samples) + pause or draw.random() < 0.2:
             rows.append(([], ""))
-            room = LONGEST_JOINED
+            room = MAX_JOINED
         rows[-1][0].extend((samples, np.zeros(pause, np.int16)))
         rows[-1] = (rows[-1][0], rows[-1][1] + text)
         room -= len(samples) + pause

@@ -44,7 +44,7 @@ model in the first actor. Kernels are those of a GPU, each beside the least that
 
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
-LONGEST_COMMAND = 4_000  # characters
+MAX_COMMAND = 4_000  # characters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -211,7 +211,7 @@ def append(filesystem: storage.Filesystem, path: str, report: dict[str, Any]) ->
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [f"## {report['date']}: {shown(report['model'])}", ""]
     lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
-    lines += [f"    {shown(report['command'], LONGEST_COMMAND)}", ""]
+    lines += [f"    {shown(report['command'], MAX_COMMAND)}", ""]
     tables = [as_table(report)] if report["sides"] else []
     for header, rows in tables + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
         lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]

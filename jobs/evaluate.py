@@ -37,7 +37,7 @@ six columns of the model's card are shown. The last line of standard output is o
 CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the card's order
 COUNTS = ("tokens", "substitutions", "deletions", "insertions", "errors")
 ROWS_AT_ONCE = 20_000
-MOST_GROUPS = 40  # in the table for people
+MAX_GROUPS = 40  # in the table for people
 
 _SCORES = pa.schema(
     [
@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    wishes = config.evaluate
-    how = Normalisation(wishes.width, wishes.case, wishes.punctuation, wishes.spaces, wishes.digits)
+    policy = config.evaluate
+    how = Normalisation(policy.width, policy.case, policy.punctuation, policy.spaces, policy.digits)
     groups, confusions, others = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
     worst, line, wrong = list[dict[str, Any]](), Line(), list[str]()
     with _writer(config) as write:
@@ -86,23 +86,23 @@ def run(config: Config) -> int:
                 others["without_reference"] += 1
                 continue
             others["with_error"] += not transcript.is_heard
-            score, characters, words = _score(transcript, how, wishes.group, confusions)
+            score, characters, words = _score(transcript, how, policy.group, confusions)
             groups[score["group"]].add(characters, words)
             write(score)
             if score["character_errors"]:
-                worst = sorted([*worst, score], key=lambda each: -int(each["character_errors"]))[: wishes.shown]
+                worst = sorted([*worst, score], key=lambda each: -int(each["character_errors"]))[: policy.shown]
             line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
     line.clear()
     if not groups:
         tell_wrong(wrong)
         raise ConfigError("output.uri: no recording has a reference to compare with")
     summary = {
-        "groups": {name: _rates(group, wishes.bootstrap) for name, group in sorted(groups.items())},
-        "all": _rates(_together(groups.values()), wishes.bootstrap),
+        "groups": {name: _rates(group, policy.bootstrap) for name, group in sorted(groups.items())},
+        "all": _rates(_together(groups.values()), policy.bootstrap),
         "normalisation": asdict(how),
         **{name: others[name] for name in ("without_reference", "with_error")},
     }
-    _show(summary, worst, confusions.most_common(wishes.shown))
+    _show(summary, worst, confusions.most_common(policy.shown))
     print_json(summary)
     return tell_wrong(wrong)
 
@@ -166,7 +166,7 @@ def _show(
     """The tables for people."""
     heads = ("group", "recordings", "characters", "CER", "95 % of", "S", "D", "I", "WER")
     together = {"all": summary["all"]} if len(summary["groups"]) > 1 else {}
-    shown = dict(islice(summary["groups"].items(), MOST_GROUPS)) | together
+    shown = dict(islice(summary["groups"].items(), MAX_GROUPS)) | together
     show_table("Error rates", heads, [_row(name, each) for name, each in shown.items()])
     columns = {f"{part} {name}": _condition(summary["groups"], name, part) for name in CONDITIONS for part in SETS}
     if all(columns.values()):

@@ -18,7 +18,7 @@ from jobs.transcripts.file_names import Names
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.transcripts.out_files import whole_file, write_below
 from jobs.transcripts.read import Transcript, tell_wrong, transcripts
-from jobs.transcripts.subtitles import Layout
+from jobs.transcripts.subtitles import SubtitleLayout
 
 EPILOG = """
 examples:
@@ -54,24 +54,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    wishes = config.export
-    in_one = wishes.files == "one" or (wishes.files == "auto" and wishes.format not in PER_RECORDING)
-    if in_one and wishes.format in PER_RECORDING:
-        raise ConfigError(f"export.files: a {wishes.format} file holds one recording; use files=recording")
-    options = with_secrets(wishes.storage_options or config.output.storage_options, "export.storage_options")
+    policy = config.export
+    in_one = policy.files == "one" or (policy.files == "auto" and policy.format not in PER_RECORDING)
+    if in_one and policy.format in PER_RECORDING:
+        raise ConfigError(f"export.files: a {policy.format} file holds one recording; use files=recording")
+    options = with_secrets(policy.storage_options or config.output.storage_options, "export.storage_options")
     filesystem, root = _place(config, options)
-    writer = WRITERS[wishes.format, in_one]
-    layout = Layout(wishes.characters_per_line, wishes.lines, wishes.min_seconds, wishes.max_seconds)
+    writer = WRITERS[policy.format, in_one]
+    layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds)
     counts, line, wrong = Counter[str](), Line(), list[str]()
-    chosen = _chosen(transcripts(config, wrong), wishes.min_confidence, counts, line)
+    chosen = _chosen(transcripts(config, wrong), policy.min_confidence, counts, line)
     failed = list[Failed]()
     if in_one:
-        _write_one(filesystem, f"{root}/all{SUFFIXES[wishes.format]}", chosen, writer, layout)
+        _write_one(filesystem, f"{root}/all{SUFFIXES[policy.format]}", chosen, writer, layout)
     else:
-        failed = list(_write_each(filesystem, root, SUFFIXES[wishes.format], chosen, writer, layout))
+        failed = list(_write_each(filesystem, root, SUFFIXES[policy.format], chosen, writer, layout))
     line.clear()
     summary = {
-        "format": wishes.format,
+        "format": policy.format,
         "files": 1 if in_one else counts["recordings"] - len(failed),
         "recordings": counts["recordings"],
         "errors": counts["errors"],
@@ -87,12 +87,12 @@ def run(config: Config) -> int:
 
 def _place(config: Config, options: Mapping[str, Any]) -> tuple[storage.Filesystem, str]:
     """The folder to write to. Raises UsageError where it is the output's own, and a link or no folder."""
-    wishes = config.export
-    if wishes.uri:
-        return storage.connect(wishes.uri, options)
+    policy = config.export
+    if policy.uri:
+        return storage.connect(policy.uri, options)
     filesystem, output = storage.connect(config.output.uri, options)
     own = below(output, EXPORT)
-    root = below(own, wishes.format)
+    root = below(own, policy.format)
     for folder in (own, root):
         check_folder(filesystem, folder)
     return filesystem, root
@@ -123,7 +123,7 @@ def _chosen(
 
 
 def _write_one(
-    filesystem: storage.Filesystem, path: str, chosen: Iterator[Transcript], writer: Writer, layout: Layout
+    filesystem: storage.Filesystem, path: str, chosen: Iterator[Transcript], writer: Writer, layout: SubtitleLayout
 ) -> None:
     """One file for all, as they come."""
     with whole_file(filesystem, path) as file:
@@ -132,7 +132,12 @@ def _write_one(
 
 
 def _write_each(
-    filesystem: storage.Filesystem, root: str, suffix: str, chosen: Iterator[Transcript], writer: Writer, layout: Layout
+    filesystem: storage.Filesystem,
+    root: str,
+    suffix: str,
+    chosen: Iterator[Transcript],
+    writer: Writer,
+    layout: SubtitleLayout,
 ) -> Iterator[Failed]:
     """A file for each; yields those that could not be written. Raises OSError where it is the storage that takes none.
 

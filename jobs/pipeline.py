@@ -1,12 +1,12 @@
 """The graph, from units to committed parts. Start reading here.
 
-    pieces ──▶ read_block ──▶ TranscribeBlock ──▶ commit_block ──▶ what came of each piece
+    pieces ──▶ read_block ──▶ TranscribeBlock ──▶ commit_block ──▶ outcomes
                CPU tasks      one Citrinet        CPU tasks
                fetch, decode  per GPU, an         write the part,
                and cut        actor pool          commit the unit
 
-A block is one piece throughout: a unit, or a share of a large one. `jobs/transcribe.py` plans the pieces and takes what
-comes of them; the three stages are in `actors/stages.py`.
+A block is one piece throughout: a unit, or a share of a large one. `jobs/transcribe.py` sends the pieces
+and collects the outcomes; the three stages are in `actors/stages.py`.
 """
 
 import uuid
@@ -49,8 +49,8 @@ def build_graph(
     )
 
 
-def summaries(dataset: Any) -> Iterator[dict[str, Any]]:
-    """Runs the graph; yields what came of each piece as it ends (see `blocks.outcome`). Raises GraphError."""
+def outcomes(dataset: Any) -> Iterator[dict[str, Any]]:
+    """Runs the graph; yields the outcome of each piece as it ends (see `blocks.outcome`). Raises GraphError."""
     try:
         for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
             yield outcome(block)

@@ -1,4 +1,4 @@
-"""Shows what a run would do: objects by format, estimated hours, units new, to do again and done. Starts nothing."""
+"""Shows what a run would do: objects by format, estimated hours, units new, to redo and done. Starts nothing."""
 
 import sys
 from collections import Counter, defaultdict
@@ -8,7 +8,7 @@ from jobs.cli.command import DONE, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
-from jobs.planning.verdicts import estimated_seconds
+from jobs.planning.sizing import estimated_seconds
 
 EPILOG = """
 examples:
@@ -47,7 +47,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "estimated_hours": {name: round(value, 3) for name, value in hours.items()},
         "units": {
             "new": len(plan.new),
-            "again": len(plan.again),
+            "redo": len(plan.redo),
             "done": len(plan.done),
             "remove": len(plan.remove),
         },
@@ -68,10 +68,10 @@ def show(config: Config, summary: dict[str, Any]) -> None:
     show_table("Listed", ("format", "objects", "GB", "hours, about"), rows)
     unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
     facts = [
-        ("units", "{new} new, {again} to do again, {done} done, {remove} to remove".format(**summary["units"])),
-        ("pieces to work", summary["pieces"]),
-        ("to do, about", f"{summary['estimated_hours_to_do']:.2f} h"),
-        ("names of no known format", ", ".join(unknown) or "none"),
+        ("units", "{new} new, {redo} to redo, {done} done, {remove} to remove".format(**summary["units"])),
+        ("pieces", summary["pieces"]),
+        ("to transcribe, about", f"{summary['estimated_hours_to_do']:.2f} h"),
+        ("skipped, unknown file type", ", ".join(unknown) or "none"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
         ("output", summary["output"]),
     ]

@@ -9,16 +9,16 @@ from actors.parts.commit import remove_unit
 from actors.parts.kept import sweep_pieces
 from actors.storage import files as storage
 from jobs import pipeline
-from jobs.cli.command import BUSY, FAILED, leave, run_job
+from jobs.cli.command import BUSY, FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, summary_json
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
 from jobs.planning.state import sweep, write_plan
 from jobs.planning.verdicts import new_run_id, recipe_of
 from jobs.running import cluster
-from jobs.running.cluster import PADDED_SECONDS, GraphError, Resources, share_out
-from jobs.running.lease import heartbeat, rival
-from jobs.running.outcomes import GivenUp, Results
+from jobs.running.cluster import PADDED_SECONDS, GraphError, Resources
+from jobs.running.lease import active_run, heartbeat
+from jobs.running.outcomes import Ledger, TooManyFailures
 from jobs.running.summary import close, say_plan, sum_up
 
 TRIES = 20  # to win a plan's number against other runs
@@ -44,13 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    """One run: plan, claim, transcribe, sum up."""
+    """Runs the job: plan, claim, transcribe, sum up. Returns the exit status."""
     began = time.monotonic()
     run_id = new_run_id()
     prepared, folder = prepare_and_claim(config, run_id)
     filesystem, root = prepared.output
     with heartbeat(filesystem, folder, config.output.lease_seconds, run_id):
-        other = rival(filesystem, root, folder, config.output.lease_seconds)
+        other = active_run(filesystem, root, folder, config.output.lease_seconds)
         if other:
             summary: dict[str, Any] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
             say(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", "red")
@@ -58,32 +58,18 @@ def run(config: Config) -> int:
             summary = work(config, prepared, run_id, began)
         try:
             storage.write(filesystem, f"{folder}/summary.json", summary_json(summary).encode())
-        except OSError as problem:  # a full disk: what was done is told all the same
+        except OSError as problem:  # a full disk: the summary is printed all the same
             say(f"storage: summary.json was not written: {problem}", "red")
             summary["status"] = summary["status"] or FAILED
     print_json(summary)
     return int(summary["status"])
 
 
-def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, Any]:
-    """Does what is planned; returns the summary, with the exit status in it."""
-    plan, (filesystem, root) = prepared.plan, prepared.output
-    say_plan(prepared.listing, plan)
-    sweep(filesystem, root, 10 * config.output.lease_seconds)
-    sweep_pieces(plan.units, filesystem, root)
-    for unit_id in plan.remove:
-        remove_unit(unit_id, filesystem, root)
-    ray_began = time.time()
-    resources = connect(config) if plan.units else None
-    results = transcribe(config, prepared, run_id, resources) if resources else []
-    first = min((each["began"] for each in results if "began" in each), default=0)  # that an actor had work
-    actors = resources.actors[0] if resources else 0
-    summary = sum_up(run_id, prepared, results, actors, time.monotonic() - began, max(first - ray_began, 0))
-    return summary | {"status": close(config, results, summary)}
-
-
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
-    """A plan that is this run's own: where another run took its number, the state is read and planned anew."""
+    """Plans, and claims the next run number; plans anew if another run took it. Returns the plan and the run's folder.
+
+    Raises ConfigError.
+    """
     for _ in range(TRIES):
         prepared = prepare(config, is_on_cluster(config))
         recipe = recipe_of(prepared.settings), prepared.settings
@@ -96,33 +82,38 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
     raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
 
 
-def connect(config: Config) -> Resources:
-    """Connects to Ray, or starts one; what of it each stage gets."""
-    say("starting Ray and loading the model …" if not is_on_cluster(config) else "connecting to Ray …")
-    return share_out(config.ray, cluster.connect(config.ray.address), config.model.device)
+def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, Any]:
+    """Executes a plan. Returns the summary, which holds the exit status."""
+    plan, (filesystem, root) = prepared.plan, prepared.output
+    say_plan(prepared.listing, plan)
+    sweep(filesystem, root, 10 * config.output.lease_seconds)
+    sweep_pieces(plan.units, filesystem, root)
+    for unit_id in plan.remove:
+        remove_unit(unit_id, filesystem, root)
+    ray_began = time.time()
+    resources = claim_resources(config) if plan.units else None
+    outcomes = transcribe(config, prepared, run_id, resources) if resources else []
+    first = min((each["began"] for each in outcomes if "began" in each), default=0)  # when an actor first had work
+    actors = resources.actors[0] if resources else 0
+    summary = sum_up(run_id, prepared, outcomes, actors, time.monotonic() - began, max(first - ray_began, 0))
+    return summary | {"status": close(config, outcomes, summary)}
+
+
+def claim_resources(config: Config) -> Resources:
+    """Connects to Ray, or starts it, and divides its resources among the stages. Raises ConfigError."""
+    say("connecting to Ray …" if is_on_cluster(config) else "starting Ray and loading the model …")
+    return cluster.allocate(config.ray, cluster.connect_ray(config.ray.address), config.model.device)
 
 
 def transcribe(config: Config, prepared: Prepared, run_id: str, resources: Resources) -> list[dict[str, Any]]:
-    """Sends the planned units through Ray; returns a summary each, {"unit", "failure"} where not committed.
+    """Sends the planned units through the graph. Returns a summary per unit, {"unit", "failure"} if not committed.
 
-    Units that hold more than was expected go again, cut finer. Those that ended their worker process go a second time,
-    recording by recording in processes of their own.
+    Units that hold more audio than estimated are recut and sent again. Units that crashed their worker are retried
+    once, with one recording per process.
     """
-    padded = config.batch.max_padded_seconds
-    engine = EngineSettings(
-        engine=prepared.settings["engine"],
-        device=resources.device,
-        precision=prepared.settings["precision"],
-        threads=resources.threads,
-        max_padded_seconds=PADDED_SECONDS[resources.device] if padded == "auto" else padded,
-        patience_s=config.errors.patience_seconds,
-        tokens=config.output.tokens,
-    )
-    say(
-        f"engine {engine.engine}, {engine.precision} on {engine.device}; {resources.actors[0]} to"
-        f" {resources.actors[1]} actors of {resources.actor_cpus:g} CPUs and {resources.actor_gpus:g} GPUs"
-    )
-    results = Results(run_id, prepared.plan.units, resources.actors[0])
+    engine = engine_settings(config, prepared, resources)
+    say(f"engine {engine.engine}, {engine.precision} on {engine.device}; {resources.described()}")
+    ledger = Ledger(run_id, prepared.plan.units, resources.actors[0])
     pieces = {unit.id: prepared.pieces_of(unit) for unit in prepared.plan.units}
     units, isolated = prepared.plan.units, False
     try:
@@ -136,24 +127,38 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: Resou
                 prepared.output,
                 resources,
             )
-            for summary in pipeline.summaries(dataset):
-                results.add(summary)
-            finer = results.finer()
-            pieces |= {unit: replace(pieces[unit][0], **cut).all() for unit, cut in finer.items()}
-            units = [unit for unit in prepared.plan.units if unit.id in finer]
+            for outcome in pipeline.outcomes(dataset):
+                ledger.add(outcome)
+            recuts = ledger.to_recut()
+            pieces |= {unit: replace(pieces[unit][0], **cut).all() for unit, cut in recuts.items()}
+            units = [unit for unit in prepared.plan.units if unit.id in recuts]
             if units:
-                say(f"{len(units)} units hold more than was expected: again, in more pieces")
-            elif not isolated and (units := results.died()):
+                say(f"splitting {len(units)} units that hold more audio than estimated")
+            elif not isolated and (units := ledger.lost()):
                 isolated = True
-                results.again()
-                say(f"{len(units)} units ended their worker: again, each recording in a process of its own")
+                ledger.count_retries()
+                say(f"{len(units)} units crashed their worker; retrying one recording per process")
     except GraphError as problem:
         say(f"Ray ended early: {problem}", "red")
-    except (KeyboardInterrupt, GivenUp) as why:
-        left = results.leave()
-        say(f"{str(why) or 'interrupted'}: {left} units are left for the next run; what is committed stands")
-    return results.all()
+    except (KeyboardInterrupt, TooManyFailures) as why:
+        deferred = ledger.defer_rest()
+        say(f"{str(why) or 'interrupted'}: {deferred} units are left for the next run; committed units stand")
+    return ledger.all()
+
+
+def engine_settings(config: Config, prepared: Prepared, resources: Resources) -> EngineSettings:
+    """The settings of every actor's engine."""
+    padded = config.batch.max_padded_seconds
+    return EngineSettings(
+        engine=prepared.settings["engine"],
+        device=resources.device,
+        precision=prepared.settings["precision"],
+        threads=resources.threads,
+        max_padded_seconds=PADDED_SECONDS[resources.device] if padded == "auto" else padded,
+        patience_s=config.errors.patience_seconds,
+        tokens=config.output.tokens,
+    )
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_process(main())

@@ -201,7 +201,7 @@ def _tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from actors.storage import files as storage
     from actors.storage.s3_listing import S3Listing
 
-    for call in (storage.read, storage.info, storage.read_range, storage.modified, S3Listing._asked_for):
+    for call in (storage.read, storage.info, storage.read_range, storage.modified, S3Listing.request):
         monkeypatch.setattr(call.retry, "wait", lambda state: 0)
 
 

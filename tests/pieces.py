@@ -50,12 +50,12 @@ def main() -> int:
     pipeline.read_block, pipeline.TranscribeBlock, pipeline.commit_block = read, Transcribe, commit  # type: ignore[misc, assignment]
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
-    resources = cluster.share_out(Cluster(actors=pool), cluster.connect(None), "cpu")
+    resources = cluster.allocate(Cluster(actors=pool), cluster.connect_ray(None), "cpu")
     pieces = [Piece(Unit(str(number), "f", ()), 60) for number in range(options.pieces)]
     unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
     dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources)
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
-    for _ in pipeline.summaries(dataset):
+    for _ in pipeline.outcomes(dataset):
         ends.append(time.monotonic())
     used = resource.getrusage(resource.RUSAGE_SELF)
     driver = used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime

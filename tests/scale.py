@@ -120,7 +120,7 @@ def main() -> int:
         filesystem, root = storage.connect("s3://bucket/out", {"endpoint_url": url})
         storage.write(filesystem, f"{root}/_runs/000001/plan.arrow", plan)
         rows.append(("jobs.transcribe, all done", *measured("jobs.transcribe", keys_of(url, options.per_unit))))
-    assert rows[0][3]["units"] == {"new": len(made) // 2, "again": 0, "done": 0, "remove": 0}, rows
+    assert rows[0][3]["units"] == {"new": len(made) // 2, "redo": 0, "done": 0, "remove": 0}, rows
     assert rows[1][3]["units"] == {"planned": 0, "skipped": len(made) // 2, "done": 0}, rows
     print(f"{options.objects:,} objects, {len(made) // 2:,} parts, {options.latency_ms:g} ms a page of 1,000\n")
     print("|  | wall s | peak GB |\n| --- | --- | --- |")

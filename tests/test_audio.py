@@ -127,9 +127,9 @@ def test_sound_is_resampled_without_seams(rate: int) -> None:
 
 def test_a_limit_holds_for_the_stretch_and_not_the_file() -> None:
     data = encoded(tone(3))
-    assert decode(data, Wanted(most_seconds=2, offset_s=1, duration_s=1.5)).duration_s == 1.5
+    assert decode(data, Wanted(max_seconds=2, offset_s=1, duration_s=1.5)).duration_s == 1.5
     with pytest.raises(MoreSound):
-        decode(data, Wanted(most_seconds=2))
+        decode(data, Wanted(max_seconds=2))
     assert error_of(data, offset_s=5.0).kind in (ErrorKind.UNREADABLE, ErrorKind.TOO_SHORT)
 
 
@@ -167,7 +167,7 @@ def test_a_stream_that_expands_stops_at_the_limit() -> None:
     hours = encoded(np.zeros(8_000 * 3_600 * 2, np.int16), 8_000, "FLAC")  # two hours of silence in little space
     assert len(hours) < 2_000_000
     with pytest.raises(MoreSound):
-        decode(hours, Wanted(most_seconds=600))
+        decode(hours, Wanted(max_seconds=600))
 
 
 def test_silence_and_samples_that_are_not_numbers() -> None:
@@ -213,7 +213,7 @@ def test_an_id3_tag_is_passed_over() -> None:
 )
 def test_no_bytes_do_worse_than_an_error(data: bytes, magic: bytes) -> None:
     with contextlib.suppress(RecordingError):  # and nothing else
-        sound = decode(magic + data, Wanted(most_seconds=5))
+        sound = decode(magic + data, Wanted(max_seconds=5))
         assert 0 < sound.duration_s <= 5.1
 
 

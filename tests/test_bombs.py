@@ -175,8 +175,8 @@ def varint(number: int) -> bytes:
 
 def test_a_footer_is_counted_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three bytes of a column that is nowhere Arrow makes 700, of one of an empty struct Python makes 70."""
-    monkeypatch.setattr(parquet_pages, "MOST_CHUNKS", 50_000)
-    monkeypatch.setattr(thrift, "MOST_VALUES", 500_000)
+    monkeypatch.setattr(parquet_pages, "MAX_CHUNKS", 50_000)
+    monkeypatch.setattr(thrift, "MAX_VALUES", 500_000)
     columns = b"\x09\x08\x1c\x19\xfc" + varint(60_000) + 60_000 * b"\x26\x00\x00" + b"\x16\x00\x16\x00\x00"
     structs = b"\x09\xc8\x01\xfc" + varint(600_000) + 600_000 * b"\x00"
     file = io.BytesIO()

@@ -61,7 +61,7 @@ def test_every_object_is_listed_once(recorded: Any, keys: set[str], page: int, r
     server.record((key, len(key), f"etag of {key}") for key in keys)
     server.page = page
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(s3_listing, "MOST_PREFIXES", most)
+        patch.setattr(s3_listing, "MAX_PREFIXES", most)
         patch.setattr(s3_listing, "AT_ONCE", 3)
         found = list(listing.find(filesystem, f"bucket/{root}".rstrip("/")))
     below = {key for key in keys if key.startswith(root and root + "/") and not key.endswith("/")}

@@ -21,7 +21,7 @@ from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import export
 from jobs.transcripts.read import Transcript
-from jobs.transcripts.subtitles import STOPS, Layout, cues_of, words_of
+from jobs.transcripts.subtitles import STOPS, SubtitleLayout, cues_of, words_of
 
 EVIL = '\x1b[31m<b>今天</b> --> &amp; {\\an8}\u2028\x00\n\n2\n00:00:01,000 --> 00:00:09,000\n"天气"\u202e'
 
@@ -184,9 +184,9 @@ def test_an_export_to_s3(job: Any, output: Path, s3_options: dict[str, Any], mon
 @given(
     words=st.lists(st.sampled_from([*"今天气很好。，", " the", " transcript", "ion"]), min_size=1, max_size=80),
     gaps=st.lists(st.floats(0, 2), min_size=80, max_size=80),
-    layout=st.builds(Layout, st.integers(8, 24), st.integers(1, 3), st.floats(0.5, 2), st.floats(3, 9)),
+    layout=st.builds(SubtitleLayout, st.integers(8, 24), st.integers(1, 3), st.floats(0.5, 2), st.floats(3, 9)),
 )
-def test_cues_say_all_and_keep_their_size(words: list[str], gaps: list[float], layout: Layout) -> None:
+def test_cues_say_all_and_keep_their_size(words: list[str], gaps: list[float], layout: SubtitleLayout) -> None:
     at, tokens = 0.0, []
     for word, gap in zip(words, gaps, strict=False):
         tokens.append({"token": word, "start_s": at + gap, "end_s": at + gap + 0.2})

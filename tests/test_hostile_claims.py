@@ -94,10 +94,10 @@ def test_very_many_columns_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pq.write_table(table, tmp_path / "a.parquet")
     pq.write_table(pa.table({"audio": pa.nulls(5_000, pa.binary())}), tmp_path / "b.parquet")
     monkeypatch.setattr(parquet, "BYTES_AT_ONCE", 20_000_000)
-    monkeypatch.setattr(parquet, "MOST_ROWS", 100)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 100)
     first, *rows = rows_of(tmp_path)
     extra = json.loads(first["extra"])
-    assert len(extra["unread_columns"]) == parquet.MOST_NAMED
+    assert len(extra["unread_columns"]) == parquet.MAX_ID_CHARACTERS
     assert 500 < len(extra) < 1_001
     assert kinds([first, *rows]) == [None] + ["bad_entry"] * 100 + ["too_large"]
     assert "rows from 100 to 4999" in rows[-1]["error_detail"]
@@ -115,7 +115,7 @@ def test_a_footer_of_values_without_end(tmp_path: Path) -> None:
     pq.write_table(pa.table({"audio": [WAV]}), sink)
     data = sink.getvalue()
     length = int.from_bytes(data[-8:-4], "little")
-    unknown = b"\x0c\xc8\x01" + b"\x11" * (thrift.MOST_VALUES + 1) + b"\0"
+    unknown = b"\x0c\xc8\x01" + b"\x11" * (thrift.MAX_VALUES + 1) + b"\0"
     footer = data[-8 - length : -9] + unknown + b"\0"
     (tmp_path / "a.parquet").write_bytes(data[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
     (row,) = rows_of(tmp_path)
@@ -137,8 +137,8 @@ def test_headers_for_all_members_do_not_pile_up(tmp_path: Path) -> None:
 
 
 def test_texts_and_names_of_a_tar_are_bounded_in_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar, "MOST_TEXTS", 50_000)
-    monkeypatch.setattr(tar, "MOST_NAMES", 60_000)
+    monkeypatch.setattr(tar, "MAX_TEXTS", 50_000)
+    monkeypatch.setattr(tar, "MAX_NAMES", 60_000)
     texts = [(f"{number}{'k' * 600}.txt", b"") for number in range(1_000)]
     sounds = [(f"{number}{'k' * 600}.wav", WAV) for number in range(100)]
     (tmp_path / "a.tar").write_bytes(tar_of([*texts, *sounds]))

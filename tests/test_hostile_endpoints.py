@@ -83,7 +83,7 @@ def test_a_listing_that_lies_ends_with_a_sentence(serve: Serve, lie: str) -> Non
         list(listing.find(filesystem, path))
     assert server.url in str(told.value)
     assert len(str(told.value)) < 600
-    assert len(server.requests) <= s3_pages.MOST_EMPTY_PAGES + 600
+    assert len(server.requests) <= s3_pages.MAX_EMPTY_PAGES + 600
     assert server.sent < 200_000_000
 
 

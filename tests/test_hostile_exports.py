@@ -26,10 +26,10 @@ from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, transcribe
 from jobs.transcripts import out_files
-from jobs.transcripts.file_names import LONGEST_PART, Names, clean
+from jobs.transcripts.file_names import MAX_PART, Names, clean
 from jobs.transcripts.formats import subtitles, text_line
 from jobs.transcripts.read import Transcript
-from jobs.transcripts.subtitles import Layout
+from jobs.transcripts.subtitles import SubtitleLayout
 
 HOSTILE = [
     *(" .. / .. / .. /escaped/by-tar.wav", "dup/x.wav", "dup/x.wav", "dup/x.wav", "q.wav", "q.srt/y.wav"),
@@ -69,7 +69,7 @@ def test_all_hostile_names_have_a_file_below(job: Any, tmp_path: Path) -> None:
     assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(names)
     for name in names:
         parts = name.split("/")
-        assert all(len(part.encode()) <= LONGEST_PART + 20 for part in parts)
+        assert all(len(part.encode()) <= MAX_PART + 20 for part in parts)
         assert all(part == part.strip() and part.isprintable() and not part.endswith(".") for part in parts)
         assert not {part.split(".")[0].strip().lower() for part in parts} & {"con", "nul", "aux", "lpt1", "com¹"}
     assert {"escaped/by-tar.srt", "dup/x.srt", "q.srt", "case/A.srt", "etc/absolute.srt", "C_/drive.srt"} <= set(names)
@@ -218,8 +218,8 @@ def test_groups_and_scores_of_hostile_names(job: Any, tmp_path: Path) -> None:
     commit_unit(unit, pa.Table.from_pylist(rows, schema=PART_SCHEMA), *connect(str(tmp_path / "out"), {}))
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "scores.parquet").symlink_to("mine")
-    wishes = ("evaluate.group=speaker", f"evaluate.write={tmp_path / 'scores.parquet'}")
-    status, summary, seen = job(f"output.uri={tmp_path / 'out'}", *wishes, main=evaluate.main)
+    policy = ("evaluate.group=speaker", f"evaluate.write={tmp_path / 'scores.parquet'}")
+    status, summary, seen = job(f"output.uri={tmp_path / 'out'}", *policy, main=evaluate.main)
     assert status == 0
     assert set(summary["groups"]) == {speakers[0], "[red]x", "https://host/s", "\\ud800", "今天"}
     assert "hunter2" not in seen
@@ -240,14 +240,14 @@ def test_subtitles_keep_their_form_and_their_letters() -> None:
     joined = "می\u200cخواهم👨\u200d👩\u200d👧"
     for kind in ("srt", "vtt"):
         row = row_of("a.wav", text=forged)
-        text = subtitles(Transcript([row]), Layout(), kind)
+        text = subtitles(Transcript([row]), SubtitleLayout(), kind)
         assert text.count("-->") == len(webvtt.from_buffer(io.StringIO(text), kind).captions)
         cues = text.removeprefix("WEBVTT\n\n").strip().split("\n\n")
         assert ["-->" in cue.split("\n")[1] for cue in cues] == [True] * text.count("-->")
-        whole = subtitles(Transcript([row | {"text": joined}]), Layout(characters=60, most_s=60), kind)
+        whole = subtitles(Transcript([row | {"text": joined}]), SubtitleLayout(characters=60, max_s=60), kind)
         assert joined in whole
-        assert "-->" not in subtitles(Transcript([row | {"text": "\x00\u202e"}]), Layout(), kind)
-    line = text_line(Transcript([row_of("\x1b\u2028", text=forged)]), Layout())
+        assert "-->" not in subtitles(Transcript([row | {"text": "\x00\u202e"}]), SubtitleLayout(), kind)
+    line = text_line(Transcript([row_of("\x1b\u2028", text=forged)]), SubtitleLayout())
     assert line.startswith("recording 今天")
     assert len(line.splitlines()) == 1
 

@@ -154,7 +154,7 @@ def test_lines_of_kaldis_that_say_nothing(tree: Path) -> None:
 
 
 def test_a_manifest_that_is_none_has_few_rows(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifests, "MOST_WRONG", 20)
+    monkeypatch.setattr(manifests, "MAX_BAD_ENTRIES", 20)
     text = "".join(f"log line {number}\n" for number in range(500)) + json.dumps({"audio_filepath": "a.wav"}) + "\n"
     (tree / "m.jsonl").write_text(text)
     found = rows_of(tree)

@@ -94,7 +94,7 @@ def test_very_many_members_are_rows_up_to_a_bound(tmp_path: Path, monkeypatch: p
     found, peak = peak_of(tmp_path)
     assert found == {"not_audio": 10_000}
     assert peak < 300_000_000
-    monkeypatch.setattr(tar, "MOST_RECORDINGS", 100)
+    monkeypatch.setattr(tar, "MAX_RECORDINGS", 100)
     rows = rows_of(tmp_path)
     assert kinds(rows) == ["not_audio"] * 100 + ["too_large"]
 

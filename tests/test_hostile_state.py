@@ -28,8 +28,8 @@ from jobs import export, plan
 from jobs.planning.listing import Listing
 from jobs.planning.run_files import RUNS, run_files
 from jobs.planning.state import load_state, sweep, units_with, write_plan
-from jobs.planning.verdicts import Wishes, make_plan, recipe_of
-from jobs.running.lease import rival
+from jobs.planning.verdicts import Policy, make_plan, recipe_of
+from jobs.running.lease import active_run
 
 UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
 Output = tuple[storage.Filesystem, str]
@@ -39,7 +39,7 @@ Output = tuple[storage.Filesystem, str]
 def output(tmp_path: Path) -> Output:
     """An output with a plan, and a unit that is committed."""
     filesystem, root = storage.connect(str(tmp_path / "out"), {})
-    made = make_plan(Listing(objects(4)), load_state(filesystem, root), SETTINGS, Wishes(200))
+    made = make_plan(Listing(objects(4)), load_state(filesystem, root), SETTINGS, Policy(200))
     write_plan(filesystem, root, load_state(filesystem, root), made.objects, (recipe_of(SETTINGS), SETTINGS), "run")
     commit_unit(UNIT, rows_of(UNIT), filesystem, root)
     return filesystem, root
@@ -177,9 +177,9 @@ def test_an_odd_sign_of_life_is_passed_over(output: Output, sign: Any) -> None:
     for path in (own, other):
         path.parent.mkdir()
         path.write_text(json.dumps(SIGN))
-    assert rival(*output, str(own.parent), 60) == str(other.parent)
+    assert active_run(*output, str(own.parent), 60) == str(other.parent)
     other.write_bytes(sign if isinstance(sign, bytes) else json.dumps(sign).encode())
-    assert rival(*output, str(own.parent), 60) is None
+    assert active_run(*output, str(own.parent), 60) is None
 
 
 def test_a_sign_of_life_of_the_future_or_of_2_gb_is_passed_over(output: Output) -> None:
@@ -188,10 +188,10 @@ def test_a_sign_of_life_of_the_future_or_of_2_gb_is_passed_over(output: Output) 
         path.parent.mkdir()
         path.write_text(json.dumps(SIGN))
     os.utime(other, (time.time() + 1e6, time.time() + 1e6))
-    assert rival(*output, str(own.parent), 60) is None
+    assert active_run(*output, str(own.parent), 60) is None
     with other.open("wb") as file:
         file.truncate(2_000_000_000)
-    assert rival(*output, str(own.parent), 60) is None
+    assert active_run(*output, str(own.parent), 60) is None
 
 
 BODIES = [b"[]", b'{"errors": []}', b'{"errors": "missing"}', b"\xff", b"null", b"[" * 99_000, b"{" + b" " * 200_000]

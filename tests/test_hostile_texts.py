@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.foreign.escape import shown, steering, without_credentials, written
-from actors.foreign.plain_json import MOST_DEPTH, NotJson, parse_json, to_json
+from actors.foreign.plain_json import MAX_DEPTH, NotJson, parse_json, to_json
 from actors.reader import to_rows
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording, companion_fields, split_fields
@@ -224,7 +224,7 @@ def test_json_of_python_is_read() -> None:
     reference, extra = split_fields(fields)
     assert reference == "b"
     assert strict(to_json(extra)) == {"snr": None, "n": None, "s": "\\ud800", "t": "\u2028"}
-    edge = "[" * MOST_DEPTH + "]" * MOST_DEPTH
+    edge = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert to_json(parse_json(edge)) == edge
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from actors.engine.interface import Frames
+from actors.engine.interface import Emission
 from actors.schema import SAMPLE_RATE
 from actors.text.greedy import align
-from actors.text.join import Heard, join_at
+from actors.text.join import SegmentAudio, switch_frame
 
 
 @pytest.mark.parametrize(
@@ -19,21 +19,23 @@ from actors.text.join import Heard, join_at
     ],
 )
 def test_where_two_hearings_are_joined(left: list[int], right: list[int], place: int) -> None:
-    assert join_at(np.array(left), np.array(right), blank=0) == place
+    assert switch_frame(np.array(left), np.array(right), blank=0) == place
 
 
 def test_only_neighbours_are_joined() -> None:
     second = np.zeros(SAMPLE_RATE, np.int16)
-    left = Heard(second, 10.0, 0, 3_200)  # up to 10.8 s, and heard to 11 s
-    assert left.precedes(Heard(second, 10.8, 3_200, 0))
-    assert not left.precedes(Heard(second, 11.8, 3_200, 0))  # what lies between is not heard, for nobody speaks there
-    assert not left.precedes(Heard(second, 10.8, 3_200, 0, is_first=True))
-    assert not left.precedes(Heard(second, 10.8, 0, 0))
-    assert not Heard(second, 10.0).precedes(Heard(second, 11.0, 3_200, 0))
+    left = SegmentAudio(second, 10.0, 0, 3_200)  # up to 10.8 s, and heard to 11 s
+    assert left.precedes(SegmentAudio(second, 10.8, 3_200, 0))
+    assert not left.precedes(
+        SegmentAudio(second, 11.8, 3_200, 0)
+    )  # what lies between is not heard, for nobody speaks there
+    assert not left.precedes(SegmentAudio(second, 10.8, 3_200, 0, is_first=True))
+    assert not left.precedes(SegmentAudio(second, 10.8, 0, 0))
+    assert not SegmentAudio(second, 10.0).precedes(SegmentAudio(second, 11.0, 3_200, 0))
 
 
 def test_a_token_that_goes_on_over_a_cut_is_one() -> None:
-    frames = Frames(np.array([7, 7, 0, 7]), np.array([0.5, 1.0, 1.0, 0.25], np.float32))
+    frames = Emission(np.array([7, 7, 0, 7]), np.array([0.5, 1.0, 1.0, 0.25], np.float32))
     assert align(frames, blank=0).ids.tolist() == [7, 7]
     assert align(frames, blank=0, before=7).ids.tolist() == [7]
     alone = align(frames, blank=0)

@@ -63,12 +63,12 @@ def compare(make: Callable[[Any, torch.device], Any]) -> tuple[Any, Any]:
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (11, 1), (5, 2)])
 def test_depthwise(kernel: int, dilation: int, dtype: torch.dtype) -> None:
     packing, _ = packings()
-    (level, *_), room = levels_of([packing], DEVICE, spare=40), packing.rows + 40
+    (level, *_), budget = levels_of([packing], DEVICE, spare=40), packing.rows + 40
     weight = drawn(96, 1, kernel, seed=2)
     ours, twin = compare(lambda kind, device: kind.Depthwise(weight, 1, dilation, device, dtype))
     x = rows_of(packing, 96, dtype)
     inside = packing.recording >= 0
-    same(ours(beyond(x, room), level), twin(x, packing), dtype, inside)
+    same(ours(beyond(x, budget), level), twin(x, packing), dtype, inside)
 
 
 @DTYPES
@@ -102,7 +102,7 @@ def test_pointwise(relu: bool, dtype: torch.dtype) -> None:
 def test_pointwise_with_gate_and_residual(gated: bool, residual: bool, dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level,) = levels_of([packing], DEVICE, spare=7)
-    room = len(level.recording)
+    budget = len(level.recording)
     x, entered = rows_of(packing, 96, dtype), rows_of(packing, 64, dtype, seed=5)
     factors = torch.sigmoid(drawn(len(LENGTHS), 160, seed=6))
     results = []
@@ -112,11 +112,11 @@ def test_pointwise_with_gate_and_residual(gated: bool, residual: bool, dtype: to
         ours = kind is gpu_layers
         results.append(
             pointwise.joined(
-                beyond(x, room) if ours else x,
+                beyond(x, budget) if ours else x,
                 level if ours else packing,
                 (beyond(factors, len(level.starts)) if ours else factors) if gated else None,
                 other if residual else None,
-                (beyond(entered, room) if ours else entered) if residual else None,
+                (beyond(entered, budget) if ours else entered) if residual else None,
             )
         )
     same(*results, dtype)

@@ -114,7 +114,7 @@ def test_the_path_that_is_asked_for_may_be_a_link(tree: Path) -> None:
 
 
 def test_a_farm_of_links_ends_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_listing, "MOST_AGAIN", 10_000)
+    monkeypatch.setattr(local_listing, "MAX_REPEATS", 10_000)
     for number in range(35):
         (tmp_path / f"{number}").mkdir()
         for name in "xy":

@@ -6,9 +6,10 @@ import pytest
 from conftest import tone
 from test_audio import FILES, error_of, ffmpeg_file
 
-from actors.audio.codecs import Source, Undecodable, open_ffmpeg
+from actors.audio.codecs import Source, Undecodable
 from actors.audio.decode import Wanted, decode
-from actors.audio.mp4_tables import MOST_SAMPLES
+from actors.audio.ffmpeg import open_ffmpeg
+from actors.audio.mp4_tables import MAX_SAMPLES
 from actors.schema import ErrorKind
 
 
@@ -38,7 +39,7 @@ def without_edits(data: bytes) -> bytes:
 
 
 TABLES = [b"moov", b"trak", b"mdia", b"minf", b"stbl"]
-MANY = MOST_SAMPLES + 1
+MANY = MAX_SAMPLES + 1
 BOMBS = {
     "sizes": ([*TABLES, b"stsz"], struct.pack(">III", 0, 1, MANY)),
     "sizes elsewhere": ([b"moov", b"trak", b"udta", b"meta", b"stz2"], struct.pack(">III", 0, 8, MANY)),
@@ -64,4 +65,4 @@ def test_packets_that_claim_hours_are_owed_nothing(hours: float) -> None:
     data = bytearray(with_box(whole, [*TABLES, b"stts"], times))
     middle = data.index(b"mdat") + 26_000  # damage, beyond the packets that make up for where decoding began
     data[middle : middle + 1_500] = bytes(1_500)
-    assert decode(bytes(data), Wanted(most_seconds=60)).duration_s == pytest.approx(4, abs=0.2)
+    assert decode(bytes(data), Wanted(max_seconds=60)).duration_s == pytest.approx(4, abs=0.2)

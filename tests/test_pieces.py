@@ -22,7 +22,7 @@ from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
-from actors.units import CutFiner, Piece, Unit
+from actors.units import Piece, Recut, Unit
 from actors.writer import commit_piece
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
@@ -58,7 +58,7 @@ def worked(
         try:
             told = commit_piece(piece, transcribe(read_piece(piece, settings or ReadSettings())), *output, attempt)
             assert ("is_partial" in told) == (piece is not pieces[0])
-        except CutFiner as asked:
+        except Recut as asked:
             finer = replace(piece, **asked.cut)
     if finer:
         return worked(finer.all(), out, transcribe, attempt + "x", settings)
@@ -222,7 +222,7 @@ def test_an_object_that_goes_midway_is_one_row(tmp_path: Path) -> None:
     commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "one")
     path.unlink()
     assert commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "one")["is_partial"]
-    with pytest.raises(CutFiner) as asked:  # its ranges do not fit together
+    with pytest.raises(Recut) as asked:  # its ranges do not fit together
         commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), *output, "one")
     rows = worked(replace(pieces[0], **asked.value.cut).all(), tmp_path / "out", attempt="two")
     assert [row["error_kind"] for row in rows] == ["missing"]

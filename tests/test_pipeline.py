@@ -26,7 +26,7 @@ def shared(
     cpus: float, gpus: float = 0, device: str = "auto", node: float | None = None, **keys: Any
 ) -> cluster.Resources:
     there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, cluster.LARGEST_NODE: node or cpus}
-    return cluster.share_out(Cluster(**keys), there, device)
+    return cluster.allocate(Cluster(**keys), there, device)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])
@@ -94,7 +94,7 @@ def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
     dataset = graph_of(units_of(tmp_path), tmp_path / "out")
-    summaries = list(pipeline.summaries(dataset))
+    summaries = list(pipeline.outcomes(dataset))
     assert sorted(each["unit"] for each in summaries) == ["a0", "a1", "a2"]
     executed = [line for line in dataset.stats().splitlines() if line.startswith("Operator")]
     names = [line.split()[2] for line in executed]
@@ -112,7 +112,7 @@ def test_an_actor_works_on_two_blocks_at_once_as_on_a_gpu(tmp_path: Path, speech
     for number, (samples, _) in enumerate(speech[:8]):
         (tmp_path / f"{number}.wav").write_bytes(encoded(samples))
     units, out = units_of(tmp_path), tmp_path / "out"
-    summaries = list(pipeline.summaries(graph_of(units, out, device="cuda")))
+    summaries = list(pipeline.outcomes(graph_of(units, out, device="cuda")))
     assert {each["unit"] for each in summaries} == {unit.id for unit in units}
     spans = sorted((each["began"], each["ended"]) for each in summaries)
     assert any(later < ended for (_, ended), (later, _) in pairwise(spans))  # two were worked on at the same time
@@ -130,7 +130,7 @@ def test_a_unit_that_fails_leaves_the_others(tmp_path: Path) -> None:
     units = units_of(tmp_path)
     out = tmp_path / "out"
     (out / f"part-{units[1].id}.parquet").mkdir(parents=True)  # nothing can be renamed over a folder
-    summaries = {each["unit"]: each for each in pipeline.summaries(graph_of(units, out))}
+    summaries = {each["unit"]: each for each in pipeline.outcomes(graph_of(units, out))}
     assert sorted(unit for unit, each in summaries.items() if "failure" not in each) == ["a0", "a2"]
     assert "IsADirectoryError" in summaries["a1"]["failure"]
     assert sorted(each.name.split(".")[0] for each in (out / "_commits").iterdir()) == ["a0", "a2"]

@@ -17,8 +17,9 @@ from actors.storage import files as storage
 from actors.storage.listing import names
 from actors.units import Piece, SourceObject, Unit
 from jobs.planning.listing import Listing
+from jobs.planning.sizing import MAX_PIECES, estimated_seconds, pieces_of
 from jobs.planning.state import State, load_state, units_with, write_plan
-from jobs.planning.verdicts import MOST_PIECES, Plan, Wishes, estimated_seconds, make_plan, pieces_of, recipe_of
+from jobs.planning.verdicts import Plan, Policy, make_plan, recipe_of
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
 
@@ -39,10 +40,10 @@ class Archive:
         return load_state(self.filesystem, self.root)
 
     def plan(
-        self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, minutes: float = 2, **wishes: Any
+        self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, minutes: float = 2, **policy: Any
     ) -> Plan:
         listing = Listing(list(objects), covers=lambda uri: uri.startswith("s3://archive/"))
-        return make_plan(listing, self.state(), settings, Wishes(minutes * 60, **wishes))
+        return make_plan(listing, self.state(), settings, Policy(minutes * 60, **policy))
 
     def claim(self, plan: Plan, settings: dict[str, str] = SETTINGS, state: State | None = None) -> str | None:
         self.runs += 1
@@ -50,8 +51,8 @@ class Archive:
         run_id = f"run-{self.runs}"
         return write_plan(self.filesystem, self.root, state or self.state(), plan.objects, recipe, run_id)
 
-    def run(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, **wishes: Any) -> Plan:
-        plan = self.plan(*objects, settings=settings, **wishes)
+    def run(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, **policy: Any) -> Plan:
+        plan = self.plan(*objects, settings=settings, **policy)
         assert self.claim(plan, settings)
         for unit_id in plan.remove:
             remove_unit(unit_id, self.filesystem, self.root)
@@ -99,7 +100,7 @@ def test_new_objects_join_new_units(archive: Archive) -> None:
 def test_a_changed_object_replaces_its_rows(archive: Archive) -> None:
     first = archive.run(wav("a"), wav("b"), wav("c"))
     plan = archive.run(wav("a", etag="2"), wav("b"), wav("c"))
-    assert [unit.id for unit in plan.again] == [first.new[0].id]
+    assert [unit.id for unit in plan.redo] == [first.new[0].id]
     assert archive.rows() == {"a": "run-2", "b": "run-2", "c": "run-1"}
     assert not archive.plan(wav("a", etag="2"), wav("b"), wav("c")).units
 
@@ -116,12 +117,12 @@ def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive
     (unit,) = archive.run(wav("a")).new
     commits = Path(archive.root) / COMMITS
     Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
-    assert archive.run(wav("a")).again
+    assert archive.run(wav("a")).redo
     (commit,) = commits.iterdir()
     commit.unlink()
-    assert archive.run(wav("a")).again
+    assert archive.run(wav("a")).redo
     (commits / f"{unit.id}.{'0' * 24}.{'0' * 16}.1r0e").write_bytes(b"{}")  # two: nobody knows whose part this is
-    assert archive.run(wav("a")).again
+    assert archive.run(wav("a")).redo
     assert len(list(commits.iterdir())) == 1
     (commits / "a stranger").write_bytes(b"")
     assert not archive.plan(wav("a")).units
@@ -130,7 +131,7 @@ def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive
 def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
     archive.run(wav("a"), wav("b"))
     assert not archive.plan(wav("a")).units
-    (unit,) = archive.run(wav("a", etag="2")).again
+    (unit,) = archive.run(wav("a", etag="2")).redo
     assert unit.carried == (("s3://archive/b.wav", None),)
     assert archive.rows() == {"a": "run-2", "b": "run-1"}
     assert not archive.plan(wav("a", etag="2")).units
@@ -144,13 +145,13 @@ def test_rows_that_could_not_be_carried_over_are_made_when_listed(archive: Archi
     Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
     archive.run(wav("a"))
     assert archive.rows() == {"a": "run-2"}
-    assert archive.run(wav("a"), wav("b")).again
+    assert archive.run(wav("a"), wav("b")).redo
     assert archive.rows() == {"a": "run-3", "b": "run-3"}
 
 
 def test_a_limit_is_part_of_what_was_done(archive: Archive) -> None:
     archive.run(wav("a", limit=1))
-    assert archive.run(wav("a")).again
+    assert archive.run(wav("a")).redo
     assert not archive.plan(wav("a")).units
 
 
@@ -207,14 +208,14 @@ def test_units_with_errors_are_retried_where_asked(archive: Archive) -> None:
     assert not archive.plan(wav("a"), wav("b"), wav("c")).units
     assert units_with(frozenset({"crashed"}), archive.state(), output) == set()
     retry = units_with(frozenset({"missing", "crashed"}), archive.state(), output)
-    assert [unit.id for unit in archive.plan(wav("a"), wav("b"), wav("c"), retry=retry).again] == [bad.id]
+    assert [unit.id for unit in archive.plan(wav("a"), wav("b"), wav("c"), retry=retry).redo] == [bad.id]
 
 
 def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
     part = Path(f"{archive.root}/part-{unit.id}.parquet")
     part.write_bytes(part.read_bytes())  # put there by a run that was paused, and ended before its commit
-    assert archive.plan(wav("a")).again
+    assert archive.plan(wav("a")).redo
 
 
 def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +287,7 @@ def test_a_line_that_tells_of_months_does_not_make_pieces_without_end(size: int)
 def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
     for kind in ("audio", "tar", "parquet"):
         unit = Unit("0a", "f", (replace(wav("a", seconds=1), format=kind, size=1 << 60),))
-        assert len(pieces_of(unit, 60)) == MOST_PIECES
+        assert len(pieces_of(unit, 60)) == MAX_PIECES
 
 
 def test_a_unit_survives_its_json() -> None:

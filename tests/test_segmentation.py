@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.audio.decode import decode
-from actors.audio.segments import GRID, Segment, Segmentation, segments_of
+from actors.audio.segments import GRID, Segment, SegmentationSettings, segments_of
 from actors.engine.batching import make_batches
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
@@ -24,8 +24,8 @@ from actors.reader import read_piece
 from actors.schema import SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.text.cer import character_errors
-from actors.text.join import Heard, Spoken
-from actors.transcriber import Workers
+from actors.text.join import Hypothesis, SegmentAudio
+from actors.transcriber import EngineRunner
 from actors.units import Piece, Unit
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
@@ -44,7 +44,7 @@ def test_segments_tile_any_recording(seconds: float, kind: str, target: float, m
     pcm = np.zeros(samples) if kind == "silence" else draw.normal(0, 2_000, samples)
     if kind == "bursts":
         pcm *= np.arange(samples) // 9_000 % 2
-    found = segments_of(pcm.astype(np.int16), Segmentation(target, most))
+    found = segments_of(pcm.astype(np.int16), SegmentationSettings(target, most))
     assert (found[0].start, found[-1].end) == (0, samples)
     assert [each.end for each in found[:-1]] == [each.start for each in found[1:]]
     assert all(each.end > each.start for each in found)
@@ -61,12 +61,12 @@ def test_segments_tile_any_recording(seconds: float, kind: str, target: float, m
 @given(
     seconds=st.one_of(st.floats(1, 900), st.integers(1, 7).map(lambda anchors: 120 * anchors + 20)),
     kind=st.sampled_from(["noise", "silence", "bursts", "swelling"]),
-    wanted=st.sampled_from([Segmentation(), Segmentation(8, 16), Segmentation(15, 30)]),
+    wanted=st.sampled_from([SegmentationSettings(), SegmentationSettings(8, 16), SegmentationSettings(15, 30)]),
     stretch_s=st.sampled_from([1, 120, 310]),
     count=st.integers(1, 9),
 )
 def test_stretches_have_the_segments_of_the_whole(
-    seconds: float, kind: str, wanted: Segmentation, stretch_s: float, count: int
+    seconds: float, kind: str, wanted: SegmentationSettings, stretch_s: float, count: int
 ) -> None:
     samples = round(seconds * SAMPLE_RATE)
     at = np.arange(samples)
@@ -86,14 +86,14 @@ def test_stretches_have_the_segments_of_the_whole(
 
 
 @pytest.fixture(scope="module")
-def workers() -> Workers:
+def workers() -> EngineRunner:
     model = resolve(str(DEMO_MODEL), None, {})
-    return Workers(model, EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True))
+    return EngineRunner(model, EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True))
 
 
-def said_of(workers: Workers, pcm: np.ndarray, wanted: Segmentation) -> list[Spoken]:
+def said_of(workers: EngineRunner, pcm: np.ndarray, wanted: SegmentationSettings) -> list[Hypothesis]:
     heard = [
-        Heard(
+        SegmentAudio(
             pcm[each.heard_from : each.heard_to],
             each.start / SAMPLE_RATE,
             each.start - each.heard_from,
@@ -102,8 +102,8 @@ def said_of(workers: Workers, pcm: np.ndarray, wanted: Segmentation) -> list[Spo
         for each in segments_of(pcm, wanted)
     ]
     said = workers.transcribe(heard)
-    assert all(isinstance(each, Spoken) for each in said)
-    return [each for each in said if isinstance(each, Spoken)]
+    assert all(isinstance(each, Hypothesis) for each in said)
+    return [each for each in said if isinstance(each, Hypothesis)]
 
 
 def concatenated(speech: Any, pauses: tuple[float, float] | None, noise_db: float, seed: int) -> tuple[np.ndarray, str]:
@@ -123,7 +123,12 @@ def concatenated(speech: Any, pauses: tuple[float, float] | None, noise_db: floa
 
 
 def error_rate(
-    workers: Workers, speech: Any, pauses: tuple[float, float] | None, noise_db: float, seed: int, wanted: Segmentation
+    workers: EngineRunner,
+    speech: Any,
+    pauses: tuple[float, float] | None,
+    noise_db: float,
+    seed: int,
+    wanted: SegmentationSettings,
 ) -> float:
     """The error rate of a concatenation, less that of its sentences alone."""
     pcm, words = concatenated(speech, pauses, noise_db, seed)
@@ -134,13 +139,15 @@ def error_rate(
 
 @pytest.mark.parametrize(("pauses", "within"), [((0.3, 2.0), 0.01), (None, 0.02)])
 def test_a_long_recording_says_what_its_sentences_say(
-    workers: Workers, speech: Any, pauses: tuple[float, float] | None, within: float
+    workers: EngineRunner, speech: Any, pauses: tuple[float, float] | None, within: float
 ) -> None:
-    alone = [said_of(workers, (samples * 32_767).astype(np.int16), Segmentation())[0].text for samples, _ in speech]
+    alone = [
+        said_of(workers, (samples * 32_767).astype(np.int16), SegmentationSettings())[0].text for samples, _ in speech
+    ]
     edits, characters = character_errors(list(zip((text for _, text in speech), alone, strict=True)))
     conditions = [(-40, 12), (-40, 9), (-25, 12), (-25, 15), (-30, 10), (-35, 13)]
     rates = [
-        error_rate(workers, speech, pauses, noise_db, seed, Segmentation(target))
+        error_rate(workers, speech, pauses, noise_db, seed, SegmentationSettings(target))
         for seed, (noise_db, target) in enumerate(conditions)
     ]
     assert np.mean(rates) <= edits / characters + within
@@ -155,7 +162,7 @@ def all_speech() -> list[tuple[np.ndarray, str]]:
     return [(np.frombuffer(row["pcm"], np.int16), row["reference"]) for row in rows if row["pcm"]]
 
 
-def test_times_are_where_it_was_said(workers: Workers, all_speech: Any) -> None:
+def test_times_are_where_it_was_said(workers: EngineRunner, all_speech: Any) -> None:
     late = []
     for seed in range(3):
         draw, parts, begins, at = np.random.default_rng(seed), [], [], 0
@@ -165,7 +172,7 @@ def test_times_are_where_it_was_said(workers: Workers, all_speech: Any) -> None:
             parts += [samples[sounding[0] : sounding[-1] + 1], np.zeros(round(draw.uniform(0.3, 2) * SAMPLE_RATE))]
             begins.append((at / SAMPLE_RATE, words[0]))
             at += len(parts[-1]) + len(parts[-2])
-        said = said_of(workers, np.concatenate(parts).astype(np.int16), Segmentation())
+        said = said_of(workers, np.concatenate(parts).astype(np.int16), SegmentationSettings())
         tokens = [token for each in said for token in each.tokens or []]
         starts = np.array([token["start_s"] for token in tokens])
         assert (np.diff(starts) > 0).all()
@@ -179,7 +186,7 @@ def test_times_are_where_it_was_said(workers: Workers, all_speech: Any) -> None:
     assert np.percentile(np.abs(late), 95) <= 0.25
 
 
-def test_times_are_those_that_nemo_gives(workers: Workers, speech: Any, tmp_path: Path) -> None:
+def test_times_are_those_that_nemo_gives(workers: EngineRunner, speech: Any, tmp_path: Path) -> None:
     """NeMo gives a token the blanks before it, so that its interval ends at the frame where the token is first best."""
     from nemo.collections.asr.models import ASRModel
 
@@ -190,7 +197,7 @@ def test_times_are_those_that_nemo_gives(workers: Workers, speech: Any, tmp_path
     told = model.transcribe([str(path) for path in paths], batch_size=1, timestamps=True, verbose=False)
     late = list[float]()
     for path, theirs in zip(paths, told, strict=True):
-        (ours,) = said_of(workers, decode(path.read_bytes()).pcm, Segmentation())
+        (ours,) = said_of(workers, decode(path.read_bytes()).pcm, SegmentationSettings())
         assert ours.text == theirs.text
         tokens, characters = ours.tokens or [], theirs.timestamp["char"]
         assert "".join(token["token"] for token in tokens) == "".join(each["char"][0] for each in characters)
@@ -206,19 +213,19 @@ def test_segments_of_many_recordings_fill_their_batches() -> None:
         samples = round(seconds * SAMPLE_RATE)
         swell = np.abs(np.sin(np.arange(samples) / draw.uniform(5_000, 9_000)))
         pcm = (draw.normal(0, 2_000, samples) * swell).astype(np.int16)
-        lengths += [each.heard_to - each.heard_from for each in segments_of(pcm, Segmentation())]
+        lengths += [each.heard_to - each.heard_from for each in segments_of(pcm, SegmentationSettings())]
     padded = sum(
         len(batch) * max(lengths[index] for index in batch) for batch in make_batches(lengths, 30 * SAMPLE_RATE)
     )
     assert 1 - sum(lengths) / padded < 0.05
 
 
-def test_confidence_is_higher_where_it_is_right(workers: Workers, speech: Any) -> None:
+def test_confidence_is_higher_where_it_is_right(workers: EngineRunner, speech: Any) -> None:
     draw, sure, right = np.random.default_rng(1), [], []
     for samples, text in speech:
         for noise in (0.01, 0.02, 0.04, 0.06):
             sound = samples + draw.normal(0, noise, len(samples))
-            (said,) = said_of(workers, (np.clip(sound, -1, 1) * 32_767).astype(np.int16), Segmentation())
+            (said,) = said_of(workers, (np.clip(sound, -1, 1) * 32_767).astype(np.int16), SegmentationSettings())
             found = "".join(token["token"] for token in said.tokens or [])
             kept = {
                 block.b + offset
@@ -260,11 +267,13 @@ def test_three_hours_are_read_in_bounded_memory(speech: Any, tmp_path: Path) -> 
     assert gigabytes < 2
 
 
-def test_nemo_hears_the_same_at_the_same_times(workers: Workers, speech: Any) -> None:
-    nemo = Workers(resolve(str(DEMO_MODEL), None, {}), EngineSettings("nemo", "cpu", "float32", 2, 30, tokens=True))
+def test_nemo_hears_the_same_at_the_same_times(workers: EngineRunner, speech: Any) -> None:
+    nemo = EngineRunner(
+        resolve(str(DEMO_MODEL), None, {}), EngineSettings("nemo", "cpu", "float32", 2, 30, tokens=True)
+    )
     for pauses in ((0.3, 2.0), None):
         pcm, _ = concatenated(speech, pauses, -30, seed=4)
-        for ours, theirs in zip(*(said_of(each, pcm, Segmentation()) for each in (workers, nemo)), strict=True):
+        for ours, theirs in zip(*(said_of(each, pcm, SegmentationSettings()) for each in (workers, nemo)), strict=True):
             assert ours.text == theirs.text
             assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-3)
             times = [[token["start_s"] for token in each.tokens or []] for each in (ours, theirs)]

@@ -15,7 +15,7 @@ from actors.engine.batching import make_batches
 from actors.storage import files as storage
 from actors.text.cer import character_errors, normalise
 from actors.text.greedy import collapse
-from actors.units import CutFiner, Piece, Unit
+from actors.units import Piece, Recut, Unit
 
 
 @given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 2_000))
@@ -67,10 +67,10 @@ def test_a_failure_goes_through_untouched() -> None:
     assert advance(failed, fail) is failed
 
     def refuse(piece: Piece, rows: pa.Table) -> pa.Table:
-        raise CutFiner(4, 1, is_streamed=False)
+        raise Recut(4, 1, is_streamed=False)
 
     finer = advance(pack(Piece(Unit("0a", "f", ()), 60).to_json(), pa.table({})), refuse)
-    assert outcome(finer) == {"unit": "0a", "again": {"ranges": 4, "stretches": 1, "is_streamed": False}}
+    assert outcome(finer) == {"unit": "0a", "recut": {"ranges": 4, "stretches": 1, "is_streamed": False}}
 
 
 def test_storage_writes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from actors.schema import PART_SCHEMA
 from actors.units import SourceObject, Unit
 from jobs.planning.listing import Listing
 from jobs.planning.state import load_state, write_plan
-from jobs.planning.verdicts import Wishes, make_plan, recipe_of
+from jobs.planning.verdicts import Policy, make_plan, recipe_of
 
 ROOT = "/out"
 NAMES = "abcde"
@@ -84,7 +84,7 @@ class Bucket(MemoryFileSystem):
 class Run:
     """A run in a thread of its own that does one operation on storage each time it is let."""
 
-    def __init__(self, bucket: Bucket, listing: Listing, recipe: dict[str, str], wishes: Wishes) -> None:
+    def __init__(self, bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy) -> None:
         self._turn, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._crashed = self.ended = False
         self.failure: BaseException | None = None
@@ -92,10 +92,10 @@ class Run:
         def body() -> None:
             bucket.running.run = self
             try:
-                undisturbed(bucket, listing, recipe, wishes)
+                undisturbed(bucket, listing, recipe, policy)
             except Crash:
                 pass
-            except BaseException as problem:
+            except BaseException as problem:  # noqa: BLE001 - raised in the test's own thread
                 self.failure = problem
             self.ended = True
             self._stopped.release()
@@ -126,9 +126,9 @@ class Run:
         self.step()
 
 
-def undisturbed(bucket: Bucket, listing: Listing, recipe: dict[str, str], wishes: Wishes) -> None:
+def undisturbed(bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy) -> None:
     state = load_state(bucket, ROOT)
-    plan = make_plan(listing, state, recipe, wishes)
+    plan = make_plan(listing, state, recipe, policy)
     if write_plan(bucket, ROOT, state, plan.objects, (recipe_of(recipe), recipe), "run") is None:
         return  # another run took the number; a real one plans anew
     for unit_id in plan.remove:
@@ -177,8 +177,8 @@ class Histories(RuleBasedStateMachine):
         ]
         return Listing(objects, covers=lambda uri: True)
 
-    def wishes(self) -> Wishes:
-        return Wishes(self.minutes * 60, "replace", self.on_deleted, max_removed_fraction=1.0)
+    def policy(self) -> Policy:
+        return Policy(self.minutes * 60, "replace", self.on_deleted, max_removed_fraction=1.0)
 
     def rows(self) -> Counter[tuple[str, str]]:
         """(object, text) of every row that a reader sees now."""
@@ -212,7 +212,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.runs) < 3)
     @rule(steps=st.integers(0, 60))
     def start(self, steps: int) -> None:
-        run = Run(self.bucket, self.listing(), dict(self.recipe), self.wishes())
+        run = Run(self.bucket, self.listing(), dict(self.recipe), self.policy())
         self.runs.append(run)
         for _ in range(steps):
             run.step()
@@ -248,7 +248,7 @@ class Histories(RuleBasedStateMachine):
                     run.crash()
 
     def last_run_is_as_into_an_empty_output(self) -> None:
-        undisturbed(self.bucket, self.listing(), self.recipe, self.wishes())
+        undisturbed(self.bucket, self.listing(), self.recipe, self.policy())
         expected = {
             (f"s3://a/{name}", f"{name} {version} {self.recipe['precision']} {segment}")
             for name, version in self.archive.items()
@@ -259,7 +259,7 @@ class Histories(RuleBasedStateMachine):
         assert listed == expected
         if self.on_deleted == "remove":
             assert rows == expected
-        plan = make_plan(self.listing(), load_state(self.bucket, ROOT), self.recipe, self.wishes())
+        plan = make_plan(self.listing(), load_state(self.bucket, ROOT), self.recipe, self.policy())
         assert not plan.units
         assert not plan.remove
 

@@ -19,9 +19,9 @@ from actors.schema import SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.text.cer import character_errors
 from actors.transcriber import Transcriber
-from actors.units import CutFiner
+from actors.units import Recut
 from demo.bundle import encode
-from jobs.planning.verdicts import pieces_of
+from jobs.planning.sizing import pieces_of
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +125,12 @@ def test_what_holds_more_than_its_size_promised_is_cut_finer(tmp_path: Path) -> 
     (tmp_path / "short.wav").write_bytes(WAVS[0])
     unit = unit_of(tmp_path)
     (piece,) = pieces_of(unit, 1_800)
-    with pytest.raises(CutFiner) as asked:
+    with pytest.raises(Recut) as asked:
         read_piece(piece, ReadSettings())
     assert asked.value.cut == {"ranges": 2, "stretches": 4, "is_streamed": False}
     pieces = replace(piece, **asked.value.cut).all()
     assert [read_piece(each, ReadSettings()).column("error_kind").null_count > 0 for each in pieces[:3]] == [True] * 3
-    with pytest.raises(CutFiner) as asked:  # the last stretch goes to the end: two and a half hours
+    with pytest.raises(Recut) as asked:  # the last stretch goes to the end: two and a half hours
         read_piece(pieces[3], ReadSettings())
     assert asked.value.cut == {"ranges": 2, "stretches": 16, "is_streamed": False}
     rows = worked(replace(piece, **asked.value.cut).all(), tmp_path / "out")

@@ -68,7 +68,7 @@ def test_the_sentence_names_the_key(long_flac: bytes) -> None:
 def test_what_is_too_long_is_not_asked_for_in_finer_cuts(long_flac: bytes, tmp_path: Path) -> None:
     """Neither where decoding stops at what one piece may hold, nor where it does not get as far."""
     for most in (HOUR, 10 * HOUR):
-        assert error_of(long_flac, max_hours=2.05, most_seconds=most).kind == ErrorKind.TOO_LONG
+        assert error_of(long_flac, max_hours=2.05, max_seconds=most).kind == ErrorKind.TOO_LONG
     (tmp_path / "a.flac").write_bytes(long_flac)
     (tmp_path / "a.txt").write_text("said")
     unit = unit_of(tmp_path)

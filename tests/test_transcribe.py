@@ -29,7 +29,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(cluster, "connect", started)
+    monkeypatch.setattr(cluster, "connect_ray", started)
 
 
 @pytest.mark.usefixtures("ray_two_cpus")
@@ -71,7 +71,7 @@ def test_the_demo_and_what_happens_to_it(
         forbid_ray(patch)
         status, summary, _ = job(*where)
         assert (status, summary["units"]["planned"], summary["units"]["skipped"]) == (0, 0, dry["units"]["new"])
-        assert summary["standing"] == {"recordings": 77, "errors": 3}
+        assert summary["totals"] == {"recordings": 77, "errors": 3}
         status, summary, seen = job(*where, "errors.max_fraction=0.01")
         assert status == 3
         assert "3.9% of the recordings" in seen
@@ -138,7 +138,7 @@ def test_a_long_recording_is_rows_that_follow_one_another(job: Any, speech: Any,
     (archive / "long.txt").write_text("".join(text for _, text in speech))
     where = (f"input.uri={archive}", f"output.uri={out}", f"model.name={DEMO_MODEL}")
     status, summary, _ = job(*where, "output.tokens=true")
-    assert (status, summary["recordings"], summary["standing"]["recordings"]) == (0, 1, 1)
+    assert (status, summary["recordings"], summary["totals"]["recordings"]) == (0, 1, 1)
     assert summary["cer"] <= 0.01
     rows = table_of(out).sort_values("segment_index")
     assert len(rows) == summary["segments"] > 4

@@ -11,12 +11,12 @@ import torch
 from conftest import DEMO_MODEL, tone
 
 from actors.benchmark.citrinets import build, citrinet_config
-from actors.engine.interface import EngineSettings, Frames
+from actors.engine.interface import Emission, EngineSettings
 from actors.engine.models import ModelFile, resolve
 from actors.engine.nemo import NemoEngine
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
-from actors.text.join import Heard, Spoken
-from actors.transcriber import Transcriber, Workers
+from actors.text.join import Hypothesis, SegmentAudio
+from actors.transcriber import EngineRunner, Transcriber
 
 
 def settings(engine: str = "fused", max_padded_seconds: float = 30) -> EngineSettings:
@@ -111,11 +111,11 @@ class SmallDevice:
         self.holds = holds
         self.calls = 0
 
-    def transcribe(self, batch: Sequence[np.ndarray]) -> list[Frames]:
+    def transcribe(self, batch: Sequence[np.ndarray]) -> list[Emission]:
         self.calls += 1
         if max(map(len, batch)) * len(batch) > self.holds:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return [Frames(np.array([len(pcm)]), np.ones(1, np.float32)) for pcm in batch]
+        return [Emission(np.array([len(pcm)]), np.ones(1, np.float32)) for pcm in batch]
 
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(str, tokens))
@@ -123,10 +123,10 @@ class SmallDevice:
 
 def test_out_of_memory_splits_down_to_one_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(100))
-    workers = Workers(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=1_000 / 16_000))
-    heard = [Heard(np.zeros(samples, np.int16)) for samples in (10, 50, 3, 120, 7, 49, 50)]
+    workers = EngineRunner(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=1_000 / 16_000))
+    heard = [SegmentAudio(np.zeros(samples, np.int16)) for samples in (10, 50, 3, 120, 7, 49, 50)]
     said = workers.transcribe(heard)
-    texts = [each.text for each in said if isinstance(each, Spoken)]
+    texts = [each.text for each in said if isinstance(each, Hypothesis)]
     assert texts == ["10", "50", "3", "7", "49", "50"]
     assert isinstance(said[3], RecordingError)
     assert said[3].kind == "out_of_memory"
@@ -192,8 +192,8 @@ def test_nemos_engine_takes_models_of_other_families(tmp_path: Path) -> None:
 def test_what_a_device_works_at_once() -> None:
     """A CPU's threads share a piece out; a GPU has one large batch, and the next one on its way."""
     cpu = EngineSettings("fused", "cpu", "float32", 4, 30)
-    assert (cpu.streams, cpu.takers) == (4, 4)
+    assert (cpu.concurrent_batches, cpu.batch_shares) == (4, 4)
     gpu = EngineSettings("fused", "cuda", "bfloat16", 1, 3_600)
-    assert (gpu.streams, gpu.takers) == (2, 1)
+    assert (gpu.concurrent_batches, gpu.batch_shares) == (2, 1)
     nemo = EngineSettings("nemo", "cuda", "float32", 1, 3_600)
-    assert (nemo.streams, nemo.takers) == (1, 1)
+    assert (nemo.concurrent_batches, nemo.batch_shares) == (1, 1)

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.audio.codecs import Broken, Source, Stream, Undecodable, open_ffmpeg, open_sndfile
+from actors.audio.codecs import Broken, Source, Stream, Undecodable
 from actors.audio.containers import container_of
+from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
+from actors.audio.sndfile import open_sndfile
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
 from actors.storage.files import Stored
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
-LOUDEST = 1e6  # of full scale; no sound is as loud, and sums of larger numbers overflow
+MAX_AMPLITUDE = 1e6  # of full scale; no sound is as loud, and sums of larger numbers overflow
 
 _FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
@@ -50,7 +52,7 @@ class Sound:
 @dataclass(frozen=True)
 class Wanted:
     """What of a recording: from `offset_s` on, at most `duration_s` of it, and of that the samples at 16 kHz from
-    `begin` to `end`. Channels are averaged, or it is one of them. More than `most_seconds` of it at once are refused,
+    `begin` to `end`. Channels are averaged, or it is one of them. More than `max_seconds` of it at once are refused,
     and all of it where it is longer than `max_hours`. `takes` is told of samples as they come, and says whether
     there is room for more."""
 
@@ -59,7 +61,7 @@ class Wanted:
     begin: int = 0
     end: int | None = None
     channel: int | None = None
-    most_seconds: float = float("inf")
+    max_seconds: float = float("inf")
     max_hours: float = float("inf")
     takes: Callable[[int], bool] = lambda samples: True
 
@@ -126,10 +128,10 @@ def _to_pcm(stream: Stream, wanted: Wanted) -> Samples:
         samples += len(part)
         if last is not None and samples >= last:
             break
-        if samples > wanted.most_seconds * SAMPLE_RATE or not wanted.takes(len(part)):
+        if samples > wanted.max_seconds * SAMPLE_RATE or not wanted.takes(len(part)):
             parts.clear()  # the rest is counted: what is too long in any case is told here, and not cut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
-            raise MoreSound(samples > wanted.most_seconds * SAMPLE_RATE)
+            raise MoreSound(samples > wanted.max_seconds * SAMPLE_RATE)
     if not samples and not wanted.begin:
         raise Undecodable("no sound could be decoded")
     return np.concatenate([*parts, np.empty(0, np.int16)])[wanted.begin - skipped : last]
@@ -139,9 +141,9 @@ def _blocks(stream: Stream, wanted: Wanted) -> Iterator[Samples]:
     """The blocks of a stream up to where it breaks or no more is wanted. Raises RecordingError (too_long) as soon as
     there is more sound than a recording may hold, before any is decoded where the file's size says so."""
     rate = stream.sample_rate
-    most = wanted.max_hours * 3_600 * rate
+    max_bytes = wanted.max_hours * 3_600 * rate
     asked = float("inf") if wanted.duration_s is None else round(wanted.duration_s * rate)
-    if stream.frames is not None and min(stream.frames - round(wanted.offset_s * rate), asked) > most:
+    if stream.frames is not None and min(stream.frames - round(wanted.offset_s * rate), asked) > max_bytes:
         raise _too_long(wanted)
     at = wanted.lead_s * rate  # frames of the recording, from its own beginning
     came = False
@@ -151,7 +153,7 @@ def _blocks(stream: Stream, wanted: Wanted) -> Iterator[Samples]:
                 return
             block = block[: int(min(asked - at, len(block)))]
             at += len(block)
-            if at > most:
+            if at > max_bytes:
                 raise _too_long(wanted)
             came = True
             yield block
@@ -170,6 +172,6 @@ def _mono(block: Samples, channel: int | None) -> Samples:
     """Channels mixed or one of them, without what is no number and without numbers that no sound has."""
     with np.errstate(over="ignore", invalid="ignore"):
         mono = block[:, channel] if channel is not None else block.mean(axis=1, dtype=np.float32)
-        if not np.abs(mono).max(initial=0) < LOUDEST:
-            mono = np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0).clip(-LOUDEST, LOUDEST)
+        if not np.abs(mono).max(initial=0) < MAX_AMPLITUDE:
+            mono = np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0).clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
     return mono

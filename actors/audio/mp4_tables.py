@@ -9,15 +9,15 @@ import re
 import zlib
 from typing import BinaryIO
 
-MOST_SAMPLES = 1 << 24  # packets in all tracks; 24 hours of AAC are 4 million. FFmpeg takes about 40 bytes for each
-MOST_EDITS = 1_000  # of one track; players that cut without coding anew write some dozen
-MOST_BYTES = 1 << 28  # of a track's tables, and of a header that is stored compressed
+MAX_SAMPLES = 1 << 24  # packets in all tracks; 24 hours of AAC are 4 million. FFmpeg takes about 40 bytes for each
+MAX_EDITS = 1_000  # of one track; players that cut without coding anew write some dozen
+MAX_BYTES = 1 << 28  # of a track's tables, and of a header that is stored compressed
 
 #: Boxes in which FFmpeg looks for tracks; a track's own boxes are searched as they lie, for it takes them anywhere.
 _AROUND = frozenset({b"moov", b"hoov", b"free", b"udta", b"meta", b"ilst", b"mvex", b"dinf", b"tref", b"sinf", b"schi"})
 _TABLED = frozenset({b"trak", b"moof", b"traf", b"mdia", b"minf", b"stbl", b"edts", b"wave"})
 _TABLE = re.compile(rb"(stsz|stz2)[\s\S]{4}([\s\S]{4})([\s\S]{4})|(trun|elst)[\s\S]{4}([\s\S]{4})")
-DEEPEST = 10  # as FFmpeg has it
+MAX_DEPTH = 10  # as FFmpeg has it
 
 
 class _Absurd(Exception):
@@ -35,7 +35,7 @@ def absurd_tables(file: BinaryIO) -> str | None:
 
 def _count(file: BinaryIO, at: int, end: int, samples: int, depth: int) -> int:
     """The samples that boxes from one place to another state, added to those before. Raises _Absurd."""
-    while at + 8 <= end and depth <= DEEPEST:
+    while at + 8 <= end and depth <= MAX_DEPTH:
         file.seek(at)
         header = file.read(16)
         size, kind, body = int.from_bytes(header[:4], "big"), header[4:8], at + 8
@@ -47,7 +47,7 @@ def _count(file: BinaryIO, at: int, end: int, samples: int, depth: int) -> int:
         if kind in _AROUND:
             samples = _count(file, body + 4 * (kind == b"meta"), stop, samples, depth + 1)
         elif kind in _TABLED or kind == b"cmov":
-            if stop - body > MOST_BYTES:
+            if stop - body > MAX_BYTES:
                 raise _Absurd(f"tables of {stop - body:,} bytes")
             file.seek(body)
             samples = _count_tables(_inflated(file.read(stop - body), kind), samples)
@@ -60,7 +60,7 @@ def _inflated(box: bytes, kind: bytes) -> bytes:
     if kind != b"cmov":
         return box
     try:
-        return zlib.decompressobj().decompress(box[box.find(b"cmvd") + 8 :], MOST_BYTES)
+        return zlib.decompressobj().decompress(box[box.find(b"cmvd") + 8 :], MAX_BYTES)
     except zlib.error:
         return b""
 
@@ -75,6 +75,6 @@ def _count_tables(boxes: bytes, samples: int) -> int:
             samples += number
         else:
             samples += min(number, len(boxes))  # each has its size stored
-    if edits > MOST_EDITS or samples > MOST_SAMPLES:
+    if edits > MAX_EDITS or samples > MAX_SAMPLES:
         raise _Absurd(f"a table of {max(edits, samples):,} entries cannot be")
     return samples

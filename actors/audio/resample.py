@@ -41,7 +41,7 @@ def _resample(sound: Samples, rate: int, before: int) -> Samples:
             sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
         except MemoryError:
             raise
-        except Exception as problem:  # of any kind: another's code, and the sound may be anything
+        except Exception as problem:  # noqa: BLE001 - another's code, and the sound may be anything
             detail = f"soxr fails: {type(problem).__name__}: {problem!s:.200}"
             raise RecordingError(ErrorKind.UNREADABLE, detail) from None
     # 32768 both ways: 16-bit PCM at 16 kHz passes through unchanged, to the bit.

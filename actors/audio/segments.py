@@ -23,14 +23,14 @@ STEP = GRID // LEVEL
 PAUSE = 30  # levels that must be quiet around a cut for it to be in a pause: with less room a model may miss a start
 PAUSE_DB = 15.0  # below the loud levels around, for the same
 DB_A_SECOND = 1.0  # how much louder a place may be for each second that it is nearer to where a cut should be
-LEAST_S = 4.0
+MIN_SECONDS = 4.0
 AT_ONCE = 25_000 * LEVEL  # samples that are measured at a time, which bounds memory
 
 Levels = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
-class Segmentation:
+class SegmentationSettings:
     """Seconds: the length aimed at, what no segment exceeds, and what is heard beyond a cut that is in no pause."""
 
     target_s: float = 12.0
@@ -94,7 +94,7 @@ class _Cut(NamedTuple):
     context: int  # samples that are heard beyond it from either side
 
 
-def segments_of(pcm: Samples, wanted: Segmentation, stretch: Stretch = Stretch()) -> list[Segment]:
+def segments_of(pcm: Samples, wanted: SegmentationSettings, stretch: Stretch = Stretch()) -> list[Segment]:
     """The segments of a mono int16 recording at 16 kHz, or of a stretch of one, in order.
 
     `pcm` are the samples that `wanted.heard` asks for, as far as there are any; a recording that ends before a stretch
@@ -122,7 +122,7 @@ class _Sound:
     """How loud sound is, and where it is best cut. Places are samples of the recording, of which it holds those from
     `begin` on."""
 
-    def __init__(self, pcm: Samples, begin: int, wanted: Segmentation) -> None:
+    def __init__(self, pcm: Samples, begin: int, wanted: SegmentationSettings) -> None:
         self._wanted, self._begin, self._end = wanted, begin, begin + len(pcm)
         self._levels = _levels(pcm)
         self._loudness = _loudness(self._levels)
@@ -136,9 +136,9 @@ class _Sound:
         """The segments from one cut to another."""
         wanted = self._wanted
         while right.place - left.place + left.context + right.context > wanted.longest:
-            first = left.place + int(LEAST_S * SAMPLE_RATE)
+            first = left.place + int(MIN_SECONDS * SAMPLE_RATE)
             last = left.place + wanted.longest - left.context - wanted.context
-            last = min(last, right.place - int(LEAST_S * SAMPLE_RATE))
+            last = min(last, right.place - int(MIN_SECONDS * SAMPLE_RATE))
             cut = self._quietest(first, last, left.place + wanted.target_s * SAMPLE_RATE, loud_from=left.place)
             yield self._segment(left, cut)
             left = cut

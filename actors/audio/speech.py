@@ -10,8 +10,8 @@ from actors.schema import SPEECH_SCHEMA
 
 ROWS_AT_ONCE = 1_000  # that are Python's objects at the same time, some 3 kB each
 SOUND_AT_ONCE = 32_000_000  # bytes, likewise
-MOST_TEXT = 12_000_000  # bytes of text that came with one recording; a row of a part may have 16 MB
-MOST_TEXTS = 256_000_000  # bytes of texts in a piece
+MAX_TEXT = 12_000_000  # bytes of text that came with one recording; a row of a part may have 16 MB
+MAX_TEXTS = 256_000_000  # bytes of texts in a piece
 
 Row = dict[str, Any]
 Told = tuple[str | None, str | None]  # the columns reference and extra of a recording's first row
@@ -26,7 +26,7 @@ class Texts:
     def believed(self, reference: str | None, extra: str | None) -> Told:
         size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (reference, extra) if text)
         with self._lock:
-            if size > MOST_TEXT or self._held + size > MOST_TEXTS:
+            if size > MAX_TEXT or self._held + size > MAX_TEXTS:
                 return None, f'{{"unread_text": "{size} bytes"}}'
             self._held += size
         return reference, extra
@@ -36,27 +36,27 @@ class Rows:
     """Rows in their order, of a group of objects."""
 
     def __init__(self, texts: Texts) -> None:
-        self._texts, self._tables = texts, list[pa.Table]()
-        self._rows, self._sound = list[Row](), 0
+        self._texts, self.tables = texts, list[pa.Table]()
+        self.rows, self.sound = list[Row](), 0
 
     def add(self, rows: Iterable[Row]) -> None:
         for row in rows:
             if row.get("reference") or row.get("extra"):
                 reference, extra = self._texts.believed(row["reference"], row["extra"])
                 row |= {"reference": reference, "extra": extra}
-            self._rows.append(row)
-            self._sound += len(row.get("pcm") or b"")
-            if len(self._rows) >= ROWS_AT_ONCE or self._sound >= SOUND_AT_ONCE:
+            self.rows.append(row)
+            self.sound += len(row.get("pcm") or b"")
+            if len(self.rows) >= ROWS_AT_ONCE or self.sound >= SOUND_AT_ONCE:
                 self._flush()
 
     def take(self, other: "Rows") -> None:
         """Adds the rows of another group behind these. Few are not made a table of their own, which takes its time."""
-        if other._tables:
+        if other.tables:
             self._flush()
-            self._tables += other._tables
-        self._rows += other._rows
-        self._sound += other._sound
-        if len(self._rows) >= ROWS_AT_ONCE or self._sound >= SOUND_AT_ONCE:
+            self.tables += other.tables
+        self.rows += other.rows
+        self.sound += other.sound
+        if len(self.rows) >= ROWS_AT_ONCE or self.sound >= SOUND_AT_ONCE:
             self._flush()
 
     def tell(self, told: Mapping[str, Told]) -> None:
@@ -69,14 +69,14 @@ class Rows:
         for name, column in zip(("reference", "extra"), zip(*texts, strict=True), strict=True):
             place = table.schema.get_field_index(name)
             table = table.set_column(place, table.schema.field(place), pa.array(column, pa.string()))
-        self._tables = [table]
+        self.tables = [table]
 
     def table(self) -> pa.Table:
         """All of them."""
         self._flush()
-        return pa.concat_tables(self._tables)
+        return pa.concat_tables(self.tables)
 
     def _flush(self) -> None:
-        if self._rows or not self._tables:
-            self._tables.append(pa.Table.from_pylist(self._rows, schema=SPEECH_SCHEMA))
-        self._rows, self._sound = [], 0
+        if self.rows or not self.tables:
+            self.tables.append(pa.Table.from_pylist(self.rows, schema=SPEECH_SCHEMA))
+        self.rows, self.sound = [], 0

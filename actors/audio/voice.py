@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.schema import SAMPLE_RATE, Samples
 
-LEAST_S = 0.1  # seconds of speech that make a segment worth transcribing
+MIN_SECONDS = 0.1  # seconds of speech that make a segment worth transcribing
 
 _own = threading.local()  # the detector keeps a state, so each thread has one
 
@@ -23,7 +23,7 @@ def has_speech(pcm: Samples) -> bool:
 
     sound = torch.from_numpy(pcm.astype(np.float32) / 32_768)
     spoken = get_speech_timestamps(sound, _detector(), sampling_rate=SAMPLE_RATE)
-    return bool(sum(each["end"] - each["start"] for each in spoken) >= LEAST_S * SAMPLE_RATE)
+    return bool(sum(each["end"] - each["start"] for each in spoken) >= MIN_SECONDS * SAMPLE_RATE)
 
 
 def _detector() -> Any:

@@ -91,7 +91,7 @@ class Watch:
         return times
 
     @contextmanager
-    def _note(self, name: str, shape: str, bytes_moved: int, operations: int = 0) -> Iterator[None]:
+    def note(self, name: str, shape: str, bytes_moved: int, operations: int = 0) -> Iterator[None]:
         began = self._now()
         yield
         self.notes.append(((name, shape, bytes_moved / 1e9, operations / 1e9), began, self._now()))
@@ -104,7 +104,7 @@ class Watch:
         return event
 
     def _watched(self) -> SimpleNamespace:
-        note = self._note
+        note = self.note
 
         class Depthwise(gpu_layers.Depthwise):
             def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:
@@ -115,14 +115,14 @@ class Watch:
                     return super().__call__(x, level)
 
         class Pointwise(gpu_layers.Pointwise):
-            def _launch(self, x: torch.Tensor, *others: Any) -> torch.Tensor:
-                rows, (out, inner) = len(x), self._weight.shape
+            def launch(self, x: torch.Tensor, *others: Any) -> torch.Tensor:
+                rows, (out, inner) = len(x), self.weight.shape
                 residual = others[4] if len(others) > 4 else None
-                depth = inner + (residual._weight.shape[1] if residual else 0)
+                depth = inner + (residual.weight.shape[1] if residual else 0)
                 name = "pointwise" + (" with gate and residual" if residual else "")
                 moved = (rows * (depth + out) + depth * out) * x.itemsize
                 with note(name, f"{rows} x {depth} x {out}", moved, 2 * rows * depth * out):
-                    return super()._launch(x, *others)
+                    return super().launch(x, *others)
 
         class Gate(gpu_layers.Gate):
             def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:
@@ -131,7 +131,7 @@ class Watch:
 
         class Head(gpu_layers.Head):
             def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:
-                (out, inner), rows = self._pointwise._weight.shape, len(x)
+                (out, inner), rows = self._pointwise.weight.shape, len(x)
                 products = 1 if self._remainder is None else 2
                 moved = rows * (inner * x.itemsize + out * 4)
                 with note("head", f"{rows} x {inner} x {out}", moved, 2 * rows * inner * out * products):
@@ -188,7 +188,7 @@ def _milliseconds(launch: Callable[[], Any], device: torch.device, repeats: int 
     """The median, after two calls to warm up."""
     watch = Watch(device)
     for number in range(repeats + 2 if device.type == "cuda" else 2):
-        with watch._note("", "", 0):
+        with watch.note("", "", 0):
             launch()
         if number < (2 if device.type == "cuda" else 1):
             watch.notes.clear()

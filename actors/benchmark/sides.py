@@ -23,8 +23,8 @@ from actors.engine.load import check_device
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
 from actors.storage.cache import cache_folder, is_vouched, vouch
-from actors.text.join import Heard
-from actors.transcriber import Workers
+from actors.text.join import SegmentAudio
+from actors.transcriber import EngineRunner
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def measure(
 def _prepare(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], Any]:
     """What transcribes recordings, in whatever batches it makes of them."""
     if side.how in ("nemo", "fused"):
-        workers = Workers(model, EngineSettings(side.how, device, side.precision, threads, side.sizes[device]))
-        return lambda sounds: workers.transcribe([Heard(sound) for sound in sounds])
+        workers = EngineRunner(model, EngineSettings(side.how, device, side.precision, threads, side.sizes[device]))
+        return lambda sounds: workers.transcribe([SegmentAudio(sound) for sound in sounds])
     torch.set_num_threads(threads)
     from actors.benchmark import peers
 

@@ -34,9 +34,9 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     cache = cache_folder()
     nemo = locate(model) if is_converted(model.sha256, cache) else fetch(model)
     if settings.device == "cuda":
-        from actors.engine.citrinet.gpu_engine import LEAST_SECONDS, GpuEngine
+        from actors.engine.citrinet.gpu_engine import MIN_SECONDS, GpuEngine
 
-        seconds = max(settings.max_padded_seconds, LEAST_SECONDS)
+        seconds = max(settings.max_padded_seconds, MIN_SECONDS)
         return GpuEngine(nemo, model.sha256, cache, "cuda", settings.precision, seconds)
     from actors.engine.citrinet.engine import CitrinetEngine
 

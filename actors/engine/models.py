@@ -26,7 +26,7 @@ _HUB_NAME = re.compile(r"(?!.*(\.\.|--))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./-]{0,200}", re.ASCII)  # a branch, a tag, or a commit
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHECKS = 2  # the version of `_check`: what was remembered after an older one is worked out anew
-MOST_FILE = 8_000_000_000  # bytes of a `.nemo`; that of Citrinet-1024 has 0.6 GB
+MAX_FILE_BYTES = 8_000_000_000  # bytes of a `.nemo`; that of Citrinet-1024 has 0.6 GB
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,10 @@ def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], wanted
         if not target.exists() or (wanted is not None and sha256_of(target) != wanted):
             partial = target.with_suffix(".partial")
             try:
-                storage.copy(filesystem, path, str(partial), MOST_FILE)
+                storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
             except storage.TooMuch:
                 raise UsageError(
-                    f"model.name: {name} has more than the {MOST_FILE:,} bytes that are believed"
+                    f"model.name: {name} has more than the {MAX_FILE_BYTES:,} bytes that are believed"
                 ) from None
             partial.replace(target)
     return target

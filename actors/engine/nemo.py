@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.engine.interface import Frames
+from actors.engine.interface import Emission
 from actors.schema import SAMPLE_RATE, Samples, UsageError
 
 
@@ -27,7 +27,7 @@ class NemoEngine:
         os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch would run what weights name
         try:
             model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
-        except Exception as problem:  # NeMo raises whatever the checkpoint made it stumble over
+        except Exception as problem:  # noqa: BLE001 - NeMo raises whatever the checkpoint makes it stumble over
             reason = next(iter(str(problem).strip().splitlines()), "")[:200]
             raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
@@ -48,7 +48,7 @@ class NemoEngine:
         (silence,) = self.transcribe([np.zeros(1_024 * hop, np.int16)])
         self.frame_samples = hop * round(1_024 / len(silence.best))
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
         """The best tokens of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""
         lengths = torch.tensor([len(pcm) for pcm in batch])
         padded = torch.zeros(len(batch), int(lengths.max()))
@@ -60,7 +60,7 @@ class NemoEngine:
             log_probs, frames, best = self._model.forward(input_signal=signal, input_signal_length=signal_lengths)
             probability = log_probs.amax(dim=2).float().exp()
         rows = zip(best.cpu().numpy(), probability.cpu().numpy(), frames.tolist(), strict=True)
-        return [Frames(ids[:count], likely[:count]) for ids, likely, count in rows]
+        return [Emission(ids[:count], likely[:count]) for ids, likely, count in rows]
 
     def text(self, tokens: Sequence[int]) -> str:
         """What tokens read together."""

@@ -20,14 +20,14 @@ from actors.foreign.arrow_sizes import expanded_bytes
 from actors.foreign.errors import NotPlain, OtherColumns, in_a_line
 from actors.foreign.parquet_pages import Group, groups_of
 
-MOST_FOOTER = 64_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
+MAX_FOOTER_BYTES = 64_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
 _ARROW_SCHEMA, _UNREAD = b"ARROW:schema", b"arrow.schema"  # the key of the Arrow schema, and one that nobody reads
 _EXTENSION = b"ARROW:extension:name"
 _EXTENDED = "it has columns of an extension type, which are not read"
 
 
 def open_parquet(
-    file: BinaryIO | pa.NativeFile, most_footer: int = MOST_FOOTER, **options: Any
+    file: BinaryIO | pa.NativeFile, max_footer: int = MAX_FOOTER_BYTES, **options: Any
 ) -> tuple[pq.ParquetFile, list[Group]]:
     """A seekable Parquet file with columns of plain types alone: those of extension types are as they are stored. And
     its row groups, which are counted before Arrow takes memory for them.
@@ -36,7 +36,7 @@ def open_parquet(
     NotPlain, and what reading the file raises.
     """
     try:
-        footer = parquet_footer(file, most_footer).replace(_ARROW_SCHEMA, _UNREAD)
+        footer = parquet_footer(file, max_footer).replace(_ARROW_SCHEMA, _UNREAD)
         groups = groups_of(footer)
         alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
         metadata = pq.read_metadata(io.BytesIO(alone))
@@ -46,20 +46,20 @@ def open_parquet(
         raise NotPlain(f"no Parquet file: {in_a_line(problem)}") from None
 
 
-def parquet_footer(file: BinaryIO | pa.NativeFile, most: int) -> bytes:
+def parquet_footer(file: BinaryIO | pa.NativeFile, max_bytes: int) -> bytes:
     """The footer of a Parquet file, of at most so many bytes. Raises NotPlain."""
-    return _footer(file, b"PAR1", b"PAR1", most)
+    return _footer(file, b"PAR1", b"PAR1", max_bytes)
 
 
-def read_arrow(data: bytes, schema: pa.Schema, most: int) -> pa.Table:
+def read_arrow(data: bytes, schema: pa.Schema, max_bytes: int) -> pa.Table:
     """The rows of an Arrow file (IPC) of exactly that schema, whose metadata may differ, where they are of no more than
     so many bytes. Raises NotPlain."""
     try:
         footer = _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data))
         if _EXTENSION in footer:
             raise NotPlain(_EXTENDED)
-        if expanded_bytes(data, footer, most) > most:
-            raise NotPlain(f"it would expand to more than {most:,} bytes")
+        if expanded_bytes(data, footer, max_bytes) > max_bytes:
+            raise NotPlain(f"it would expand to more than {max_bytes:,} bytes")
         with pa.ipc.open_file(pa.BufferReader(data)) as file:
             if not file.schema.equals(schema):
                 raise OtherColumns("its columns are not those of this version of the job")
@@ -89,7 +89,7 @@ def check(table: pa.Table | pa.RecordBatch) -> None:
             raise NotPlain(f"its column {field.name} has nulls")
 
 
-def _footer(file: BinaryIO | pa.NativeFile, first: bytes, last: bytes, most: int) -> bytes:
+def _footer(file: BinaryIO | pa.NativeFile, first: bytes, last: bytes, max_bytes: int) -> bytes:
     """The footer that stands at a file's end, before its own length in 4 bytes and the magic word."""
     end = file.seek(0, io.SEEK_END)
     tail = 4 + len(last)
@@ -98,7 +98,7 @@ def _footer(file: BinaryIO | pa.NativeFile, first: bytes, last: bytes, most: int
     file.seek(end - tail)
     told = file.read(tail)
     length = int.from_bytes(told[:4], "little")
-    if told[4:] != last or length > min(end - tail, most):
+    if told[4:] != last or length > min(end - tail, max_bytes):
         raise NotPlain("it has no footer where one should be")
     file.seek(end - tail - length)
     return bytes(file.read(length))

@@ -18,12 +18,12 @@ _BLOCK_BYTES, _BUFFER_BYTES = 24, 16
 _OVERHEAD = 1_024  # bytes that every batch and buffer is taken to cost, so that very many end the count as well
 
 
-def expanded_bytes(data: bytes, footer: bytes, most: int) -> int:
-    """The bytes that all buffers of an Arrow file want, at least; the count ends where it is above `most`."""
+def expanded_bytes(data: bytes, footer: bytes, max_bytes: int) -> int:
+    """The bytes that all buffers of an Arrow file want, at least; the count ends where it is above `max_bytes`."""
     total = 0
     for each in _buffers(data, footer):
         total += each + _OVERHEAD
-        if total > most:
+        if total > max_bytes:
             break
     return total
 

@@ -1,6 +1,6 @@
 """What is wrong with a file that others may have written."""
 
-LONGEST_PROBLEM = 300  # characters
+MAX_PROBLEM = 300  # characters
 
 
 class NotPlain(ValueError):
@@ -13,4 +13,4 @@ class OtherColumns(NotPlain):
 
 def in_a_line(problem: Exception) -> str:
     """What a library says of a file, which may be long and hold lines of the file's own."""
-    return " ".join(str(problem).split())[:LONGEST_PROBLEM]
+    return " ".join(str(problem).split())[:MAX_PROBLEM]

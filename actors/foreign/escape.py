@@ -8,7 +8,7 @@ accents that combine and emoji are none of these.
 import re
 import unicodedata
 
-LONGEST_SHOWN = 1_000  # characters of one text on a screen
+MAX_SHOWN = 1_000  # characters of one text on a screen
 
 #: Of the format characters, those that belong to how a text is written: ZWNJ and ZWJ, which keep letters apart or
 #: together in Persian and Hindi and in emoji; tags, which make flags; and signs of Arabic, Syriac and Kaithi around
@@ -22,13 +22,13 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, formats, surro
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>]*", re.IGNORECASE)
 
 
-def shown(text: object, most: int = LONGEST_SHOWN) -> str:
+def shown(text: object, max_characters: int = MAX_SHOWN) -> str:
     r"""A text as it may stand on a screen: on one line, what steers or hides as its escape (`\x1b`, `\u202e`), what is
     very long without its middle, and URLs without credentials."""
     whole = without_credentials(str(text))
-    if len(whole) > most:
-        end = most // 4
-        whole = f"{whole[: most - end]} … {whole[-end:]}"
+    if len(whole) > max_characters:
+        end = max_characters // 4
+        whole = f"{whole[: max_characters - end]} … {whole[-end:]}"
     return whole.translate({ord(char): char.encode("unicode_escape").decode("ascii") for char in steering(whole)})
 
 

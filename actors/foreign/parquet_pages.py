@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 from actors.foreign.thrift import Fields, Wanted, listed, number, read_struct
 
 HEADER_BYTES = 512  # read at once; a header has some twenty
-MOST_HEADER = 16_000_000  # bytes, as in Arrow's own reader; statistics of long values may stand in it
-MOST_PAGES = 1_000_000  # of a column in a row group
-MOST_CHUNKS = 1_000_000  # of a file; Arrow takes 700 bytes of memory for each, which may have three in the footer
+MAX_HEADER_BYTES = 16_000_000  # bytes, as in Arrow's own reader; statistics of long values may stand in it
+MAX_PAGES = 1_000_000  # of a column in a row group
+MAX_CHUNKS = 1_000_000  # of a file; Arrow takes 700 bytes of memory for each, which may have three in the footer
 
 # The numbers of fields in parquet.thrift.
 _ROW_GROUPS, _COLUMNS, _ROWS, _COLUMN = 4, 1, 3, 3  # of FileMetaData, RowGroup and ColumnChunk
@@ -80,8 +80,8 @@ def groups_of(footer: bytes) -> list[Group]:
         if rows is None or rows < 0:
             raise IndexError("a row group without rows")
         chunks += len(listed(group, _COLUMNS))
-        if chunks > MOST_CHUNKS:
-            raise IndexError(f"row groups with more than {MOST_CHUNKS:,} columns in all")
+        if chunks > MAX_CHUNKS:
+            raise IndexError(f"row groups with more than {MAX_CHUNKS:,} columns in all")
         found.append(Group(rows, [_chunk(column) for column in listed(group, _COLUMNS)]))
     return found
 
@@ -100,7 +100,7 @@ def _chunk(fields: Any) -> Chunk:
 def pages(file: Seekable, chunk: Chunk) -> Iterator[Page]:
     """The pages of a chunk in a file."""
     at = chunk.start
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         if at >= chunk.end:
             return
         header, length = _header(file, at)
@@ -114,7 +114,7 @@ def pages(file: Seekable, chunk: Chunk) -> Iterator[Page]:
             encoding = (number(header, _DATA, 2) or 0) + (number(header, _DATA_2, 4) or 0)
             yield Page(False, stored, unpacked, values, encoding, at + length)
         at += length + stored
-    raise IndexError(f"a column of more than {MOST_PAGES:,} pages in a row group")
+    raise IndexError(f"a column of more than {MAX_PAGES:,} pages in a row group")
 
 
 def _header(file: Seekable, at: int) -> tuple[Fields, int]:
@@ -126,6 +126,6 @@ def _header(file: Seekable, at: int) -> tuple[Fields, int]:
         try:
             return read_struct(data, _HEADER_FIELDS)
         except IndexError:
-            if len(data) < size or size > MOST_HEADER:
+            if len(data) < size or size > MAX_HEADER_BYTES:
                 raise
             size *= 16

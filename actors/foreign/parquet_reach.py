@@ -14,7 +14,7 @@ from actors.foreign.parquet_pages import Chunk, Page, Seekable
 VALUE_BYTES = 64  # that a value in a list takes beside its content: numbers, levels and offsets, then as an object
 LENGTH_BYTES = 8  # that Arrow takes for a value's length, and that of its prefix, where all of a page are read at once
 COLUMN_BYTES = 20_000  # that a column takes to be read at all
-MOST_SEARCHED = 8_000_000  # bytes of a dictionary in which the longest entry is looked for; writers end one at 1 MB
+MAX_SEARCHED = 8_000_000  # bytes of a dictionary in which the longest entry is looked for; writers end one at 1 MB
 _BYTE_ARRAY = 6  # of the types in parquet.thrift
 _DICTIONARIES, _DELTA_LENGTH, _DELTA_BYTES = (2, 8), 6, 7  # encodings
 _CODECS = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
@@ -41,7 +41,7 @@ def _content(file: Seekable, chunk: Chunk, page: Page, found: Sequence[Page]) ->
 def _longest(file: Seekable, chunk: Chunk, dictionary: Page) -> int:
     """The bytes of a dictionary's longest entry; of all, where it cannot be looked for."""
     name = _CODECS.get(chunk.codec or 0)
-    if dictionary.unpacked > MOST_SEARCHED or (chunk.codec and name is None):
+    if dictionary.unpacked > MAX_SEARCHED or (chunk.codec and name is None):
         return dictionary.unpacked
     file.seek(dictionary.at)
     data = bytes(file.read(dictionary.stored))
@@ -56,12 +56,12 @@ def _longest(file: Seekable, chunk: Chunk, dictionary: Page) -> int:
     return min(longest, dictionary.unpacked)
 
 
-def left_out(sizes: Mapping[str, int], most: int) -> set[str]:
+def left_out(sizes: Mapping[str, int], max_bytes: int) -> set[str]:
     """The columns, by what a row of each may come to, that a row has no room for: the largest."""
     total, left = 0, set[str]()
     for name, size in sorted(sizes.items(), key=lambda column: column[1]):
         total += size + COLUMN_BYTES
-        if total > most:
+        if total > max_bytes:
             left.add(name)
     return left
 

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 from actors.foreign.errors import NotPlain
 from actors.foreign.escape import printable, steering
 
-MOST_DEPTH = 100  # of arrays and objects in each other; MySQL reads no more
-MOST_DIGITS = 308  # of a whole number: with more it is none to those who read numbers as 64-bit floats
-_LARGEST = 10**MOST_DIGITS
+MAX_DEPTH = 100  # of arrays and objects in each other; MySQL reads no more
+MAX_DIGITS = 308  # of a whole number: with more it is none to those who read numbers as 64-bit floats
+_LARGEST = 10**MAX_DIGITS
 
 
 class NotJson(NotPlain):
@@ -40,7 +40,7 @@ def parse_json(text: str, is_strict: bool = False) -> Any:
     except ValueError as problem:
         raise NotJson(f"it is not JSON: {problem}") from None
     level = [value]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MAX_DEPTH + 1):
         level = [inner for each in level for inner in _inside(each)]
         if not level:
             return value
@@ -64,14 +64,14 @@ def to_json(value: object, text: Callable[[str], str] = str, is_ascii: bool = Fa
 
     A number that is none to others, such as NaN, is null. Bytes are base64; dates are as ISO 8601 has them; what else
     JSON does not know is its text. Halves of surrogate pairs are escaped as text is, `\udcb0`. What is nested deeper
-    than MOST_DEPTH is "…". No character in it ends a line or steers a terminal: those are written as JSON's escapes.
+    than MAX_DEPTH is "…". No character in it ends a line or steers a terminal: those are written as JSON's escapes.
     """
-    line = json.dumps(_plain(value, text, MOST_DEPTH), ensure_ascii=is_ascii, allow_nan=False)
+    line = json.dumps(_plain(value, text, MAX_DEPTH), ensure_ascii=is_ascii, allow_nan=False)
     return line.translate({ord(char): json.dumps(char)[1:-1] for char in steering(line)})
 
 
 def _whole_number(digits: str) -> int:
-    if len(digits.lstrip("-")) > MOST_DIGITS:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
         raise NotJson(f"it has a number of {len(digits)} digits")
     return int(digits)
 
@@ -85,7 +85,7 @@ _STRICT = json.JSONDecoder(parse_int=_whole_number, parse_constant=_refuse_const
 
 
 def _refuse_depth() -> NoReturn:
-    raise NotJson(f"it has arrays or objects that are nested more than {MOST_DEPTH} deep") from None
+    raise NotJson(f"it has arrays or objects that are nested more than {MAX_DEPTH} deep") from None
 
 
 def _inside(value: object) -> list[Any]:

@@ -11,10 +11,10 @@ import yaml
 
 from actors.schema import UsageError
 
-MOST_NODES = 400_000  # with aliases written out; 5,000 characters of a vocabulary, which stands there twice, are 10,000
-MOST_DEPTH = 50  # of lists and mappings in each other; NeMo's configurations have 6
-MOST_DIGITS = 64  # of what is not text; the time that 1:59:59:59… takes grows with its square
-MOST_KEY = 16  # of a key that is no text: numbers that share a hash are longer, and would make a mapping slow
+MAX_NODES = 400_000  # with aliases written out; 5,000 characters of a vocabulary, which stands there twice, are 10,000
+MAX_DEPTH = 50  # of lists and mappings in each other; NeMo's configurations have 6
+MAX_DIGITS = 64  # of what is not text; the time that 1:59:59:59… takes grows with its square
+MAX_KEY = 16  # of a key that is no text: numbers that share a hash are longer, and would make a mapping slow
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -37,7 +37,7 @@ def load(content: bytes) -> Any:
         return yaml.load(content, _Loader)
     except (UsageError, MemoryError):
         raise
-    except Exception as problem:  # of dates, numbers and tags that make no sense it raises a dozen kinds
+    except Exception as problem:  # noqa: BLE001 - senseless dates, numbers and tags raise a dozen kinds
         mark, said = getattr(problem, "problem_mark", None), getattr(problem, "problem", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise UsageError(f"it is not YAML{line}: {str(said or type(problem).__name__)[:80]}") from None
@@ -52,8 +52,8 @@ def measure(content: bytes) -> None:
             event = loader.get_event()
             if isinstance(event, yaml.CollectionStartEvent):
                 begun.append(_Node(event.anchor, isinstance(event, yaml.MappingStartEvent)))
-                if len(begun) > MOST_DEPTH:
-                    raise UsageError(f"it is nested deeper than {MOST_DEPTH} levels")
+                if len(begun) > MAX_DEPTH:
+                    raise UsageError(f"it is nested deeper than {MAX_DEPTH} levels")
             elif isinstance(event, yaml.CollectionEndEvent):
                 _add(begun, anchored, begun.pop())
             elif isinstance(event, yaml.ScalarEvent):
@@ -77,16 +77,16 @@ def _add(begun: list[_Node], anchored: dict[str, _Node], node: _Node) -> None:
     around.depth = max(around.depth, node.depth + 1)
     if node.anchor is not None:
         anchored[node.anchor] = node
-    if around.nodes > MOST_NODES:
-        raise UsageError(f"it has more than {MOST_NODES:,} values, with aliases written out")
-    if len(begun) - 1 + node.depth > MOST_DEPTH:
-        raise UsageError(f"it is nested deeper than {MOST_DEPTH} levels, with aliases written out")
+    if around.nodes > MAX_NODES:
+        raise UsageError(f"it has more than {MAX_NODES:,} values, with aliases written out")
+    if len(begun) - 1 + node.depth > MAX_DEPTH:
+        raise UsageError(f"it is nested deeper than {MAX_DEPTH} levels, with aliases written out")
 
 
 def _check_scalar(loader: Any, event: Any, is_key: bool) -> None:
     length = len(event.value)
-    if length <= MOST_KEY:
+    if length <= MAX_KEY:
         return
     tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-    if tag not in ("!", "tag:yaml.org,2002:str") and (is_key or length > MOST_DIGITS):
+    if tag not in ("!", "tag:yaml.org,2002:str") and (is_key or length > MAX_DIGITS):
         raise UsageError(f"it has a value of {length} characters that is no text")

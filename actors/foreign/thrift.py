@@ -9,8 +9,8 @@ Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-pr
 from collections.abc import Mapping
 from typing import Any
 
-DEEPEST = 10  # structs and lists in each other; a footer has 6
-MOST_VALUES = 24_000_000  # of a struct and all that is in it; a footer of 50 MB has as many
+MAX_DEPTH = 10  # structs and lists in each other; a footer has 6
+MAX_VALUES = 24_000_000  # of a struct and all that is in it; a footer of 50 MB has as many
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, 9, 12
 
 Fields = dict[int, Any]
@@ -21,7 +21,7 @@ def read_struct(data: bytes, wanted: Wanted) -> tuple[Fields, int]:
     """The struct that the bytes begin with, and how many of them it has. Texts are bytes; numbers that are not whole,
     None."""
     reader = _Reader(data)
-    return reader.struct(wanted, DEEPEST), reader.at
+    return reader.struct(wanted, MAX_DEPTH), reader.at
 
 
 def number(fields: Any, *path: int) -> int | None:
@@ -41,23 +41,23 @@ class _Reader:
     """Bytes, and how far they are read."""
 
     def __init__(self, data: bytes) -> None:
-        self._data, self.at, self._left = data, 0, MOST_VALUES
+        self._data, self.at, self._left = data, 0, MAX_VALUES
 
-    def struct(self, wanted: Wanted, deepest: int) -> Fields:
+    def struct(self, wanted: Wanted, max_depth: int) -> Fields:
         fields, number = Fields(), 0
         while head := self._byte():
             number = number + (head >> 4) if head >> 4 else self._zigzag()
             inner = wanted.get(number)
-            value = self._value(head & 15, inner, deepest)
+            value = self._value(head & 15, inner, max_depth)
             if inner is not None:
                 fields[number] = value
         return fields
 
-    def _value(self, kind: int, wanted: Wanted | None, deepest: int) -> Any:
+    def _value(self, kind: int, wanted: Wanted | None, max_depth: int) -> Any:
         """A value; what is in it is passed over where nothing of it is wanted."""
         self._left -= 1
         if self._left < 0:
-            raise IndexError(f"more than {MOST_VALUES:,} values")
+            raise IndexError(f"more than {MAX_VALUES:,} values")
         if kind in (_TRUE, _FALSE):  # they need no bytes
             return kind == _TRUE
         if kind == _BYTE:
@@ -68,17 +68,17 @@ class _Reader:
             return self._bytes(8) and None
         if kind == _BINARY:
             return self._bytes(self._varint())
-        if kind == _LIST and deepest:
-            return self._list(wanted, deepest - 1)
-        if kind == _STRUCT and deepest:
-            return self.struct(wanted or {}, deepest - 1)
+        if kind == _LIST and max_depth:
+            return self._list(wanted, max_depth - 1)
+        if kind == _STRUCT and max_depth:
+            return self.struct(wanted or {}, max_depth - 1)
         raise IndexError("sets, maps and very deep structs are not read")
 
-    def _list(self, wanted: Wanted | None, deepest: int) -> list[Any]:
+    def _list(self, wanted: Wanted | None, max_depth: int) -> list[Any]:
         head, values = self._byte(), list[Any]()
         size, kind = head >> 4, head & 15
         for _ in range(self._varint() if size == 15 else size):
-            value = self._value(_BYTE if kind in (_TRUE, _FALSE) else kind, wanted, deepest)  # there they have a byte
+            value = self._value(_BYTE if kind in (_TRUE, _FALSE) else kind, wanted, max_depth)  # there they have a byte
             if wanted is not None:
                 values.append(value)
         return values

@@ -26,8 +26,11 @@ from actors.storage.outputs import below
 from actors.units import FINGERPRINT, HEX, Piece, Unit
 
 PIECES = "_pieces"
-MOST_FILE, MOST_EXPANDED = 256_000_000, 512_000_000  # bytes of a piece, and of its rows; a million have 400 MB
-MOST_TEXT = 32_000_000  # bytes of the recordings of a piece; a day of speech has 1.2 MB
+MAX_FILE_BYTES, MAX_EXPANDED_BYTES = (
+    256_000_000,
+    512_000_000,
+)  # bytes of a piece, and of its rows; a million have 400 MB
+MAX_TEXT = 32_000_000  # bytes of the recordings of a piece; a day of speech has 1.2 MB
 HELD_BYTES = 256_000_000  # of pieces that are kept at hand while their unit is committed; others are read twice
 _CLAIM = "claim-"
 _PIECE_NAME = r"[0-9]+\.[0-9]+-of-[0-9]+\.[0-9]+-by-[0-9.e+-]+s(-streamed)?\.arrow"
@@ -42,7 +45,7 @@ def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(rows)
-    if rows.nbytes > MOST_EXPANDED or sink.tell() > MOST_FILE:
+    if rows.nbytes > MAX_EXPANDED_BYTES or sink.tell() > MAX_FILE_BYTES:
         raise ValueError(f"a piece of {rows.nbytes:,} bytes of rows is not kept; lower unit.target_minutes")
     storage.write(filesystem, _path(piece, root), sink.getvalue())
 
@@ -91,7 +94,7 @@ def is_piece(name: str) -> bool:
 def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
     """The rows that are kept of a piece, of PART_SCHEMA. Raises NotPlain where they are not what they should be, and
     FileNotFoundError."""
-    rows = read_arrow(outputs.read(filesystem, _path(piece, root), MOST_FILE), PART_SCHEMA, MOST_EXPANDED)
+    rows = read_arrow(outputs.read(filesystem, _path(piece, root), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
     check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
@@ -109,7 +112,7 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
         return "it tells of objects that are not its own"
     if not _values(rows, "error_kind") <= {None, *ErrorKind}:
         return "it has errors of an unknown kind"
-    if text_bytes(rows) > MOST_TEXT:
+    if text_bytes(rows) > MAX_TEXT:
         return "it has more text than can be said"
     spoken = rows.filter(pc.is_valid(rows.column("start_s")))
     if spoken.column("end_s").null_count or spoken.num_rows != _count(pc.greater(spoken.column("duration_s"), 0)):

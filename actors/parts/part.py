@@ -22,14 +22,14 @@ from actors.storage import files as storage
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # of Arrow, that a row group has at about
 
-MOST_FOOTER = 16_000_000  # bytes; of 400 row groups it has 2 MB
-MOST_ROWS = 20_000_000  # of a part; a tar of a terabyte, in members of 50 kB
-MOST_EXPANDED = 8_000_000_000  # bytes of Arrow; a million rows with tokens have one
-MOST_PAGES = 256_000_000  # bytes held at the same time; of a page and a dictionary for each column, a megabyte each
+MAX_FOOTER_BYTES = 16_000_000  # bytes; of 400 row groups it has 2 MB
+MAX_ROWS = 20_000_000  # of a part; a tar of a terabyte, in members of 50 kB
+MAX_EXPANDED_BYTES = 8_000_000_000  # bytes of Arrow; a million rows with tokens have one
+MAX_PAGES = 256_000_000  # bytes held at the same time; of a page and a dictionary for each column, a megabyte each
 ENTRY_BYTES = 16  # that a reader keeps of each value of a dictionary, beside the value
-MOST_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
-MOST_ROW = 16_000_000  # bytes
-MOST_TOKENS = 50_000  # of a row: an hour has 45,000 frames
+MAX_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
+MAX_ROW = 16_000_000  # bytes
+MAX_TOKENS = 50_000  # of a row: an hour has 45,000 frames
 LAST_YEAR = 253_402_300_800_000_000  # microseconds; Python's dates end with the year 9999
 BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # that are read together
 
@@ -47,8 +47,8 @@ def check_rows(rows: pa.Table) -> None:
     written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
     if written["min"] is not None and not 0 <= written["min"] <= written["max"] < LAST_YEAR:
         raise NotPlain("it has rows of another age")
-    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MOST_TOKENS:
-        raise NotPlain(f"it has a row of more than {MOST_TOKENS:,} tokens")
+    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
+        raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
 
 
 class PartWriter:
@@ -94,8 +94,8 @@ class Part:
             file, groups = _opened(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
                 raise OtherColumns("its columns are not those of this version of the job")
-            if file.metadata.num_rows > MOST_ROWS:
-                raise NotPlain(f"it has more than {MOST_ROWS:,} rows")
+            if file.metadata.num_rows > MAX_ROWS:
+                raise NotPlain(f"it has more than {MAX_ROWS:,} rows")
             expanded = 0
             for number, group in zip(range(file.num_row_groups), groups, strict=True):
                 if not self._is_believable(group):
@@ -103,8 +103,8 @@ class Part:
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
                     for table in _expanded(batch):
                         expanded += table.nbytes
-                        if expanded > MOST_EXPANDED:
-                            raise NotPlain(f"it expands to more than {MOST_EXPANDED:,} bytes")
+                        if expanded > MAX_EXPANDED_BYTES:
+                            raise NotPlain(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
                         self._check(table)
                         yield table
         except NotPlain:
@@ -126,7 +126,7 @@ class Part:
                 else:
                     largest, values = max(largest, page.unpacked), values + page.values
             held += largest + dictionary
-            if values > MOST_VALUES or held > MOST_PAGES:
+            if values > MAX_VALUES or held > MAX_PAGES:
                 return False
         return True
 
@@ -134,7 +134,7 @@ class Part:
 def _opened(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
     """Texts are read as they are mostly stored, as a dictionary and indices, for only these are of a known size."""
     texts = [*_TEXTS, "tokens.list.element.token"]
-    return open_parquet(file, MOST_FOOTER, binary_type=None, read_dictionary=texts, pre_buffer=False)
+    return open_parquet(file, MAX_FOOTER_BYTES, binary_type=None, read_dictionary=texts, pre_buffer=False)
 
 
 @functools.cache
@@ -147,8 +147,8 @@ def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
     """Rows with their texts as PART_SCHEMA has them, in tables of about BATCH_BYTES. Raises NotPlain."""
     batch.validate(full=True)
     sizes = sum(map(_bytes_of_rows, batch.columns), np.zeros(batch.num_rows, np.int64))
-    if sizes.max(initial=0) > MOST_ROW:
-        raise NotPlain(f"it has a row of more than {MOST_ROW:,} bytes")
+    if sizes.max(initial=0) > MAX_ROW:
+        raise NotPlain(f"it has a row of more than {MAX_ROW:,} bytes")
     ends, first = np.cumsum(sizes), 0
     while first < batch.num_rows:
         before = ends[first - 1] if first else 0
@@ -168,8 +168,8 @@ def _bytes_of_rows(column: pa.Array) -> Any:
         return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_list(column.type):
         tokens = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        if tokens.max(initial=0) > MOST_TOKENS:
-            raise NotPlain(f"it has a row of more than {MOST_TOKENS:,} tokens")
+        if tokens.max(initial=0) > MAX_TOKENS:
+            raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
         values = column.flatten()
         each = sum(_bytes_of_rows(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
         ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)

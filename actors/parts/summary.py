@@ -11,7 +11,7 @@ from actors.text.cer import character_errors
 from actors.text.normalise import join
 
 EXAMPLES = 3  # transcripts and errors of a unit that are shown to a person at the end of a run
-LONGEST_EXAMPLE = 300  # characters
+MAX_EXAMPLE = 300  # characters
 ROWS_AT_ONCE = 1_000  # that are Python's at the same time
 BYTES_AT_ONCE = 4_000_000  # likewise, of Arrow's; tokens take twenty times as much as dictionaries
 
@@ -85,6 +85,6 @@ class Tally:
 def _shortened(recording: Row) -> Row:
     """For a person to glance at: hours of text would go through the driver otherwise."""
     return {
-        name: f"{value[:LONGEST_EXAMPLE]} …" if isinstance(value, str) and len(value) > LONGEST_EXAMPLE else value
+        name: f"{value[:MAX_EXAMPLE]} …" if isinstance(value, str) and len(value) > MAX_EXAMPLE else value
         for name, value in recording.items()
     }

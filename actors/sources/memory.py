@@ -1,23 +1,23 @@
-"""How much is held at once by those who work side by side, however large the single things are."""
+"""A bound on the bytes that threads hold at once, however large single items are."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Room:
-    """Room for so many bytes. Whoever wants some waits until they are free; who wants more than there are is let in
-    alone."""
+class MemoryBudget:
+    """A budget of bytes shared by threads. A request that exceeds what is free waits; one that exceeds the whole budget
+    is granted when nothing else is held."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._held = most, 0
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self._held = max_bytes, 0
         self._changed = threading.Condition()
 
     @contextmanager
-    def of(self, size: int) -> Iterator[None]:
-        """Holds so many bytes until the block is left."""
+    def hold(self, size: int) -> Iterator[None]:
+        """Holds `size` bytes of the budget until the block is left."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._held or self._held + size <= self._most)
+            self._changed.wait_for(lambda: not self._held or self._held + size <= self._max_bytes)
             self._held += size
         try:
             yield

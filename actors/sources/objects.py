@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.audio.segments import Segmentation
+from actors.audio.segments import SegmentationSettings
 from actors.schema import ErrorKind, RecordingError
-from actors.sources.memory import Room
+from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
 from actors.sources.recordings import MAX_COMPANION_BYTES, Recording, companion_fields, split_fields
 from actors.sources.tar import Shard, read_tar
@@ -36,7 +36,7 @@ class ReadSettings:
 
     max_megabytes: float = 512.0
     max_hours: float = 24.0
-    segmentation: Segmentation = field(default_factory=Segmentation)
+    segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
     channel: int | None = None
     vad: bool = False
     drops_silence: bool = False
@@ -59,7 +59,7 @@ class Reading:
 
     piece: Piece
     settings: ReadSettings
-    room: Room
+    budget: MemoryBudget
     texts: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     chains: list[Chain] = field(default_factory=list)
 
@@ -93,9 +93,9 @@ def _read_container(source: SourceObject, stored: Stored, etag: str, reading: Re
     piece, max_bytes = reading.piece, reading.settings.max_bytes
     number, count = piece.share
     if source.format == "parquet":
-        yield from read_parquet(stored, source, etag, max_bytes, reading.room, piece.share)
+        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, piece.share)
         return
-    shard = Shard(source, etag, max_bytes, reading.room, reading.texts)
+    shard = Shard(source, etag, max_bytes, reading.budget, reading.texts)
     if count == 1 or piece.is_streamed or not is_plain_tar(stored.open().read(512)):
         yield from read_tar(stored, shard, piece.share)
         return

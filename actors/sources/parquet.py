@@ -15,17 +15,17 @@ from actors.foreign.errors import NotPlain
 from actors.foreign.parquet_pages import Chunk, Group, Page, pages
 from actors.foreign.parquet_reach import column_of, in_lists, left_out, reach
 from actors.schema import ErrorKind, RecordingError
-from actors.sources.memory import Room
+from actors.sources.memory import MemoryBudget
 from actors.sources.recordings import Recording, believable, split_fields
 from actors.storage import files as storage
 from actors.units import SourceObject
 
 ROWS_AT_ONCE = 16  # decoded from the file together; each may be a whole recording
 BYTES_AT_ONCE = 256_000_000  # that rows decoded together may come to, if every one were as large as one can be
-MOST_PACKED = 50  # times its stored size, that a page of more than BYTES_AT_ONCE may have; audio packs ten at most
+MAX_PACKED = 50  # times its stored size, that a page of more than BYTES_AT_ONCE may have; audio packs ten at most
 HELD_BYTES = 64_000_000  # a larger file is read range by range, not whole
-MOST_NAMED = 20  # columns that were not read, in a row
-MOST_ROWS = 1_000_000  # of a share of a file; each is a recording, and nulls take no bytes
+MAX_ID_CHARACTERS = 20  # columns that were not read, in a row
+MAX_ROWS = 1_000_000  # of a share of a file; each is a recording, and nulls take no bytes
 
 _PATH = "\0path"  # of Hugging Face's struct, among a row's fields
 _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
@@ -54,7 +54,12 @@ class _Group:
 
 
 def read_parquet(
-    stored: storage.Stored, source: SourceObject, etag: str, max_bytes: int, room: Room, share: tuple[int, int] = (0, 1)
+    stored: storage.Stored,
+    source: SourceObject,
+    etag: str,
+    max_bytes: int,
+    budget: MemoryBudget,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Recording]:
     """The rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
 
@@ -70,10 +75,10 @@ def read_parquet(
             audio, names = columns_of(parquet.schema_arrow)
             row, last = _bounds(groups, share)
             end = min(last, source.limit or last)
-            last = min(end, row + MOST_ROWS)
+            last = min(end, row + MAX_ROWS)
             lists = in_lists(parquet)
             for group in _wanted(groups, names, row, last):
-                with room.of(group.span[1] - group.span[0]):
+                with budget.hold(group.span[1] - group.span[0]):
                     for content, fields in _contents(file, parquet, group, audio, names, lists, (row, last), max_bytes):
                         yield _recording(content, fields, row, source, etag)
                         row += 1
@@ -189,7 +194,7 @@ def _contents(
     unread = left_out({name: size for name, size in sizes.items() if name not in own}, BYTES_AT_ONCE)
     read = [name for name in names if name not in unread]
     largest = sum(sizes[name] for name in read)
-    told = {"unread_columns": sorted(unread)[:MOST_NAMED]} if unread else {}
+    told = {"unread_columns": sorted(unread)[:MAX_ID_CHARACTERS]} if unread else {}
     for fields in _rows(parquet, group, read, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
         value = fields.pop(audio)
         path = value.get("path") if isinstance(value, dict) else None
@@ -206,7 +211,7 @@ def _contents(
 
 def _is_too_large(page: Page, max_bytes: int) -> bool:
     """Whether a page is not unpacked. It takes five times its size until a row of it is there."""
-    return page.unpacked > BYTES_AT_ONCE and page.unpacked > min(MOST_PACKED * page.stored, max_bytes)
+    return page.unpacked > BYTES_AT_ONCE and page.unpacked > min(MAX_PACKED * page.stored, max_bytes)
 
 
 def _rows(

@@ -15,8 +15,8 @@ AUDIO_SUFFIXES = frozenset(
 )
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
 MAX_COMPANION_BYTES = 4_000_000  # a text of a recording, such as a day's; parsed JSON takes 20 times as much
-MOST_UNREADABLE = 200  # characters of JSON that is none, to know it by
-MOST_NAME = 4_096  # bytes of a name that a container gives; no filesystem takes a longer path
+MAX_UNREADABLE_SHOWN = 200  # characters of JSON that is none, to know it by
+MAX_NAME_BYTES = 4_096  # bytes of a name that a container gives; no filesystem takes a longer path
 
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
@@ -44,7 +44,7 @@ class Recording:
 def believable(name: str) -> str:
     """A recording's name, cut where no file could bear it."""
     encoded = name.encode("utf-8", "surrogatepass")
-    return name if len(encoded) <= MOST_NAME else f"{name[: MOST_NAME // 8]}…{digest([name])}"
+    return name if len(encoded) <= MAX_NAME_BYTES else f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
 
 
 def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def fields_of(text: str) -> dict[str, Any]:
     try:
         fields = parse_json(text)
     except NotJson:
-        return {"unreadable_json": text[:MOST_UNREADABLE]}
+        return {"unreadable_json": text[:MAX_UNREADABLE_SHOWN]}
     return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.schema import ErrorKind, RecordingError
-from actors.sources.memory import Room
+from actors.sources.memory import MemoryBudget
 from actors.sources.recordings import (
     AUDIO_SUFFIXES,
     COMPANION_SUFFIXES,
@@ -24,10 +24,10 @@ from actors.storage import files as storage
 from actors.units import SourceObject
 
 READ_AHEAD_BYTES = 8_000_000  # a tar is read in requests of this size, one after the other
-MOST_TEXTS = 256_000_000  # bytes of texts that are kept until all of a tar is read
-MOST_NAMES = 256_000_000  # bytes of the recordings' names; the rows hold them again
+MAX_TEXTS = 256_000_000  # bytes of texts that are kept until all of a tar is read
+MAX_NAMES = 256_000_000  # bytes of the recordings' names; the rows hold them again
 TEXT_BYTES = 400  # that a text costs beside what it says
-MOST_RECORDINGS = 1_000_000  # of a tar; each is a row, of some hundred bytes at least
+MAX_RECORDINGS = 1_000_000  # of a tar; each is a row, of some hundred bytes at least
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Shard:
     source: SourceObject
     etag: str
     max_bytes: int
-    room: Room
+    budget: MemoryBudget
     texts: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     sounds: list[str] = field(default_factory=list)
 
@@ -67,14 +67,14 @@ class Shard:
         elif suffix in AUDIO_SUFFIXES and with_sound:
             self.sounds.append(key)
             self._names_bytes += len(key) + len(believable(member.name)) + len(self.source.uri)
-            if len(self.sounds) > MOST_RECORDINGS or self._names_bytes > MOST_NAMES:
+            if len(self.sounds) > MAX_RECORDINGS or self._names_bytes > MAX_NAMES:
                 detail = f"the tar holds more than {len(self.sounds) - 1:,} recordings; those after them were not read"
                 raise RecordingError(ErrorKind.TOO_LARGE, detail)
             if member.size > self.max_bytes:
                 detail = f"{member.size / 1e6:.0f} MB, more than audio.max_megabytes ({self.max_bytes / 1e6:g})"
                 yield from self._spoken_of(key, member, RecordingError(ErrorKind.TOO_LARGE, detail))
             else:
-                with self.room.of(member.size):
+                with self.budget.hold(member.size):
                     yield from self._spoken_of(key, member, content(archive, member))
 
     def rest(self) -> Iterator[Recording]:
@@ -85,9 +85,9 @@ class Shard:
 
     def _keep_text(self, key: str, suffix: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         self._texts_bytes += len(key) + TEXT_BYTES
-        if self._texts_bytes > 2 * MOST_TEXTS:  # nor are there notes without end that one was not read
+        if self._texts_bytes > 2 * MAX_TEXTS:  # nor are there notes without end that one was not read
             return
-        if member.size > MAX_COMPANION_BYTES or self._texts_bytes + member.size > MOST_TEXTS:
+        if member.size > MAX_COMPANION_BYTES or self._texts_bytes + member.size > MAX_TEXTS:
             text = json.dumps({"unread_text": f"{member.size} bytes"}).encode()
             self.texts.setdefault(key, []).append((".json", text))
             return

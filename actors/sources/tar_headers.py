@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-MOST_DESCRIBED = 1_000_000  # bytes of a header that describes the next one: names and attributes
-MOST_DICTIONARY = 256_000_000  # bytes that unpacking xz may take; xz -9 takes 65 MB
+MAX_DESCRIBED = 1_000_000  # bytes of a header that describes the next one: names and attributes
+MAX_DICTIONARY = 256_000_000  # bytes that unpacking xz may take; xz -9 takes 65 MB
 PACKED_AT_ONCE = 10_240  # bytes, as tarfile reads; by how many were read, shares of a tar are told apart
 CONTENT_AT_ONCE = 1 << 20  # bytes
 READ_AFTER_END = 100  # reads, see Counted
@@ -25,8 +25,8 @@ READ_AFTER_END = 100  # reads, see Counted
 _COMPRESSIONS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b\x08": partial(zlib.decompressobj, 31),  # 31: gzip's own header, the largest window
     b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ": partial(lzma.LZMADecompressor, memlimit=MOST_DICTIONARY),
-    b"\x5d\x00\x00\x80": partial(lzma.LZMADecompressor, memlimit=MOST_DICTIONARY),
+    b"\xfd7zXZ": partial(lzma.LZMADecompressor, memlimit=MAX_DICTIONARY),
+    b"\x5d\x00\x00\x80": partial(lzma.LZMADecompressor, memlimit=MAX_DICTIONARY),
 }
 
 
@@ -45,7 +45,7 @@ class Header(tarfile.TarInfo):
             tarfile.GNUTYPE_LONGNAME,
             tarfile.GNUTYPE_LONGLINK,
         )
-        if header.size < 0 or (describes_next and header.size > MOST_DESCRIBED):
+        if header.size < 0 or (describes_next and header.size > MAX_DESCRIBED):
             raise tarfile.ReadError(f"a header claims {header.size} bytes")
         return header
 
@@ -98,7 +98,7 @@ def _one_exception() -> Iterator[None]:
         yield
     except (tarfile.ReadError, OSError, MemoryError):
         raise
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - tarfile lets through what odd headers make it raise
         raise tarfile.ReadError(str(problem) or type(problem).__name__) from None
 
 
@@ -179,7 +179,7 @@ class _Unpacked:
             data: bytes = self._stream.decompress(self._packed, size)
         except MemoryError:
             raise
-        except Exception as problem:  # zlib.error, OSError of bz2, LZMAError
+        except Exception as problem:  # noqa: BLE001 - zlib.error, OSError of bz2, LZMAError
             raise tarfile.ReadError(f"its compressed bytes are damaged: {problem}") from None
         self._packed = getattr(self._stream, "unconsumed_tail", b"")  # of zlib; the others keep it themselves
         return data

@@ -9,10 +9,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
-MOST_OF_AN_OBJECT = 50 * 10**12  # bytes; the largest that S3 keeps
-MOST_OF_AN_ANSWER = 32_000_000  # bytes that is no object: a page of 1,000 keys has a few million at most
+MAX_OBJECT_BYTES = 50 * 10**12  # bytes; the largest that S3 keeps
+MAX_ANSWER_BYTES = 32_000_000  # bytes that is no object: a page of 1,000 keys has a few million at most
 _AT_ONCE = 1_000_000  # bytes
-_LONGEST_SAID = 300  # characters of a path in a sentence
+_MAX_PATH_SHOWN = 300  # characters of a path in a sentence
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", re.ASCII)
 
@@ -29,12 +29,12 @@ class NotRegular(OSError):
 class TooMuch(OSError):
     """A file of more bytes than are believed: `size` is how many there are, as far as that is known."""
 
-    def __init__(self, path: str, size: int, most: int) -> None:
-        super().__init__(f"{path} has {size:,} bytes, and no more than {most:,} are read")
-        self.path, self.size, self.most = path, size, most
+    def __init__(self, path: str, size: int, max_bytes: int) -> None:
+        super().__init__(f"{path} has {size:,} bytes, and no more than {max_bytes:,} are read")
+        self.path, self.size, self.max_bytes = path, size, max_bytes
 
     def __reduce__(self) -> tuple[type["TooMuch"], tuple[str, int, int]]:
-        return TooMuch, (self.path, self.size, self.most)
+        return TooMuch, (self.path, self.size, self.max_bytes)
 
 
 def is_s3(filesystem: Filesystem) -> bool:
@@ -51,7 +51,7 @@ def is_http(filesystem: Filesystem) -> bool:
 
 def place(filesystem: Filesystem, path: str) -> str:
     """How a sentence names what lies in storage: its URI, after the endpoint of S3; no credentials, no query."""
-    path = path if len(path) <= _LONGEST_SAID else f"{path[:_LONGEST_SAID]}…"
+    path = path if len(path) <= _MAX_PATH_SHOWN else f"{path[:_MAX_PATH_SHOWN]}…"
     if is_s3(filesystem):
         url = urlsplit(filesystem.connect().meta.endpoint_url)
         return f"{url.scheme}://{url.netloc.rpartition('@')[2]} (s3://{path})"
@@ -63,8 +63,8 @@ def place(filesystem: Filesystem, path: str) -> str:
 
 def believed_size(size: object) -> int:
     """A size that storage tells. Raises EndpointError where no object can have it."""
-    if not isinstance(size, int) or not 0 <= size <= MOST_OF_AN_OBJECT:
-        raise EndpointError(f"gives it a size of {size!r:.40} bytes; 0 to {MOST_OF_AN_OBJECT:,} are possible")
+    if not isinstance(size, int) or not 0 <= size <= MAX_OBJECT_BYTES:
+        raise EndpointError(f"gives it a size of {size!r:.40} bytes; 0 to {MAX_OBJECT_BYTES:,} are possible")
     return size
 
 
@@ -89,12 +89,12 @@ def length_of_range(status: int, content_range: str | None, start: int, end: int
     return last + 1 - first
 
 
-async def held(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes | None:
-    """All that a stream gives, or None where that is more than `most` bytes."""
+async def held(read: Callable[[int], Awaitable[bytes]], max_bytes: int) -> bytes | None:
+    """All that a stream gives, or None where that is more than `max_bytes` bytes."""
     chunks, size = list[bytes](), 0
     while chunk := await read(_AT_ONCE):
         size += len(chunk)
-        if size > most:
+        if size > max_bytes:
             return None
         chunks.append(chunk)
     return b"".join(chunks)

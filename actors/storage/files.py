@@ -73,8 +73,13 @@ def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
         raise UsageError(f"{uri!r}: {problem}") from None
     if protocol == "s3":
         filesystem.retries = _S3_TRIES
-    path = filesystem._strip_protocol(f"{protocol}://{rest}")  # of which it knows no capitals
+    path = path_of(filesystem, f"{protocol}://{rest}")  # of which it knows no capitals
     return filesystem, (path.split("?", 1)[0] if protocol == "http" else path).rstrip("/")
+
+
+def path_of(filesystem: Filesystem, uri: str) -> str:
+    """A URI as the path that its filesystem takes."""
+    return str(filesystem._strip_protocol(uri))  # noqa: SLF001 - fsspec has no public way
 
 
 def canonical(filesystem: Filesystem, path: str) -> str:
@@ -103,9 +108,9 @@ def modified(filesystem: Filesystem, path: str) -> datetime:
 
 
 @patiently
-def read(filesystem: Filesystem, path: str, most: int | None = None) -> bytes:
-    """A file, whole. Raises TooMuch where it has more than `most` bytes: then at most that many were read."""
-    return ranges.whole(filesystem, path, most)
+def read(filesystem: Filesystem, path: str, max_bytes: int | None = None) -> bytes:
+    """A file, whole. Raises TooMuch where it has more than `max_bytes` bytes: then at most that many were read."""
+    return ranges.whole(filesystem, path, max_bytes)
 
 
 @patiently
@@ -158,13 +163,13 @@ class _Ranges(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         first = self._start + self._at
-        most = self._ahead - first if first < self._ahead else BYTES_AT_ONCE
-        last = min(first + min(len(buffer), most), self._stored.size)
+        max_bytes = self._ahead - first if first < self._ahead else BYTES_AT_ONCE
+        last = min(first + min(len(buffer), max_bytes), self._stored.size)
         if last <= first:
             return 0
         try:
             data = read_range(self._stored.filesystem, self._stored.path, first, last)
-        except Exception as problem:  # of any kind: the storage's clients are others' code
+        except Exception as problem:  # noqa: BLE001 - the storage's clients are others' code
             told = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
             self.problem = told
             raise told from None

@@ -11,9 +11,9 @@ from actors.storage.entry import Entry
 from actors.storage.files import info, read, version
 
 AT_ONCE = 16  # files that are asked for their sizes, which no index page tells
-MOST_OF_A_PAGE = 64_000_000  # bytes, of some 500,000 links
-DEEPEST = 64  # folders below one another; a server that makes its pages up has no end of them
-MOST_FOLDERS = 100_000
+MAX_PAGE_BYTES = 64_000_000  # bytes, of some 500,000 links
+MAX_DEPTH = 64  # folders below one another; a server that makes its pages up has no end of them
+MAX_FOLDERS = 100_000
 
 _LINK = re.compile(rb"""<a\s[^<>]*?href\s*=\s*["']([^"'<>]+)""", re.IGNORECASE)
 
@@ -40,15 +40,15 @@ def find(filesystem: Filesystem, url: str, enters: Callable[[str], bool] = lambd
             new = {each[:-1] for each in links if each.endswith("/") and enters(each[:-1])} - listed
             folders += [(each, depth + 1) for each in new]
             listed |= new
-            if len(listed) > MOST_FOLDERS or depth > DEEPEST:
-                what = f"more than {MOST_FOLDERS:,} folders, or {DEEPEST} below one another"
+            if len(listed) > MAX_FOLDERS or depth > MAX_DEPTH:
+                what = f"more than {MAX_FOLDERS:,} folders, or {MAX_DEPTH} below one another"
                 raise EndpointError(f"{place(filesystem, url)}: lists {what}, the last {folder[:200]!r}")
 
 
 def _links(filesystem: Filesystem, page: str) -> list[str]:
     """The URLs below a page that it links to, each once."""
     try:
-        text = read(filesystem, page, MOST_OF_A_PAGE)
+        text = read(filesystem, page, MAX_PAGE_BYTES)
     except FileNotFoundError:
         return []
     links = (unescape(each.decode("utf-8", "replace")).split("#")[0].split("?")[0] for each in _LINK.findall(text))

@@ -11,7 +11,7 @@ from actors.schema import UsageError
 from actors.storage.entry import Entry, Fault
 from actors.storage.retry import patiently
 
-MOST_AGAIN = 1_000_000  # names of what was listed by another: two links a folder, 30 folders deep, make a billion
+MAX_REPEATS = 1_000_000  # names of what was listed by another: two links a folder, 30 folders deep, make a billion
 
 
 class _Folder(NamedTuple):
@@ -55,10 +55,10 @@ def walk(
             elif found is not None:
                 yield found
             again += is_again
-            if again > MOST_AGAIN:
+            if again > MAX_REPEATS:
                 raise UsageError(
-                    f"links below {path} make more than {MOST_AGAIN:,} further names of what is listed anyway, the last"
-                    f" in {folder.path}; remove such links, or name the folders themselves"
+                    f"links below {path} make more than {MAX_REPEATS:,} further names of what is listed anyway, the"
+                    f" last in {folder.path}; remove such links, or name the folders themselves"
                 )
 
 

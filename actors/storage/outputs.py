@@ -52,13 +52,13 @@ def is_link(filesystem: storage.Filesystem, path: str) -> bool:
     return storage.is_local(filesystem) and os.path.islink(path)
 
 
-def read(filesystem: storage.Filesystem, path: str, most: int) -> bytes:
+def read(filesystem: storage.Filesystem, path: str, max_bytes: int) -> bytes:
     """A file of at most so many bytes. Raises NotPlain where it is larger, or a link, and FileNotFoundError."""
     if is_link(filesystem, path):
         raise NotPlain("it is a link, which is not followed")
     try:
-        return storage.read(filesystem, path, most)
+        return storage.read(filesystem, path, max_bytes)
     except storage.TooMuch:
-        raise NotPlain(f"it has more than {most:,} bytes") from None
+        raise NotPlain(f"it has more than {max_bytes:,} bytes") from None
     except storage.NotRegular:
         raise NotPlain("it is no file") from None

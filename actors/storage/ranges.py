@@ -70,34 +70,34 @@ def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
     return info
 
 
-def copy(filesystem: Filesystem, path: str, target: str, most: int) -> None:
-    """Copies a file to a path on this machine, bit by bit. Raises TooMuch once it has more than `most` bytes."""
+def copy(filesystem: Filesystem, path: str, target: str, max_bytes: int) -> None:
+    """Copies a file to a path on this machine, bit by bit. Raises TooMuch once it has more than `max_bytes` bytes."""
     size = 0
     with filesystem.open(path, "rb") as source, open(target, "wb") as sink:
         while some := source.read(_COPIED_AT_ONCE):
             size += len(some)
-            if size > most:
-                raise TooMuch(place(filesystem, path), size, most)
+            if size > max_bytes:
+                raise TooMuch(place(filesystem, path), size, max_bytes)
             sink.write(some)
 
 
-def whole(filesystem: Filesystem, path: str, most: int | None) -> bytes:
-    """A file. Raises TooMuch, before it is read where its size is known, where it has more than `most` bytes."""
-    limit = sys.maxsize if most is None else most
+def whole(filesystem: Filesystem, path: str, max_bytes: int | None) -> bytes:
+    """A file. Raises TooMuch, before it is read where its size is known, where it has more than `max_bytes` bytes."""
+    limit = sys.maxsize if max_bytes is None else max_bytes
     if is_local(filesystem):
         data = _local(path, 0, limit, is_whole=True)
     elif is_s3(filesystem):
         data = _s3(filesystem, path, limit)
     elif is_http(filesystem):
         data = _http(filesystem, path, limit)
-    elif most is None:
+    elif max_bytes is None:
         data = bytes(filesystem.cat_file(path))
     else:
         with filesystem.open(path, "rb") as file:
             size = getattr(file, "size", None) or 0
-            data = b"" if size > most else file.read(most + 1)
-            if max(size, len(data)) > most:
-                raise TooMuch(place(filesystem, path), max(size, len(data)), most)
+            data = b"" if size > max_bytes else file.read(max_bytes + 1)
+            if max(size, len(data)) > max_bytes:
+                raise TooMuch(place(filesystem, path), max(size, len(data)), max_bytes)
     return data
 
 
@@ -148,7 +148,7 @@ def _s3(filesystem: Filesystem, path: str, limit: int, asked: tuple[int, int] | 
     ranged = {"Range": f"bytes={asked[0]}-{asked[1] - 1}"} if asked else {}
 
     async def get() -> bytes:
-        told = await filesystem._call_s3(
+        told = await filesystem._call_s3(  # noqa: SLF001 - the call that s3fs itself makes, with its retries
             "get_object", Bucket=bucket, Key=key, **version_id_kw(version), **ranged, **filesystem.req_kw
         )
         try:

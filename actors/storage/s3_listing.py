@@ -13,7 +13,7 @@ from actors.storage.retry import patiently
 from actors.storage.s3_pages import Ask, Page, Progress, entries_of, folders_of, parse
 
 AT_ONCE = 16  # pages of an S3 listing asked for at the same time; each holds up to 1,000 objects
-MOST_PREFIXES = 256  # that a folder of many folders is listed by
+MAX_PREFIXES = 256  # that a folder of many folders is listed by
 
 
 class _Found(NamedTuple):
@@ -82,7 +82,7 @@ class S3Listing:
     def _page(self, ask: Ask, progress: Progress, token: str | None = None, is_start: bool = False) -> _Found:
         """A page of what is asked for. Raises EndpointError or PermissionError, which name it."""
         try:
-            page = self._asked_for(ask, token)
+            page = self.request(ask, token)
             progress.check(page)
             return _Found(ask, entries_of(page, ask, self._bucket), folders_of(page, ask), page.token)
         except FileNotFoundError:  # there is no such bucket
@@ -95,7 +95,7 @@ class S3Listing:
         raise kind(f"{place(self._filesystem, f'{self._bucket}/{ask.prefix}')}: {problem}") from None
 
     @patiently
-    def _asked_for(self, ask: Ask, token: str | None) -> Page:
+    def request(self, ask: Ask, token: str | None) -> Page:
         asked = {"Bucket": self._bucket, "Prefix": ask.prefix, "Delimiter": ask.delimiter} | self._filesystem.req_kw
         if token:
             asked["ContinuationToken"] = token
@@ -118,9 +118,9 @@ def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, An
 
 def _asks(parent: str, folders: list[str], are_enough: bool) -> list[Ask]:
     """How a folder's folders are listed: one by one, or where they are many, by what their names begin with."""
-    if len(folders) <= MOST_PREFIXES:
+    if len(folders) <= MAX_PREFIXES:
         return [Ask(folder, "" if are_enough else "/") for folder in folders]
     length, shared = len(parent), {parent}
-    while len(longer := {folder[: length + 1] for folder in folders}) <= MOST_PREFIXES:
+    while len(longer := {folder[: length + 1] for folder in folders}) <= MAX_PREFIXES:
         length, shared = length + 1, longer
     return [Ask(start, known=len(parent)) for start in sorted(shared)]

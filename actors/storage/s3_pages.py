@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-from actors.storage.answers import MOST_OF_AN_OBJECT, EndpointError
+from actors.storage.answers import MAX_OBJECT_BYTES, EndpointError
 from actors.storage.entry import Entry
 from actors.storage.ranges import version
 
-LONGEST_KEY = 1_024  # bytes of UTF-8, of S3 and all who are like it
-MOST_EMPTY_PAGES = 1_000  # one after the other; S3 gives some where many keys were deleted
-MOST_FOLDERS_AGAIN = 10  # pages one after the other that begin with a folder which began one before
-_MOST_TAGS = 1_000_000  # of a page; 1,000 objects have about 20,000
-_LONGEST_TOKEN = 8_000  # characters, as it has to fit in a URL
+MAX_KEY = 1_024  # bytes of UTF-8, of S3 and all who are like it
+MAX_EMPTY_PAGES = 1_000  # one after the other; S3 gives some where many keys were deleted
+MAX_REPEATED_FOLDERS = 10  # pages one after the other that begin with a folder which began one before
+_MAX_TAGS = 1_000_000  # of a page; 1,000 objects have about 20,000
+_MAX_TOKEN = 8_000  # characters, as it has to fit in a URL
 
 
 class Ask(NamedTuple):
@@ -42,8 +42,8 @@ class Page(NamedTuple):
 
 def parse(body: bytes) -> Page:
     """An answer to ListObjectsV2, with its keys decoded. Raises EndpointError where it is something else."""
-    if body.count(b"<") > _MOST_TAGS:
-        raise EndpointError(f"gives XML of more than {_MOST_TAGS:,} tags for a page")
+    if body.count(b"<") > _MAX_TAGS:
+        raise EndpointError(f"gives XML of more than {_MAX_TAGS:,} tags for a page")
     if b"<!DOCTYPE" in body or b"\0" in body:  # where entities would be; in UTF-16 every other byte of that is zero
         raise EndpointError("gives XML with a document type, or not in UTF-8, which S3 never does")
     try:
@@ -70,7 +70,7 @@ def parse(body: bytes) -> Page:
     token = page.findtext(f"{space}NextContinuationToken")
     if (page.findtext(f"{space}IsTruncated") or "false").lower() not in ("false", *(["true"] if token else [])):
         raise EndpointError("gives a page that is not the last, and does not say how to ask for the next")
-    if token and len(token) > _LONGEST_TOKEN:
+    if token and len(token) > _MAX_TOKEN:
         raise EndpointError(f"gives a continuation token of {len(token):,} characters")
     return Page(keys, sizes, versions, prefixes, token or None)
 
@@ -119,12 +119,12 @@ class Progress:
         """
         begin = next(iter(page.keys or page.prefixes), None)
         self._empty = 0 if begin else self._empty + 1
-        if self._empty > MOST_EMPTY_PAGES:
-            raise EndpointError(f"gives more than {MOST_EMPTY_PAGES:,} empty pages one after the other")
+        if self._empty > MAX_EMPTY_PAGES:
+            raise EndpointError(f"gives more than {MAX_EMPTY_PAGES:,} empty pages one after the other")
         begun = (begin, bool(page.keys))
         self._again = self._again + 1 if begin and begun in self._begun else 0
         # A folder may begin two pages, as some gateways have it; a key cannot.
-        if self._again > (0 if page.keys else MOST_FOLDERS_AGAIN) or (page.token and page.token in self._tokens):
+        if self._again > (0 if page.keys else MAX_REPEATED_FOLDERS) or (page.token and page.token in self._tokens):
             raise EndpointError("gives the same page again and again")
         self._begun.add(begun)
         self._tokens |= {page.token} if page.token else set()
@@ -135,18 +135,18 @@ def _check_keys(keys: Sequence[str], prefix: str) -> None:
         if not each.startswith(prefix):
             raise EndpointError(f"gives {each!r:.60}, which does not begin with {prefix!r:.60}")
     longest = max(keys, key=len)
-    if len(longest) > LONGEST_KEY // 4 and any(len(each.encode(errors="replace")) > LONGEST_KEY for each in keys):
-        raise EndpointError(f"gives a key of more than {LONGEST_KEY:,} bytes: {longest!r:.60}")
+    if len(longest) > MAX_KEY // 4 and any(len(each.encode(errors="replace")) > MAX_KEY for each in keys):
+        raise EndpointError(f"gives a key of more than {MAX_KEY:,} bytes: {longest!r:.60}")
 
 
 def _check_sizes(sizes: Iterable[str]) -> None:
     together = "".join(sizes)
-    if together.isascii() and together.isdigit() and len(max(sizes, key=len)) < len(str(MOST_OF_AN_OBJECT)):
+    if together.isascii() and together.isdigit() and len(max(sizes, key=len)) < len(str(MAX_OBJECT_BYTES)):
         return  # together, for pages are many
     for each in sizes:
-        if not (each.isascii() and each.isdigit() and len(each) <= 20 and int(each) <= MOST_OF_AN_OBJECT):
+        if not (each.isascii() and each.isdigit() and len(each) <= 20 and int(each) <= MAX_OBJECT_BYTES):
             what = f"gives an object a size of {each!r:.40} bytes"
-            raise EndpointError(f"{what}; 0 to {MOST_OF_AN_OBJECT:,} are possible")
+            raise EndpointError(f"{what}; 0 to {MAX_OBJECT_BYTES:,} are possible")
 
 
 def _without_etag(time: str | None, size: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
 
-from actors.storage.answers import MOST_OF_AN_ANSWER, EndpointError, held
+from actors.storage.answers import MAX_ANSWER_BYTES, EndpointError, held
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]
@@ -15,9 +15,9 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]
         answer = await super().send(request)
         if is_streamed and answer.status_code < 300:
             return answer
-        body = await held(answer.raw.content.read, MOST_OF_AN_ANSWER)
+        body = await held(answer.raw.content.read, MAX_ANSWER_BYTES)
         if body is None:
             answer.raw.close()
-            raise EndpointError(f"answers with more than {MOST_OF_AN_ANSWER:,} bytes where none or a few are right")
-        answer._content = body  # where aiobotocore keeps it, and looks before it reads
+            raise EndpointError(f"answers with more than {MAX_ANSWER_BYTES:,} bytes where none or a few are right")
+        answer._content = body  # noqa: SLF001 - where aiobotocore keeps it, and looks before it reads
         return answer

@@ -1,14 +1,14 @@
-"""Greedy CTC: the best token of every frame, repeats merged, blanks dropped (Graves et al. 2006, section 3.2)."""
+"""Greedy CTC decoding: the best token per frame, repeats merged, blanks dropped (Graves et al. 2006, section 3.2)."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from actors.engine.interface import Frames, Tokens
+from actors.engine.interface import Emission, Tokens
 
 
 class Aligned(NamedTuple):
-    """The tokens of a greedy path: ids, the frames where each begins and ends, and confidences, all (tokens,)."""
+    """Tokens of a greedy path with their alignment: ids, first frames, end frames and confidences, all (tokens,)."""
 
     ids: Tokens
     begins: Tokens
@@ -17,7 +17,7 @@ class Aligned(NamedTuple):
 
 
 def collapse(best: Tokens, blank: int) -> Tokens:
-    """The tokens of the best ids of frames.
+    """Merges repeats and drops blanks.
 
     >>> collapse(np.array([7, 7, 9, 9, 7, 7, 3, 9]), blank=9)
     array([7, 7, 3])
@@ -26,15 +26,16 @@ def collapse(best: Tokens, blank: int) -> Tokens:
     return kept
 
 
-def align(frames: Frames, blank: int, before: int | None = None) -> Aligned:
-    """The tokens of frames. A first one that goes on from `before`, the best id of the frame before them, is not new.
+def align(emission: Emission, blank: int, before: int | None = None) -> Aligned:
+    """Aligns the tokens of a greedy path. A first token that continues `before`, the id of the frame before it, is no
+    new one.
 
-    A token lasts as long as it is the best; its confidence is the mean of its probabilities.
+    A token spans the frames in which it is the best one; its confidence is the mean of its probabilities there.
     """
-    best = frames.best
+    best = emission.best
     starts = np.flatnonzero(np.diff(best, prepend=-1 if before is None else before))
     ends = np.append(starts[1:], len(best))
-    sums = np.concatenate([[0.0], np.cumsum(frames.probability, dtype=np.float64)])
+    sums = np.concatenate([[0.0], np.cumsum(emission.probability, dtype=np.float64)])
     kept = best[starts] != blank
     starts, ends = starts[kept], ends[kept]
     return Aligned(best[starts], starts, ends, (sums[ends] - sums[starts]) / (ends - starts))

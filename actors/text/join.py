@@ -1,6 +1,7 @@
-"""Frames of the segments of a recording to what is said in them: text, times and confidence.
+"""Emissions of a recording's segments to text, token times and confidence.
 
-Where two neighbours both heard a stretch, they are joined in it, such that no token is lost or doubled.
+Adjacent segments may overlap: both contain the same stretch of sound. They are joined at a frame within it, such that
+no token is lost or repeated.
 """
 
 from collections.abc import Sequence
@@ -10,66 +11,69 @@ from typing import Any
 
 import numpy as np
 
-from actors.engine.interface import Engine, Frames, Tokens
+from actors.engine.interface import Emission, Engine, Tokens
 from actors.schema import SAMPLE_RATE, RecordingError, Samples
 from actors.text.greedy import Aligned, align
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A segment as a model hears it: mono int16 PCM at 16 kHz, of which the first `before` and the last `after` samples
-    belong to its neighbours. `start_s` is where in the recording the segment itself begins."""
+class SegmentAudio:
+    """A segment's sound with its context: mono int16 PCM at 16 kHz.
+
+    The first `before` and the last `after` samples are context, which belongs to the neighbours. `start_s` is where the
+    segment itself begins in the recording.
+    """
 
     pcm: Samples
     start_s: float = 0.0
     before: int = 0
     after: int = 0
-    is_first: bool = False  # of its recording, or of what a piece has of that
+    is_first: bool = False  # of its recording, or of the piece's share of that
 
-    def precedes(self, other: "Heard") -> bool:
-        """Whether another segment of the recording begins where this one ends, and both were heard beyond that."""
+    def precedes(self, other: "SegmentAudio") -> bool:
+        """Whether `other` starts where this segment ends, in the same recording, and the two overlap."""
         end_s = self.start_s + (len(self.pcm) - self.before - self.after) / SAMPLE_RATE
         return bool(self.after and other.before and not other.is_first and abs(end_s - other.start_s) < 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """What is said in a segment. Confidences are from 0 to 1, times in seconds of the recording."""
+class Hypothesis:
+    """The text decoded from a segment. Confidences are in 0..1, times in seconds from the recording's start."""
 
     text: str
     confidence: float | None
     tokens: list[dict[str, Any]] | None = None
 
 
-Said = Spoken | RecordingError  # of a segment: what is said, or what is wrong with it
+SegmentResult = Hypothesis | RecordingError
 
 
-def spoken(
-    heard: Sequence[Heard], frames: Sequence[Frames | RecordingError], engine: Engine, with_tokens: bool
-) -> list[Said]:
-    """What is said in each segment, from its frames. Those of a recording follow one another.
+def decode_segments(
+    segments: Sequence[SegmentAudio], emissions: Sequence[Emission | RecordingError], engine: Engine, with_tokens: bool
+) -> list[SegmentResult]:
+    """Decodes segments by their greedy paths, in order. Segments of one recording are adjacent.
 
-    A segment's confidence is the mean of its tokens', and where nothing is said that of its frames.
+    A hypothesis' confidence is the mean of its tokens', or of its frames' where it has no token.
     """
-    firsts, ends, before_first = _bounds(heard, frames, engine)
-    said = list[Said]()
-    for index, (segment, each) in enumerate(zip(heard, frames, strict=True)):
-        if isinstance(each, RecordingError):
-            said.append(each)
+    firsts, ends, before_first = _bounds(segments, emissions, engine)
+    results = list[SegmentResult]()
+    for index, (segment, emission) in enumerate(zip(segments, emissions, strict=True)):
+        if isinstance(emission, RecordingError):
+            results.append(emission)
             continue
-        own = Frames(*(of_frames[firsts[index] : ends[index]] for of_frames in each))
+        own = Emission(*(of_frames[firsts[index] : ends[index]] for of_frames in emission))
         aligned = align(own, engine.blank, before_first[index])
-        sure = aligned.confidences if len(aligned.ids) else own.probability
-        confidence = float(sure.mean()) if len(sure) else 0.0
+        confidences = aligned.confidences if len(aligned.ids) else own.probability
+        confidence = float(confidences.mean()) if len(confidences) else 0.0
         tokens = _tokens(segment, firsts[index], aligned, engine) if with_tokens else None
-        said.append(Spoken(engine.text(aligned.ids.tolist()), confidence, tokens))
-    return said
+        results.append(Hypothesis(engine.text(aligned.ids.tolist()), confidence, tokens))
+    return results
 
 
-def _tokens(segment: Heard, first: int, aligned: Aligned, engine: Engine) -> list[dict[str, Any]]:
-    """Rows of the column `tokens`; `first` is the segment's first frame that counts.
+def _tokens(segment: SegmentAudio, first: int, aligned: Aligned, engine: Engine) -> list[dict[str, Any]]:
+    """Rows of the column `tokens`; `first` is the first frame that is the segment's own.
 
-    An output frame stands for the sound half a frame to either side of its place: strided convolutions are centred.
+    An output frame covers half a stride to either side of its center: strided convolutions are centered.
     """
     frame_s = engine.frame_samples / SAMPLE_RATE
     began_s = segment.start_s - segment.before / SAMPLE_RATE + (first - 0.5) * frame_s
@@ -87,7 +91,7 @@ def _tokens(segment: Heard, first: int, aligned: Aligned, engine: Engine) -> lis
 
 
 def _token_texts(ids: Sequence[int], engine: Engine) -> list[str]:
-    """What each token adds to the text of those before it: one that begins a word begins with the space before it."""
+    """The text that each token adds to those before it: one that begins a word starts with a space."""
     texts, before = list[str](), ""
     for count in range(1, len(ids) + 1):
         now = engine.text(ids[:count])
@@ -97,31 +101,32 @@ def _token_texts(ids: Sequence[int], engine: Engine) -> list[str]:
 
 
 def _bounds(
-    heard: Sequence[Heard], frames: Sequence[Frames | RecordingError], engine: Engine
+    segments: Sequence[SegmentAudio], emissions: Sequence[Emission | RecordingError], engine: Engine
 ) -> tuple[list[int], list[int], list[int | None]]:
-    """Of each segment the first of its frames that counts, the one after the last, and the token just before it."""
-    firsts = [segment.before // engine.frame_samples for segment in heard]
+    """For each segment: its first own frame, the end of its own frames, and the token id just before the first."""
+    firsts = [segment.before // engine.frame_samples for segment in segments]
     ends = [
-        0 if isinstance(each, RecordingError) else len(each.best) - segment.after // engine.frame_samples
-        for segment, each in zip(heard, frames, strict=True)
+        0 if isinstance(emission, RecordingError) else len(emission.best) - segment.after // engine.frame_samples
+        for segment, emission in zip(segments, emissions, strict=True)
     ]
-    before_first: list[int | None] = [None] * len(heard)
-    for index, (left, right) in enumerate(pairwise(frames)):
-        overlap = (heard[index].after + heard[index + 1].before) // engine.frame_samples
+    before_first: list[int | None] = [None] * len(segments)
+    for index, (left, right) in enumerate(pairwise(emissions)):
+        overlap = (segments[index].after + segments[index + 1].before) // engine.frame_samples
         if isinstance(left, RecordingError) or isinstance(right, RecordingError):
             continue
-        if heard[index].precedes(heard[index + 1]):
-            place = join_at(left.best[-overlap:], right.best[:overlap], engine.blank)
-            ends[index], firsts[index + 1] = len(left.best) - overlap + place, place
+        if segments[index].precedes(segments[index + 1]):
+            frame = switch_frame(left.best[-overlap:], right.best[:overlap], engine.blank)
+            ends[index], firsts[index + 1] = len(left.best) - overlap + frame, frame
             before_first[index + 1] = int(left.best[ends[index] - 1])
     return firsts, ends, before_first
 
 
-def join_at(left: Tokens, right: Tokens, blank: int) -> int:
-    """Where to go over from one hearing of a stretch to the other: both are the best ids of the same frames.
+def switch_frame(left: Tokens, right: Tokens, blank: int) -> int:
+    """Frame at which to switch hypotheses in the overlap; the result is left[:frame] + right[frame:].
 
-    The frame nearest to the middle before which, and at which, both heard nothing; else the nearest where both heard
-    the same on either side; else the middle. What is taken is left[:frame] and right[frame:].
+    `left` and `right` are the best token ids of the same frames. Chosen is the frame nearest to the middle where both
+    have a blank there and just before; else the nearest where both have the same tokens there and just before; else the
+    middle.
     """
     places = np.arange(1, len(left))
     agree = left == right

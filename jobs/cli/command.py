@@ -51,7 +51,7 @@ def run_job(
         return FAILED
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
     """Ends the process. What Ray still says meanwhile goes to standard error: the JSON line was the last."""
     sys.stdout.flush()
     os.dup2(2, 1)

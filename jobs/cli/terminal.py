@@ -22,7 +22,7 @@ _CONSOLE = Console(file=cast(TextIO, _ERROR), highlight=False, soft_wrap=True)
 
 LINE_EVERY_S = 10.0  # where standard error is a log file, and not a terminal that can rewrite its line
 SHOWN = 8  # transcripts, and failures, in the closing tables
-LONGEST_SENTENCE, LONGEST_LINE = 4_000, 100  # characters
+MAX_SENTENCE, MAX_LINE = 4_000, 100  # characters
 
 
 class Line:
@@ -32,7 +32,7 @@ class Line:
         self._said = time.monotonic()
 
     def say(self, text: str, is_last: bool = False) -> None:
-        now, text = time.monotonic(), shown(text, LONGEST_LINE)
+        now, text = time.monotonic(), shown(text, MAX_LINE)
         if _ERROR.isatty():
             _ERROR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
         elif now - self._said >= LINE_EVERY_S or is_last:
@@ -71,7 +71,7 @@ class Progress:
 
 def say(sentence: object, style: str = "") -> None:
     """A sentence on a line of its own, in a style of rich's; nothing in it is markup."""
-    _print(Text(shown(sentence, LONGEST_SENTENCE), style))
+    _print(Text(shown(sentence, MAX_SENTENCE), style))
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -32,7 +32,7 @@ class File:
 
     @property
     def path(self) -> str:
-        return str(self.filesystem._strip_protocol(self.uri))
+        return storage.path_of(self.filesystem, self.uri)
 
 
 def format_of(file: File, asked: str) -> Format | None:

@@ -127,7 +127,7 @@ def _is_wanted(name: str, config: Input) -> bool:
 def _classify(files: dict[str, File], config: Input, inside: Inside, options: dict[str, Any]) -> Listing:
     listing, manifests, objects = Listing(), list[File](), dict[str, SourceObject]()
     kaldis = {os.path.dirname(uri) for uri in files if uri.endswith("/" + WAV_SCP)}
-    files = {uri: file for uri, file in files.items() if not _goes_with(uri, kaldis)}
+    files = {uri: file for uri, file in files.items() if not _is_sidecar(uri, kaldis)}
     faulty = [file for file in files.values() if file.fault]
     files = {uri: file for uri, file in files.items() if not file.fault} if faulty else files
     texts = {uri: file.version for uri, file in files.items() if uri.endswith(COMPANION_SUFFIXES)}
@@ -170,7 +170,7 @@ def _refused(file: File) -> SourceObject:
     return SourceObject(printable(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
 
 
-def _goes_with(uri: str, lists: set[str]) -> bool:
+def _is_sidecar(uri: str, lists: set[str]) -> bool:
     """Whether a file says more of what a wav.scp in the same folder lists."""
     folder, _, name = uri.rpartition("/")
     return name in SIDECARS and folder in lists

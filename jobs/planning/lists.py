@@ -6,8 +6,8 @@ from typing import NamedTuple
 from actors.schema import ErrorKind, RecordingError
 from actors.storage import files as storage
 
-MOST_LINE = 4_000_000  # bytes; an utterance's line has a few hundred
-LEAST_LINE = 200  # bytes that a line counts for: its object takes a kilobyte of memory, however short it is
+MAX_LINE_BYTES = 4_000_000  # bytes; an utterance's line has a few hundred
+MIN_LINE_BYTES = 200  # bytes that a line counts for: its object takes a kilobyte of memory, however short it is
 
 
 class Line(NamedTuple):
@@ -26,10 +26,10 @@ class Bad(NamedTuple):
 
 
 class Lists:
-    """Reads lists. What is more than `most_bytes` in all is refused before it is read."""
+    """Reads lists. What is more than `max_bytes` in all is refused before it is read."""
 
-    def __init__(self, most_bytes: float) -> None:
-        self._most, self._left = most_bytes, most_bytes
+    def __init__(self, max_bytes: float) -> None:
+        self._most, self._left = max_bytes, max_bytes
         self.are_whole = True  # whether all that were asked for were read; else what they list is not deleted
 
     def refused(self, kind: ErrorKind, detail: str) -> RecordingError:
@@ -54,13 +54,13 @@ class Lists:
             raise self._over(f"{size / 1e6:.0f} MB, and")
         file = storage.Stored(filesystem, path, size).open()
         is_first, is_cut = True, False
-        while line := file.readline(MOST_LINE):
-            self._left -= max(len(line), LEAST_LINE)
+        while line := file.readline(MAX_LINE_BYTES):
+            self._left -= max(len(line), MIN_LINE_BYTES)
             if self._left < 0:
                 raise self._over("from here on not read: its short lines count as long ones, and it is")
-            was_cut, is_cut = is_cut, len(line) == MOST_LINE and not line.endswith(b"\n")
+            was_cut, is_cut = is_cut, len(line) == MAX_LINE_BYTES and not line.endswith(b"\n")
             if is_cut and not was_cut:
-                yield RecordingError(ErrorKind.BAD_ENTRY, f"a line of more than {MOST_LINE:,} bytes")
+                yield RecordingError(ErrorKind.BAD_ENTRY, f"a line of more than {MAX_LINE_BYTES:,} bytes")
             elif not was_cut:
                 yield line.decode("utf-8-sig" if is_first else "utf-8", "replace").rstrip("\r\n")
             is_first = False

@@ -20,7 +20,9 @@ from jobs.planning.files import WAV_SCP, File
 from jobs.planning.lists import Bad, Line, Lists
 
 MAX_SECONDS = 1e7  # four months: no offset or duration is more
-MOST_WRONG = 1_000  # entries of a list that have a row each for being wrong; what is no list at all may have millions
+MAX_BAD_ENTRIES = (
+    1_000  # entries of a list that have a row each for being wrong; what is no list at all may have millions
+)
 
 
 def manifest_objects(
@@ -42,7 +44,7 @@ def manifest_objects(
             place = inside.locate(fields["audio_filepath"], folder, options)
         except RecordingError as problem:
             wrong += 1
-            if wrong <= MOST_WRONG:
+            if wrong <= MAX_BAD_ENTRIES:
                 yield _refused(manifest, found, problem)
             continue
         if "shard_id" in fields and str(fields["shard_id"]) in shards:
@@ -52,8 +54,8 @@ def manifest_objects(
     for uri, lines in lines_of.items():
         text = "\n".join(lines)
         yield replace(listed[uri], lines=text, text_version=digest([text]))
-    if wrong > MOST_WRONG:
-        detail = f"{wrong - MOST_WRONG:,} more entries are wrong, besides the first {MOST_WRONG:,}"
+    if wrong > MAX_BAD_ENTRIES:
+        detail = f"{wrong - MAX_BAD_ENTRIES:,} more entries are wrong, besides the first {MAX_BAD_ENTRIES:,}"
         rest = Bad(f"{manifest.name}: others", RecordingError(ErrorKind.BAD_ENTRY, detail))
         yield _refused(manifest, rest, rest.problem)
 

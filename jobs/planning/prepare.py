@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from actors.audio.segments import Segmentation
+from actors.audio.segments import SegmentationSettings
 from actors.engine.models import ModelFile, resolve
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.sources.objects import ReadSettings
@@ -16,8 +16,9 @@ from actors.units import Piece, Unit
 from jobs.cli.config import Config, ConfigError, Model, with_secrets
 from jobs.cli.terminal import Line
 from jobs.planning.listing import Listing, list_input
+from jobs.planning.sizing import pieces_of
 from jobs.planning.state import State, load_commits, load_state, units_with
-from jobs.planning.verdicts import Plan, Wishes, make_plan, pieces_of
+from jobs.planning.verdicts import Plan, Policy, make_plan
 
 #: Of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver passes 37 pieces a
 #: second (benchmarks.md), which of two and a half hours each keep 8 GPUs busy at 40,000 times real time; 290 MB each.
@@ -79,7 +80,7 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             patience_s=config.errors.patience_seconds,
             vad=config.segmentation.vad == "silero",
             drops_silence=config.segmentation.silence == "drop",
-            segmentation=Segmentation(config.segmentation.target_seconds, config.segmentation.max_seconds),
+            segmentation=SegmentationSettings(config.segmentation.target_seconds, config.segmentation.max_seconds),
         )
         settings = {
             "model_sha256": model.sha256,
@@ -94,14 +95,14 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         minutes = AUTO_TARGET_MINUTES[expected_device(config.model)] if target == "auto" else target
         line.say(f"planning {len(listing.objects):,} objects …")
         state = load_state(*output)
-        wishes = Wishes(
+        policy = Policy(
             minutes * 60,
             config.output.on_mismatch,
             config.output.on_deleted,
             config.output.max_removed_fraction,
             units_with(frozenset(config.errors.retry), state, output),
         )
-        plan = make_plan(listing, state, settings, wishes)
+        plan = make_plan(listing, state, settings, policy)
     except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     finally:
@@ -140,8 +141,8 @@ def is_on_cluster(config: Config) -> bool:
     return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
 
 
-def standing(prepared: Prepared) -> tuple[int, int]:
-    """Recordings of the units that the listing touches, as they stand committed, and those of them with an error."""
+def totals(prepared: Prepared) -> tuple[int, int]:
+    """Committed recordings of the units that the listing touches, and those of them with an error."""
     plan, commits = prepared.plan, prepared.state.commits
     if plan.units or plan.remove:
         commits = load_commits(*prepared.output)

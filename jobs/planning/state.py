@@ -34,13 +34,13 @@ from jobs.planning.run_files import LAST_RUN, PLAN, RUNS, run_files
 
 READS_AT_ONCE = 16
 ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
-MOST_FILE = 1_000_000_000  # bytes of a plan; a million objects have 23 MB
+MAX_FILE_BYTES = 1_000_000_000  # bytes of a plan; a million objects have 23 MB
 #: What plans are believed to hold, however small they are: objects, and bytes of rows; a million have 200 MB. Beyond,
 #: there are as many bytes stored to an object, and as many of rows to a byte stored: a few kB cannot fill the memory.
-MOST_OBJECTS, STORED_AN_OBJECT = 4_000_000, 8
-MOST_EXPANDED, EXPANDED_A_BYTE = 800_000_000, 30
-MOST_RECIPES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
-MOST_BODY = 100_000  # bytes of a commit
+MAX_OBJECTS, STORED_AN_OBJECT = 4_000_000, 8
+MAX_EXPANDED_BYTES, EXPANDED_A_BYTE = 800_000_000, 30
+MAX_RECIPES_BYTES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
+MAX_BODY_BYTES = 100_000  # bytes of a commit
 PLANS_KEPT = 30  # a plan that finds more of them takes all that they know into itself
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # as storage names a file while it is written on a local disk
@@ -58,7 +58,7 @@ _PLAN = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PlannedObject:
     """An object as a plan knows it. One that is `removed` keeps its unit, for the day that it comes back."""
 
     unit: str
@@ -72,7 +72,7 @@ class Known:
 class State:
     """What earlier runs left below an output."""
 
-    objects: dict[str, Known] = field(default_factory=dict)  # by key
+    objects: dict[str, PlannedObject] = field(default_factory=dict)  # by key
     commits: dict[str, list[Commit]] = field(default_factory=dict)  # by unit
     parts: dict[str, str] = field(default_factory=dict)  # unit -> digest of its part's version
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
@@ -81,9 +81,9 @@ class State:
     size: int = 0  # of what plans say of the objects, in bytes, or more
     stored: int = 0  # bytes of the plans
 
-    def members(self) -> dict[str, dict[str, Known]]:
+    def members(self) -> dict[str, dict[str, PlannedObject]]:
         """The objects of each unit by key."""
-        members = defaultdict[str, dict[str, Known]](dict)
+        members = defaultdict[str, dict[str, PlannedObject]](dict)
         for key, known in self.objects.items():
             members[known.unit][key] = known
         return members
@@ -133,9 +133,9 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
 
 def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
     """Takes a plan into the state. Raises NotPlain."""
-    data = outputs.read(filesystem, path, MOST_FILE)
+    data = outputs.read(filesystem, path, MAX_FILE_BYTES)
     state.stored += len(data)
-    table = read_arrow(data, _PLAN, _most_bytes(state.stored))
+    table = read_arrow(data, _PLAN, _max_bytes(state.stored))
     wanting = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
     if wanting:
         raise NotPlain(f"its column {wanting[0]} has nulls")
@@ -143,8 +143,8 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
         if not re.fullmatch(HEX, unit):
             raise NotPlain(f"{unit[:80]!r} is no unit's id, which is hexadecimal")
     recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
-    if len(recipes) > MOST_RECIPES:
-        raise NotPlain(f"its recipes have more than {MOST_RECIPES:,} bytes")
+    if len(recipes) > MAX_RECIPES_BYTES:
+        raise NotPlain(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
     for digest_, settings in read_object(recipes).items():
         if not isinstance(settings, dict):
             raise NotPlain("a recipe in it holds no settings")
@@ -154,24 +154,24 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
         for key, unit, uri, *known in zip(*columns, strict=True):
-            state.objects[key] = Known(units.setdefault(unit, unit), key if uri == key else uri, *known)
-        if len(state.objects) > (most := _most_objects(state.stored)):
+            state.objects[key] = PlannedObject(units.setdefault(unit, unit), key if uri == key else uri, *known)
+        if len(state.objects) > (most := _max_objects(state.stored)):
             raise NotPlain(f"with it there are more than {most:,} objects, in {state.stored:,} bytes of plans")
     state.size += table.nbytes
-    if state.size > (most := _most_bytes(state.stored)):  # of which much may be of objects that were known before
+    if state.size > (most := _max_bytes(state.stored)):  # of which much may be of objects that were known before
         state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
         if state.size > most:
             raise NotPlain(f"with it the objects have more than {most:,} bytes, in {state.stored:,} bytes of plans")
 
 
-def _most_objects(stored: int) -> int:
+def _max_objects(stored: int) -> int:
     """How many objects plans of so many bytes are believed to hold."""
-    return max(MOST_OBJECTS, stored // STORED_AN_OBJECT)
+    return max(MAX_OBJECTS, stored // STORED_AN_OBJECT)
 
 
-def _most_bytes(stored: int) -> int:
+def _max_bytes(stored: int) -> int:
     """How many bytes of rows plans of so many bytes are believed to hold."""
-    return max(MOST_EXPANDED, stored * EXPANDED_A_BYTE)
+    return max(MAX_EXPANDED_BYTES, stored * EXPANDED_A_BYTE)
 
 
 def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
@@ -190,7 +190,7 @@ def units_with(kinds: frozenset[str], state: State, output: tuple[storage.Filesy
 
     def shows(commit: Commit) -> bool:
         try:
-            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MOST_BODY))
+            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_BODY_BYTES))
         except (FileNotFoundError, NotPlain):
             return False  # gone meanwhile, for another run is at work on it; or it tells of none
         errors = body.get("errors")
@@ -219,7 +219,7 @@ def write_plan(
     filesystem: storage.Filesystem,
     root: str,
     state: State,
-    objects: Mapping[str, Known],
+    objects: Mapping[str, PlannedObject],
     recipe: tuple[str, Mapping[str, Any]],
     run_id: str,
 ) -> str | None:
@@ -236,7 +236,7 @@ def write_plan(
     data = _as_file(table)
     stored = len(data) if compacts else state.stored + len(data)
     count = len(state.objects) + sum(key not in state.objects for key in objects)
-    if count > _most_objects(stored) or table.nbytes > _most_bytes(stored):
+    if count > _max_objects(stored) or table.nbytes > _max_bytes(stored):
         raise UsageError(
             f"input.uri: the output would have {count:,} objects, which the next run would not believe of plans of"
             f" {stored:,} bytes; give each part of them an output of its own"
@@ -250,7 +250,7 @@ def write_plan(
     return folder
 
 
-def _table(objects: Mapping[str, Known], metadata: Mapping[str, str]) -> pa.Table:
+def _table(objects: Mapping[str, PlannedObject], metadata: Mapping[str, str]) -> pa.Table:
     known = objects.values()
     columns: list[Iterable[Any]] = [(each.unit for each in known), objects, (each.uri for each in known)]
     columns += [(each.offset_s for each in known), (each.version for each in known), (each.removed for each in known)]

@@ -1,10 +1,9 @@
-"""What is listed, less what is done, into units: the plan of a run. No part is opened for it."""
+"""The plan of a run: what is listed, less what is done, as units. A set difference, for which no part is opened."""
 
 import json
-import math
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,64 +11,51 @@ from typing import Any
 from actors.foreign.escape import printable
 from actors.parts.commit import Commit
 from actors.schema import UsageError
-from actors.units import Fingerprint, Piece, SourceObject, Unit, digest
+from actors.units import Fingerprint, SourceObject, Unit, digest
 from jobs.planning.listing import Listing
-from jobs.planning.state import Known, State
+from jobs.planning.sizing import group_by_size
+from jobs.planning.state import PlannedObject, State
 
 RECIPE = "4"  # part of every fingerprint; raised when a change of this code changes what a part holds
 
-#: Seconds of audio in a byte, by suffix, to size units: stored at 16 kHz mono 16 bit, or as speech is usually coded.
-_SECONDS_PER_BYTE = {
-    **dict.fromkeys((".wav", ".wave", ".w64", ".aif", ".aiff", ".au", ".snd", ".caf", ".sph"), 1 / 32_000),
-    **dict.fromkeys((".mp3", ".m4a", ".mp4", ".aac", ".wma", ".ogg", ".webm"), 1 / 8_000),
-    **dict.fromkeys((".opus", ".amr"), 1 / 3_000),
-}
-_SECONDS_PER_BYTE_ELSE = 1 / 16_000  # FLAC, and shards, which mostly hold it
-
-
-LARGE = 1.5  # targets of audio, above which an object is worked in pieces
-MOST_TOLD = 4 * 3_600.0  # seconds that a manifest is believed of a file whose size is not known
-BYTES_PER_SECOND = 500  # of sound, at least, where a manifest's word is weighed against a file's size; AMR has 600
-MOST_PIECES = 10_000  # of a unit at first; a file's size costs nothing where it has holes
-
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a plan is to make of what is there already: the keys output.on_* and errors.retry of the configuration."""
+class Policy:
+    """How a plan treats what the output holds already: output.on_* and errors.retry of the configuration."""
 
     target_seconds: float = 1_800.0
     on_mismatch: str = "fail"
     on_deleted: str = "keep"
     max_removed_fraction: float = 0.1
-    retry: frozenset[str] = frozenset()  # units to do again for their errors
+    retry: frozenset[str] = frozenset()  # ids of units to redo because of their errors
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The units to do now: `new` ones, and those to do `again`; beside them those that are `done`, and those of which
-    nothing is left to `remove`. `objects` are those that are planned otherwise than they were known."""
+    """Units to transcribe, `new` ones and those to `redo`; ids of units that are `done`, and of units to `remove` since
+    nothing of them is left. `objects` are those whose plan changed."""
 
     new: list[Unit]
-    again: list[Unit]
+    redo: list[Unit]
     done: list[str]
     remove: list[str] = field(default_factory=list)
-    objects: dict[str, Known] = field(default_factory=dict)
+    objects: dict[str, PlannedObject] = field(default_factory=dict)
 
     @property
     def units(self) -> list[Unit]:
-        return self.again + self.new
+        return self.redo + self.new
 
 
 def recipe_of(settings: Mapping[str, Any]) -> str:
-    """The digest of all settings that can change a row, the model's SHA-256 among them."""
+    """The digest of all settings that can change a row, including the model's SHA-256."""
     return Fingerprint.recipe(digest([RECIPE, json.dumps(settings, sort_keys=True)]))
 
 
-def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], wishes: Wishes) -> Plan:
-    """The set difference. Raises UsageError where settings changed or much was deleted, and no key says what to do."""
+def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], policy: Policy) -> Plan:
+    """Plans a run. Raises UsageError if settings changed, or much was deleted, and no key says what to do then."""
     recipe = recipe_of(settings)
     listed = {each.key: each for each in listing.objects}
-    planned = _as_planned(listing, listed, state, wishes)
+    planned = _as_planned(listing, listed, state, policy)
     members = state.members()
     touched = dict.fromkeys(state.objects[key].unit for key in (*listed, *planned) if key in state.objects)
     # A run that was paused may have brought back a unit that was removed meanwhile.
@@ -95,36 +81,40 @@ def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], wishe
         if not present:
             if unit_id in state.parts or unit_id in state.commits:
                 plan.remove.append(unit_id)
-        elif commit and _stands(commit, asked, wishes) and unit_id not in wishes.retry:
+        elif commit and _stands(commit, asked, policy) and unit_id not in policy.retry:
             plan.done.append(unit_id)
         else:
             objects = sorted((listed[key] for key in present if key in listed), key=lambda each: (each.uri, each.key))
             carried = tuple((known.uri, known.offset_s) for key, known in present.items() if key not in listed)
-            plan.again.append(Unit(unit_id, asked[-1], tuple(objects), carried))
-    if mismatched and wishes.on_mismatch == "fail":
+            plan.redo.append(Unit(unit_id, asked[-1], tuple(objects), carried))
+    if mismatched and policy.on_mismatch == "fail":
         raise UsageError(_mismatch(mismatched, recipe, settings, state))
-    for group in _grouped((each for key, each in listed.items() if key not in state.objects), wishes.target_seconds):
+    for group in group_by_size(
+        (each for key, each in listed.items() if key not in state.objects), policy.target_seconds
+    ):
         unit_id = digest(each.key for each in group)
         fingerprint = Fingerprint.of(recipe, {each.key: each.version for each in group})
         plan.new.append(Unit(unit_id, fingerprint, tuple(group)))
-        planned |= {each.key: _known(each, unit_id) for each in group}
+        planned |= {each.key: _as_planned_object(each, unit_id) for each in group}
     return plan
 
 
-def _as_planned(listing: Listing, listed: Mapping[str, SourceObject], state: State, wishes: Wishes) -> dict[str, Known]:
-    """Known objects that changed, came back, or are to be removed, as they are planned now."""
-    planned, covered = dict[str, Known](), 0
+def _as_planned(
+    listing: Listing, listed: Mapping[str, SourceObject], state: State, policy: Policy
+) -> dict[str, PlannedObject]:
+    """Objects of earlier plans that changed, came back, or are to be removed, as they are planned now."""
+    planned, covered = dict[str, PlannedObject](), 0
     for key, known in state.objects.items():
         if key in listed:
             covered += 1
-            now = _known(listed[key], known.unit)
+            now = _as_planned_object(listed[key], known.unit)
             if now != known:
                 planned[key] = now
-        elif wishes.on_deleted == "remove" and not known.removed and listing.covers(known.uri):
+        elif policy.on_deleted == "remove" and not known.removed and listing.covers(known.uri):
             covered += 1
             planned[key] = replace(known, removed=True)
     removed = sum(known.removed for known in planned.values())
-    if removed > wishes.max_removed_fraction * covered:
+    if removed > policy.max_removed_fraction * covered:
         raise UsageError(
             f"output.on_deleted: {removed} of {covered} objects that were transcribed are no longer listed; if their"
             " rows are to go, set output.max_removed_fraction higher"
@@ -132,15 +122,15 @@ def _as_planned(listing: Listing, listed: Mapping[str, SourceObject], state: Sta
     return planned
 
 
-def _stands(commit: Commit, asked: list[str], wishes: Wishes) -> bool:
-    """Whether what was committed is what is asked for."""
-    if wishes.on_mismatch == "keep":
+def _stands(commit: Commit, asked: list[str], policy: Policy) -> bool:
+    """Whether a commit bears a fingerprint that is asked for."""
+    if policy.on_mismatch == "keep":
         return Fingerprint.objects(commit.fingerprint) in map(Fingerprint.objects, asked)
     return commit.fingerprint in asked
 
 
 def _mismatch(commits: list[Commit], recipe: str, settings: Mapping[str, Any], state: State) -> str:
-    """What differs between the settings of units that stand and those of this run."""
+    """The error message that names the settings which differ from those of committed units."""
     counted = Counter(Fingerprint.recipe(commit.fingerprint) for commit in commits)
     other, units = counted.most_common(1)[0]
     before = state.recipes.get(other, {})
@@ -162,55 +152,12 @@ def _brief(value: Any) -> str:
     return f"{text[:12]}…" if len(text) == 64 else text
 
 
-def _known(source: SourceObject, unit: str) -> Known:
-    return Known(unit, printable(source.uri), offset_of(source), source.version)
-
-
-def _grouped(objects: Iterable[SourceObject], target_seconds: float) -> list[list[SourceObject]]:
-    """Objects in their order, cut into groups of about the target; one that is larger is alone."""
-    groups, filled = list[list[SourceObject]](), 0.0
-    for each in objects:
-        seconds = estimated_seconds(each)
-        if not groups or filled + seconds > target_seconds:
-            groups.append([])
-            filled = 0.0
-        groups[-1].append(each)
-        filled += seconds
-    return groups
-
-
-def estimated_seconds(source: SourceObject) -> float:
-    """About how much audio an object holds, by its manifest's word or its size and suffix; none where it is refused.
-
-    A manifest's word is believed as far as the file can hold as much: a line may say anything.
-    """
-    if source.refusal:
-        return 0.0
-    if source.format == "manifest":
-        duration = json.loads(source.lines or "{}").get("duration")
-        if duration is not None:
-            return min(float(duration), source.size / BYTES_PER_SECOND if source.size else MOST_TOLD)
-    suffix = "." + source.uri.rsplit(".", 1)[-1].lower()
-    return source.size * _SECONDS_PER_BYTE.get(suffix, _SECONDS_PER_BYTE_ELSE)
-
-
-def pieces_of(unit: Unit, seconds: float, least_stretch_s: float = 0.0) -> list[Piece]:
-    """A unit as the pieces that it is worked in at first: one, unless its object is much larger than the target.
-
-    Recordings are not cut into stretches shorter than the least.
-    How much audio an object holds is a guess from its size: what finds more asks to be cut finer (`CutFiner`).
-    """
-    expected = sum(map(estimated_seconds, unit.objects))
-    if len(unit.objects) != 1 or unit.objects[0].limit or expected <= LARGE * seconds:
-        return [Piece(unit, seconds)]
-    if unit.objects[0].format in ("tar", "parquet"):
-        return Piece(unit, seconds, ranges=min(math.ceil(expected / seconds), MOST_PIECES)).all()
-    stretches = min(math.ceil(expected / max(seconds, least_stretch_s)), MOST_PIECES)
-    return Piece(unit, seconds, stretches=stretches).all()
+def _as_planned_object(source: SourceObject, unit: str) -> PlannedObject:
+    return PlannedObject(unit, printable(source.uri), offset_of(source), source.version)
 
 
 def offset_of(source: SourceObject) -> float | None:
-    """Where in its file an object begins, in seconds, as its rows say it; None for a whole file."""
+    """The offset of a manifest entry in its file, in seconds, as its rows give it; None for a whole file."""
     if source.format != "manifest" or source.refusal:
         return None
     return float(json.loads(source.lines or "{}").get("offset") or 0.0)

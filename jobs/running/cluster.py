@@ -19,8 +19,8 @@ LARGEST_NODE = "CPU of the largest node"  # beside Ray's own names of resources
 
 @dataclass(frozen=True)
 class Resources:
-    """How many actors there are, least and most, and what Ray reserves for each stage; `threads` are what an actor
-    really computes with."""
+    """The actor pool's minimum and maximum size, and what Ray reserves for each stage; `threads` is the number that an
+    actor computes with."""
 
     actors: tuple[int, int]
     actor_cpus: float
@@ -30,6 +30,14 @@ class Resources:
     commit_cpus: float
     threads: int
     device: str
+
+    def described(self) -> str:
+        """The actors as a phrase: `1 actor, 1 CPU`, `2 to 8 actors, each 1 CPU and 1 GPU`."""
+        minimum, maximum = self.actors
+        many = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
+        parts = [(self.actor_cpus, "CPU"), (self.actor_gpus, "GPU")]
+        each = " and ".join(f"{count:g} {name}{'s' * (count > 1)}" for count, name in parts if count)
+        return f"{many} actor, {each}" if maximum == 1 else f"{many} actors, each {each}"
 
     def of_readers(self) -> dict[str, Any]:
         """Options of `Dataset.map_batches` for the stage that reads."""
@@ -54,19 +62,19 @@ class Resources:
 
     @property
     def blocks_at_once(self) -> int:
-        """That an actor works on: on a GPU the text of one is written while the next one computes."""
+        """Blocks an actor processes concurrently: on a GPU, the text of one is decoded while the next one computes."""
         return 2 if self.device == "cuda" else 1
 
 
-def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Resources:
-    """Resources for the stages, out of those that Ray has, such that actors, a decoder and a commit fit together.
-    Without a wish there is an actor for each share of a GPU that one takes, or for each machine where there is none.
+def allocate(cluster: Cluster, available: Mapping[str, float], device: str) -> Resources:
+    """Divides the available resources among the stages, such that actors, a decoder and a commit fit together.
+    Default: one actor per GPU share, else per node.
 
-    Otherwise Ray would wait for ever without a word, so what does not fit is refused here with a ConfigError. CPUs
-    of actor and decoder must differ, or Ray Data would fuse the two stages into one and nothing would overlap.
+    Ray would wait forever for what does not fit, so that raises ConfigError here. The CPUs of actors and decoders must
+    differ, or Ray Data would fuse the two stages and nothing would overlap.
     """
-    cpus, gpus, memory = (float(there.get(name, 0)) for name in ("CPU", "GPU", "memory"))
-    node = float(there[LARGEST_NODE])
+    cpus, gpus, memory = (float(available.get(name, 0)) for name in ("CPU", "GPU", "memory"))
+    node = float(available[LARGEST_NODE])
     device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
@@ -75,36 +83,36 @@ def share_out(cluster: Cluster, there: Mapping[str, float], device: str) -> Reso
     if actors == "auto":
         each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
         actors = (each, each)
-    least = actors[0]
+    minimum = actors[0]
     decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
-        wanted = max(min((cpus - decoder - commit) / least, 1.0 if device == "cuda" else node), 0.0)
+        wanted = max(min((cpus - decoder - commit) / minimum, 1.0 if device == "cuda" else node), 0.0)
     else:
         wanted = cluster.cpus_per_actor
     actor = float(int(wanted)) if wanted >= 1 else int(wanted * 1e4) / 1e4  # Ray takes whole numbers above 1
     if actor == decoder:
         decoder *= 0.9
     decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
-    for name, needed, available in (
-        ("CPUs", least * actor + decoder + commit, cpus),
+    for name, needed, total in (
+        ("CPUs", minimum * actor + decoder + commit, cpus),
         ("CPUs on one machine", max(actor, decoder), node),
-        ("GPUs", least * actor_gpus, gpus),
+        ("GPUs", minimum * actor_gpus, gpus),
     ):
-        if needed > available + 1e-6 or actor <= 0:
+        if needed > total + 1e-6 or actor <= 0:
             raise ConfigError(
-                f"ray.actors: {least} actors, a decoder and a commit need {needed:g} {name}, and Ray has {available:g};"
+                f"ray.actors: {minimum} actors, a decoder and a commit need {needed:g} {name}, and Ray has {total:g};"
                 " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
             )
-    threads = max(int(min(cpus // least, node) if device == "cpu" else actor), 1)
+    threads = max(int(min(cpus // minimum, node) if device == "cpu" else actor), 1)
     return Resources(actors, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
 
 
-def connect(address: str | None) -> dict[str, float]:
-    """Connects to the cluster at an address or at RAY_ADDRESS, or starts a local Ray; returns its resources, and under
-    LARGEST_NODE the CPUs of its largest machine.
+def connect_ray(address: str | None) -> dict[str, float]:
+    """Connects to the cluster at `address` or RAY_ADDRESS, or starts a local Ray. Returns the cluster's resources, with
+    the CPUs of its largest node under LARGEST_NODE.
 
-    A Ray that this process is connected to already is used as it is.
+    An existing connection of this process is used as it is. Raises ConfigError if no cluster answers.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
     import ray
@@ -129,7 +137,7 @@ def connect(address: str | None) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Keeps off the terminal what Ray's C++ core writes there while it starts: only that it heard of its log level."""
+    """Silences standard error while Ray's C++ core starts: it only reports its log level there."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -142,7 +150,7 @@ def _without_stderr() -> Iterator[None]:
 
 
 def configure_ray_data() -> None:
-    """Settles what all graphs of this process have in common."""
+    """Sets Ray Data's options for this process."""
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
@@ -157,10 +165,10 @@ def configure_ray_data() -> None:
 
 
 class GraphError(Exception):
-    """The graph itself came to an end: its actors could not start, or the cluster is gone."""
+    """The graph as a whole failed: its actors could not start, or the cluster is gone."""
 
 
 def reason_of(problem: Exception) -> str:
-    """The line of a remote traceback that says what happened: the last that names an exception."""
+    """The last line of a remote traceback that names an exception."""
     said = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
     return said[-1] if said else f"{type(problem).__name__}: {problem}"

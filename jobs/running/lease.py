@@ -20,7 +20,7 @@ from actors.storage import outputs
 from jobs.planning.run_files import run_files
 
 BEATS_A_LEASE = 4
-MOST_SIGN = 10_000  # bytes
+MAX_HEARTBEAT_BYTES = 10_000  # bytes
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float,
             storage.delete(filesystem, f"{folder}/heartbeat")
 
 
-def rival(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds: float) -> str | None:
+def active_run(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds: float) -> str | None:
     """The folder of an earlier run that is still at work, as its sign of life says; None where there is none.
 
     Of two that start at once, the one with the lower number goes on. `folder` is the caller's, which has a heartbeat.
@@ -59,7 +59,7 @@ def rival(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds:
     for sign in reversed(run_files(filesystem, root)):
         if sign.name == "heartbeat" and sign.run < own:
             with suppress(FileNotFoundError, NotPlain):  # it has just ended; or no run wrote it
-                written = _Sign.of(outputs.read(filesystem, sign.path, MOST_SIGN))
+                written = _Sign.of(outputs.read(filesystem, sign.path, MAX_HEARTBEAT_BYTES))
                 age = (now - storage.modified(filesystem, sign.path)).total_seconds()
                 if abs(age) < lease_seconds and not written.is_known_dead:  # one of the future is no sign of now
                     return sign.path.rpartition("/")[0]

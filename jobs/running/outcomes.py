@@ -1,4 +1,4 @@
-"""What became of each planned unit, told as the summaries of its pieces come."""
+"""The outcome of each planned unit, collected while the summaries of its pieces arrive."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,38 +7,38 @@ from actors.units import Unit
 from jobs.cli.terminal import SHOWN, Progress
 from jobs.running.metrics import Metrics
 
-FAILURES_IN_A_ROW = 20  # after which the output is taken to be out of order, and no more is transcribed for nothing
-DIED = "its worker process died"
+FAILURES_IN_A_ROW = 20  # after which the output is taken to be unusable, and the run stops
+LOST = "its worker process died"
 NOT_BEGUN = "not begun, or dropped"
-MOST_PIECES = 20_000  # of a unit
+MAX_PIECES = 20_000  # of a unit
 
 
-class GivenUp(Exception):
-    """So many units failed, one after the other, that the rest is not tried."""
+class TooManyFailures(Exception):
+    """So many units failed in a row that the run stops."""
 
 
-class Results:
-    """Summaries of units by id, {"unit", "failure"} of those that are not committed; shown as progress and metrics."""
+class Ledger:
+    """Summaries of units by id, {"unit", "failure"} for those not committed; reported as progress and metrics."""
 
     def __init__(self, run_id: str, units: Sequence[Unit], actors: int) -> None:
         self._units = units
-        self._of: dict[str, dict[str, Any]] = {unit.id: {"unit": unit.id, "failure": DIED} for unit in units}
+        self._of: dict[str, dict[str, Any]] = {unit.id: {"unit": unit.id, "failure": LOST} for unit in units}
         self._progress, self._metrics = Progress(len(units)), Metrics(run_id, len(units), actors)
         self._examples = {"transcripts": 0, "failures": 0}
         self._failures = 0
         self._so_far = dict[str, dict[str, float]]()  # of units in several pieces
-        self._finer = dict[str, dict[str, Any]]()
+        self._to_recut = dict[str, dict[str, Any]]()
 
     def add(self, summary: dict[str, Any]) -> None:
-        """Takes what came of a piece (see `blocks.outcome`). Raises GivenUp."""
+        """Records the outcome of a piece (see `blocks.outcome`). Raises TooManyFailures."""
         unit = summary["unit"]
-        if "again" in summary:
-            asked = self._finer.setdefault(unit, summary["again"])
-            self._finer[unit] = {name: max(value, asked[name]) for name, value in summary["again"].items()}
+        if "recut" in summary:
+            asked = self._to_recut.setdefault(unit, summary["recut"])
+            self._to_recut[unit] = {name: max(value, asked[name]) for name, value in summary["recut"].items()}
             return
-        if "failure" in summary and self._of[unit].get("failure", DIED) != DIED:
+        if "failure" in summary and self._of[unit].get("failure", LOST) != LOST:
             return  # another of its pieces failed before
-        news = self._news(summary)
+        news = self._added_by(summary)
         if not summary.get("is_partial"):
             self._of[unit] = summary
         self._progress.add(news)
@@ -49,10 +49,10 @@ class Results:
                 summary[kind] = []
         self._failures = self._failures + 1 if "failure" in summary else 0
         if self._failures == FAILURES_IN_A_ROW:
-            raise GivenUp(f"{self._failures} units in a row failed")
+            raise TooManyFailures(f"{self._failures} units in a row failed")
 
-    def _news(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """What a summary adds to those of the unit's pieces before it."""
+    def _added_by(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """What a summary adds to those of the unit's earlier pieces."""
         if "failure" in summary:
             return summary
         begun = {"began": summary["began"], "audio_seconds": 0.0, "busy_seconds": 0.0}
@@ -66,26 +66,27 @@ class Results:
         summary["busy_seconds"] = summary.get("busy_seconds", 0.0) + so_far["busy_seconds"]
         return news
 
-    def finer(self) -> dict[str, dict[str, Any]]:
-        """The units that have to be cut finer, by id, and how; each is told once."""
-        asked, self._finer = self._finer, {}
+    def to_recut(self) -> dict[str, dict[str, Any]]:
+        """Units to recut into more pieces, by id, and how. Each is returned once."""
+        asked, self._to_recut = self._to_recut, {}
         for unit, cut in asked.items():
-            if cut["ranges"] * cut["stretches"] > MOST_PIECES:
-                self.add({"unit": unit, "failure": f"it would have to be worked in more than {MOST_PIECES} pieces"})
-        return {unit: cut for unit, cut in asked.items() if self._of[unit].get("failure") == DIED}
+            if cut["ranges"] * cut["stretches"] > MAX_PIECES:
+                self.add({"unit": unit, "failure": f"it would need more than {MAX_PIECES} pieces"})
+        return {unit: cut for unit, cut in asked.items() if self._of[unit].get("failure") == LOST}
 
-    def died(self) -> list[Unit]:
-        """The units that nothing was heard of: each ended the process that worked on it, or was not begun."""
-        return [unit for unit in self._units if self._of[unit.id].get("failure") == DIED]
+    def lost(self) -> list[Unit]:
+        """Units without an outcome: each crashed its worker, or was not begun."""
+        return [unit for unit in self._units if self._of[unit.id].get("failure") == LOST]
 
-    def again(self) -> None:
-        self._metrics.retry(len(self.died()))
+    def count_retries(self) -> None:
+        """Counts the lost units as retried, in the metrics."""
+        self._metrics.retry(len(self.lost()))
 
-    def leave(self) -> int:
-        """Leaves the units that nothing was heard of for the next run; says how many."""
-        left = self.died()
-        self._of |= {unit.id: {"unit": unit.id, "failure": NOT_BEGUN} for unit in left}
-        return len(left)
+    def defer_rest(self) -> int:
+        """Leaves the lost units to the next run; returns their number."""
+        lost = self.lost()
+        self._of |= {unit.id: {"unit": unit.id, "failure": NOT_BEGUN} for unit in lost}
+        return len(lost)
 
     def all(self) -> list[dict[str, Any]]:
         return list(self._of.values())

@@ -7,18 +7,18 @@ from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.config import Config
 from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
 from jobs.planning.listing import Listing
-from jobs.planning.prepare import Prepared, standing
+from jobs.planning.prepare import Prepared, totals
 from jobs.planning.verdicts import Plan
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
     say(
-        f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.again)} again, {len(plan.done)} done"
+        f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo)} to redo, {len(plan.done)} done"
         + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
     if listing.unknown:
         names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
-        say(f"passed over, their names being of no known format: {names}")
+        say(f"skipped, unknown file type: {names}")
 
 
 def sum_up(
@@ -35,14 +35,14 @@ def sum_up(
     errors = sum((Counter(result["errors"]) for result in committed), Counter[str]())
     characters = sum(result["reference_characters"] for result in committed)
     edits = sum(result["character_errors"] for result in committed)
-    recordings, with_error = standing(prepared)
+    recordings, with_error = totals(prepared)
     return {
         "run_id": run_id,
         "units": {"planned": len(results), "skipped": len(prepared.plan.done), "done": len(committed)},
         "recordings": sum(result["recordings"] for result in committed),
         "segments": sum(result["segments"] for result in committed),
         "errors": dict(errors),
-        "standing": {"recordings": recordings, "errors": with_error},
+        "totals": {"recordings": recordings, "errors": with_error},
         "cer": round(edits / characters, 5) if characters else None,
         "audio_hours": round(audio_seconds / 3600, 4),
         "wall_seconds": round(wall_seconds, 2),
@@ -71,7 +71,7 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
         ("units", f"{summary['units']['done']} done, {summary['units']['skipped']} skipped"),
         ("recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"),
         ("segments", summary["segments"]),
-        ("in the output", "{recordings} recordings, {errors} with an error".format(**summary["standing"])),
+        ("in the output", "{recordings} recordings, {errors} with an error".format(**summary["totals"])),
         (
             "audio",
             f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s, {summary['rtfx']:.1f} x real time",
@@ -89,9 +89,9 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
     if failed:
         say(f"{len(failed)} of {len(results)} units failed; run it again to do them", "red")
         return FAILED
-    standing_rows = summary["standing"]
-    if standing_rows["errors"] > config.errors.max_fraction * standing_rows["recordings"]:
-        share = standing_rows["errors"] / standing_rows["recordings"]
+    output = summary["totals"]
+    if output["errors"] > config.errors.max_fraction * output["recordings"]:
+        share = output["errors"] / output["recordings"]
         say(f"{share:.1%} of the recordings have an error, more than errors.max_fraction allows", "red")
         return OVER_BUDGET
     return DONE

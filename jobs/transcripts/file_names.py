@@ -13,8 +13,8 @@ import re
 import unicodedata
 from collections import Counter
 
-LONGEST_PART = 180  # bytes; most file systems take 255, and a mark, a suffix and a temporary name are added
-LONGEST_PATH = 1_000  # bytes of a folder and the name in it; S3 takes 1,024
+MAX_PART = 180  # bytes; most file systems take 255, and a mark, a suffix and a temporary name are added
+MAX_PATH = 1_000  # bytes of a folder and the name in it; S3 takes 1,024
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 
 
@@ -26,7 +26,7 @@ class Names:
 
     def __init__(self, root: str, suffix: str) -> None:
         self._suffix = suffix
-        self._longest = max(LONGEST_PATH - len(root.encode("utf-8", "replace")) - 1, 2 * LONGEST_PART)
+        self._longest = max(MAX_PATH - len(root.encode("utf-8", "replace")) - 1, 2 * MAX_PART)
         self._files, self._folders = set[str](), set[str]()  # folded, see `_folded`
         self._times = Counter[tuple[object, ...]]()  # that a recording's key was given a mark
 
@@ -78,7 +78,7 @@ class Names:
 def clean(part: str) -> str:
     """A part of a path as any storage takes it; "" where nothing is left of it."""
     safe = "".join("_" if char in '/\\:*?"<>|' or not char.isprintable() else char for char in part)
-    short = safe.encode("utf-8", "replace")[:LONGEST_PART].decode("utf-8", "ignore").lstrip(" ").rstrip(" .")
+    short = safe.encode("utf-8", "replace")[:MAX_PART].decode("utf-8", "ignore").lstrip(" ").rstrip(" .")
     return f"_{short}" if _DEVICE.fullmatch(short) else short
 
 

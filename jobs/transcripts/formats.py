@@ -10,9 +10,9 @@ from pathlib import Path
 from actors.foreign.escape import written
 from actors.foreign.plain_json import to_json
 from jobs.transcripts.read import Transcript
-from jobs.transcripts.subtitles import Layout, cues_of
+from jobs.transcripts.subtitles import SubtitleLayout, cues_of
 
-Writer = Callable[[Transcript, Layout], str]
+Writer = Callable[[Transcript, SubtitleLayout], str]
 SUFFIXES = {
     "srt": ".srt",
     "vtt": ".vtt",
@@ -24,7 +24,7 @@ SUFFIXES = {
 PER_RECORDING = frozenset({"srt", "vtt", "textgrid"})  # formats that hold one recording
 
 
-def subtitles(transcript: Transcript, layout: Layout, kind: str) -> str:
+def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
     """SRT, or WebVTT (https://www.w3.org/TR/webvtt1/, where & < and > are escaped). SRT has no escapes, and programs
     take what looks like HTML for it, so < and > become their wide forms."""
     import pysubs2
@@ -42,7 +42,7 @@ def subtitles(transcript: Transcript, layout: Layout, kind: str) -> str:
     return str(file.to_string(kind, keep_ssa_tags=True))
 
 
-def textgrid(transcript: Transcript, layout: Layout) -> str:
+def textgrid(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Praat's TextGrid: a tier of segments, and one of tokens where there are any."""
     from praatio import textgrid as praat
 
@@ -71,18 +71,18 @@ def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tu
             at = stop
 
 
-def text(transcript: Transcript, layout: Layout) -> str:
+def text(transcript: Transcript, layout: SubtitleLayout) -> str:
     """The words, a line a segment."""
     return "".join(written(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
 
 
-def text_line(transcript: Transcript, layout: Layout) -> str:
+def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Kaldi's `text`: the recording's id, and its words."""
     name = written(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
     return f"{name} {written(transcript.text).strip()}\n"
 
 
-def json_line(transcript: Transcript, layout: Layout) -> str:
+def json_line(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Everything of a recording as one JSON object."""
     names = ("recording_id", "uri", "member", "offset_s", "duration_s", "reference")
     told = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
@@ -91,7 +91,7 @@ def json_line(transcript: Transcript, layout: Layout) -> str:
     return to_json(told | {"segments": segments}) + "\n"
 
 
-def manifest_lines(transcript: Transcript, layout: Layout) -> str:
+def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
     """NeMo's manifest, a line a segment with words, by which a model can be trained further.
 
     Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html. A member of a tar or

@@ -27,8 +27,8 @@ _COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_
 
 _OF_A_TEXT = ("start_s", "end_s", "duration_s", "confidence")
 _OF_A_TOKEN = ("token", "start_s", "end_s", "confidence")
-MOST_S = 1e8  # seconds of a recording; three years
-MOST_TEXT = 200_000  # bytes of a segment, which has two minutes at most; 1,500 tokens have 20 kB
+MAX_SECONDS = 1e8  # seconds of a recording; three years
+MAX_TEXT = 200_000  # bytes of a segment, which has two minutes at most; 1,500 tokens have 20 kB
 
 Row = dict[str, Any]
 
@@ -112,10 +112,12 @@ def _check(rows: pa.Table) -> None:
     starts, ends = said.column("start_s"), said.column("end_s")
     in_order = pc.and_(pc.greater_equal(starts, 0), pc.greater_equal(ends, starts))
     times = [ends, said.column("duration_s"), *(pc.abs(pc.struct_field(tokens, name)) for name in ("start_s", "end_s"))]
-    if not all(pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MOST_S) for time in times))):
+    if not all(
+        pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MAX_SECONDS) for time in times))
+    ):
         raise NotPlain("it has times that cannot be")
-    if (pc.max(pc.binary_length(said.column("text"))).as_py() or 0) > MOST_TEXT:
-        raise NotPlain(f"it has a segment of more than {MOST_TEXT:,} bytes of text")
+    if (pc.max(pc.binary_length(said.column("text"))).as_py() or 0) > MAX_TEXT:
+        raise NotPlain(f"it has a segment of more than {MAX_TEXT:,} bytes of text")
 
 
 def tell_wrong(wrong: Iterable[str]) -> int:

@@ -14,13 +14,13 @@ COST = 1.0  # of a cue, in commas: more of them are harder to read
 
 
 @dataclass(frozen=True)
-class Layout:
+class SubtitleLayout:
     """The size of a cue: characters of a line as wide as a Chinese one (others count half), lines, seconds."""
 
     characters: int = 16
     lines: int = 2
-    least_s: float = 1.0
-    most_s: float = 7.0
+    min_s: float = 1.0
+    max_s: float = 7.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Word(NamedTuple):
         return sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.5 for char in self.text)
 
 
-def cues_of(rows: Sequence[dict[str, Any]], layout: Layout) -> list[Cue]:
+def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]:
     """The cues of a recording, none over another: of no more characters, lines and seconds than the layout says.
 
     They end where sentences or phrases do, or where there is a pause. One that would be too short to read stays until
@@ -56,7 +56,7 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: Layout) -> list[Cue]:
     for index, cue in enumerate(cues):
         start = max(cue.start, placed[-1].end if placed else 0.0)
         following = cues[index + 1].start if index + 1 < len(cues) else float("inf")
-        end = max(cue.end, min(start + layout.least_s, following), start + 0.001)
+        end = max(cue.end, min(start + layout.min_s, following), start + 0.001)
         placed.append(replace(cue, start=start, end=end))
     return placed
 
@@ -83,7 +83,7 @@ def words_of(row: dict[str, Any]) -> list[Word]:
     return words
 
 
-def _cues(words: Sequence[Word], layout: Layout) -> Iterator[Cue]:
+def _cues(words: Sequence[Word], layout: SubtitleLayout) -> Iterator[Cue]:
     first = 0
     for last in _ends(words, layout):
         text = _lines([word.text for word in words[first:last]], layout)
@@ -91,7 +91,7 @@ def _cues(words: Sequence[Word], layout: Layout) -> Iterator[Cue]:
         first = last
 
 
-def _ends(words: Sequence[Word], layout: Layout) -> list[int]:
+def _ends(words: Sequence[Word], layout: SubtitleLayout) -> list[int]:
     """The word after the last one of each cue, such that cues end well: of all ways to cut, the one of the most worth.
 
     A cue costs something, the less the fuller it is, and is worth what the place is where it ends. The best way to a
@@ -105,7 +105,7 @@ def _ends(words: Sequence[Word], layout: Layout) -> list[int]:
         for first in range(end - 1, -1, -1):
             width += words[first].width
             seconds = words[end - 1].end - words[first].start
-            if first < end - 1 and (width > room or seconds > layout.most_s):
+            if first < end - 1 and (width > room or seconds > layout.max_s):
                 break
             value = best[first] + places[end - 1] - COST - (1 - min(width / room, 1)) ** 2
             if value > worth:
@@ -129,7 +129,7 @@ def _places(words: Sequence[Word]) -> list[float]:
     ]
 
 
-def _lines(words: Sequence[str], layout: Layout) -> str:
+def _lines(words: Sequence[str], layout: SubtitleLayout) -> str:
     """Words in as few lines as hold them, of like length; a word that is wider than a line has one of its own."""
     widths = [Word(word, 0, 0).width for word in words]
     count = 1

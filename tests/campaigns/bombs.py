@@ -31,7 +31,7 @@ import soundfile
 sys.path[:0] = [str(Path(__file__).parents[1])]
 from long import watch  # noqa: E402
 
-MOST_GB = 2.5
+MAX_GB = 2.5
 DEMO = Path("demo/audio/loose/00.wav")
 
 
@@ -151,7 +151,7 @@ def tried(name: str) -> tuple[bool, str]:
         thread.join()
     errors = json.loads(done.stdout.splitlines()[-1])["errors"] if done.stdout else {"said": done.stderr[-300:]}
     process, peak = max(peaks.items(), key=lambda each: each[1])
-    is_right = done.returncode == 0 and errors == wanted and peak < MOST_GB
+    is_right = done.returncode == 0 and errors == wanted and peak < MAX_GB
     told = f"| {name} | {done.returncode} | {errors} | {peak:.2f} ({process}) | {seconds:.0f} |"
     return is_right, f"{told} {'' if is_right else 'wrong'} |"
 

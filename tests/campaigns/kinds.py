@@ -24,8 +24,8 @@ from actors.units import Piece, SourceObject, Unit
 from actors.writer import commit_piece
 from jobs.planning.listing import Listing
 from jobs.planning.state import load_state, units_with, write_plan
-from jobs.planning.verdicts import Wishes, make_plan, recipe_of
-from jobs.running.lease import rival
+from jobs.planning.verdicts import Policy, make_plan, recipe_of
+from jobs.running.lease import active_run
 
 Kind = Callable[[Path], tuple[bytes, Callable[[bytes], str]]]
 SETTINGS = {"model_sha256": "a" * 64}
@@ -69,7 +69,7 @@ def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
     def planned() -> str | None:
         state = load_state(filesystem, root)
-        made = make_plan(listing, state, SETTINGS, Wishes(600))
+        made = make_plan(listing, state, SETTINGS, Policy(600))
         return write_plan(filesystem, root, state, made.objects, (recipe_of(SETTINGS), SETTINGS), "run")
 
     path = Path(planned() or "") / "plan.arrow"
@@ -118,7 +118,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     commit_unit(unit, rows_of(unit), filesystem, root)
     path = folder / part_name(unit.id)
     good = path.read_bytes()
-    again = replace(unit, objects=unit.objects[:2], carried=tuple((each.uri, None) for each in unit.objects[2:]))
+    redo = replace(unit, objects=unit.objects[:2], carried=tuple((each.uri, None) for each in unit.objects[2:]))
 
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
@@ -127,7 +127,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
             end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
         except NotPlain:
             end = "sentence"
-        commit_unit(again, rows_of(again), filesystem, root)
+        commit_unit(redo, rows_of(redo), filesystem, root)
         (commit,) = (Commit.from_name(each.name) for each in (folder / COMMITS).iterdir())
         assert commit
         assert end == "rows" or commit.fingerprint == "f" * 8 + "incomplete"
@@ -169,7 +169,7 @@ def heartbeat(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
         os.utime(own / "heartbeat")
-        return "rows" if rival(filesystem, root, str(own), 60) else "passed over"
+        return "rows" if active_run(filesystem, root, str(own), 60) else "passed over"
 
     return good, read
 

@@ -26,7 +26,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 PATIENCE_S = 60.0  # for one mutant
-MOST_BYTES = 2_500_000_000  # that a process may take
+MAX_BYTES = 2_500_000_000  # that a process may take
 
 Read = Callable[[bytes], str]  # what a mutant ends as, where it ends as it should; raises otherwise
 
@@ -142,7 +142,7 @@ def _listen(child: Connection, first: int, outcome: Outcome) -> int:
         seconds, size, end, wrong = told
         outcome.slowest = max(outcome.slowest, (seconds, at))
         outcome.largest = max(outcome.largest, (size, at))
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             wrong = wrong or f"took {size:,} bytes"
         if wrong:
             outcome.wrong.append((at, wrong))
@@ -164,7 +164,7 @@ def _work(kind: str, seeds: range, pipe: Connection) -> None:
             began, end, wrong = time.monotonic(), "", ""
             try:
                 end = read(mutant(good, seed))
-            except Exception as problem:
+            except Exception as problem:  # noqa: BLE001 - that is what the campaign looks for
                 wrong = f"{type(problem).__name__}: {problem}"[:300]
             pipe.send((time.monotonic() - began, _peak(), end, wrong))
     pipe.send(None)

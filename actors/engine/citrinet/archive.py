@@ -27,13 +27,11 @@ from actors.storage.cache import sha256_of_open
 if TYPE_CHECKING:
     import torch
 
-MOST_CONFIG = 4_000_000  # bytes; a vocabulary of 5000 characters makes a config of 200 kB
-MOST_TOKENIZER = 16_000_000  # bytes; SentencePiece models have a few hundred kB
-MOST_CHECKPOINT = 8_000_000_000  # bytes; Citrinet-1024 has 0.6 GB
-MOST_GROWTH = 8  # of what a gzipped file holds, to its own size: weights hardly compress
-MOST_HEADERS = (
-    1_000_000  # bytes; a member takes 512, or 1,536 where its name is long, and a checkpoint has three to ten
-)
+MAX_CONFIG_BYTES = 4_000_000  # bytes; a vocabulary of 5000 characters makes a config of 200 kB
+MAX_TOKENIZER_BYTES = 16_000_000  # bytes; SentencePiece models have a few hundred kB
+MAX_CHECKPOINT_BYTES = 8_000_000_000  # bytes; Citrinet-1024 has 0.6 GB
+MAX_GROWTH = 8  # of what a gzipped file holds, to its own size: weights hardly compress
+MAX_HEADERS = 1_000_000  # bytes; a member takes 512, or 1,536 where its name is long, and a checkpoint has three to ten
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _AT_ONCE = 1 << 20  # bytes
 
@@ -62,7 +60,7 @@ def read_archive(path: Path, sha256: str | None = None) -> Archive:
         members = _Members(file)
         config = members.config()
         name = _tokenizer_name(config)
-        tokenizer = members.content(name, MOST_TOKENIZER) if name else None
+        tokenizer = members.content(name, MAX_TOKENIZER_BYTES) if name else None
         checkpoint = members.unpacked(WEIGHTS)
     return Archive(config, _weights(checkpoint), tokenizer)
 
@@ -87,7 +85,7 @@ def _plain_errors() -> Iterator[None]:
         yield
     except (UsageError, MemoryError):
         raise
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - tarfile and zlib raise a dozen kinds
         if isinstance(problem, OSError) and problem.errno:  # of this machine, such as a full disk
             raise UsageError(f"it cannot be read or unpacked: {problem.strerror}") from None
         reason = next(iter(str(problem).splitlines()), "")[:80] or type(problem).__name__
@@ -122,9 +120,13 @@ class _Members:
         file.seek(0)
         is_gzipped = start == b"\x1f\x8b"  # NeMo's way before 1.7
         self._stream = gzip.GzipFile(fileobj=file) if is_gzipped else file
-        self._most = min(MOST_CHECKPOINT, MOST_GROWTH * self._size + MOST_CONFIG) if is_gzipped else MOST_CHECKPOINT
+        self._max_bytes = (
+            min(MAX_CHECKPOINT_BYTES, MAX_GROWTH * self._size + MAX_CONFIG_BYTES)
+            if is_gzipped
+            else MAX_CHECKPOINT_BYTES
+        )
         self._found = dict[str, tarfile.TarInfo]()
-        with tarfile.open(fileobj=_Headers(self._stream, self._most), mode="r:") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=_Headers(self._stream, self._max_bytes), mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
                 name = os.path.basename(member.name)
                 if name in self._found and name.endswith(
@@ -134,7 +136,7 @@ class _Members:
                 self._found.setdefault(name, member)
 
     def config(self) -> dict[str, Any]:
-        content = self.content(CONFIG, MOST_CONFIG)
+        content = self.content(CONFIG, MAX_CONFIG_BYTES)
         try:
             config = plain_yaml.load(content)
         except UsageError as problem:
@@ -143,9 +145,9 @@ class _Members:
             raise UsageError(f"it is not a .nemo file: its {CONFIG} holds no settings")
         return config
 
-    def content(self, name: str, most: int) -> bytes:
+    def content(self, name: str, max_bytes: int) -> bytes:
         """A member in memory."""
-        member = self._member(name, most)
+        member = self._member(name, max_bytes)
         content = self._stream.read(member.size)
         if len(content) < member.size:
             raise UsageError(f"it is not a .nemo file: it ends within {name}")
@@ -153,7 +155,7 @@ class _Members:
 
     def unpacked(self, name: str) -> io.BufferedIOBase:
         """A member as a temporary file, which is gone when it is closed."""
-        left = self._member(name, self._most).size
+        left = self._member(name, self._max_bytes).size
         folder = tempfile.gettempdir()
         if left > shutil.disk_usage(folder).free:
             raise UsageError(f"{folder} has no room for the {left:,} bytes of its {name}; TMPDIR names another folder")
@@ -166,13 +168,15 @@ class _Members:
             left -= len(some)
         return file
 
-    def _member(self, name: str, most: int) -> tarfile.TarInfo:
+    def _member(self, name: str, max_bytes: int) -> tarfile.TarInfo:
         """A member, with the stream at the start of its content."""
         member = self._found.get(name)
         if member is None or not member.isreg() or member.issparse():
             raise UsageError(f"it is not a .nemo file: it holds no {name[:60]}")
-        if not 0 <= member.size <= most:
-            raise UsageError(f"its {name[:60]} has {member.size:,} bytes, more than the {most:,} that are believed")
+        if not 0 <= member.size <= max_bytes:
+            raise UsageError(
+                f"its {name[:60]} has {member.size:,} bytes, more than the {max_bytes:,} that are believed"
+            )
         self._stream.seek(member.offset_data)
         return member
 
@@ -180,19 +184,21 @@ class _Members:
 class _Headers:
     """A tar as it is read for its headers alone: forward, with what it skips and what it reads counted."""
 
-    def __init__(self, stream: io.BufferedIOBase, most: int) -> None:
-        self._stream, self._most, self._left = stream, most, MOST_HEADERS
+    def __init__(self, stream: io.BufferedIOBase, max_bytes: int) -> None:
+        self._stream, self._max_bytes, self._left = stream, max_bytes, MAX_HEADERS
         self.tell = stream.tell
 
     def read(self, size: int) -> bytes:
         self._left -= size
         if self._left < 0:
-            raise UsageError(f"it is not a .nemo file: its members' headers have more than {MOST_HEADERS:,} bytes")
+            raise UsageError(f"it is not a .nemo file: its members' headers have more than {MAX_HEADERS:,} bytes")
         return self._stream.read(size)
 
     def seek(self, position: int) -> None:
         if position < self._stream.tell():
             raise UsageError("it is not a .nemo file: a member of it has a negative size")
-        if position > self._most:
-            raise UsageError(f"it is not a .nemo file: it holds more than the {self._most:,} bytes that are believed")
+        if position > self._max_bytes:
+            raise UsageError(
+                f"it is not a .nemo file: it holds more than the {self._max_bytes:,} bytes that are believed"
+            )
         self._stream.seek(position)

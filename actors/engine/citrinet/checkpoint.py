@@ -23,7 +23,7 @@ from actors.storage.cache import is_vouched, vouch
 VERSION = 2  # of the converted layout; raised when `conversion` changes what it writes, or believes less
 
 
-class Stored(Mapping[str, torch.Tensor]):
+class LazyTensors(Mapping[str, torch.Tensor]):
     """The tensors of a safetensors file, each mapped from it when asked for, and gone when its user lets go of it.
 
     An engine lays weights out anew one by one, so the file's copy and the engine's are never in memory together.
@@ -48,7 +48,7 @@ class Stored(Mapping[str, torch.Tensor]):
         return len(self._names)
 
 
-def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], Stored]:
+def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTensors]:
     """The engine's configuration and tensors of a `.nemo` with that SHA-256, which is read, and hashed, only where it
     was not converted before.
 
@@ -67,7 +67,7 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], Stored]:
             save_file(tensors, partial, {"config": json.dumps(config)})
             vouch(place, partial)
     with safe_open(place, framework="pt") as file:
-        return json.loads(file.metadata()["config"]), Stored(place)
+        return json.loads(file.metadata()["config"]), LazyTensors(place)
 
 
 def is_converted(sha256: str, cache: Path) -> bool:

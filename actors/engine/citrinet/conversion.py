@@ -12,11 +12,11 @@ import torch
 
 from actors.engine.citrinet.archive import Archive
 from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, read_labels, read_settings, shown
-from actors.engine.citrinet.text import Pieces
+from actors.engine.citrinet.text import SentencePieces
 from actors.schema import SAMPLE_RATE, UsageError
 
 EPSILON = 1e-3  # of every batch norm in NeMo's JasperBlock
-MOST_FRAME = 8_192  # samples, half a second, of which a spectrum is made
+MAX_FRAME = 8_192  # samples, half a second, of which a spectrum is made
 
 Tensors = dict[str, torch.Tensor]
 
@@ -80,12 +80,12 @@ def _tokenizer(model: bytes | None, pieces: int) -> torch.Tensor:
         raise UsageError(f"its tokenizer is not of SentencePiece{ADVICE}")
     stored = torch.frombuffer(bytearray(model), dtype=torch.uint8) if model else torch.empty(0, dtype=torch.uint8)
     try:
-        text = Pieces(stored)
+        text = SentencePieces(stored)
         for piece in range(len(text)):
             text([piece])
     except (MemoryError, UsageError):
         raise
-    except Exception as problem:  # of a library in C++, which raises what it likes for bytes that are not its own
+    except Exception as problem:  # noqa: BLE001 - a C++ library raises anything for bytes that are not its own
         raise UsageError(f"its tokenizer is no SentencePiece model: {type(problem).__name__}") from None
     if len(text) != pieces:
         raise UsageError(f"its tokenizer has {len(text)} pieces, and its head {pieces + 1} classes with the blank")
@@ -95,7 +95,7 @@ def _tokenizer(model: bytes | None, pieces: int) -> torch.Tensor:
 def _features(settings: Preprocessor, weights: Mapping[str, torch.Tensor], tensors: Tensors) -> dict[str, Any]:
     filters = _get(weights, "preprocessor.featurizer.fb", 1, settings.features, None).squeeze(0).float()
     size = (filters.shape[1] - 1) * 2
-    if not 16 <= size <= MOST_FRAME or settings.n_fft not in (None, size):
+    if not 16 <= size <= MAX_FRAME or settings.n_fft not in (None, size):
         raise UsageError(f"its filters are for frames of {size} samples, and its n_fft is {settings.n_fft}")
     wanted = None if settings.window_size is None else int(settings.window_size * SAMPLE_RATE)
     window = _get(weights, "preprocessor.featurizer.window", wanted).float()

@@ -10,7 +10,7 @@ from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.packing import Packing
 from actors.engine.citrinet.text import text_of
-from actors.engine.interface import Frames
+from actors.engine.interface import Emission
 from actors.schema import Samples
 
 
@@ -35,8 +35,8 @@ class CitrinetEngine:
             features = self._features(*self._features.packed(batch, packings[0]), packings[0])
             return self._encoder(features, packings), packings[-1]
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
         """The best token of each output frame of each recording of a batch, and its probability."""
         logits, packing = self.logits(batch)
         ids, probabilities = (each.numpy() for each in layers.best(logits, packing))
-        return [Frames(ids[rows], probabilities[rows]) for rows in packing.slices]
+        return [Emission(ids[rows], probabilities[rows]) for rows in packing.slices]

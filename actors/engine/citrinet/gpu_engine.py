@@ -10,11 +10,11 @@ from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.graph import Graph
 from actors.engine.citrinet.text import text_of
-from actors.engine.interface import Frames
+from actors.engine.interface import Emission
 from actors.schema import Samples, UsageError
 
-LEAST_SECONDS = 60.0  # that a GPU must have room for
-MOST_SECONDS = 10_800.0  # a batch's rows times their channels are counted in 32 bits
+MIN_SECONDS = 60.0  # that a GPU must have room for
+MAX_SECONDS = 10_800.0  # a batch's rows times their channels are counted in 32 bits
 
 
 class GpuEngine:
@@ -27,9 +27,9 @@ class GpuEngine:
         Raises UsageError where the checkpoint is not of the Citrinet family, or the GPU's memory is too small.
         """
         config, tensors = checkpoint.load(nemo, sha256, cache)
-        seconds = min(seconds, MOST_SECONDS)
+        seconds = min(seconds, MAX_SECONDS)
         where = torch.device(device), getattr(torch, precision)
-        too_small = UsageError(f"the GPU's memory does not hold {nemo.name} and {LEAST_SECONDS:g} s of audio")
+        too_small = UsageError(f"the GPU's memory does not hold {nemo.name} and {MIN_SECONDS:g} s of audio")
         try:
             with torch.no_grad():
                 features = Features(gpu_layers, config["features"], tensors, *where)
@@ -37,12 +37,12 @@ class GpuEngine:
         except torch.OutOfMemoryError:
             raise too_small from None
         graph = _graph(features, encoder, where[0], seconds)
-        while graph is None and seconds / 2 >= LEAST_SECONDS:
+        while graph is None and seconds / 2 >= MIN_SECONDS:
             seconds /= 2
             graph = _graph(features, encoder, where[0], seconds)
         if graph is None:
             raise too_small
-        self._graph, self.most_seconds = graph, seconds
+        self._graph, self.max_seconds = graph, seconds
         self.text = text_of(config, tensors)
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
@@ -52,10 +52,10 @@ class GpuEngine:
         """That the GPU worked so far, as it measured itself."""
         return self._graph.busy_seconds
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Frames]:
+    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
         """The best token of each output frame of each recording of a batch, and its probability.
 
-        Raises torch.OutOfMemoryError where the batch has more audio than `most_seconds`.
+        Raises torch.OutOfMemoryError where the batch has more audio than `max_seconds`.
         """
         return self._graph(batch)
 

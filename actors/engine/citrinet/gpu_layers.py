@@ -39,12 +39,12 @@ class Pointwise:
                 f"a layer of {weight.shape[1]} channels: on a GPU the fused engine needs a multiple of {ALIGNED};"
                 " model.engine=nemo may run it"
             )
-        self._weight = weight.to(device, dtype, copy=True).contiguous()
-        self._bias = bias.to(device, torch.float32, copy=True)
+        self.weight = weight.to(device, dtype, copy=True).contiguous()
+        self.bias = bias.to(device, torch.float32, copy=True)
         self._tile = tile or tile_for(device, dtype)
 
     def __call__(self, x: torch.Tensor, level: Level, relu: bool = True) -> torch.Tensor:
-        return self._launch(x, level, x.dtype, relu)
+        return self.launch(x, level, x.dtype, relu)
 
     def joined(
         self,
@@ -55,9 +55,9 @@ class Pointwise:
         entered: torch.Tensor | None,
     ) -> torch.Tensor:
         """ReLU(self(x) * the recording's factors + residual(entered)), rounded once."""
-        return self._launch(x, level, x.dtype, True, factors, residual, entered)
+        return self.launch(x, level, x.dtype, True, factors, residual, entered)
 
-    def _launch(
+    def launch(
         self,
         x: torch.Tensor,
         level: Level,
@@ -67,25 +67,26 @@ class Pointwise:
         residual: Pointwise | None = None,
         entered: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        tile, (out, inner) = self._tile, self._weight.shape
+        """As `joined`, with or without each of its parts."""
+        tile, (out, inner) = self._tile, self.weight.shape
         rows = len(level.recording)
         y = torch.empty(rows, out + -out % ALIGNED, device=x.device, dtype=dtype)[:, :out]
         other = self if residual is None else residual  # a kernel's argument may not be missing
         second = x if entered is None else entered
         kernels.pointwise[(cdiv(rows, tile.rows) * cdiv(out, tile.out),)](
             TensorDescriptor.from_tensor(x, [tile.rows, tile.inner]),
-            TensorDescriptor.from_tensor(self._weight, [tile.out, tile.inner]),
-            self._bias,
+            TensorDescriptor.from_tensor(self.weight, [tile.out, tile.inner]),
+            self.bias,
             TensorDescriptor.from_tensor(second, [tile.rows, tile.inner]),
-            TensorDescriptor.from_tensor(other._weight, [tile.out, tile.inner]),
-            other._bias,
-            self._bias if factors is None else factors,
+            TensorDescriptor.from_tensor(other.weight, [tile.out, tile.inner]),
+            other.bias,
+            self.bias if factors is None else factors,
             level.recording,
             level.rows,
             TensorDescriptor.from_tensor(y, [tile.rows, tile.out]),
             INNER=inner,
             OUTER=out,
-            ENTERED=0 if residual is None else other._weight.shape[1],
+            ENTERED=0 if residual is None else other.weight.shape[1],
             GATED=factors is not None,
             RELU=relu,
             BLOCK_ROWS=tile.rows,
@@ -112,7 +113,7 @@ class Head:
             self._remainder = Pointwise(remainder, torch.zeros(len(bias)), device, dtype)
 
     def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:
-        return self._pointwise._launch(x, level, torch.float32, False, None, self._remainder, x)
+        return self._pointwise.launch(x, level, torch.float32, False, None, self._remainder, x)
 
 
 class Depthwise:
@@ -159,10 +160,10 @@ class Gate:
     def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         """Factors (recordings, channels) in float32, for the convolution of x (rows, channels)."""
         (hidden, channels), outer = self._down.shape, len(self._up)
-        most, of_recordings, block = len(level.starts), 16, 64
-        means = torch.empty(most, channels, device=x.device)
+        max_bytes, of_recordings, block = len(level.starts), 16, 64
+        means = torch.empty(max_bytes, channels, device=x.device)
         block_channels = min(next_power_of_2(channels), 128)
-        kernels.means[(most, cdiv(channels, block_channels))](
+        kernels.means[(max_bytes, cdiv(channels, block_channels))](
             x,
             level.starts,
             level.lengths,
@@ -172,8 +173,8 @@ class Gate:
             BLOCK_ROWS=32,
             BLOCK_CHANNELS=block_channels,
         )
-        factors = torch.empty(most, outer, device=x.device)
-        kernels.factors[(cdiv(most, of_recordings), cdiv(outer, block))](
+        factors = torch.empty(max_bytes, outer, device=x.device)
+        kernels.factors[(cdiv(max_bytes, of_recordings), cdiv(outer, block))](
             means,
             self._down,
             self._shift,

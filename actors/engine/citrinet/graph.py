@@ -10,9 +10,9 @@ import torch
 from actors.engine.citrinet import gpu_layers
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
-from actors.engine.citrinet.levels import Layout
+from actors.engine.citrinet.levels import LevelLayout
 from actors.engine.citrinet.packing import Packing
-from actors.engine.interface import Frames
+from actors.engine.interface import Emission
 from actors.schema import SAMPLE_RATE, Samples
 
 ROWS_PER_RECORDING = 128  # on average, at least: room for recordings of 1.3 s each
@@ -22,7 +22,7 @@ IN_FLIGHT = 2  # batches: one computes while the next is laid out and copied
 class Slot:
     """A batch on its way to the device and back: memory of the host, pinned where there is a GPU, and of the device."""
 
-    def __init__(self, features: Features, layout: Layout, device: torch.device) -> None:
+    def __init__(self, features: Features, layout: LevelLayout, device: torch.device) -> None:
         is_cuda = device.type == "cuda"
         self.sound = torch.zeros(features.samples(layout.rows[0]), dtype=torch.int16, pin_memory=is_cuda)
         self.ends = torch.zeros(layout.recordings, dtype=torch.int64, pin_memory=is_cuda)
@@ -59,7 +59,7 @@ class Graph:
         for _ in range(encoder.strides):
             rows = rows // 2 + recordings
             counts.append(rows + recordings * (encoder.gap + 1))
-        self._layout = Layout(counts, recordings)
+        self._layout = LevelLayout(counts, recordings)
         self._block = torch.zeros(self._layout.size, dtype=torch.int32, device=device)
         self._levels = self._layout.levels(self._block)
         self._input = torch.zeros(counts[0], features.mels, device=device, dtype=encoder.dtype)
@@ -69,7 +69,7 @@ class Graph:
         if device.type == "cuda":
             self._capture()
 
-    def __call__(self, batch: Sequence[Samples]) -> list[Frames]:
+    def __call__(self, batch: Sequence[Samples]) -> list[Emission]:
         """The best token of each output frame of each recording, and its probability. Raises torch.OutOfMemoryError
         where there is no room for the batch."""
         packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
@@ -81,7 +81,7 @@ class Graph:
             with torch.no_grad():
                 (self._on_gpu if self._device.type == "cuda" else self._on_cpu)(slot, samples)
             ids, probabilities = slot.ids.numpy(), slot.probabilities.numpy()
-            return [Frames(ids[rows].copy(), probabilities[rows].copy()) for rows in packings[-1].slices]
+            return [Emission(ids[rows].copy(), probabilities[rows].copy()) for rows in packings[-1].slices]
         except torch.OutOfMemoryError:
             torch.cuda.synchronize()  # what was begun still looks into the slot
             raise

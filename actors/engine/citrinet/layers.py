@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from actors.engine.citrinet.packing import Packing
 
-_ONEDNN = (
-    torch.ops.mkldnn
-)  # what torch.compile calls on a CPU: weights laid out once, ReLU and addition inside the GEMM
+#: The operations that torch.compile calls on a CPU: weights laid out once, ReLU and addition inside the GEMM. They are
+#: private to torch, which has no public ones; the version of torch is pinned.
+_ONEDNN = torch.ops.mkldnn
 STD_GUARD = 1e-5  # NeMo adds it to every deviation
 
 
@@ -24,7 +24,9 @@ class Pointwise:
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, device: torch.device, dtype: torch.dtype) -> None:
         self._packs = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         weight, self._bias = weight.to(device, dtype), bias.to(device, dtype, copy=True)
-        self._weight = _ONEDNN._reorder_linear_weight(weight.contiguous(), None) if self._packs else weight
+        if self._packs:
+            weight = _ONEDNN._reorder_linear_weight(weight.contiguous(), None)  # noqa: SLF001
+        self._weight = weight
 
     def __call__(self, x: torch.Tensor, packing: Packing, relu: bool = True) -> torch.Tensor:
         return _zero_gaps(self.product(x, relu), packing)
@@ -43,22 +45,24 @@ class Pointwise:
             for rows, factor in zip(packing.slices, factors, strict=True):
                 y[rows] *= factor
         if residual is not None and entered is not None:
-            y = residual._added_to(y, entered)
+            y = residual.added_to(y, entered)
         return _zero_gaps(y.relu_(), packing)
 
     def product(self, x: torch.Tensor, relu: bool = False) -> torch.Tensor:
         """x (rows, in) times the weight, plus the bias, whatever the rows are."""
         if self._packs:
-            result: torch.Tensor = _ONEDNN._linear_pointwise(
+            result: torch.Tensor = _ONEDNN._linear_pointwise(  # noqa: SLF001
                 x, self._weight, self._bias, "relu" if relu else "none", [], ""
             )
             return result
         y = functional.linear(x, self._weight, self._bias)
         return y.relu_() if relu else y
 
-    def _added_to(self, other: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def added_to(self, other: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The product plus `other`, in one pass."""
         if self._packs:
-            result: torch.Tensor = _ONEDNN._linear_pointwise.binary(x, other, self._weight, self._bias, "add")
+            fused = _ONEDNN._linear_pointwise.binary  # noqa: SLF001
+            result: torch.Tensor = fused(x, other, self._weight, self._bias, "add")
             return result
         return self.product(x).add_(other)
 

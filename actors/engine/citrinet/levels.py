@@ -32,7 +32,7 @@ class Level:
     finer: Level | None = None
 
 
-class Layout:
+class LevelLayout:
     """Where things lie in the block, for so many rows of each level, and recordings."""
 
     def __init__(self, rows: Sequence[int], recordings: int) -> None:
@@ -73,7 +73,7 @@ class Layout:
 
 def levels_of(packings: Sequence[Packing], device: torch.device, spare: int = 0) -> list[Level]:
     """The levels of one batch, with room for some more rows and recordings."""
-    layout = Layout([packing.rows + spare for packing in packings], len(packings[0].lengths) + spare)
+    layout = LevelLayout([packing.rows + spare for packing in packings], len(packings[0].lengths) + spare)
     block = np.zeros(layout.size, np.int32)
     layout.fill(block, packings)
     return layout.levels(torch.from_numpy(block).to(device))

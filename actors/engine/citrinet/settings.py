@@ -12,17 +12,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from actors.schema import SAMPLE_RATE, UsageError
 
 ADVICE = "; model.engine=nemo may run it"
-MOST_SHOWN = 60  # characters of a value in a message
-MOST_STRIDES = 6  # of 2 each: a frame of the output is then 0.64 s
-MOST_LABELS = 50_000
+MAX_SHOWN = 60  # characters of a value in a message
+MAX_STRIDES = 6  # of 2 each: a frame of the output is then 0.64 s
+MAX_LABELS = 50_000
 
 
 def shown(value: Any) -> str:
     """A value of a stranger's as a message may show it: short, on one line, and never written out as a whole."""
     if value is None or isinstance(value, bool | int | float):
-        return str(value)[:MOST_SHOWN]
+        return str(value)[:MAX_SHOWN]
     if isinstance(value, str):
-        return value if len(value) <= MOST_SHOWN and value.isidentifier() else repr(value[:MOST_SHOWN])
+        return value if len(value) <= MAX_SHOWN and value.isidentifier() else repr(value[:MAX_SHOWN])
     size = f" of {len(value)}" if isinstance(value, list | dict) else ""
     return {"list": "a list", "dict": "a mapping"}.get(type(value).__name__, f"a {type(value).__name__}") + size
 
@@ -105,7 +105,7 @@ class _Parts(_Settings):
     encoder: Encoder
 
 
-Labels = Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=MOST_LABELS)]
+Labels = Annotated[list[Annotated[str, Field(max_length=100)]], Field(min_length=1, max_length=MAX_LABELS)]
 
 
 class _Vocabulary(_Settings):
@@ -121,8 +121,8 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Preprocessor, Encoder]:
     features, encoder = parts.preprocessor, parts.encoder
     for number, block in enumerate(encoder.jasper):
         _check_strides(number, block)
-    if sum(stride > 1 for block in encoder.jasper for stride in block.strides) > MOST_STRIDES:
-        raise UsageError(f"its encoder has more than {MOST_STRIDES} strides of 2{ADVICE}")
+    if sum(stride > 1 for block in encoder.jasper for stride in block.strides) > MAX_STRIDES:
+        raise UsageError(f"its encoder has more than {MAX_STRIDES} strides of 2{ADVICE}")
     if features.features and encoder.feat_in and features.features != encoder.feat_in:
         raise UsageError(
             f"its preprocessor makes {features.features} features, and its encoder wants {encoder.feat_in}"

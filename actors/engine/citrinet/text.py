@@ -21,7 +21,7 @@ class Characters:
         return _tidy("".join(self._labels[token] for token in tokens), self._spaces)
 
 
-class Pieces:
+class SentencePieces:
     """A SentencePiece model, from its file's bytes."""
 
     def __init__(self, model: torch.Tensor) -> None:
@@ -38,9 +38,9 @@ class Pieces:
         return _tidy(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
 
 
-def text_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Characters | Pieces:
+def text_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Characters | SentencePieces:
     """What a converted checkpoint writes its token ids with."""
-    return Characters(config["vocabulary"]) if config["vocabulary"] else Pieces(tensors["tokenizer"])
+    return Characters(config["vocabulary"]) if config["vocabulary"] else SentencePieces(tensors["tokenizer"])
 
 
 def _spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:

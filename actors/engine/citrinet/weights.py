@@ -18,10 +18,10 @@ import torch
 
 from actors.schema import UsageError
 
-MOST_WEIGHTS = 1_200_000_000  # bytes of all tensors together, as float32 at least; Citrinet-1024 has 560 million
-MOST_PICKLE = 1_000_000  # bytes; 200 a tensor, of which Citrinet-1024 has 900
-MOST_DIRECTORY = 4_000_000  # bytes of the zip's list of records; about 80 a record
-MOST_DIMENSIONS, MOST = 8, 1 << 48  # of a tensor, and what a size, a stride or a count may be
+MAX_WEIGHTS_BYTES = 1_200_000_000  # bytes of all tensors together, as float32 at least; Citrinet-1024 has 560 million
+MAX_PICKLE_BYTES = 1_000_000  # bytes; 200 a tensor, of which Citrinet-1024 has 900
+MAX_DIRECTORY_BYTES = 4_000_000  # bytes of the zip's list of records; about 80 a record
+MAX_DIMENSIONS, MAX_NUMBER = 8, 1 << 48  # of a tensor, and what a size, a stride or a count may be
 
 _TYPES = {
     "torch.FloatStorage": torch.float32,
@@ -85,7 +85,7 @@ class Weights(Mapping[str, torch.Tensor]):
                 self._tensors, self._starts = _read(archive, file)
         except (UsageError, MemoryError):
             raise
-        except Exception as problem:  # zipfile and pickletools raise a dozen kinds, all of which mean the same here
+        except Exception as problem:  # noqa: BLE001 - zipfile and pickletools raise a dozen kinds for damage
             reason = next(iter(str(problem).splitlines()), "")[:80]
             raise UsageError(f"they are not in torch's format: {type(problem).__name__}: {reason}") from None
 
@@ -113,9 +113,11 @@ class _Directory:
         self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
 
     def read(self, size: int = -1) -> bytes:
-        if size > MOST_DIRECTORY:
-            raise UsageError(f"their list of records has {size:,} bytes, more than the {MOST_DIRECTORY:,} believed")
-        return self._read(size if size >= 0 else MOST_DIRECTORY)
+        if size > MAX_DIRECTORY_BYTES:
+            raise UsageError(
+                f"their list of records has {size:,} bytes, more than the {MAX_DIRECTORY_BYTES:,} believed"
+            )
+        return self._read(size if size >= 0 else MAX_DIRECTORY_BYTES)
 
 
 def _read(archive: zipfile.ZipFile, file: io.BufferedIOBase) -> tuple[dict[str, Described], dict[str, int]]:
@@ -128,9 +130,9 @@ def _read(archive: zipfile.ZipFile, file: io.BufferedIOBase) -> tuple[dict[str, 
     order = records.get(f"{folder}byteorder")
     if order and _content(archive, order, 10) != b"little":
         raise UsageError("they are of a machine with another order of bytes")
-    tensors = _described(_content(archive, records[pickles[0]], MOST_PICKLE))
-    if sum(each.numbers * max(each.record.dtype.itemsize, 4) for each in tensors.values()) > MOST_WEIGHTS:
-        raise UsageError(f"they are more than {MOST_WEIGHTS:,} bytes; Citrinet-1024 has 560 million")
+    tensors = _described(_content(archive, records[pickles[0]], MAX_PICKLE_BYTES))
+    if sum(each.numbers * max(each.record.dtype.itemsize, 4) for each in tensors.values()) > MAX_WEIGHTS_BYTES:
+        raise UsageError(f"they are more than {MAX_WEIGHTS_BYTES:,} bytes; Citrinet-1024 has 560 million")
     starts = dict[str, int]()
     for name, tensor in tensors.items():
         record = tensor.record
@@ -151,9 +153,9 @@ def _is_plain(record: zipfile.ZipInfo) -> bool:
     )
 
 
-def _content(archive: zipfile.ZipFile, record: zipfile.ZipInfo, most: int) -> bytes:
-    if not _is_plain(record) or record.file_size > most:
-        raise UsageError(f"{record.filename[:60]!r} is compressed, or has more than {most:,} bytes")
+def _content(archive: zipfile.ZipFile, record: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    if not _is_plain(record) or record.file_size > max_bytes:
+        raise UsageError(f"{record.filename[:60]!r} is compressed, or has more than {max_bytes:,} bytes")
     return archive.read(record)
 
 
@@ -181,6 +183,10 @@ def _described(pickled: bytes) -> dict[str, Described]:
     return told
 
 
+_LITERALS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT", "BININT", "BININT1", "BININT2", "LONG1"})
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": _MARK, "EMPTY_TUPLE": ()}
+
+
 def _follow(pickled: bytes) -> Any:
     """What the instructions of a pickle leave on their stack. Those that are needed for names and tensors are known."""
     stack, memo = list[Any](), dict[int, Any]()
@@ -193,28 +199,24 @@ def _follow(pickled: bytes) -> Any:
 
     argument: Any
     for code, argument, _ in pickletools.genops(pickled):
+        if code.name in _LITERALS:
+            stack.append(argument)
+            continue
+        if code.name in _CONSTANTS:
+            stack.append(_CONSTANTS[code.name])
+            continue
         match code.name:
             case "PROTO" | "FRAME":
                 pass
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINFLOAT" | "BININT" | "BININT1" | "BININT2" | "LONG1":
-                stack.append(argument)
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[code.name])
             case "GLOBAL":
                 stack.append(Named(argument.replace(" ", ".")))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
                 stack.append(Named(f"{module:.100}.{name:.100}"))
-            case "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
+            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if code.name == "MEMOIZE" else argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
-            case "MARK":
-                stack.append(_MARK)
-            case "EMPTY_TUPLE":
-                stack.append(())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = int(code.name[-1])
                 stack[-count:] = [tuple(stack[-count:])]
@@ -245,7 +247,7 @@ def _follow(pickled: bytes) -> Any:
 
 def _record(told: Any) -> Record:
     match told:
-        case ("storage", Named(name), str(key), str(), int(count)) if name in _TYPES and 0 <= count < MOST:
+        case ("storage", Named(name), str(key), str(), int(count)) if name in _TYPES and 0 <= count < MAX_NUMBER:
             return Record(key, _TYPES[name], count)
     raise UsageError("they have a record of unknown type")
 
@@ -273,9 +275,10 @@ def _checked(tensor: Described) -> Described:
     """Raises UsageError where a tensor is not within its record, or has more numbers than are there."""
     if (
         len(tensor.shape) != len(tensor.strides)
-        or len(tensor.shape) > MOST_DIMENSIONS
+        or len(tensor.shape) > MAX_DIMENSIONS
         or any(
-            type(each) is not int or not 0 <= each < MOST for each in (tensor.offset, *tensor.shape, *tensor.strides)
+            type(each) is not int or not 0 <= each < MAX_NUMBER
+            for each in (tensor.offset, *tensor.shape, *tensor.strides)
         )
         or max(tensor.numbers, tensor.end) > tensor.record.count
     ):
