@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test faults lint clean
+.PHONY: demo test faults lint docs lock clean
 
 demo: .venv/installed
 	$(PY) -m jobs.transcribe configs/demo.yaml
@@ -14,6 +14,9 @@ test: .venv/installed lint
 
 faults: .venv/installed
 	$(PY) tests/faults.py --runs 50
+
+docs: .venv/installed
+	$(PY) -m jobs.cli.config_page
 
 lint: .venv/installed
 	$(PY) -m ruff check .

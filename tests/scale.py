@@ -24,7 +24,7 @@ from recorded_storage import Recorded
 from actors.parts.commit import COMMITS, Commit, part_name
 from actors.storage import files as storage
 from actors.units import digest
-from jobs.cli.config import load
+from jobs.cli.loading import load
 from jobs.planning.prepare import prepare
 from jobs.planning.state import write_plan
 from jobs.planning.verdicts import recipe_of

@@ -4,9 +4,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import yaml
+from conftest import ROOT
 
-from jobs.cli.config import Config, ConfigError, load, with_secrets
+from jobs.cli import config_page
+from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.loading import load
 
 BASE = "input: {uri: a}\noutput: {uri: b}\nmodel: {name: c}\n"
 
@@ -43,7 +45,7 @@ def test_the_configs_that_come_with_the_project(name: str) -> None:
             "input.format: Input should be 'auto', 'audio', 'tar', 'parquet', 'manifest' or 'kaldi', not 'zip'",
         ),
         ("input.limit=0", "input.limit: Input should be greater than 0, not 0"),
-        ("ray.actors=[4, 2]", "the least (4) is more than the most (2)"),
+        ("ray.actors=[4, 2]", "the minimum (4) is more than the maximum (2)"),
         ("errors.max_fraction=5%", "errors.max_fraction"),
         ("input.uri", "an override is section.key=value"),
         ("limit=3", "an override is section.key=value"),
@@ -87,16 +89,6 @@ def test_secrets_come_from_the_environment(file: str, monkeypatch: pytest.Monkey
     assert with_secrets(config.input.storage_options, "x") == {"key": "hunter2", "endpoint_url": "http://x"}
 
 
-def test_every_key_is_described() -> None:
-    described, readme = yaml.safe_load(Path("configs/local.yaml").read_text()), Path("README.md").read_text()
-    for section, field in Config.model_fields.items():
-        keys = set(field.annotation.model_fields)  # type: ignore[union-attr]
-        assert keys == set(described[section])
-        for key in keys:
-            assert f"{section}.{key}" in readme or f", .{key}" in readme
-    load("configs/local.yaml", [])
-
-
 @pytest.mark.parametrize(
     "key", ["input.uri", "output.uri", "export.uri", "evaluate.write", "model.name", "model.revision"]
 )
@@ -131,3 +123,16 @@ def test_what_is_no_override_is_not_repeated(file: str, override: str) -> None:
     with pytest.raises(ConfigError, match=r"an override is section\.key=value") as caught:
         load(file, [override])
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_page_and_the_example_are_current() -> None:
+    """`make docs` writes them."""
+    assert (ROOT / config_page.PAGE).read_text() == config_page.page()
+    assert (ROOT / config_page.LOCAL).read_text() == config_page.local_config()
+
+
+def test_every_key_is_described() -> None:
+    described = [line for line in config_page.page().splitlines() if line.startswith("| `")]
+    keys = [f"{name}.{key}" for name, section in Config.model_fields.items() for key in section.annotation.model_fields]
+    assert [line.split("`")[1] for line in described] == keys
+    assert all(line.split(" | ")[-1].strip(" |") for line in described)

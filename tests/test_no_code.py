@@ -28,7 +28,8 @@ from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, UsageError
 from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
 from actors.units import Piece, SourceObject, Unit, digest
-from jobs.cli.config import Input, load
+from jobs.cli.config import Input
+from jobs.cli.loading import load
 from jobs.planning.listing import list_input
 from jobs.planning.state import _PLAN, load_state
 from jobs.transcripts.read import transcripts

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from jobs import plan
-from jobs.cli.config import ConfigError, load, with_secrets
+from jobs.cli.config import ConfigError, with_secrets
+from jobs.cli.loading import load
 
 HIDDEN = "hunter2"
 

@@ -11,7 +11,8 @@ from typing import NoReturn
 from actors import VERSION
 from actors.foreign.escape import shown
 from actors.schema import UsageError
-from jobs.cli.config import Config, ConfigError, load
+from jobs.cli.config import Config, ConfigError
+from jobs.cli.loading import load
 from jobs.cli.streams import open_streams
 from jobs.cli.terminal import say
 

@@ -1,23 +1,21 @@
-"""The configuration of every job: YAML, overrides from the command line, and messages that name the key."""
+"""The configuration's keys: types, defaults and what each means.
 
-import difflib
+The docstring below a key is its documentation: the first line is the comment in configs/local.yaml, and all of it is in
+docs/configuration.md. `make docs` writes both from here.
+"""
+
 import os
-import re
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from actors.foreign import plain_yaml
-from actors.foreign.escape import without_credentials
 from actors.schema import ErrorKind
-from jobs.cli.secrets import has_secret, leaves
 
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, le=1e9)]  # seconds, hours, megabytes: more makes no sense, and no time or size
+Share = Annotated[float, Field(ge=0, le=1)]
+StorageOptions = Annotated[dict[str, Any], Field(repr=False)]
 
 
 class ConfigError(Exception):
@@ -28,124 +26,218 @@ class ConfigError(Exception):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    later: ClassVar[frozenset[str]] = frozenset()  # keys that there were not when the first outputs were made
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+    later: ClassVar[frozenset[str]] = frozenset()  # keys added after the first outputs were made
 
     def recipe(self) -> dict[str, Any]:
-        """Its values as part of a recipe. A later key that stands at its default is left out: so it was done before,
-        and what was made without the key still matches."""
+        """The section's values as part of a recipe. A later key at its default is left out, as it was before the key
+        existed, so outputs made then still match."""
         fields = type(self).model_fields
         return self.model_dump(exclude={key for key in self.later if getattr(self, key) == fields[key].default})
 
 
 class Input(Section):
-    uri: str | list[str]
+    """The archive to transcribe."""
+
+    uri: Annotated[str | list[str], Field(examples=["/data/archive"])]
+    """file, folder, glob (*.wav), NeMo's audio__OP_0..511_CL_.tar, or a list of these; any fsspec URL"""
     format: Literal["auto", "audio", "tar", "parquet", "manifest", "kaldi"] = "auto"
+    """auto (by name) | audio | tar | parquet | manifest | kaldi (wav.scp, as in AISHELL-2)"""
     include: list[str] = []
+    """globs on the path below input.uri; * crosses folders; empty: everything"""
     exclude: list[str] = []
+    """globs; matching files are skipped"""
     limit: Annotated[int, Field(gt=0)] | None = None
+    """recordings; only the first so many. Start with 10"""
     allowed_roots: list[str] = []
+    """folders outside the input that manifests and links may lead to; elsewhere is an error row"""
     max_list_megabytes: Positive = 1_000.0
-    storage_options: dict[str, Any] = Field(default={}, repr=False)
+    """megabytes of manifests and Kaldi files together; one that exceeds it is an error row (too_large)
+
+    A line counts for at least 200 bytes, since its object takes memory however short it is."""
+    storage_options: StorageOptions = {}
+    """for fsspec; for S3: endpoint_url, key, secret, token, anon, profile. Secrets as env:NAME"""
 
     @property
     def uris(self) -> list[str]:
         return [self.uri] if isinstance(self.uri, str) else self.uri
 
 
-class Segmentation(Section):
-    target_seconds: Annotated[float, Field(ge=8, le=60)] = 12.0
-    max_seconds: Annotated[float, Field(ge=16, le=120)] = 20.0
-    vad: Literal["none", "silero"] = "none"
-    silence: Literal["keep", "drop"] = "keep"
-
-
 class Audio(Section):
-    max_megabytes: Positive = 512.0
-    max_hours: Positive = 24.0
+    """Decoding."""
+
     later = frozenset({"max_hours"})
+    max_megabytes: Positive = 512.0
+    """stored megabytes of a recording in a tar or Parquet file; a larger one is an error row (too_large)
+
+    Files of their own may have any size."""
+    max_hours: Positive = 24.0
+    """hours of a recording, or of a manifest's stretch of it; a longer one is an error row (too_long)"""
     channel: Literal["average"] | Annotated[int, Field(ge=0)] = "average"
+    """average, or the number of one channel from 0, such as a call's caller"""
+
+
+class Segmentation(Section):
+    """How recordings longer than max_seconds are cut."""
+
+    target_seconds: Annotated[float, Field(ge=8, le=60)] = 12.0
+    """seconds of a segment; cut at the quietest place nearby"""
+    max_seconds: Annotated[float, Field(ge=16, le=120)] = 20.0
+    """seconds that the model gets at most; Citrinets were trained on utterances of up to about 20"""
+    vad: Literal["none", "silero"] = "none"
+    """none | silero: segments without speech are not transcribed (needs the extra vad)"""
+    silence: Literal["keep", "drop"] = "keep"
+    """segments without speech: keep (with the text "") | drop"""
 
 
 class Output(Section):
-    uri: str
+    """Where transcripts go, and how a run treats those that are there."""
+
+    uri: Annotated[str, Field(examples=["out/local"])]
+    """folder or URL; parts and the state of all runs are below it, and nothing else is written"""
     on_mismatch: Literal["fail", "keep", "replace"] = "fail"
+    """units made with another model or setting: fail | keep | replace
+
+    fail: stop and name what differs. keep: leave their text, and make what is new or changed the new way. replace: make
+    all of them again."""
     on_deleted: Literal["keep", "remove"] = "keep"
-    max_removed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """rows of objects that are no longer listed: keep | remove"""
+    max_removed_fraction: Share = 0.1
+    """share of the objects that one run may remove; more is taken for a mistake"""
     lease_seconds: Positive = 60.0
+    """seconds without a heartbeat after which another run on this output is taken to be dead"""
     tokens: bool = False
-    storage_options: dict[str, Any] = Field(default={}, repr=False)
+    """true: fill the column tokens, each token with its times and confidence"""
+    storage_options: StorageOptions = {}
+    """as for input"""
 
 
 class Model(Section):
-    name: str
+    """The model and how it is run."""
+
+    name: Annotated[str, Field(examples=["/data/models/stt_zh_citrinet_1024_gamma_0_25.nemo"])]
+    """path, URL, or hub name such as nvidia/stt_zh_citrinet_1024_gamma_0_25"""
     revision: str | None = None
+    """branch, tag or commit on the hub; null: its main branch"""
     engine: Literal["auto", "fused", "nemo"] = "auto"
+    """auto (fused) | fused, our own forward pass | nemo, the reference, for other models too"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto (cuda if Ray has a GPU) | cpu | cuda"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    storage_options: dict[str, Any] = Field(default={}, repr=False)
+    """auto (bfloat16 on a GPU and on CPUs that multiply in it) | float32 | bfloat16"""
+    storage_options: StorageOptions = {}
+    """as for input, if model.name is a URL"""
 
 
 class Batch(Section):
+    """Batches of the model. They never change a text."""
+
     max_padded_seconds: Auto | Positive = "auto"
+    """seconds of padded audio in a batch; auto: 30 on a CPU, 3600 on a GPU"""
 
 
 class Units(Section):
+    """The size of parts."""
+
     target_minutes: Auto | Positive = "auto"
+    """minutes of audio in a part, estimated; auto: 30, on a GPU 150"""
 
 
 class Cluster(Section):
+    """Ray, and what it reserves for each stage. What does not fit is refused before anything starts."""
+
     address: str | None = None
+    """null: RAY_ADDRESS, else a local Ray on this machine; or host:port, or auto"""
     actors: Auto | tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = "auto"
+    """minimum and maximum, as in [1, 8]; each holds one model. auto: one per GPU share, else per node"""
     gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"
+    """auto: 1 on a GPU, 0 on CPUs; 0.5 puts two actors on one GPU"""
     cpus_per_actor: Auto | Positive = "auto"
+    """CPUs that Ray reserves; auto: 1 on a GPU, else what decoding and committing leave"""
     cpus_per_decoder: Auto | Positive = "auto"
+    """CPUs of one decoding task; auto: 1, less on fewer than 4 CPUs"""
     decoder_memory_gb: Positive = 2.0
+    """GB that Ray reserves for one decoding task"""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Cluster":
         if self.actors != "auto" and self.actors[0] > self.actors[1]:
-            raise ValueError(f"actors: the least ({self.actors[0]}) is more than the most ({self.actors[1]})")
+            raise ValueError(f"actors: the minimum ({self.actors[0]}) is more than the maximum ({self.actors[1]})")
         return self
 
 
 class Errors(Section):
+    """Recordings with an error."""
+
     retry: list[ErrorKind] = []
+    """kinds of error, such as [missing, crashed], whose units are done again"""
     patience_seconds: Positive = 600.0
-    max_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """for one recording to be decoded, or transcribed alone, before it is given up (crashed)"""
+    max_fraction: Share = 0.05
+    """share of all recordings in the output that may have an error before the exit status is 3"""
 
 
 class Export(Section):
+    """For jobs.export alone: subtitles and other files."""
+
     format: Literal["srt", "vtt", "textgrid", "text", "jsonl", "manifest"] = "srt"
+    """srt | vtt | textgrid (Praat) | text | jsonl | manifest (NeMo, a line per segment)"""
     files: Literal["auto", "recording", "one"] = "auto"
+    """auto (recording for srt, vtt, textgrid, else one) | recording | one"""
     uri: str | None = None
+    """folder or URL; null: _export/<format> below output.uri"""
     characters_per_line: Annotated[int, Field(gt=0)] = 16
+    """of subtitles, as wide as Chinese ones; Latin ones count half"""
     lines: Annotated[int, Field(gt=0)] = 2
+    """lines of a subtitle"""
     min_seconds: Positive = 1.0
+    """seconds that a subtitle stays, if the next one lets it"""
     max_seconds: Positive = 7.0
-    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
-    storage_options: dict[str, Any] = Field(default={}, repr=False)
+    """seconds of a subtitle"""
+    min_confidence: Share = 0.0
+    """segments below it are left out"""
+    storage_options: StorageOptions = {}
+    """as for input; empty: those of output"""
 
 
 class Evaluate(Section):
+    """For jobs.evaluate alone: normalisation before texts are compared, and what is shown."""
+
     width: bool = True
+    """makes full and half width equal, and other forms that Unicode has twice (NFKC)"""
     case: bool = True
+    """makes upper and lower case equal"""
     punctuation: bool = True
+    """leaves out punctuation"""
     spaces: bool = True
+    """leaves out spaces, for the character error rate"""
     digits: Literal["keep", "chinese"] = "keep"
+    """keep | chinese: 0 to 9 become 零 to 九, one by one"""
     group: str = "folder"
+    """folder | none | a column | a field that came with the audio, such as speaker"""
     bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000
+    """samples for the confidence intervals"""
     shown: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """recordings with the most errors, and commonest errors, in the tables"""
     write: str | None = None
+    """a Parquet file or URL for the counts of every recording"""
 
 
 class Benchmark(Section):
+    """For jobs.benchmark alone."""
+
     model: Literal["given", "reference"] = "given"
+    """given (model.name) | reference, random weights in the shape of Citrinet-1024"""
     minutes: Positive = 2.0
+    """minutes of generated audio"""
     repeats: Annotated[int, Field(gt=0)] = 3
+    """passes over the audio, of which the median counts"""
     copies: Annotated[int, Field(gt=0)] = 1
+    """how often the whole pipeline gets that audio: a GPU needs hours of it"""
     sides: list[str] = []
+    """names of what to measure; empty: all"""
     write: str | None = None
+    """a JSON file or URL for the results, such as benchmarks/cpu.json; `make benchmarks` makes the page of them"""
 
 
 class Config(Section):
@@ -163,101 +255,9 @@ class Config(Section):
     benchmark: Benchmark = Benchmark()
 
 
-def load(path: str, overrides: list[str]) -> Config:
-    """The configuration of a YAML file with `section.key=value` overrides, values in YAML. Raises ConfigError."""
-    try:
-        values = _parsed(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
-    except OSError as problem:
-        raise ConfigError(f"{path} cannot be read: {problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise ConfigError(f"{path} is not YAML{_where(problem)}") from None
-    if not isinstance(values, dict):
-        kind = type(values).__name__
-        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds a {kind}")
-    for override in overrides:
-        _apply(values, override)
-    for names, leaf in leaves([], values):
-        if isinstance(leaf, str) and not _is_sayable(leaf):
-            raise ConfigError(f"{'.'.join(names)}: holds a zero byte, or half of a character, which no name can")
-    try:
-        return Config.model_validate(values)
-    except ValidationError as problem:
-        raise ConfigError(*map(_sentence, problem.errors())) from None
-
-
-def _parsed(text: str) -> Any:
-    """What a YAML text says. Raises YAMLError and others; UsageError where aliases make it grow beyond belief."""
-    with suppress(yaml.YAMLError):  # the other parser tells it in better words
-        plain_yaml.measure(text.encode("utf-8", "surrogatepass"))
-    return yaml.safe_load(text)
-
-
-def _is_sayable(text: str) -> bool:
-    """Whether storage can be asked for a name: bytes that are not UTF-8 stand in it as Python has them."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = key.strip().split(".")
-    if not equals or len(path) < 2:
-        told = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
-        raise ConfigError(f"{told and told[0]!r}: an override is section.key=value, such as input.limit=10")
-    try:
-        value = _parsed(text)
-        is_secret = has_secret(path, value)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise ConfigError(f"{key}: its value is not YAML{_where(problem)}") from None
-    if is_secret:
-        raise ConfigError(
-            f"{key}: a secret may not stand on a command line, which others can read; use env:NAME, or the config file"
-        )
-    section = values
-    for part in path[:-1]:
-        section = section.setdefault(part, {})
-        if not isinstance(section, dict):
-            raise ConfigError(f"{key}: {part!r} is a value, not a section")
-    section[path[-1]] = value
-
-
-def _where(problem: Exception) -> str:
-    """What is wrong with a text that is not YAML, and where; without the text, which may hold secrets."""
-    if not isinstance(problem, yaml.MarkedYAMLError) or problem.problem_mark is None:
-        return ""
-    mark = problem.problem_mark
-    return f", line {mark.line + 1}, column {mark.column + 1}" + (f": {problem.context}" if problem.context else "")
-
-
-def _sentence(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors as a sentence; a value is shown unless it may be a secret."""
-    path = [str(part) for part in error["loc"]]
-    key = ".".join(path)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
-        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
-    if error["type"] == "missing":
-        return f"{key}: this key is needed"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}{_not(path, error['input'])}"
-
-
-def _not(path: list[str], value: Any) -> str:
-    if "storage_options" in path or isinstance(value, (dict, list)):
-        return ""  # there may be secrets in it
-    return f", not {without_credentials(repr(value)):.60}"
-
-
-def _all_keys() -> list[str]:
-    sections = {name: each.annotation for name, each in Config.model_fields.items()}
-    return [f"{name}.{key}" for name, section in sections.items() for key in section.model_fields] + list(sections)  # type: ignore[union-attr]
-
-
 def with_secrets(options: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Storage options with every "env:NAME" replaced by what the environment holds. Raises ConfigError."""
+    """Storage options with every "env:NAME" replaced by that environment variable. Raises ConfigError if it is not
+    set."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
