@@ -13,10 +13,17 @@ test: .venv/installed lint
 	$(PY) -m pytest
 
 faults: .venv/installed
-	$(PY) tests/faults.py --runs 50
+	$(PY) tests/campaigns/faults.py --runs 50
 
 docs: .venv/installed
 	$(PY) -m jobs.cli.config_page
+
+# Pins that still fit are kept; LOCK=--upgrade takes the newest of everything.
+lock: .venv/installed
+	mkdir -p build
+	{ grep '^#' constraints.txt; .venv/bin/uv pip compile --quiet $(LOCK) --no-header --no-annotate $(if $(LOCK),,--constraint constraints.txt) \
+		--extra dev --extra bench --python $(PY) pyproject.toml; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
 
 lint: .venv/installed
 	$(PY) -m ruff check .

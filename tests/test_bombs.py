@@ -12,9 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
-
-sys.path.append(str(ROOT / "tests" / "campaigns"))
-
 from kinds import objects, rows_of
 
 from actors.foreign import parquet_pages, thrift

@@ -2,18 +2,13 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import ROOT
-
-sys.path.append(str(ROOT / "tests" / "campaigns"))
-
 import mutants
+import pytest
 from kinds import KINDS, SETTINGS, objects, rows_of
 
 from actors.foreign.errors import NotPlain

@@ -190,8 +190,8 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from actors.citrinet import kernels
-from actors.citrinet.tiles import LARGE as tile
+from actors.engine.citrinet import kernels
+from actors.engine.citrinet.tiles import LARGE as tile
 
 def assembled(kernel, constants, options, **types):
     names = kernel.arg_names

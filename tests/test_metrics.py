@@ -9,7 +9,7 @@ from conftest import ROOT
 PROGRAM = """
 import time, urllib.request
 import ray
-from jobs.metrics import Metrics
+from jobs.running.metrics import Metrics
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 metrics = Metrics("r1", units=3, actors=1)
@@ -47,6 +47,6 @@ def test_metrics_are_there_to_fetch() -> None:
         "citrascribe_units_left": 2,
         "citrascribe_padding_share": 0.5,
     }
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "docs/running.md").read_text()
     for name, _, _ in lines:
         assert name in readme

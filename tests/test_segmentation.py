@@ -243,8 +243,8 @@ def test_confidence_is_higher_where_it_is_right(workers: EngineRunner, speech: A
 LONG = """
 import sys
 from pathlib import Path
-from actors.objects import ReadSettings
-from actors.reading import read_piece
+from actors.sources.objects import ReadSettings
+from actors.reader import read_piece
 from actors.units import Piece, SourceObject, Unit
 uri = "file://" + sys.argv[1]
 unit = Unit("u", "f", (SourceObject(uri, uri, "long.flac", "audio", None, 1),))

@@ -46,7 +46,7 @@ def patiently(call: Callable[Parameters, Result]) -> Callable[Parameters, Result
 
     return retry(
         retry=retry_if_exception(_is_transient),
-        wait=wait_exponential_jitter(initial=0.5, max=8),
+        wait=wait_exponential_jitter(multiplier=0.5, max=8),
         stop=stop_after_attempt(3),
         reraise=True,
     )(translated)

@@ -27,9 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
-
-sys.path[:0] = [str(Path(__file__).parents[1])]
-from long import watch  # noqa: E402
+from long import watch
 
 MAX_GB = 2.5
 DEMO = Path("demo/audio/loose/00.wav")

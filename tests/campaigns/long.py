@@ -1,7 +1,7 @@
 """Large objects through the whole job: what they take of time and memory, and that nothing of them is lost.
 
-    python tests/long.py --hours 15 --kind mp3
-    python tests/long.py --hours 16 --kind tar
+    python tests/campaigns/long.py --hours 15 --kind mp3
+    python tests/campaigns/long.py --hours 16 --kind tar
 
 Makes the object of the demo's speech, transcribes it with the demo's model in pieces, and prints a line with the peak
 resident memory of the largest of all processes.

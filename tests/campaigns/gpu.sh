@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # What wants a GPU, each in one call of under 8 minutes, on a machine that may have no internet:
 #
-#   tests/gpu.sh check [FOLDER]     kernels and engine against their references, the demo's errors in both precisions
-#   tests/gpu.sh measure [FOLDER]   every side of the benchmark, what matters most first
+#   tests/campaigns/gpu.sh check [FOLDER]     kernels and engine against their references, the demo's errors in both precisions
+#   tests/campaigns/gpu.sh measure [FOLDER]   every side of the benchmark, what matters most first
 #
 # FOLDER (build/gpu) gets results.jsonl (an object a step), benchmarks.md and log.txt. Each step has its time, and what it
 # found is written when it ends, so that one that hangs costs its own results and no others.
 #
 # PYTHON names the interpreter (.venv/bin/python). To try it where there is no GPU, at small sizes:
-#   DEVICE=cpu MODEL=given MINUTES=0.2 COPIES=2 TRITON_INTERPRET=1 tests/gpu.sh measure
+#   DEVICE=cpu MODEL=given MINUTES=0.2 COPIES=2 TRITON_INTERPRET=1 tests/campaigns/gpu.sh measure
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 what=${1:-} folder=${2:-build/gpu} python=${PYTHON:-.venv/bin/python}
 device=${DEVICE:-cuda} model=${MODEL:-reference} minutes=${MINUTES:-360} copies=${COPIES:-20}
 mkdir -p "$folder"

@@ -1,6 +1,6 @@
 """Planning at scale: a run over an archive of which every object is committed, from a recorded listing of S3.
 
-    python tests/scale.py --objects 1000000 --per-unit 10 --latency-ms 50
+    python tests/campaigns/scale.py --objects 1000000 --per-unit 10 --latency-ms 50
 
 The listing is served page by page, each page of 1,000 keys late by the stated time, by a process of its own on this
 machine. Prints a table of wall time and peak memory of the first plan and of a run that finds nothing left to do.
@@ -18,8 +18,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from conftest import S3_KEY, S3_SECRET
-from recorded_storage import Recorded
 
 from actors.parts.commit import COMMITS, Commit, part_name
 from actors.storage import files as storage
@@ -29,7 +27,11 @@ from jobs.planning.prepare import prepare
 from jobs.planning.state import write_plan
 from jobs.planning.verdicts import recipe_of
 
-ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
+from conftest import S3_KEY, S3_SECRET  # noqa: E402
+from recorded_storage import Recorded  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
 SECONDS = 10  # of audio in an object
 RECORDINGS_A_SPEAKER, SPEAKERS_A_MONTH = 500, 170
 

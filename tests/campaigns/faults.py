@@ -1,6 +1,6 @@
 """A fault campaign: the job is struck at random moments and started again; its rows must be those of a quiet run.
 
-    python tests/faults.py --runs 50 --seed 1
+    python tests/campaigns/faults.py --runs 50 --seed 1
 
 Processes are struck over a local disk, and storage over an S3 server with a proxy before it. A strike counts where some
 units were committed and some were not. Prints a table, and exits with 1 where rows differ.
@@ -23,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from conftest import S3_KEY, S3_SECRET, s3_server
-from faulty_storage import Fault, FaultyStorage
 
-ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
+from conftest import S3_KEY, S3_SECRET, s3_server  # noqa: E402
+from faulty_storage import Fault, FaultyStorage  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
 LEASE_S = 2
 AGAIN = 4  # runs that a struck output may need until one ends with status 0
 

@@ -1,6 +1,6 @@
 """What a piece costs in the graph beside its work: many pieces whose stages do next to nothing.
 
-    python tests/pieces.py --pieces 10000 --actors 1
+    python tests/campaigns/pieces.py --pieces 10000 --actors 1
 
 Prints milliseconds a piece by the clock, from the first to the last, and of the driver's own processor time.
 """
