@@ -77,7 +77,7 @@ def test_nothing_to_compare_with_is_told(job: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(encoded(tone(1)))
     status, _, seen = job(f"output.uri={tmp_path / 'out'}", main=evaluate.main)
-    assert (status, "holds no committed transcripts" in seen) == (2, True)
+    assert (status, "has no committed transcripts" in seen) == (2, True)
 
 
 @given(st.text("abcd ", max_size=12), st.text("abcd ", max_size=12))

@@ -9,7 +9,7 @@ from conftest import ROOT
 PROGRAM = """
 import time, urllib.request
 import ray
-from jobs.metrics import Metrics
+from jobs.running.metrics import Metrics
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 metrics = Metrics("r1", units=3, actors=1)
