@@ -1,4 +1,4 @@
-"""Compares ways to transcribe, the sides, on the same weights and audio, in one run."""
+"""Compares ways to transcribe (sides) on the same weights and audio, in one run."""
 
 import json
 import multiprocessing

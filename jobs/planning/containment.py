@@ -40,7 +40,7 @@ class AllowedFolders:
                 raise UsageError("a file name cannot contain a zero byte")
             filesystem, path = folder[0], os.path.join(folder[1], filepath)
             protocol = storage.protocol_of(filepath)
-            if protocol is not None and protocol not in self._protocols:  # before a filesystem is created for it
+            if protocol is not None and protocol not in self._protocols:  # checked before a filesystem is created
                 raise self._outside(filepath)
             if protocol is not None:
                 filesystem, path = storage.connect(filepath, options)
