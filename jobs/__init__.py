@@ -1,1 +1,1 @@
-"""Driver side of citrascribe: the jobs that a person or a scheduler starts, `python -m jobs.NAME`."""
+"""The driver side of citrascribe: jobs started by a person or scheduler with `python -m jobs.NAME`."""

@@ -1,4 +1,4 @@
-"""Measures ways to transcribe against each other, on the same weights and audio, in one run."""
+"""Compares ways to transcribe (sides) on the same weights and audio, in one run."""
 
 import json
 import multiprocessing
@@ -33,12 +33,13 @@ examples:
   python -m jobs.benchmark configs/demo.yaml benchmark.model=reference model.device=cuda benchmark.minutes=120
 
 Each side runs in a process of its own: start-up, a warm-up, then benchmark.repeats passes over the audio, of which the
-median counts. The audio is generated (2 to 15 s a recording): speed does not depend on what is said. With
-benchmark.model=reference the weights are random, in the shape of Citrinet-1024 with gamma 0.25. The last line of
-standard output is one JSON object. onnxruntime and sherpa-onnx take part where the extra `bench` is installed. The
-whole pipeline is jobs.transcribe as the config has it, from tar shards of WAV or FLAC to the last part, which have the
-audio benchmark.copies times; what does not count, here as for every side, is the start-up: of Ray, its workers, and the
-model in the first actor. Kernels are those of a GPU, each beside the least that it could take on that card.
+median counts. The audio is generated (2 to 15 s per recording): speed does not depend on its content. With
+benchmark.model=reference the weights are random, in the shape of Citrinet-1024 with gamma 0.25. onnxruntime and
+sherpa-onnx are measured if the extra `bench` is installed. The whole pipeline is jobs.transcribe with this config, from
+tar shards of WAV or FLAC to the last part; the shards contain the audio benchmark.copies times. Start-up is not counted
+for any side; for the pipeline it is that of Ray, its workers, and the model in the first actor. Kernels are measured on
+a GPU, each compared with the minimum time it could take on that card. All keys are described in docs/configuration.md.
+The last line of standard output is one JSON object.
 """
 
 
@@ -57,10 +58,10 @@ def run(config: Config, command: str) -> int:
     page = storage.connect(config.benchmark.write, options) if config.benchmark.write else None
     report = measure_sides(config) | {"command": command}
     if report["sides"]:
-        show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", *as_table(report))
+        show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", *sides_table(report))
     if KERNELS in report:
         about = "one batch, {seconds:g} s; copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s"
-        show_table(about.format(**report[KERNELS]), *as_kernels(report[KERNELS]))
+        show_table(about.format(**report[KERNELS]), *kernel_table(report[KERNELS]))
     if page:
         append(*page, report)
     print_json(report)
@@ -68,43 +69,43 @@ def run(config: Config, command: str) -> int:
 
 
 def measure_sides(config: Config) -> dict[str, Any]:
-    """Measures every side that is asked for; each starts as a new process, so that none profits from another."""
+    """Measures every requested side, each in a new process, so that none profits from another."""
     from actors.benchmark import sides
 
-    wanted, name = config.benchmark, config.model.name
+    settings, name = config.benchmark, config.model.name
     device = "cpu" if config.model.device == "auto" else config.model.device
-    has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to try it without a GPU
+    has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to test without a GPU
     known = [*sides.SIDES, *PIPELINES, KERNELS]
-    possible = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else [])]
-    for side in wanted.sides:
-        if side not in possible:
+    available = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else [])]
+    for side in settings.sides:
+        if side not in available:
             reason = (
                 f"needs the extra `bench`, or is not for {device}"
                 if side in known
-                else f"is none of {', '.join(known)}"
+                else f"is not one of {', '.join(known)}"
             )
             raise ConfigError(f"benchmark.sides: {side!r} {reason}")
     options = with_secrets(config.model.storage_options, "model.storage_options")
     try:
-        if wanted.model == "reference":
-            say("making a Citrinet-1024 of random weights, where there is none yet …")
-            name = str(_apart(sides.random_reference_model, cache_folder() / "benchmark"))
+        if settings.model == "reference":
+            say("creating a Citrinet-1024 with random weights, unless it exists …")
+            name = str(_in_new_process(sides.random_reference_model, cache_folder() / "benchmark"))
         model = resolve(name, config.model.revision, options)
-        processor = _apart(sides.processor, device)
+        processor = _in_new_process(sides.processor, device)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
-    sounds = sides.generated_sounds(wanted.minutes)
+    sounds = sides.generated_sounds(settings.minutes)
     threads = len(os.sched_getaffinity(0))
-    results, more = [], {}
-    for side in wanted.sides or possible:
+    results, extra = [], {}
+    for side in settings.sides or available:
         if side == KERNELS:
-            more[KERNELS] = _apart(sides.kernels, model, sounds, device, wanted.repeats)
+            extra[KERNELS] = _in_new_process(sides.kernels, model, sounds, device, settings.repeats)
             continue
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
         else:
-            _apart(sides.make_ready, side, model)
-            result = _apart(sides.measure, side, model, sounds, device, threads, wanted.repeats)
+            _in_new_process(sides.make_ready, side, model)
+            result = _in_new_process(sides.measure, side, model, sounds, device, threads, settings.repeats)
         say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
     packages = ["torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
@@ -112,34 +113,34 @@ def measure_sides(config: Config) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "machine": f"{threads} CPUs, {processor}",
         "versions": {package: _version(package) for package in packages if _version(package)},
-        "model": "Citrinet-1024, gamma 0.25, random weights" if wanted.model == "reference" else name,
-        "minutes": wanted.minutes,
+        "model": "Citrinet-1024, gamma 0.25, random weights" if settings.model == "reference" else name,
+        "minutes": settings.minutes,
         "sides": results,
-    } | more
+    } | extra
 
 
-def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's result, from a process that starts for it and ends."""
+def _in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Runs a function in a new process and returns its result."""
     pool = multiprocessing.get_context("spawn").Pool(1)
     try:
         return pool.apply(function, arguments)
     finally:
-        pool.close()  # not terminated: libraries tidy up as a process ends
+        pool.close()  # not terminated: libraries clean up when a process exits
         pool.join()
 
 
 def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: str) -> dict[str, Any]:
-    """jobs.transcribe itself, from shards to Parquet, as the config has it; start-up apart."""
+    """Measures jobs.transcribe with this config, from shards to Parquet, without its start-up."""
     from actors.benchmark.sides import write_shards
 
     runs = []
     with tempfile.TemporaryDirectory() as folder:
-        spoken = Path(folder, "audio")
-        spoken.mkdir()
-        write_shards(spoken, sounds, PIPELINES[side], config.benchmark.copies)
+        audio = Path(folder, "audio")
+        audio.mkdir()
+        write_shards(audio, sounds, PIPELINES[side], config.benchmark.copies)
         for number in range(config.benchmark.repeats):
             changes: dict[str, Any] = {
-                "input": {"uri": str(spoken)},
+                "input": {"uri": str(audio)},
                 "output": {"uri": f"{folder}/text{number}"},
                 "model": config.model.model_dump() | {"name": model},
             }
@@ -171,8 +172,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def as_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """A report as a header and rows; ratios are to the better of NeMo's own transcribe() runs."""
+def sides_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The sides of a report as a header and rows; ratios are to the faster of NeMo's own transcribe() runs."""
     shipped = [side["rtfx"] for side in report["sides"] if "transcribe()" in side["side"]]
     rows = [
         [
@@ -188,8 +189,8 @@ def as_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows
 
 
-def as_kernels(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What `kernels` found, as a header and rows; a share near 100 % of the least is a kernel that can gain no more."""
+def kernel_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The kernels of a report as a header and rows. A kernel near 100 % of its minimum time cannot become faster."""
     whole = sum(row["batch_ms"] for row in report["kernels"])
     rows = [
         [
@@ -203,20 +204,20 @@ def as_kernels(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         for row in report["kernels"]
     ]
     rows += [["product in a tile", each["tile"], "", f"{each['ms']:.3f}", "", ""] for each in report["tiles"]]
-    return ["kernel", "shape", "calls", "ms", "least / ms", "of the batch"], rows
+    return ["kernel", "shape", "calls", "ms", "minimum / ms", "of the batch"], rows
 
 
 def append(filesystem: storage.Filesystem, path: str, report: dict[str, Any]) -> None:
-    """Adds a report to a page of benchmarks, with what made it. Raises OSError."""
+    """Appends a report to a page of benchmarks, with versions and the command. Raises OSError."""
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [f"## {report['date']}: {shown(report['model'])}", ""]
-    lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
+    lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s per recording.", ""]
     lines += [f"    {shown(report['command'], MAX_COMMAND)}", ""]
-    tables = [as_table(report)] if report["sides"] else []
-    for header, rows in tables + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
+    tables = [sides_table(report)] if report["sides"] else []
+    for header, rows in tables + ([kernel_table(report[KERNELS])] if KERNELS in report else []):
         lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]
-    there = storage.exists(filesystem, path)
-    text = storage.read(filesystem, path).decode("utf-8") if there else "# Benchmarks\n"
+    exists = storage.exists(filesystem, path)
+    text = storage.read(filesystem, path).decode("utf-8") if exists else "# Benchmarks\n"
     text = text.rstrip() + "\n\n" + "\n".join(lines).rstrip() + "\n"
     storage.write(filesystem, path, text.encode("utf-8"))
 

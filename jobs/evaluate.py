@@ -1,4 +1,4 @@
-"""Compares committed transcripts with the references that came with their audio: error rates, and what is wrong."""
+"""Compares committed transcripts with the references that came with their audio: error rates and frequent errors."""
 
 import os
 import sys
@@ -17,9 +17,9 @@ from actors.storage import files as storage
 from actors.text.normalise import Normalisation, normalise
 from jobs.cli.command import run_job
 from jobs.cli.config import Config, ConfigError, with_secrets
-from jobs.cli.terminal import Line, print_json, say, show_table
-from jobs.transcripts.out_files import whole_file
-from jobs.transcripts.read import Transcript, tell_wrong, transcripts
+from jobs.cli.terminal import StatusLine, print_json, say, show_table
+from jobs.transcripts.out_files import atomic_file
+from jobs.transcripts.read import Transcript, report_problems, transcripts
 from jobs.transcripts.scoring import Edits, compare, interval
 
 EPILOG = """
@@ -29,15 +29,16 @@ examples:
   python -m jobs.evaluate configs/aishell2.yaml
 
 Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
-substituted, deleted or inserted; the word error rate (WER) likewise, of words between spaces. A recording that could
+substituted, deleted or inserted; the word error rate (WER) is the same for words between spaces. A recording that could
 not be transcribed counts with all its characters deleted. evaluate.group is folder, none, a column, or a field that
-came with the audio. The interval holds the rate with 95 % (bootstrap over recordings). On the layout of AISHELL-2 the
-six columns of the model's card are shown. The last line of standard output is one JSON object.
+came with the audio. Intervals are 95 % confidence intervals (bootstrap over recordings). For the folders of AISHELL-2,
+the six columns of the model card are shown. All keys are described in docs/configuration.md. The last line of standard
+output is one JSON object.
 """
-CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the card's order
+CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the order of the model card
 COUNTS = ("tokens", "substitutions", "deletions", "insertions", "errors")
 ROWS_AT_ONCE = 20_000
-MAX_GROUPS = 40  # in the table for people
+MAX_GROUPS = 40  # in the table on standard error
 
 _SCORES = pa.schema(
     [
@@ -56,7 +57,7 @@ _SCORES = pa.schema(
 
 @dataclass
 class Group:
-    """The recordings of a group: their edits by characters and by words, and each one's errors and length."""
+    """Scores of a group: its edits by characters and by words, and the errors and length of each recording."""
 
     recordings: int = 0
     characters: Edits = field(default_factory=Edits)
@@ -77,16 +78,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(config: Config) -> int:
     policy = config.evaluate
-    how = Normalisation(policy.width, policy.case, policy.punctuation, policy.spaces, policy.digits)
-    groups, confusions, others = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
-    worst, line, wrong = list[dict[str, Any]](), Line(), list[str]()
+    normalisation = Normalisation(policy.width, policy.case, policy.punctuation, policy.spaces, policy.digits)
+    groups, confusions, counts = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
+    worst, line, problems = list[dict[str, Any]](), StatusLine(), list[str]()
     with _writer(config) as write:
-        for transcript in transcripts(config, wrong):
+        for transcript in transcripts(config, problems):
             if not transcript.first["reference"]:
-                others["without_reference"] += 1
+                counts["without_reference"] += 1
                 continue
-            others["with_error"] += not transcript.is_heard
-            score, characters, words = _score(transcript, how, policy.group, confusions)
+            counts["with_error"] += not transcript.is_transcribed
+            score, characters, words = _score(transcript, normalisation, policy.group, confusions)
             groups[score["group"]].add(characters, words)
             write(score)
             if score["character_errors"]:
@@ -94,31 +95,31 @@ def run(config: Config) -> int:
             line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
     line.clear()
     if not groups:
-        tell_wrong(wrong)
+        report_problems(problems)
         raise ConfigError("output.uri: no recording has a reference to compare with")
     summary = {
         "groups": {name: _rates(group, policy.bootstrap) for name, group in sorted(groups.items())},
-        "all": _rates(_together(groups.values()), policy.bootstrap),
-        "normalisation": asdict(how),
-        **{name: others[name] for name in ("without_reference", "with_error")},
+        "all": _rates(_merged(groups.values()), policy.bootstrap),
+        "normalisation": asdict(normalisation),
+        **{name: counts[name] for name in ("without_reference", "with_error")},
     }
     _show(summary, worst, confusions.most_common(policy.shown))
     print_json(summary)
-    return tell_wrong(wrong)
+    return report_problems(problems)
 
 
 def _score(
-    transcript: Transcript, how: Normalisation, group: str, confusions: Counter[tuple[str, str]]
+    transcript: Transcript, normalisation: Normalisation, group: str, confusions: Counter[tuple[str, str]]
 ) -> tuple[dict[str, Any], Edits, Edits]:
-    """A recording's row of scores, and its edits by characters and by words."""
-    first, spaced = transcript.first, replace(how, spaces=False)
-    reference, said = normalise(first["reference"], spaced), normalise(transcript.text, spaced)
-    words = compare(reference.split(), said.split())
-    if how.spaces:
-        reference, said = reference.replace(" ", ""), said.replace(" ", "")
-    characters = compare(reference, said, confusions)
+    """Scores a recording: its row of scores, and its edits by characters and by words."""
+    first, spaced = transcript.first, replace(normalisation, spaces=False)
+    reference, hypothesis = normalise(first["reference"], spaced), normalise(transcript.text, spaced)
+    words = compare(reference.split(), hypothesis.split())
+    if normalisation.spaces:
+        reference, hypothesis = reference.replace(" ", ""), hypothesis.replace(" ", "")
+    characters = compare(reference, hypothesis, confusions)
     row = {name: first[name] for name in ("recording_id", "uri", "member", "offset_s", "error_kind")}
-    row |= {"group": _group_of(transcript, group), "reference": reference, "transcript": said}
+    row |= {"group": _group_of(transcript, group), "reference": reference, "transcript": hypothesis}
     for unit, edits in (("character", characters), ("word", words)):
         row |= {f"{unit}_{name}": getattr(edits, name) for name in COUNTS}
     return row, characters, words
@@ -130,10 +131,10 @@ def _group_of(transcript: Transcript, group: str) -> str:
     known = transcript.first | transcript.fields
     if group == "folder" and "folder" not in known:
         return os.path.basename(os.path.dirname(str(transcript.first["uri"])))
-    return printable(without_credentials(str(known.get(group, "(none)"))))  # it is shown, and a key of the JSON
+    return printable(without_credentials(str(known.get(group, "(none)"))))  # it is printed, and a key of the JSON
 
 
-def _together(groups: Iterable[Group]) -> Group:
+def _merged(groups: Iterable[Group]) -> Group:
     whole = Group()
     for group in groups:
         whole.recordings += group.recordings
@@ -144,7 +145,7 @@ def _together(groups: Iterable[Group]) -> Group:
 
 
 def _rates(group: Group, samples: int) -> dict[str, Any]:
-    """A group's rates, as they are printed."""
+    """A group's error rates and edits, as in the summary."""
     low, high = interval(group.errors, group.lengths, samples)
     return {
         "recordings": group.recordings,
@@ -163,32 +164,32 @@ def _rounded(rate: float | None) -> float | None:
 def _show(
     summary: Mapping[str, Any], worst: Sequence[Mapping[str, Any]], confusions: Sequence[tuple[tuple[str, str], int]]
 ) -> None:
-    """The tables for people."""
-    heads = ("group", "recordings", "characters", "CER", "95 % of", "S", "D", "I", "WER")
-    together = {"all": summary["all"]} if len(summary["groups"]) > 1 else {}
-    shown = dict(islice(summary["groups"].items(), MAX_GROUPS)) | together
-    show_table("Error rates", heads, [_row(name, each) for name, each in shown.items()])
+    """Prints the tables."""
+    header = ("group", "recordings", "characters", "CER", "95 % interval", "S", "D", "I", "WER")
+    overall = {"all": summary["all"]} if len(summary["groups"]) > 1 else {}
+    shown = dict(islice(summary["groups"].items(), MAX_GROUPS)) | overall
+    show_table("Error rates", header, [_row(name, each) for name, each in shown.items()])
     columns = {f"{part} {name}": _condition(summary["groups"], name, part) for name in CONDITIONS for part in SETS}
     if all(columns.values()):
         show_table("AISHELL-2, CER in %", columns, [[f"{100 * each['cer']:.1f}" for each in columns.values() if each]])
     if worst:
         names = ("recording_id", "character_errors", "reference", "transcript")
         rows = [[each[name] for name in names] for each in worst]
-        show_table("The most errors", ("recording", "errors", "reference", "transcript"), rows)
+        show_table("Recordings with the most errors", ("recording", "errors", "reference", "transcript"), rows)
     if confusions:
-        times = [(said or "∅", heard or "∅", count) for (said, heard), count in confusions]
-        show_table("The commonest errors", ("reference", "transcript", "times"), times)
-    for name, said in (
+        counted = [(reference or "∅", actual or "∅", count) for (reference, actual), count in confusions]
+        show_table("Most frequent errors", ("reference", "transcript", "times"), counted)
+    for name, phrase in (
         ("without_reference", "have no reference"),
         ("with_error", "have an error and count as deleted"),
     ):
         if summary[name]:
-            say(f"{summary[name]} recordings {said}")
+            say(f"{summary[name]} recordings {phrase}")
 
 
 def _row(name: str, group: Mapping[str, Any]) -> tuple[object, ...]:
     edits = group["characters"]
-    is_spaced = group["words"]["tokens"] > 1.5 * group["recordings"]  # else there are no words to speak of
+    is_spaced = group["words"]["tokens"] > 1.5 * group["recordings"]  # else the text has no spaces between words
     cer = "" if group["cer"] is None else f"{group['cer']:.2%}"
     wer = f"{group['wer']:.2%}" if is_spaced else ""
     between = "{:.2%} to {:.2%}".format(*group["interval"])
@@ -197,21 +198,21 @@ def _row(name: str, group: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _condition(groups: Mapping[str, Any], condition: str, part: str) -> Mapping[str, Any] | None:
-    """The group of a condition and set of AISHELL-2, by the folders in its name."""
-    wanted = {condition.lower(), part}
-    return next((each for name, each in groups.items() if wanted <= set(name.lower().split("/"))), None)
+    """The group of a condition and set of AISHELL-2, found by the folders in its name."""
+    folders = {condition.lower(), part}
+    return next((each for name, each in groups.items() if folders <= set(name.lower().split("/"))), None)
 
 
 @contextmanager
 def _writer(config: Config) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Takes rows of scores for the file evaluate.write, if that is asked for; it is there once it is whole."""
+    """A function that takes rows of scores, and writes them to the file evaluate.write if that is set."""
     if not config.evaluate.write:
         yield lambda row: None
         return
     options = with_secrets(config.output.storage_options, "output.storage_options")
     filesystem, path = storage.connect(config.evaluate.write, options)
     rows = list[dict[str, Any]]()
-    with whole_file(filesystem, path) as file, pq.ParquetWriter(file, _SCORES) as writer:
+    with atomic_file(filesystem, path) as file, pq.ParquetWriter(file, _SCORES) as writer:
 
         def flush() -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCORES))

@@ -13,11 +13,11 @@ from actors.storage import files as storage
 from actors.storage.outputs import below, check_folder
 from jobs.cli.command import FAILED, run_job
 from jobs.cli.config import Config, ConfigError, with_secrets
-from jobs.cli.terminal import SHOWN, Line, print_json, show_table
-from jobs.transcripts.file_names import Names
+from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
+from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
-from jobs.transcripts.out_files import whole_file, write_below
-from jobs.transcripts.read import Transcript, tell_wrong, transcripts
+from jobs.transcripts.out_files import atomic_file, write_below
+from jobs.transcripts.read import Transcript, report_problems, transcripts
 from jobs.transcripts.subtitles import SubtitleLayout
 
 EPILOG = """
@@ -26,22 +26,23 @@ examples:
   python -m jobs.export configs/demo.yaml export.format=vtt export.uri=s3://archive/subtitles
   python -m jobs.export configs/demo.yaml export.format=manifest export.min_confidence=0.9
 
-Formats: srt, vtt, textgrid, text, jsonl, manifest (of NeMo, a line a segment). The first three are a file a recording,
-named like the recording; the others are one file, or with export.files=recording likewise. Recordings with an error
-are counted and left out. Files that cannot be written are named; the others are, and the status is 1. With
-output.tokens=true when they were transcribed, times are those of the tokens, else they are spread over the segment. The
-last line of standard output is one JSON object.
+Formats: srt, vtt, textgrid, text, jsonl, manifest (NeMo's, one line per segment). The first three are one file per
+recording, named like the recording; the others are a single file, or with export.files=recording one per recording too.
+Recordings with an error are counted and left out. Files that cannot be written are listed; the rest is written, and the
+exit status is 1. Times are those of the tokens if the audio was transcribed with output.tokens=true, else they are
+spread evenly over the segment. All keys are described in docs/configuration.md. The last line of standard output is one
+JSON object.
 """
-EXPORT = "_export"  # below the output, unless export.uri says otherwise
-AT_ONCE = 16  # files that are written at the same time
-FAILURES_IN_A_ROW = 20  # after which the storage is taken to be out of order
-OF_ONE_FILE = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-ERRNOS_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.ENOTEMPTY)
-ERRNOS_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+EXPORT = "_export"  # below the output, unless export.uri is set
+CONCURRENT_WRITES = 16  # files
+FAILURES_IN_A_ROW = 20  # after which the storage is considered broken
+FILE_ERRORS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+FILE_ERRNOS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.ENOTEMPTY)
+STORAGE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedFile:
     """A file that could not be written."""
 
     recording_id: str
@@ -55,38 +56,38 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(config: Config) -> int:
     policy = config.export
-    in_one = policy.files == "one" or (policy.files == "auto" and policy.format not in PER_RECORDING)
-    if in_one and policy.format in PER_RECORDING:
+    is_one_file = policy.files == "one" or (policy.files == "auto" and policy.format not in PER_RECORDING)
+    if is_one_file and policy.format in PER_RECORDING:
         raise ConfigError(f"export.files: a {policy.format} file holds one recording; use files=recording")
     options = with_secrets(policy.storage_options or config.output.storage_options, "export.storage_options")
-    filesystem, root = _place(config, options)
-    writer = WRITERS[policy.format, in_one]
+    filesystem, root = _target(config, options)
+    writer = WRITERS[policy.format, is_one_file]
     layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds)
-    counts, line, wrong = Counter[str](), Line(), list[str]()
-    chosen = _chosen(transcripts(config, wrong), policy.min_confidence, counts, line)
-    failed = list[Failed]()
-    if in_one:
-        _write_one(filesystem, f"{root}/all{SUFFIXES[policy.format]}", chosen, writer, layout)
+    counts, line, problems = Counter[str](), StatusLine(), list[str]()
+    selected = _select(transcripts(config, problems), policy.min_confidence, counts, line)
+    failed = list[FailedFile]()
+    if is_one_file:
+        _write_one(filesystem, f"{root}/all{SUFFIXES[policy.format]}", selected, writer, layout)
     else:
-        failed = list(_write_each(filesystem, root, SUFFIXES[policy.format], chosen, writer, layout))
+        failed = list(_write_each(filesystem, root, SUFFIXES[policy.format], selected, writer, layout))
     line.clear()
     summary = {
         "format": policy.format,
-        "files": 1 if in_one else counts["recordings"] - len(failed),
+        "files": 1 if is_one_file else counts["recordings"] - len(failed),
         "recordings": counts["recordings"],
         "errors": counts["errors"],
         "failed": len(failed),
-        "failures": [asdict(each) for each in failed[:SHOWN]],
+        "failures": [asdict(each) for each in failed[:MAX_EXAMPLES]],
         "export": storage.canonical(filesystem, root),
     }
     _show(summary)
     print_json(summary)
-    status = tell_wrong(wrong)
+    status = report_problems(problems)
     return FAILED if failed else status
 
 
-def _place(config: Config, options: Mapping[str, Any]) -> tuple[storage.Filesystem, str]:
-    """The folder to write to. Raises UsageError where it is the output's own, and a link or no folder."""
+def _target(config: Config, options: Mapping[str, Any]) -> tuple[storage.Filesystem, str]:
+    """The folder to write to. Raises UsageError if it is below the output and is a link or not a folder."""
     policy = config.export
     if policy.uri:
         return storage.connect(policy.uri, options)
@@ -107,12 +108,12 @@ def _show(summary: Mapping[str, Any]) -> None:
         show_table(title, ("recording", "file", "what is wrong"), map(Mapping.values, summary["failures"]))
 
 
-def _chosen(
-    found: Iterator[Transcript], min_confidence: float, counts: Counter[str], line: Line
+def _select(
+    candidates: Iterator[Transcript], min_confidence: float, counts: Counter[str], line: StatusLine
 ) -> Iterator[Transcript]:
-    """The recordings to write: without those that have an error, and segments that are too unsure."""
-    for transcript in found:
-        if not transcript.is_heard:
+    """Yields the recordings to write, without those with an error, and without segments of low confidence."""
+    for transcript in candidates:
+        if not transcript.is_transcribed:
             counts["errors"] += 1
             continue
         transcript.rows = [each for each in transcript.rows if (each["confidence"] or 0.0) >= min_confidence]
@@ -123,11 +124,11 @@ def _chosen(
 
 
 def _write_one(
-    filesystem: storage.Filesystem, path: str, chosen: Iterator[Transcript], writer: Writer, layout: SubtitleLayout
+    filesystem: storage.Filesystem, path: str, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout
 ) -> None:
-    """One file for all, as they come."""
-    with whole_file(filesystem, path) as file:
-        for transcript in chosen:
+    """Writes all recordings to one file, as they arrive."""
+    with atomic_file(filesystem, path) as file:
+        for transcript in selected:
             file.write(writer(transcript, layout).encode("utf-8", "replace"))
 
 
@@ -135,16 +136,16 @@ def _write_each(
     filesystem: storage.Filesystem,
     root: str,
     suffix: str,
-    chosen: Iterator[Transcript],
+    selected: Iterator[Transcript],
     writer: Writer,
     layout: SubtitleLayout,
-) -> Iterator[Failed]:
-    """A file for each; yields those that could not be written. Raises OSError where it is the storage that takes none.
+) -> Iterator[FailedFile]:
+    """Writes a file per recording; yields those that could not be written. Raises OSError if the storage itself fails.
 
-    A name that is refused, or a folder that may not be written, is the file's own trouble. A full disk is not, nor
-    whatever else is wrong with many files in a row.
+    An invalid name or missing permission concerns one file. A full disk concerns the storage, and so does any other
+    error of many files in a row.
     """
-    names, in_a_row = Names(root, suffix), 0
+    names, in_a_row = FileNames(root, suffix), 0
 
     def write(transcript: Transcript, name: str) -> OSError | None:
         try:
@@ -153,17 +154,17 @@ def _write_each(
             return problem
         return None
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        while some := [(each, names.name(*_key(each))) for each in islice(chosen, 16 * AT_ONCE)]:
-            for (transcript, name), problem in zip(some, pool.map(lambda pair: write(*pair), some), strict=True):
+    with ThreadPoolExecutor(CONCURRENT_WRITES) as pool:
+        while batch := [(each, names.name(*_key(each))) for each in islice(selected, 16 * CONCURRENT_WRITES)]:
+            for (transcript, name), problem in zip(batch, pool.map(lambda pair: write(*pair), batch), strict=True):
                 if problem is None:
                     in_a_row = 0
                     continue
-                if not isinstance(problem, OF_ONE_FILE) and problem.errno not in ERRNOS_OF_ONE_FILE:
+                if not isinstance(problem, FILE_ERRORS) and problem.errno not in FILE_ERRNOS:
                     in_a_row += 1
-                    if problem.errno in ERRNOS_OF_ALL or in_a_row == FAILURES_IN_A_ROW:
+                    if problem.errno in STORAGE_ERRNOS or in_a_row == FAILURES_IN_A_ROW:
                         raise problem
-                yield Failed(transcript.first["recording_id"], name, str(problem))
+                yield FailedFile(transcript.first["recording_id"], name, str(problem))
 
 
 def _key(transcript: Transcript) -> tuple[str, tuple[object, ...]]:

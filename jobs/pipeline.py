@@ -1,4 +1,4 @@
-"""The graph, from units to committed parts. Start reading here.
+"""The graph, from pieces of units to committed parts. Start reading here.
 
     pieces ──▶ read_block ──▶ TranscribeBlock ──▶ commit_block ──▶ outcomes
                CPU tasks      one Citrinet        CPU tasks

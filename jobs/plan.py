@@ -1,4 +1,4 @@
-"""Shows what a run would do: objects by format, estimated hours, units new, to redo and done. Starts nothing."""
+"""Shows what a run would do: objects by format, estimated hours, units that are new, to redo or done."""
 
 import sys
 from collections import Counter, defaultdict
@@ -16,7 +16,8 @@ examples:
   python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/
 
 Lists the input and reads the state of the output; no audio is opened, nothing is written, Ray is not started. Hours are
-estimated from sizes, or taken from manifests. The last line of standard output is one JSON object.
+estimated from sizes, or taken from manifests. All keys are described in docs/configuration.md. The last line of
+standard output is one JSON object.
 """
 
 
@@ -32,10 +33,10 @@ def run(config: Config) -> int:
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
-    """A plan in numbers."""
+    """Summarizes a plan in numbers."""
     counts, sizes, hours = Counter[str](), Counter[str](), defaultdict[str, float](float)
     for kind, _, size in {(each.format, each.uri, each.size) for each in prepared.listing.objects}:
-        sizes[kind] += size  # a file counts once, however many lines of a manifest lie in it
+        sizes[kind] += size  # a file counts once, however many manifest lines refer to it
     for each in prepared.listing.objects:
         counts[each.format] += 1
         hours[each.format] += estimated_seconds(each) / 3600
@@ -65,12 +66,12 @@ def show(config: Config, summary: dict[str, Any]) -> None:
         (name, count, f"{summary['bytes'][name] / 1e9:.3f}", f"{summary['estimated_hours'][name]:.2f}")
         for name, count in sorted(summary["objects"].items())
     ]
-    show_table("Listed", ("format", "objects", "GB", "hours, about"), rows)
+    show_table("Listed", ("format", "objects", "GB", "hours, estimated"), rows)
     unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
     facts = [
         ("units", "{new} new, {redo} to redo, {done} done, {remove} to remove".format(**summary["units"])),
         ("pieces", summary["pieces"]),
-        ("to transcribe, about", f"{summary['estimated_hours_to_do']:.2f} h"),
+        ("to transcribe, estimated", f"{summary['estimated_hours_to_do']:.2f} h"),
         ("skipped, unknown file type", ", ".join(unknown) or "none"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
         ("output", summary["output"]),

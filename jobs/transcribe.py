@@ -1,4 +1,4 @@
-"""Transcribes an archive: lists audio, does what is not done yet, writes Parquet."""
+"""Transcribes an archive: lists audio, transcribes what is not done yet, writes Parquet."""
 
 import time
 from dataclasses import replace
@@ -21,7 +21,7 @@ from jobs.running.lease import active_run, heartbeat
 from jobs.running.outcomes import Ledger, TooManyFailures
 from jobs.running.summary import close, say_plan, sum_up
 
-TRIES = 20  # to win a plan's number against other runs
+TRIES = 20  # to get a plan's number before other runs
 
 EPILOG = """
 examples:
@@ -30,10 +30,10 @@ examples:
   python -m jobs.transcribe configs/s3.yaml input.uri=s3://archive/2026/ input.limit=10
   ray job submit --working-dir . -- python -m jobs.transcribe configs/s3.yaml
 
-Run it again at any time: what is done is skipped, what is new or changed is done. Start with input.limit=10, or look
-first with `python -m jobs.plan`. The keys are described in configs/local.yaml and in the README.
+Run it again at any time: what is done is skipped, what is new or changed is transcribed. Start with input.limit=10, or
+check first with `python -m jobs.plan`. All keys are described in docs/configuration.md and in configs/local.yaml.
 
-exit status: 0 done, within the error budget; 1 the run failed, run it again; 2 a mistake in usage or configuration;
+exit status: 0 done, within the error budget; 1 the run failed, run it again; 2 an error in usage or configuration;
 3 more recordings with errors than errors.max_fraction allows; 4 another run is at work on this output. The last line of
 standard output is one JSON object.
 """
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    """Runs the job: plan, claim, transcribe, sum up. Returns the exit status."""
+    """Runs the job: plans, claims a run number, transcribes, sums up. Returns the exit status."""
     began = time.monotonic()
     run_id = new_run_id()
     prepared, folder = prepare_and_claim(config, run_id)
@@ -66,7 +66,7 @@ def run(config: Config) -> int:
 
 
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
-    """Plans, and claims the next run number; plans anew if another run took it. Returns the plan and the run's folder.
+    """Plans, and claims the next run number; plans again if another run took it. Returns the plan and the run's folder.
 
     Raises ConfigError.
     """
@@ -79,7 +79,9 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
             raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
             return prepared, folder
-    raise ConfigError(f"output.uri: {TRIES} other runs took the next number; is something writing there in a loop?")
+    raise ConfigError(
+        f"output.uri: {TRIES} other runs took the next number first; is something starting runs in a loop?"
+    )
 
 
 def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: Resou
         say(f"Ray ended early: {problem}", "red")
     except (KeyboardInterrupt, TooManyFailures) as why:
         deferred = ledger.defer_rest()
-        say(f"{str(why) or 'interrupted'}: {deferred} units are left for the next run; committed units stand")
+        say(f"{str(why) or 'interrupted'}: {deferred} units are left for the next run; committed units are kept")
     return ledger.all()
 
 

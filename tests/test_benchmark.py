@@ -71,7 +71,7 @@ def test_peers_run_the_same_weights(peer: str, speech: list[tuple[np.ndarray, st
 
 def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["configs/demo.yaml", "benchmark.sides=[best]"]) == 2
-    assert "'best' is none of NeMo transcribe(), batch 4" in capsys.readouterr().err
+    assert "'best' is not one of NeMo transcribe(), batch 4" in capsys.readouterr().err
 
 
 def test_generated_sounds_are_the_minutes_asked_for() -> None:

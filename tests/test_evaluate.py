@@ -77,7 +77,7 @@ def test_nothing_to_compare_with_is_told(job: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(encoded(tone(1)))
     status, _, seen = job(f"output.uri={tmp_path / 'out'}", main=evaluate.main)
-    assert (status, "holds no committed transcripts" in seen) == (2, True)
+    assert (status, "has no committed transcripts" in seen) == (2, True)
 
 
 @given(st.text("abcd ", max_size=12), st.text("abcd ", max_size=12))
@@ -136,7 +136,7 @@ def test_kaldi_folders(tmp_path: Path) -> None:
         assert objects["utt4"].refusal and objects["utt4"].refusal[0] == "outside_input"  # noqa: PT018
         refused = objects["train/wav.scp:3"].refusal
         assert refused is not None
-        assert "a command is not run" in refused[1]
+        assert "commands are not run" in refused[1]
         assert kind == "kaldi" or not listing.unknown
     (folder / "train" / "segments").unlink()
     whole = {each.name: each for each in list_input(Input(uri=str(folder)), "/nowhere/out").objects}

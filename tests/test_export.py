@@ -21,7 +21,7 @@ from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import export
 from jobs.transcripts.read import Transcript
-from jobs.transcripts.subtitles import STOPS, SubtitleLayout, cues_of, words_of
+from jobs.transcripts.subtitles import PUNCTUATION, SubtitleLayout, cues_of, words_of
 
 EVIL = '\x1b[31m<b>今天</b> --> &amp; {\\an8}\u2028\x00\n\n2\n00:00:01,000 --> 00:00:09,000\n"天气"\u202e'
 
@@ -160,7 +160,7 @@ def test_lines(job: Any, output: Path) -> None:
 
 def test_mistakes_are_told_in_a_line(job: Any, output: Path, tmp_path: Path) -> None:
     status, _, seen = job(f"output.uri={tmp_path / 'nothing'}", main=export.main)
-    assert (status, "holds no committed transcripts" in seen) == (2, True)
+    assert (status, "has no committed transcripts" in seen) == (2, True)
     status, _, seen = job(f"output.uri={output}", "export.files=one", main=export.main)
     assert (status, "a srt file holds one recording" in seen) == (2, True)
 
@@ -202,7 +202,7 @@ def test_cues_say_all_and_keep_their_size(words: list[str], gaps: list[float], l
         assert all(line for line in lines)
         if longest <= layout.characters:
             assert len(lines) <= layout.lines + 1
-        assert not any(line[0] in STOPS for line in lines[1:])
+        assert not any(line[0] in PUNCTUATION for line in lines[1:])
 
 
 def test_words_keep_together() -> None:

@@ -26,7 +26,7 @@ from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, transcribe
 from jobs.transcripts import out_files
-from jobs.transcripts.file_names import MAX_PART, Names, clean
+from jobs.transcripts.file_names import MAX_PART, FileNames, clean
 from jobs.transcripts.formats import subtitles, text_line
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout
@@ -103,13 +103,13 @@ def test_an_archive_of_hostile_names_through_both_jobs(job: Any, tmp_path: Path)
 
 def test_names_are_the_same_in_every_run_and_all_different() -> None:
     def names() -> list[str]:
-        given = Names("bucket/prefix", ".TextGrid")
+        given = FileNames("bucket/prefix", ".TextGrid")
         return [given.name(name, ("uri", name, None)) for name in HOSTILE * 3]
 
     assert names() == names()
     assert len(set(names())) == 3 * len(HOSTILE)
     assert all(len(f"bucket/prefix/{name}".encode()) <= 1_000 for name in names())
-    many = Names("/r", ".srt")
+    many = FileNames("/r", ".srt")
     assert len({many.name("x.wav", ("uri", "x.wav", None)) for _ in range(2_000)}) == 2_000
 
 
@@ -155,7 +155,7 @@ def test_a_link_that_leads_out_is_not_written_through(job: Any, tmp_path: Path) 
 
 def test_a_name_that_leads_out_is_never_written(tmp_path: Path) -> None:
     for name in ("../x", "a/../../x", "/x", "", ".", "a//b", "./a"):
-        with pytest.raises(ValueError, match="does not lie below"):
+        with pytest.raises(ValueError, match="is not below"):
             out_files.write_below(*connect(str(tmp_path / "into"), {}), name, b"x")
     assert list(tmp_path.iterdir()) == []
 
@@ -192,7 +192,7 @@ def test_a_whole_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
     place = connect(str(tmp_path / "new" / "file"), {})
 
     def write_half() -> None:
-        with out_files.whole_file(*place) as file:
+        with out_files.atomic_file(*place) as file:
             file.write(b"half")
             raise KeyError
 
@@ -200,7 +200,7 @@ def test_a_whole_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
         write_half()
     assert os.listdir(tmp_path / "new") == []
     (tmp_path / "new" / "file").symlink_to(tmp_path / "elsewhere")
-    with out_files.whole_file(*place) as file:
+    with out_files.atomic_file(*place) as file:
         file.write(b"whole")
     assert (tmp_path / "new" / "file").read_bytes() == b"whole"
     assert os.listdir(tmp_path / "new") == ["file"]
@@ -254,7 +254,7 @@ def test_subtitles_keep_their_form_and_their_letters() -> None:
 
 def test_a_name_costs_the_same_however_many_there_are() -> None:
     def seconds(count: int) -> float:
-        names, began = Names("/root", ".srt"), time.process_time()
+        names, began = FileNames("/root", ".srt"), time.process_time()
         for number in range(count):
             names.name(f"folder/{number}", (number,))
         return time.process_time() - began

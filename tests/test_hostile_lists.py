@@ -17,7 +17,7 @@ from actors.storage import files as storage
 from actors.units import Piece, Unit
 from jobs.cli.config import Input
 from jobs.planning import manifests
-from jobs.planning.containment import Inside
+from jobs.planning.containment import AllowedFolders
 from jobs.planning.listing import Listing, list_input
 
 WAV = encoded(tone(0.5))
@@ -88,13 +88,13 @@ def test_a_protocol_of_an_allowed_root_is_read_below_it_alone(
 
 def test_ways_out_of_an_http_folder_are_seen() -> None:
     filesystem, root = storage.connect("http://127.0.0.1:9/archive", {})
-    inside = Inside([(filesystem, root)])
+    allowed = AllowedFolders([(filesystem, root)])
     for way in ("%2e%2e/secret.wav", "x/%252e%252e/%2e%2e/s.wav", "..%5cs.wav", "a/..%2Fs.wav", "../s.wav"):
-        assert inside.refuses(inside.locate(way, (filesystem, root), {}), way), way
-    assert not inside.refuses(inside.locate("a..b/%41.wav?x=1", (filesystem, root), {}), "a")
+        assert allowed.refusal(allowed.locate(way, (filesystem, root), {}), way), way
+    assert not allowed.refusal(allowed.locate("a..b/%41.wav?x=1", (filesystem, root), {}), "a")
     with pytest.raises(RecordingError):
-        inside.locate("https://127.0.0.1:9/archive/a.wav", (filesystem, root), {})
-    assert inside.refuses(inside.locate("http://127.0.0.1:9@evil/a.wav", (filesystem, root), {}), "x")
+        allowed.locate("https://127.0.0.1:9/archive/a.wav", (filesystem, root), {})
+    assert allowed.refusal(allowed.locate("http://127.0.0.1:9@evil/a.wav", (filesystem, root), {}), "x")
 
 
 def test_a_connection_is_a_plain_protocol() -> None:
@@ -179,7 +179,7 @@ def test_short_lines_take_as_much_memory_as_long_ones(tree: Path) -> None:
     found = rows_of(tree, max_list_megabytes=0.1)
     assert found["a.wav"]["error_kind"] is None
     assert found["m.jsonl"]["error_kind"] == "too_large"
-    assert not listed(tree, max_list_megabytes=0.1).is_whole
+    assert not listed(tree, max_list_megabytes=0.1).is_complete
 
 
 def test_what_a_list_that_is_not_read_would_name_is_not_deleted(tree: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_part_of_texts_that_nobody_said_is_told_and_the_others_go_on(
     for name in ("srt", "vtt", "textgrid", "text", "jsonl", "manifest"):
         status, summary, seen = job(f"output.uri={tmp_path / 'out'}", f"export.format={name}", main=export.main)
         assert (status, summary["recordings"]) == (1, 1)
-        assert "part-0a.parquet is no part" in "".join(seen.split("\n"))
+        assert "part-0a.parquet is not a valid part" in "".join(seen.split("\n"))
     status, summary, _ = job(f"output.uri={tmp_path / 'out'}", main=evaluate.main)
     assert (status, summary["all"]["recordings"]) == (1, 1)
 

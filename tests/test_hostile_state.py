@@ -22,7 +22,7 @@ from actors.units import FINGERPRINT, Piece, Unit, digest
 from jobs import export, plan
 from jobs.planning.listing import Listing
 from jobs.planning.run_files import RUNS, run_files
-from jobs.planning.state import load_state, sweep, units_with, write_plan
+from jobs.planning.state import load_state, sweep, units_with_errors, write_plan
 from jobs.planning.verdicts import Policy, make_plan, recipe_of
 from jobs.running.lease import active_run
 
@@ -55,7 +55,7 @@ def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Output, tmp_path: Pa
     state = load_state(filesystem, root)
     known = {key: type(each)(unit, each.uri, None, each.version) for key, each in state.objects.items()}
     write_plan(filesystem, root, state, known, (recipe_of(SETTINGS), SETTINGS), "run")
-    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is no unit's id"):
+    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is not a unit id"):
         load_state(filesystem, root)
     assert [each.name for each in tmp_path.iterdir() if not each.name.startswith("cache")] == ["out"]
 
@@ -197,7 +197,7 @@ def test_a_commit_of_an_odd_body_tells_of_no_error(output: Output, body: bytes) 
     commits = Path(output[1]) / COMMITS
     for unit, told in (("0b", body), ("0c", b'{"errors": {"missing": 1}}')):
         (commits / Commit(unit, "f" * 24, "0" * 16, 2, 1).name).write_bytes(told)
-    assert units_with(frozenset({"missing"}), load_state(*output), output) == {"0c"}
+    assert units_with_errors(frozenset({"missing"}), load_state(*output), output) == {"0c"}
 
 
 def test_a_name_that_is_no_commits_is_passed_over(output: Output) -> None:
@@ -243,4 +243,4 @@ def test_a_damaged_part_is_told_and_the_others_are_exported(output: Output, job:
     commit.rename(commit.with_name(Commit(UNIT.id, told.fingerprint, version, 2, 0).name))
     status, summary, seen = job(f"output.uri={root}", "export.format=jsonl", main=export.main)
     assert (status, summary["recordings"]) == (1, 2)
-    assert "part-0a.parquet is no part of this version of the job" in "".join(seen.split("\n"))
+    assert "part-0a.parquet is not a valid part for this version" in "".join(seen.split("\n"))

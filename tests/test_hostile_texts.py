@@ -97,7 +97,7 @@ def test_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     text = "[red]a[/red] :smile: [link=https://x]b[/link] [/]"
     terminal.say(text, "red")
     terminal.show_table(text, [text], [[text]])
-    terminal.Line().say(text, is_last=True)
+    terminal.StatusLine().say(text, is_last=True)
     assert capsys.readouterr().err.count(text) >= 4
 
 
@@ -105,7 +105,7 @@ def test_a_terminal_gets_no_escape_but_the_jobs_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    terminal.Line().say("a\x1b[2J\rb\nc" + "d" * 10_000)
+    terminal.StatusLine().say("a\x1b[2J\rb\nc" + "d" * 10_000)
     seen = capsys.readouterr().err
     assert seen.startswith("\ra\\x1b[2J\\rb\\nc")
     assert seen.endswith("\x1b[K")

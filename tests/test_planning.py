@@ -18,7 +18,7 @@ from actors.storage.listing import names
 from actors.units import Piece, SourceObject, Unit
 from jobs.planning.listing import Listing
 from jobs.planning.sizing import MAX_PIECES, estimated_seconds, pieces_of
-from jobs.planning.state import State, load_state, units_with, write_plan
+from jobs.planning.state import State, load_state, units_with_errors, write_plan
 from jobs.planning.verdicts import Plan, Policy, make_plan, recipe_of
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
@@ -206,8 +206,8 @@ def test_units_with_errors_are_retried_where_asked(archive: Archive) -> None:
     commit_unit(good, part_rows(good), *output)
     commit_unit(bad, part_rows(bad, error="missing"), *output)
     assert not archive.plan(wav("a"), wav("b"), wav("c")).units
-    assert units_with(frozenset({"crashed"}), archive.state(), output) == set()
-    retry = units_with(frozenset({"missing", "crashed"}), archive.state(), output)
+    assert units_with_errors(frozenset({"crashed"}), archive.state(), output) == set()
+    retry = units_with_errors(frozenset({"missing", "crashed"}), archive.state(), output)
     assert [unit.id for unit in archive.plan(wav("a"), wav("b"), wav("c"), retry=retry).redo] == [bad.id]
 
 
@@ -219,7 +219,7 @@ def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
 
 
 def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.planning.state.PLANS_KEPT", 3)
+    monkeypatch.setattr("jobs.planning.state.MAX_PLANS", 3)
     for number in range(1, 6):
         archive.run(*(wav(f"{each}") for each in range(number)))
     plans = [str(each.relative_to(archive.root)) for each in Path(archive.root).glob("_runs/*/plan.arrow")]

@@ -38,4 +38,4 @@ def test_a_line_that_is_asked_for_and_not_taken_is_told(tmp_path: Path) -> None:
     status, _, err = run(tmp_path, ">/dev/full")
     assert status == 1
     assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("storage: [Errno 28] standard output took no JSON line")
+    assert err.splitlines()[-1].startswith("storage: [Errno 28] the JSON line could not be written to standard output")

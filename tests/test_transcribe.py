@@ -224,7 +224,7 @@ def test_a_run_that_cannot_commit_fails_and_says_why(job: Any, tmp_path: Path, m
     assert status == 1
     assert summary["units"] == {"planned": 1, "skipped": 0, "done": 0}
     assert "was not committed: IsADirectoryError" in seen
-    assert "run it again" in seen
+    assert "run the job again" in seen
     part.rmdir()
     shutil.rmtree(out / "_commits")
     (out / "_commits").write_text("a file where a folder should be")

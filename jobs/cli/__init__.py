@@ -1,1 +1,1 @@
-"""Command line, configuration and terminal of every job."""
+"""Command line, configuration and terminal output, shared by all jobs."""

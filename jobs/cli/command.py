@@ -1,4 +1,4 @@
-"""What every job's command line shares: CONFIG.yaml, overrides, help, and mistakes told in a line."""
+"""The command line that all jobs share: CONFIG.yaml, overrides, help, and errors in one line."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 def run_job(
     module: str, description: str | None, epilog: str, job: Callable[[Config], int], arguments: list[str] | None
 ) -> int:
-    """Runs `job` on the configuration that the command line names, and returns the exit status."""
+    """Parses the command line, runs `job` on the configuration, and returns the exit status."""
     open_streams()
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
@@ -32,28 +32,28 @@ def run_job(
     )
     parser.add_argument("--version", action="version", version=f"citrascribe {VERSION}")
     parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file")
     options, unknown = parser.parse_known_args(arguments)
-    if unknown:  # named without what they are set to, which may be secret
-        parser.error("there is no option " + ", ".join(shown(each.partition("=")[0]) for each in unknown))
+    if unknown:  # named without their values, which may be secret
+        parser.error("unknown option " + ", ".join(shown(each.partition("=")[0]) for each in unknown))
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)  # how schedulers, and `ray job stop`, say Ctrl-C
+        signal.signal(signal.SIGTERM, _interrupt)  # schedulers and `ray job stop` send this instead of Ctrl-C
     try:
         return job(load(options.config, options.overrides))
     except (ConfigError, UsageError) as problem:
         for sentence in problem.args:
             say(f"configuration: {sentence}", "red")
         return USAGE
-    except OSError as problem:  # of the storage of input, output or model, outside the graph
+    except OSError as problem:  # from the storage of input, output or model, outside the graph
         say(f"storage: {problem}", "red")
         return FAILED
     except KeyboardInterrupt:
-        say("interrupted: committed units stand, the rest is done by the next run")
+        say("interrupted: committed units are kept; the next run does the rest")
         return FAILED
 
 
 def exit_process(status: int) -> NoReturn:
-    """Ends the process. What Ray still says meanwhile goes to standard error: the JSON line was the last."""
+    """Ends the process. What Ray still prints goes to standard error, so that the JSON line remains the last."""
     sys.stdout.flush()
     os.dup2(2, 1)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""The process's own streams, which whoever started it may have closed, or may no longer read."""
+"""The process's standard streams, which may be closed, or have no reader any more."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from typing import TextIO
 
 
 class StandardError:
-    """Standard error as a file to write to. Where it takes no more, what is said is lost, and the work goes on."""
+    """Standard error as a writable file. If it fails, output is lost and the job continues."""
 
     @property
     def encoding(self) -> str:
@@ -19,33 +19,35 @@ class StandardError:
         try:
             return sys.stderr.write(text)
         except OSError:
-            to_nowhere(sys.stderr)
+            redirect_to_null(sys.stderr)
             return len(text)
 
     def flush(self) -> None:
         try:
             sys.stderr.flush()
         except OSError:
-            to_nowhere(sys.stderr)
+            redirect_to_null(sys.stderr)
 
 
-def to_nowhere(stream: TextIO) -> None:
-    """Lets go of what a stream holds and could not write, or it would be tried again when the process ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def redirect_to_null(stream: TextIO) -> None:
+    """Redirects a failed stream to the null device, or its buffer would be flushed, and fail again, at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def open_streams() -> None:
-    """Opens those that were closed when the process began: else the next file to be opened, a part for instance, would
-    be standard error to libraries, and get what they say."""
+    """Opens standard streams that were closed when the process started.
+
+    Else the next file opened, such as a part, would get the number of standard error, and what libraries print there.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             try:
                 os.fstat(number)
             except OSError:
-                nowhere = os.open(os.devnull, os.O_RDWR)
-                if nowhere != number:
-                    os.dup2(nowhere, number)
-                    os.close(nowhere)
+                null = os.open(os.devnull, os.O_RDWR)
+                if null != number:
+                    os.dup2(null, number)
+                    os.close(null)
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115

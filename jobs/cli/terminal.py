@@ -1,6 +1,6 @@
-"""What a job says: to people, on standard error, progress and tables; to programs, on standard output, one JSON line.
+"""Output of a job: progress and tables for people on standard error, one JSON line for programs on standard output.
 
-Nothing else in the project prints. What is said names files, keys and texts of others, so all of it is made harmless.
+Nothing else in the project prints. Output contains untrusted file names, keys and texts, so all of it is escaped.
 """
 
 import codecs
@@ -15,39 +15,39 @@ from rich.text import Text
 
 from actors.foreign.escape import shown, without_credentials
 from actors.foreign.plain_json import to_json
-from jobs.cli.streams import StandardError, to_nowhere
+from jobs.cli.streams import StandardError, redirect_to_null
 
-_ERROR = StandardError()
-_CONSOLE = Console(file=cast(TextIO, _ERROR), highlight=False, soft_wrap=True)
+_STDERR = StandardError()
+_CONSOLE = Console(file=cast(TextIO, _STDERR), highlight=False, soft_wrap=True)
 
-LINE_EVERY_S = 10.0  # where standard error is a log file, and not a terminal that can rewrite its line
-SHOWN = 8  # transcripts, and failures, in the closing tables
+LINE_EVERY_S = 10.0  # if standard error is a log file, not a terminal that can rewrite its line
+MAX_EXAMPLES = 8  # of transcripts, and of failures, in the closing tables
 MAX_SENTENCE, MAX_LINE = 4_000, 100  # characters
 
 
-class Line:
-    """A line that is said again and again: rewritten on a terminal, elsewhere written now and then, and at the end."""
+class StatusLine:
+    """A status line: rewritten in place on a terminal, else written every LINE_EVERY_S and at the end."""
 
     def __init__(self) -> None:
-        self._said = time.monotonic()
+        self._last_write = time.monotonic()
 
     def say(self, text: str, is_last: bool = False) -> None:
         now, text = time.monotonic(), shown(text, MAX_LINE)
-        if _ERROR.isatty():
-            _ERROR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
-        elif now - self._said >= LINE_EVERY_S or is_last:
-            _ERROR.write(text + "\n")
-            self._said = now
-        _ERROR.flush()
+        if _STDERR.isatty():
+            _STDERR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
+        elif now - self._last_write >= LINE_EVERY_S or is_last:
+            _STDERR.write(text + "\n")
+            self._last_write = now
+        _STDERR.flush()
 
     def clear(self) -> None:
-        """Takes it off a terminal, for other lines to follow."""
-        if _ERROR.isatty():
-            _ERROR.write("\r\x1b[K")
+        """Erases the line from a terminal, so that other output can follow."""
+        if _STDERR.isatty():
+            _STDERR.write("\r\x1b[K")
 
 
 class Progress:
-    """Counts summaries of units as they come, and says how far the run is."""
+    """Counts summaries of units as they arrive, and prints the progress of the run."""
 
     def __init__(self, units: int) -> None:
         self.units = units
@@ -55,7 +55,7 @@ class Progress:
         self.recordings = 0
         self.audio_seconds = 0.0
         self._began = time.monotonic()
-        self._line = Line()
+        self._line = StatusLine()
 
     def add(self, summary: Mapping[str, Any]) -> None:
         self.done += not summary.get("is_partial")
@@ -70,7 +70,7 @@ class Progress:
 
 
 def say(sentence: object, style: str = "") -> None:
-    """A sentence on a line of its own, in a style of rich's; nothing in it is markup."""
+    """Prints a sentence on a line of its own, in a style of rich; markup in it has no effect."""
     _print(Text(shown(sentence, MAX_SENTENCE), style))
 
 
@@ -90,33 +90,39 @@ def _print(what: RenderableType) -> None:
 
 
 def print_json(summary: Mapping[str, Any]) -> None:
-    """What came of a job, as the last line of standard output. Where that is not UTF-8, the line is ASCII. Raises
-    OSError where it takes none."""
+    """Prints a job's summary as the last line of standard output, in ASCII unless that is UTF-8.
+
+    Raises OSError if it cannot be written.
+    """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     line = summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8")
     try:
         print(line, flush=True)
     except OSError as problem:
-        to_nowhere(sys.stdout)
-        raise OSError(problem.errno, f"standard output took no JSON line: {problem.strerror}") from None
+        redirect_to_null(sys.stdout)
+        raise OSError(
+            problem.errno, f"the JSON line could not be written to standard output: {problem.strerror}"
+        ) from None
 
 
 def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:
-    """What came of a job, as one line of JSON; URLs in it are without credentials."""
+    """A job's summary as one line of JSON, with credentials removed from URLs."""
     return to_json(summary, without_credentials, is_ascii)
 
 
 def show_transcripts(rows: list[Mapping[str, Any]]) -> None:
     if rows:
         columns = ("recording", "reference", "transcript")
-        shown = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:SHOWN]]
-        show_table("Some transcripts", columns, shown)
+        cells = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:MAX_EXAMPLES]]
+        show_table("Some transcripts", columns, cells)
 
 
 def show_failures(rows: list[Mapping[str, Any]], total: int) -> None:
     if rows:
         columns = ("recording", "kind", "what is wrong")
-        title = f"{min(len(rows), SHOWN)} of {total} recordings with an error"
+        title = f"{min(len(rows), MAX_EXAMPLES)} of {total} recordings with an error"
         show_table(
-            title, columns, [(row["recording_id"], row["error_kind"], row["error_detail"]) for row in rows[:SHOWN]]
+            title,
+            columns,
+            [(row["recording_id"], row["error_kind"], row["error_detail"]) for row in rows[:MAX_EXAMPLES]],
         )

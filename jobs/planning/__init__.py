@@ -1,1 +1,1 @@
-"""What the input holds, less what is done: the plan of a run."""
+"""Planning of a run: lists the input, reads the state of the output, and derives the units to process."""

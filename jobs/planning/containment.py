@@ -1,7 +1,7 @@
-"""Where a file may lie that the input names: below the input, or below a folder of input.allowed_roots.
+"""Restricts the files that an input names to folders below the input and below input.allowed_roots.
 
-Manifests, Kaldi's lists, companions and links come from whoever made the archive. What they name is judged before
-anything is built or opened for it: by the name of its protocol, then by where it truly lies.
+Manifests, Kaldi's lists, companions and links are untrusted. A file that they name is checked before a filesystem is
+created or anything is opened for it: first its protocol, then its real location.
 """
 
 import os
@@ -13,62 +13,62 @@ from actors.schema import ErrorKind, RecordingError, UsageError
 from actors.storage import files as storage
 from actors.storage.answers import is_http
 
-ADVICE = "input.allowed_roots may name a folder that it may lie in"
+ADVICE = "to allow it, add its folder to input.allowed_roots"
 
 Place = tuple[storage.Filesystem, str]
 
 
-class Inside:
-    """The folders below which the input's files lie, and those that are allowed besides."""
+class AllowedFolders:
+    """The folders of the input and of input.allowed_roots, below which its files must be."""
 
     def __init__(self, folders: Iterable[Place]) -> None:
-        self._reals = dict[str, str]()  # of local folders
-        self._roots = tuple({self._real(*folder).rstrip("/") + "/" for folder in folders})
+        self._real_folders = dict[str, str]()  # of local folders
+        self._roots = tuple({self._real_uri(*folder).rstrip("/") + "/" for folder in folders})
         self._protocols = {root.split("://", 1)[0] for root in self._roots}
 
-    def holds(self, filesystem: storage.Filesystem, path: str) -> bool:
-        """Whether a file lies below one of the folders, wherever links lead."""
-        return self._real(filesystem, path).startswith(self._roots) and not _is_disguised(filesystem, path)
+    def contains(self, filesystem: storage.Filesystem, path: str) -> bool:
+        """Whether a file is below one of the folders once links are resolved."""
+        return self._real_uri(filesystem, path).startswith(self._roots) and not _has_encoded_parent(filesystem, path)
 
-    def locate(self, written: str, folder: Place, options: Mapping[str, Any]) -> Place:
-        """Where a file lies that is named in a file of `folder`, by a URL or a path from there; `refuses` judges it.
+    def locate(self, filepath: str, folder: Place, options: Mapping[str, Any]) -> Place:
+        """Resolves a URL, or a path relative to `folder`; `refusal` tells whether the result is allowed.
 
-        Raises RecordingError: outside_input for a protocol that no folder has, bad_entry for the name of no file.
+        Raises RecordingError: outside_input if no folder has its protocol, bad_entry if it cannot name a file.
         """
         try:
-            if b"\0" in os.fsencode(written):
-                raise UsageError("a file's name holds no zero bytes")
-            filesystem, path = folder[0], os.path.join(folder[1], written)
-            protocol = storage.protocol_of(written)
-            if protocol is not None and protocol not in self._protocols:  # no class is built for it
-                raise self._outside(written)
+            if b"\0" in os.fsencode(filepath):
+                raise UsageError("a file name cannot contain a zero byte")
+            filesystem, path = folder[0], os.path.join(folder[1], filepath)
+            protocol = storage.protocol_of(filepath)
+            if protocol is not None and protocol not in self._protocols:  # checked before a filesystem is created
+                raise self._outside(filepath)
             if protocol is not None:
-                filesystem, path = storage.connect(written, options)
+                filesystem, path = storage.connect(filepath, options)
         except (UsageError, UnicodeEncodeError) as problem:
             raise RecordingError(ErrorKind.BAD_ENTRY, f"{problem}") from None
         return filesystem, _without_dots(path)
 
-    def refuses(self, place: Place, written: str) -> RecordingError | None:
-        """What is wrong with a place that lies elsewhere."""
-        return None if self.holds(*place) else self._outside(written)
+    def refusal(self, place: Place, filepath: str) -> RecordingError | None:
+        """The error for a file outside the folders, or None."""
+        return None if self.contains(*place) else self._outside(filepath)
 
     @staticmethod
-    def _outside(written: str) -> RecordingError:
-        return RecordingError(ErrorKind.OUTSIDE_INPUT, f"{written[:500]} lies outside the input; {ADVICE}")
+    def _outside(filepath: str) -> RecordingError:
+        return RecordingError(ErrorKind.OUTSIDE_INPUT, f"{filepath[:500]} is outside the input; {ADVICE}")
 
-    def _real(self, filesystem: storage.Filesystem, path: str) -> str:
-        """The URI that says where a file truly lies: with its protocol, and no link that leads elsewhere."""
+    def _real_uri(self, filesystem: storage.Filesystem, path: str) -> str:
+        """The canonical URI of a file, with its links resolved."""
         if not storage.is_local(filesystem):
             return storage.canonical(filesystem, path)
         folder, name = os.path.split(path)
-        if folder not in self._reals:  # one for all the files of a folder
-            self._reals[folder] = os.path.realpath(folder)
-        real = os.path.join(self._reals[folder], name)
+        if folder not in self._real_folders:  # resolved once per folder
+            self._real_folders[folder] = os.path.realpath(folder)
+        real = os.path.join(self._real_folders[folder], name)
         return storage.canonical(filesystem, os.path.realpath(real) if os.path.islink(real) else real)
 
 
 def _without_dots(path: str) -> str:
-    """A path without the parts "." and ".."; empty ones stay, which are names on S3."""
+    """A path with "." and ".." resolved. Empty parts are kept: they are names on S3."""
     parts = list[str]()
     for part in path.split("/"):
         if part == ".." and len(parts) > 1:
@@ -78,8 +78,8 @@ def _without_dots(path: str) -> str:
     return "/".join(parts)
 
 
-def _is_disguised(filesystem: storage.Filesystem, path: str) -> bool:
-    """Whether an HTTP server may take a part of a path for "..": written as %2e%2e, or between other slashes."""
+def _has_encoded_parent(filesystem: storage.Filesystem, path: str) -> bool:
+    """Whether an HTTP server may decode a part of a path to "..": from %2e%2e, or between backslashes."""
     if not is_http(filesystem):
         return False
     return ".." in unquote(unquote(path)).replace("\\", "/").split("?")[0].split("/")

@@ -1,4 +1,4 @@
-"""A listed file, and what its name says of it."""
+"""A listed file, and the format that its name implies."""
 
 import os
 import re
@@ -10,15 +10,16 @@ from actors.storage.entry import Fault
 from actors.units import Format
 
 WAV_SCP = "wav.scp"  # Kaldi's list of recordings
-#: Of Kaldi's data folders: what says more of that which a wav.scp beside it lists.
+#: Files of a Kaldi data folder that describe the utterances of the wav.scp beside them.
 SIDECARS = frozenset({"trans.txt", "text", "segments", "utt2spk", "spk2utt", "utt2dur", "spk2gender"})
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A listed file: `name` is its path below the input's `root`, `asked` whether it was named itself, not found.
+    """A listed file. `name` is its path below `root`, the folder of its input.
 
-    `size` is in bytes, `version` its ETag or modification time, `fault` why it is none that may be read.
+    `size` is in bytes, `version` the ETag or modification time. `is_explicit` tells whether input.uri names the file
+    itself, rather than a folder or pattern. `fault` is the reason why it cannot be read, if any.
     """
 
     filesystem: storage.Filesystem
@@ -26,7 +27,7 @@ class File:
     name: str
     size: int
     version: str
-    asked: bool
+    is_explicit: bool
     root: str
     fault: Fault = ""
 
@@ -35,28 +36,28 @@ class File:
         return storage.path_of(self.filesystem, self.uri)
 
 
-def format_of(file: File, asked: str) -> Format | None:
-    """The format that a file's name stands for, or None; `asked` is input.format.
+def format_of(file: File, requested: str) -> Format | None:
+    """The format of a file by its name, or None if unknown; `requested` is input.format.
 
-    A .json is a manifest where it says so in its name or was named itself, for the fields of a recording are also
-    kept in files of that suffix.
+    A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
+    has that suffix too.
     """
     name = os.path.basename(file.name).lower()
     suffix = os.path.splitext(name)[1]
-    known: Format | None = None
+    detected: Format | None = None
     if suffix in AUDIO_SUFFIXES:
-        known = "audio"
+        detected = "audio"
     elif re.search(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", name):
-        known = "tar"
+        detected = "tar"
     elif suffix in (".parquet", ".pq"):
-        known = "parquet"
-    elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.asked):
-        known = "manifest"
-    if asked == "kaldi":
-        return known if name == WAV_SCP else None
-    if asked == "auto" or known == asked:
-        return known
-    return asked if file.asked or (known is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
+        detected = "parquet"
+    elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.is_explicit):
+        detected = "manifest"
+    if requested == "kaldi":
+        return detected if name == WAV_SCP else None
+    if requested == "auto" or detected == requested:
+        return detected
+    return requested if file.is_explicit or (detected is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
 
 
 def _names_a_manifest(name: str, suffix: str) -> bool:

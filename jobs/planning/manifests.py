@@ -1,4 +1,4 @@
-"""NeMo's JSON-lines manifests, and Kaldi's lists: each line an object of its own, or a word about a tar's member.
+"""Reads NeMo's JSON-lines manifests and Kaldi's lists. Each line is an object, or describes a member of a tar shard.
 
 Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html
 """
@@ -15,76 +15,78 @@ from actors.schema import ErrorKind, RecordingError
 from actors.storage import files as storage
 from actors.units import SourceObject, digest
 from jobs.planning import kaldi
-from jobs.planning.containment import Inside
+from jobs.planning.containment import AllowedFolders
 from jobs.planning.files import WAV_SCP, File
-from jobs.planning.lists import Bad, Line, Lists
+from jobs.planning.lists import BadEntry, Line, ListReader
 
-MAX_SECONDS = 1e7  # four months: no offset or duration is more
-MAX_BAD_ENTRIES = (
-    1_000  # entries of a list that have a row each for being wrong; what is no list at all may have millions
-)
+MAX_SECONDS = 1e7  # four months; limit of an offset or duration
+MAX_BAD_ENTRIES = 1_000  # that get a row each; a file that is no list at all may have millions
 
 
 def manifest_objects(
-    manifest: File, listed: dict[str, SourceObject], lists: Lists, inside: Inside, options: dict[str, Any]
+    manifest: File,
+    listed: dict[str, SourceObject],
+    reader: ListReader,
+    allowed: AllowedFolders,
+    options: dict[str, Any],
 ) -> Iterator[SourceObject]:
-    """The objects of a manifest's lines: stretches of audio files, and those tars of `listed` that lines speak of.
+    """Yields the objects of a manifest: audio files or stretches of them, and tar shards of `listed` with their lines.
 
-    A line that is wrong, or that points out of the input and the allowed roots, becomes an object with a refusal, and
-    so a row; of very many that are wrong the last row says how many more there are.
+    A line that is malformed, or names a file outside the input and the allowed roots, becomes an object with a refusal,
+    and so a row with an error. Beyond MAX_BAD_ENTRIES, one last object gives the number of the rest.
     """
     is_kaldi = os.path.basename(manifest.path) == WAV_SCP
     folder = (manifest.filesystem, os.path.dirname(manifest.path))
-    shards, lines_of, wrong = _shards_near(manifest, listed), dict[str, list[str]](), 0
-    for found in kaldi.as_manifest(manifest, lists, inside) if is_kaldi else _lines(manifest, lists):
+    shards, shard_lines, bad_entries = _shards_by_number(manifest, listed), dict[str, list[str]](), 0
+    for found in kaldi.as_manifest(manifest, reader, allowed) if is_kaldi else _lines(manifest, reader):
         try:
-            if isinstance(found, Bad):
+            if isinstance(found, BadEntry):
                 raise found.problem
             fields = _parse(found.text)
-            place = inside.locate(fields["audio_filepath"], folder, options)
+            place = allowed.locate(fields["audio_filepath"], folder, options)
         except RecordingError as problem:
-            wrong += 1
-            if wrong <= MAX_BAD_ENTRIES:
-                yield _refused(manifest, found, problem)
+            bad_entries += 1
+            if bad_entries <= MAX_BAD_ENTRIES:
+                yield _refused_object(manifest, found, problem)
             continue
         if "shard_id" in fields and str(fields["shard_id"]) in shards:
-            lines_of.setdefault(shards[str(fields["shard_id"])], []).append(found.text)
+            shard_lines.setdefault(shards[str(fields["shard_id"])], []).append(found.text)
         else:
-            yield _line_object(found.text, fields, place, listed, inside.refuses(place, fields["audio_filepath"]))
-    for uri, lines in lines_of.items():
+            yield _line_object(found.text, fields, place, listed, allowed.refusal(place, fields["audio_filepath"]))
+    for uri, lines in shard_lines.items():
         text = "\n".join(lines)
         yield replace(listed[uri], lines=text, text_version=digest([text]))
-    if wrong > MAX_BAD_ENTRIES:
-        detail = f"{wrong - MAX_BAD_ENTRIES:,} more entries are wrong, besides the first {MAX_BAD_ENTRIES:,}"
-        rest = Bad(f"{manifest.name}: others", RecordingError(ErrorKind.BAD_ENTRY, detail))
-        yield _refused(manifest, rest, rest.problem)
+    if bad_entries > MAX_BAD_ENTRIES:
+        detail = f"{bad_entries - MAX_BAD_ENTRIES:,} more entries are bad, besides the first {MAX_BAD_ENTRIES:,}"
+        rest = BadEntry(f"{manifest.name}: others", RecordingError(ErrorKind.BAD_ENTRY, detail))
+        yield _refused_object(manifest, rest, rest.problem)
 
 
-def _lines(manifest: File, lists: Lists) -> Iterator[Line | Bad]:
-    """The lines of a manifest that are not empty."""
+def _lines(manifest: File, reader: ListReader) -> Iterator[Line | BadEntry]:
+    """Yields the non-empty lines of a manifest."""
     try:
-        for number, line in enumerate(lists.lines(manifest.filesystem, manifest.path), 1):
+        for number, line in enumerate(reader.lines(manifest.filesystem, manifest.path), 1):
             if isinstance(line, RecordingError):
-                yield Bad(f"{manifest.name}:{number}", line)
+                yield BadEntry(f"{manifest.name}:{number}", line)
             elif line.strip():
                 yield Line(f"{manifest.name}:{number}", line)
     except FileNotFoundError:
-        yield Bad(manifest.name, RecordingError(ErrorKind.MISSING, "it went while the input was listed"))
+        yield BadEntry(manifest.name, RecordingError(ErrorKind.MISSING, "it was deleted while the input was listed"))
     except RecordingError as problem:
-        yield Bad(manifest.name, problem)
+        yield BadEntry(manifest.name, problem)
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """A line's fields. Raises RecordingError (bad_entry) where they cannot be used."""
+    """Parses a line. Raises RecordingError (bad_entry) if its fields cannot be used."""
     try:
         fields = parse_json(line)
     except NotJson:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"not JSON: {line[:120]}") from None
-    written = fields.get("audio_filepath") if isinstance(fields, dict) else None
-    if not isinstance(written, str) or not written:
+    filepath = fields.get("audio_filepath") if isinstance(fields, dict) else None
+    if not isinstance(filepath, str) or not filepath:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"no audio_filepath: {line[:120]}")
-    if written.rstrip().endswith("|"):
-        raise RecordingError(ErrorKind.BAD_ENTRY, f"a command is not run, name a file instead: {written[:120]}")
+    if filepath.rstrip().endswith("|"):
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"commands are not run; name a file instead: {filepath[:120]}")
     for name in ("offset", "duration"):
         value = fields.get(name)
         if value is not None and not (type(value) in (int, float) and 0 <= value < MAX_SECONDS):
@@ -93,11 +95,11 @@ def _parse(line: str) -> dict[str, Any]:
     return dict(fields)
 
 
-def _refused(manifest: File, found: Line | Bad, problem: RecordingError) -> SourceObject:
-    """The object that stands for a line which names nothing that may be read."""
-    key = f"{manifest.uri}#{digest([found.text or found.here])}"
+def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingError) -> SourceObject:
+    """An object in place of a line that cannot be used."""
+    key = f"{manifest.uri}#{digest([found.text or found.location])}"
     refusal = (str(problem.kind), problem.detail)
-    return SourceObject(key, manifest.uri, found.here, "manifest", None, 0, lines="{}", refusal=refusal)
+    return SourceObject(key, manifest.uri, found.location, "manifest", None, 0, lines="{}", refusal=refusal)
 
 
 def _line_object(
@@ -105,10 +107,10 @@ def _line_object(
     fields: dict[str, Any],
     place: tuple[storage.Filesystem, str],
     listed: dict[str, SourceObject],
-    refused: RecordingError | None,
+    refusal: RecordingError | None,
 ) -> SourceObject:
-    written, uri = fields["audio_filepath"], storage.canonical(*place)
-    name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), written))
+    filepath, uri = fields["audio_filepath"], storage.canonical(*place)
+    name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), filepath))
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")
     return SourceObject(
@@ -120,12 +122,12 @@ def _line_object(
         size=file.size if file else 0,
         lines=line,
         text_version=digest([line]),
-        refusal=(str(refused.kind), refused.detail) if refused else None,
+        refusal=(str(refusal.kind), refusal.detail) if refusal else None,
     )
 
 
-def _shards_near(manifest: File, listed: dict[str, SourceObject]) -> dict[str, str]:
-    """Tar shards by number, the last in their name: those beside the manifest or one folder up, else all listed."""
+def _shards_by_number(manifest: File, listed: dict[str, SourceObject]) -> dict[str, str]:
+    """Tar shards by the last number in their name: those in the manifest's folder or its parent, else all listed."""
     tars = [each for each in listed.values() if each.format == "tar"]
     folder = os.path.dirname(manifest.uri)
     near = [each for each in tars if os.path.dirname(each.uri) in (folder, os.path.dirname(folder))]

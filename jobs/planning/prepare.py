@@ -1,4 +1,4 @@
-"""What a run and a dry run have in common: a configuration to a plan. Ray is not started for it."""
+"""Turns a configuration into a plan, for runs and dry runs. Does not start Ray."""
 
 import gc
 import os
@@ -14,42 +14,43 @@ from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
 from actors.units import Piece, Unit
 from jobs.cli.config import Config, ConfigError, Model, with_secrets
-from jobs.cli.terminal import Line
+from jobs.cli.terminal import StatusLine
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.sizing import pieces_of
-from jobs.planning.state import State, load_commits, load_state, units_with
+from jobs.planning.state import State, load_commits, load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
-#: Of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver passes 37 pieces a
-#: second (benchmarks.md), which of two and a half hours each keep 8 GPUs busy at 40,000 times real time; 290 MB each.
+#: Minutes of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver handles 37
+#: pieces a second (docs/benchmarks.md); at two and a half hours, 290 MB, each, that keeps 8 GPUs busy at 40,000 times
+#: real time.
 AUTO_TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that is settled before any work: where, with what, and which units."""
+    """The result of planning: the units to process, and all settings they need."""
 
     listing: Listing
     state: State
     plan: Plan
     model: ModelFile
     reading: ReadSettings
-    settings: dict[str, Any]  # all that can change a row, with every auto resolved
+    settings: dict[str, Any]  # all that can change a row, with each `auto` resolved
     output: tuple[storage.Filesystem, str]
-    piece_seconds: float  # of audio in a piece, about
+    piece_seconds: float  # target for the audio in a piece
 
     @property
     def output_uri(self) -> str:
         return storage.canonical(*self.output)
 
     def pieces_of(self, unit: Unit) -> list[Piece]:
-        """The pieces that a unit is worked in at first."""
+        """The pieces that a unit is cut into when planned."""
         return pieces_of(unit, self.piece_seconds, self.reading.segmentation.anchor / SAMPLE_RATE)
 
 
 def prepare(config: Config, on_cluster: bool) -> Prepared:
-    """Lists, reads the state, and plans. Raises ConfigError."""
-    gc.disable()  # of millions of objects in use, none is garbage, and looking for some takes a third of the time
+    """Lists the input, reads the state of the output, and plans. Raises ConfigError."""
+    gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
         return _prepare(config, on_cluster)
     finally:
@@ -59,12 +60,12 @@ def prepare(config: Config, on_cluster: bool) -> Prepared:
 def _prepare(config: Config, on_cluster: bool) -> Prepared:
     if on_cluster and "://" not in config.output.uri and not config.output.uri.startswith("/"):
         raise ConfigError(
-            f"output.uri: {config.output.uri} is relative, and on a cluster each machine has a folder of its own; give"
-            " a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
+            f"output.uri: {config.output.uri} is relative, but on a cluster each machine has its own working folder;"
+            " use a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
         )
     if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
         raise ConfigError("segmentation.vad: silero needs the package silero-vad; pip install 'citrascribe[vad]'")
-    line = Line()
+    line = StatusLine()
     try:
         output = storage.connect(
             config.output.uri, with_secrets(config.output.storage_options, "output.storage_options")
@@ -100,7 +101,7 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             config.output.on_mismatch,
             config.output.on_deleted,
             config.output.max_removed_fraction,
-            units_with(frozenset(config.errors.retry), state, output),
+            units_with_errors(frozenset(config.errors.retry), state, output),
         )
         plan = make_plan(listing, state, settings, policy)
     except (UsageError, PermissionError) as problem:
@@ -111,17 +112,17 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
 
 
 def expected_device(model: Model) -> str:
-    """cpu or cuda: the device that is named, or that this machine has, which then stands for all."""
+    """cpu or cuda: the configured device; for `auto` that of this machine, which is taken to be like the others."""
     if model.device != "auto":
         return model.device
     return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"
 
 
 def choose_precision(model: Model) -> str:
-    """The precision that `auto` stands for: bfloat16 on a GPU and on CPUs that multiply in it, else float32.
+    """Resolves `auto` precision: bfloat16 on GPUs and on CPUs that support its multiplication, else float32.
 
-    NeMo's engine is the reference, and stays in float32. What is chosen is part of the fingerprint, so it is chosen
-    here and not by each actor; where no device is named, this machine stands for all.
+    NeMo's engine is the reference and remains in float32. The precision is part of the fingerprint, so the driver
+    chooses it, not each actor; if the device is `auto` too, this machine is taken to be like the others.
     """
     if model.precision != "auto":
         return model.precision
@@ -137,12 +138,12 @@ def choose_precision(model: Model) -> str:
 
 
 def is_on_cluster(config: Config) -> bool:
-    """Whether a run would go to a cluster that is there, and not to a Ray of its own; so it is inside a Ray Job."""
+    """Whether a run would use an existing cluster, as inside a Ray Job, instead of starting a local Ray."""
     return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
 
 
 def totals(prepared: Prepared) -> tuple[int, int]:
-    """Committed recordings of the units that the listing touches, and those of them with an error."""
+    """Counts the committed recordings of the units that hold listed objects, and those with an error."""
     plan, commits = prepared.plan, prepared.state.commits
     if plan.units or plan.remove:
         commits = load_commits(*prepared.output)

@@ -1,4 +1,4 @@
-"""The folders of runs below an output, and the files in them."""
+"""Lists the folders of runs below an output, and the files in them."""
 
 import os
 import re
@@ -26,8 +26,10 @@ class RunFile:
 
 
 def run_files(filesystem: storage.Filesystem, root: str) -> list[RunFile]:
-    """The files of all runs, in the order of their numbers. A folder that is not named like a run is passed over, and
-    one that is a link raises UsageError."""
+    """Lists the files of all runs, in the order of their numbers. Skips folders that are not named like a run.
+
+    Raises UsageError if a run's folder is a link.
+    """
     folder = below(root, RUNS)
     if storage.is_local(filesystem):
         paths = list(_local_paths(filesystem, folder))
@@ -48,6 +50,6 @@ def _local_paths(filesystem: storage.Filesystem, folder: str) -> Iterator[str]:
         return
     for run in filter(_RUN.fullmatch, names):
         outputs.refuse_link(filesystem, f"{folder}/{run}")
-        with suppress(FileNotFoundError, NotADirectoryError):  # gone meanwhile; or a file, which is nobody's plan
+        with suppress(FileNotFoundError, NotADirectoryError):  # deleted meanwhile; or a file, not a folder
             paths = [f"{folder}/{run}/{name}" for name in os.listdir(f"{folder}/{run}")]
             yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))

@@ -1,4 +1,4 @@
-"""Objects to units, and units to pieces, by their estimated seconds of audio."""
+"""Groups objects into units and cuts units into pieces, by estimated seconds of audio."""
 
 import json
 import math
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 
 from actors.units import Piece, SourceObject, Unit
 
-#: Seconds of audio per byte, by suffix: PCM at 16 kHz, mono, 16 bit, or the usual bit rates of speech.
+#: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
 _SECONDS_PER_BYTE = {
     **dict.fromkeys((".wav", ".wave", ".w64", ".aif", ".aiff", ".au", ".snd", ".caf", ".sph"), 1 / 32_000),
     **dict.fromkeys((".mp3", ".m4a", ".mp4", ".aac", ".wma", ".ogg", ".webm"), 1 / 8_000),
     **dict.fromkeys((".opus", ".amr"), 1 / 3_000),
 }
-_SECONDS_PER_BYTE_ELSE = 1 / 16_000  # FLAC, and shards, which mostly hold it
+_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, and of shards, which mostly hold FLAC
 
-LARGE = 1.5  # targets of audio, above which an object is cut into pieces
-MAX_CLAIMED_SECONDS = 4 * 3_600.0  # of a manifest entry whose file has no known size
-BYTES_PER_SECOND = 500  # of audio, at least, to bound a manifest's duration by the file's size; AMR has 600
-MAX_PIECES = 10_000  # of a unit when planned; a sparse file may claim any size
+CUT_ABOVE_TARGETS = 1.5  # an object with more than this many targets of audio is cut into pieces
+MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
+BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
+MAX_PIECES = 10_000  # of a unit when planned; a sparse file can have any size
 
 
 def group_by_size(objects: Iterable[SourceObject], target_seconds: float) -> list[list[SourceObject]]:
-    """Groups objects, in order, into units of about the target; a larger one is alone."""
+    """Groups objects, in order, into units of about `target_seconds`. A larger object has a unit of its own."""
     groups, filled = list[list[SourceObject]](), 0.0
     for each in objects:
         seconds = estimated_seconds(each)
@@ -36,7 +36,7 @@ def group_by_size(objects: Iterable[SourceObject], target_seconds: float) -> lis
 def estimated_seconds(source: SourceObject) -> float:
     """Estimates an object's seconds of audio from its manifest's duration, or from its size and suffix; 0 if refused.
 
-    A manifest's duration counts no more than the file can hold.
+    A manifest's duration is capped at what its file can hold.
     """
     if source.refusal:
         return 0.0
@@ -45,17 +45,17 @@ def estimated_seconds(source: SourceObject) -> float:
         if duration is not None:
             return min(float(duration), source.size / BYTES_PER_SECOND if source.size else MAX_CLAIMED_SECONDS)
     suffix = "." + source.uri.rsplit(".", 1)[-1].lower()
-    return source.size * _SECONDS_PER_BYTE.get(suffix, _SECONDS_PER_BYTE_ELSE)
+    return source.size * _SECONDS_PER_BYTE.get(suffix, _DEFAULT_SECONDS_PER_BYTE)
 
 
 def pieces_of(unit: Unit, seconds: float, min_stretch_s: float = 0.0) -> list[Piece]:
     """Cuts a unit into pieces: one, unless its object is much larger than the target.
 
-    Stretches of recordings are not shorter than `min_stretch_s`. The estimate may be wrong: a reader that finds more
-    audio asks for a recut (`units.Recut`).
+    Stretches of recordings are at least `min_stretch_s` long. If the estimate is too low, the reader requests a recut
+    (`units.Recut`).
     """
     expected = sum(map(estimated_seconds, unit.objects))
-    if len(unit.objects) != 1 or unit.objects[0].limit or expected <= LARGE * seconds:
+    if len(unit.objects) != 1 or unit.objects[0].limit or expected <= CUT_ABOVE_TARGETS * seconds:
         return [Piece(unit, seconds)]
     if unit.objects[0].format in ("tar", "parquet"):
         return Piece(unit, seconds, ranges=min(math.ceil(expected / seconds), MAX_PIECES)).all()

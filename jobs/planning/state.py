@@ -1,11 +1,11 @@
-"""What earlier runs left below an output, and the plan that each run adds to it.
+"""Reads the state that earlier runs left below an output, and writes the plan that each run adds to it.
 
-A run writes its plan before any work, under the next free number, by a conditional create: of two runs at once, the one
-that loses the number reads again and plans again. Where plans disagree about an object, the highest number holds. An
-object stays with the unit that it was first planned in, also while it is removed.
+A run writes its plan before any work, under the next free number, by a conditional create: of two concurrent runs, the
+one that loses the number reads the state and plans again. If plans disagree about an object, the highest number wins.
+An object remains in the unit that it was first planned in, even while it is removed.
 
-Others may have put files there too. A name that is not the job's is passed over; a plan that is not what it should be
-is told by name, for without it nobody knows what is done.
+Third parties may have put files there too. Files whose names are not the job's are skipped. A plan that is damaged is
+an error, because without it the job cannot know what is done.
 """
 
 import io
@@ -32,18 +32,19 @@ from actors.storage.outputs import below
 from actors.units import HEX, digest
 from jobs.planning.run_files import LAST_RUN, PLAN, RUNS, run_files
 
-READS_AT_ONCE = 16
-ROWS_AT_ONCE = 50_000  # of a plan, which may be of millions
-MAX_FILE_BYTES = 1_000_000_000  # bytes of a plan; a million objects have 23 MB
-#: What plans are believed to hold, however small they are: objects, and bytes of rows; a million have 200 MB. Beyond,
-#: there are as many bytes stored to an object, and as many of rows to a byte stored: a few kB cannot fill the memory.
-MAX_OBJECTS, STORED_AN_OBJECT = 4_000_000, 8
-MAX_EXPANDED_BYTES, EXPANDED_A_BYTE = 800_000_000, 30
-MAX_RECIPES_BYTES = 1_000_000  # bytes of JSON in a plan; a recipe has 1 kB
-MAX_BODY_BYTES = 100_000  # bytes of a commit
-PLANS_KEPT = 30  # a plan that finds more of them takes all that they know into itself
+CONCURRENT_READS = 16
+ROWS_AT_ONCE = 50_000  # of a plan, which may have millions
+MAX_FILE_BYTES = 1_000_000_000  # of a plan; a million objects take 23 MB
+#: Limits of what plans may hold, so that a few kB cannot fill the memory. Plans of any size may hold this many objects
+#: and bytes of rows (a million objects take 200 MB); beyond that, an object needs this many stored bytes, and a stored
+#: byte may expand to this many bytes of rows.
+MAX_OBJECTS, STORED_BYTES_PER_OBJECT = 4_000_000, 8
+MAX_EXPANDED_BYTES, EXPANDED_BYTES_PER_STORED = 800_000_000, 30
+MAX_RECIPES_BYTES = 1_000_000  # of JSON in a plan; a recipe has 1 kB
+MAX_COMMIT_BYTES = 100_000  # of a commit's content
+MAX_PLANS = 30  # a plan that finds as many takes over their objects and replaces them
 
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # as storage names a file while it is written on a local disk
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # storage's name of a local file while it is written
 
 _PLAN = pa.schema(
     [
@@ -59,7 +60,7 @@ _PLAN = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class PlannedObject:
-    """An object as a plan knows it. One that is `removed` keeps its unit, for the day that it comes back."""
+    """An object as recorded in a plan. A `removed` one keeps its unit, in case it comes back."""
 
     unit: str
     uri: str
@@ -70,7 +71,7 @@ class PlannedObject:
 
 @dataclass
 class State:
-    """What earlier runs left below an output."""
+    """The state of an output: its plans, commits and parts."""
 
     objects: dict[str, PlannedObject] = field(default_factory=dict)  # by key
     commits: dict[str, list[Commit]] = field(default_factory=dict)  # by unit
@@ -78,8 +79,8 @@ class State:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
     plans: list[str] = field(default_factory=list)  # paths
     next_number: int = 1
-    size: int = 0  # of what plans say of the objects, in bytes, or more
-    stored: int = 0  # bytes of the plans
+    size: int = 0  # bytes of the plans' rows in memory, or more
+    stored: int = 0  # bytes of the plan files
 
     def members(self) -> dict[str, dict[str, PlannedObject]]:
         """The objects of each unit by key."""
@@ -89,14 +90,16 @@ class State:
         return members
 
     def commit_of(self, unit: str) -> Commit | None:
-        """The commit of a unit's part, where there is exactly one and it speaks of the part that stands."""
+        """The unit's commit, if there is exactly one and it belongs to the part that exists."""
         commits = self.commits.get(unit, ())
         return commits[0] if len(commits) == 1 and commits[0].part == self.parts.get(unit) else None
 
 
 def load_state(filesystem: storage.Filesystem, root: str) -> State:
-    """Reads plans, names of commits, and names and versions of parts. Raises UsageError naming a broken plan, and a
-    folder of the state that is a link, or none."""
+    """Reads plans, names of commits, and names and versions of parts.
+
+    Raises UsageError for a damaged plan, and if a folder of the state is a link or not a folder.
+    """
     outputs.check_folders(filesystem, root)
     state = _read_plans(filesystem, root)
     while state is None:
@@ -109,7 +112,7 @@ def load_state(filesystem: storage.Filesystem, root: str) -> State:
 
 
 def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
-    """All plans in their order; None where one went between listing and reading: a newer one has taken it in."""
+    """Reads all plans in order; None if one was deleted since it was listed, because a newer plan replaced it."""
     state = State()
     for file in run_files(filesystem, root):
         if file.name == PLAN:
@@ -119,63 +122,63 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
                 return None
             except (NotPlain, IsADirectoryError) as problem:
                 where = storage.canonical(filesystem, file.path)
-                why = f"is not a plan: {problem}; put back what it was"
+                why = f"is not a plan: {problem}; restore it"
                 if isinstance(problem, OtherColumns):
                     why = "is of another version of this job"
-                raise UsageError(f"output.uri: {where} {why}, or give a new output.uri") from None
+                raise UsageError(f"output.uri: {where} {why}, or use another output.uri") from None
             state.next_number = file.run + 1
     if state.next_number > LAST_RUN:
         raise UsageError(
-            f"output.uri: {storage.canonical(filesystem, root)} holds run {LAST_RUN}, the last that can be"
+            f"output.uri: {storage.canonical(filesystem, root)} has run {LAST_RUN}, the last possible number"
         )
     return state
 
 
 def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
-    """Takes a plan into the state. Raises NotPlain."""
+    """Adds a plan to the state. Raises NotPlain if it is damaged."""
     data = outputs.read(filesystem, path, MAX_FILE_BYTES)
     state.stored += len(data)
     table = read_arrow(data, _PLAN, _max_bytes(state.stored))
-    wanting = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
-    if wanting:
-        raise NotPlain(f"its column {wanting[0]} has nulls")
+    with_nulls = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
+    if with_nulls:
+        raise NotPlain(f"its column {with_nulls[0]} has nulls")
     for unit in table.column("unit").unique().to_pylist():
         if not re.fullmatch(HEX, unit):
-            raise NotPlain(f"{unit[:80]!r} is no unit's id, which is hexadecimal")
+            raise NotPlain(f"{unit[:80]!r} is not a unit id, which is hexadecimal")
     recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
     if len(recipes) > MAX_RECIPES_BYTES:
         raise NotPlain(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
     for digest_, settings in read_object(recipes).items():
         if not isinstance(settings, dict):
-            raise NotPlain("a recipe in it holds no settings")
+            raise NotPlain("one of its recipes is not an object of settings")
         state.recipes[digest_] = settings
     state.plans.append(path)
-    units = dict[str, str]()  # one string for all objects of a unit
+    units = dict[str, str]()  # shared by all objects of a unit, to save memory
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
         for key, unit, uri, *known in zip(*columns, strict=True):
             state.objects[key] = PlannedObject(units.setdefault(unit, unit), key if uri == key else uri, *known)
-        if len(state.objects) > (most := _max_objects(state.stored)):
-            raise NotPlain(f"with it there are more than {most:,} objects, in {state.stored:,} bytes of plans")
+        if len(state.objects) > (maximum := _max_objects(state.stored)):
+            raise NotPlain(f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans")
     state.size += table.nbytes
-    if state.size > (most := _max_bytes(state.stored)):  # of which much may be of objects that were known before
+    if state.size > (maximum := _max_bytes(state.stored)):  # some of it may be of objects in earlier plans: recount
         state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
-        if state.size > most:
-            raise NotPlain(f"with it the objects have more than {most:,} bytes, in {state.stored:,} bytes of plans")
+        if state.size > maximum:
+            raise NotPlain(f"it brings the objects to more than {maximum:,} bytes, in {state.stored:,} bytes of plans")
 
 
 def _max_objects(stored: int) -> int:
-    """How many objects plans of so many bytes are believed to hold."""
-    return max(MAX_OBJECTS, stored // STORED_AN_OBJECT)
+    """The maximum number of objects in plans of `stored` bytes."""
+    return max(MAX_OBJECTS, stored // STORED_BYTES_PER_OBJECT)
 
 
 def _max_bytes(stored: int) -> int:
-    """How many bytes of rows plans of so many bytes are believed to hold."""
-    return max(MAX_EXPANDED_BYTES, stored * EXPANDED_A_BYTE)
+    """The maximum bytes of rows in plans of `stored` bytes."""
+    return max(MAX_EXPANDED_BYTES, stored * EXPANDED_BYTES_PER_STORED)
 
 
 def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
-    """The commits below an output by unit, read off their names."""
+    """Lists the commits of an output by unit, from their file names."""
     commits = defaultdict[str, list[Commit]](list)
     for entry in listing.in_folder(filesystem, below(root, COMMITS), is_hashed=True):
         if commit := Commit.from_name(entry.name):
@@ -183,25 +186,27 @@ def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Co
     return commits
 
 
-def units_with(kinds: frozenset[str], state: State, output: tuple[storage.Filesystem, str]) -> frozenset[str]:
-    """The units whose commits show errors of these kinds; only commits that count errors are opened."""
+def units_with_errors(kinds: frozenset[str], state: State, output: tuple[storage.Filesystem, str]) -> frozenset[str]:
+    """Ids of units with errors of these kinds. Only commits that count any errors are opened."""
     filesystem, root = output
-    wrong = [commit for each in state.commits.values() for commit in each if kinds and commit.errors]
+    suspects = [commit for each in state.commits.values() for commit in each if kinds and commit.errors]
 
-    def shows(commit: Commit) -> bool:
+    def has_kind(commit: Commit) -> bool:
         try:
-            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_BODY_BYTES))
+            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_COMMIT_BYTES))
         except (FileNotFoundError, NotPlain):
-            return False  # gone meanwhile, for another run is at work on it; or it tells of none
+            return False  # deleted meanwhile by another run; or damaged
         errors = body.get("errors")
         return isinstance(errors, dict) and not kinds.isdisjoint(errors)
 
-    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        return frozenset(commit.unit for commit, does in zip(wrong, pool.map(shows, wrong), strict=True) if does)
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+        return frozenset(
+            commit.unit for commit, matches in zip(suspects, pool.map(has_kind, suspects), strict=True) if matches
+        )
 
 
 def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> None:
-    """Removes half-written temporary files that killed processes left on a local disk; elsewhere there are none."""
+    """Deletes temporary files that killed processes left on a local disk; other storage has none."""
     if not storage.is_local(filesystem):
         return
     for folder, is_own in (
@@ -223,23 +228,23 @@ def write_plan(
     recipe: tuple[str, Mapping[str, Any]],
     run_id: str,
 ) -> str | None:
-    """Writes a plan under the next number. Returns the run's folder, or None where another run took the number.
+    """Writes a plan under the next number. Returns the run's folder, or None if another run took the number.
 
-    `objects` are those that the run plans otherwise than the state knows them, `recipe` its digest and settings. Plans
-    that grew many are taken into this one, and away.
+    `objects` are those that are new or changed since the state, `recipe` is its digest and settings. If there are many
+    plans, this one takes over their objects and they are deleted. Raises UsageError if there are too many objects.
     """
-    compacts = len(state.plans) >= PLANS_KEPT
+    compacts = len(state.plans) >= MAX_PLANS
     rows = {**state.objects, **objects} if compacts else objects
     recipes = {**(state.recipes if compacts else {}), recipe[0]: recipe[1]}
     metadata = {"run_id": run_id, "recipes": json.dumps(recipes, sort_keys=True)}
     table = _table(rows, metadata)
-    data = _as_file(table)
+    data = _serialized(table)
     stored = len(data) if compacts else state.stored + len(data)
     count = len(state.objects) + sum(key not in state.objects for key in objects)
     if count > _max_objects(stored) or table.nbytes > _max_bytes(stored):
         raise UsageError(
-            f"input.uri: the output would have {count:,} objects, which the next run would not believe of plans of"
-            f" {stored:,} bytes; give each part of them an output of its own"
+            f"input.uri: the output would have {count:,} objects, more than the next run would accept from plans of"
+            f" {stored:,} bytes; split the input over several outputs"
         )
     folder = below(root, f"{RUNS}/{state.next_number:06d}")
     outputs.check_folder(filesystem, folder)
@@ -258,7 +263,7 @@ def _table(objects: Mapping[str, PlannedObject], metadata: Mapping[str, str]) ->
     return pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
 
 
-def _as_file(table: pa.Table) -> bytes:
+def _serialized(table: pa.Table) -> bytes:
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(table)

@@ -1,1 +1,1 @@
-"""A run at work: its cluster, its lease, what became of its units."""
+"""Execution of a run: cluster, lease, outcomes of units, metrics and summary."""

@@ -1,4 +1,4 @@
-"""Connection to Ray, and what of its resources each stage of the graph gets."""
+"""Connects to Ray, and divides its resources among the stages of the graph."""
 
 import contextlib
 import logging
@@ -13,14 +13,16 @@ from typing import Any
 
 from jobs.cli.config import Cluster, ConfigError
 
-PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: what stays in a CPU's cache; a GPU wants an hour
-LARGEST_NODE = "CPU of the largest node"  # beside Ray's own names of resources
+PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
+LARGEST_NODE = "CPU of the largest node"  # a key beside Ray's own resource names
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The actor pool's minimum and maximum size, and what Ray reserves for each stage; `threads` is the number that an
-    actor computes with."""
+    """The actor pool's minimum and maximum size, and what Ray reserves for each stage.
+
+    `threads` is the number of threads that an actor computes with.
+    """
 
     actors: tuple[int, int]
     actor_cpus: float
@@ -68,17 +70,17 @@ class Resources:
 
 def allocate(cluster: Cluster, available: Mapping[str, float], device: str) -> Resources:
     """Divides the available resources among the stages, such that actors, a decoder and a commit fit together.
-    Default: one actor per GPU share, else per node.
+    By default there is one actor per GPU share, else per node.
 
-    Ray would wait forever for what does not fit, so that raises ConfigError here. The CPUs of actors and decoders must
-    differ, or Ray Data would fuse the two stages and nothing would overlap.
+    Raises ConfigError if they do not fit: Ray would wait forever. The CPUs of actors and decoders must differ, or Ray
+    Data would fuse the two stages and nothing would overlap.
     """
     cpus, gpus, memory = (float(available.get(name, 0)) for name in ("CPU", "GPU", "memory"))
     node = float(available[LARGEST_NODE])
     device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
-        raise ConfigError("ray.gpus_per_actor: 0 leaves the actors no GPU, and model.device is cuda")
+        raise ConfigError("ray.gpus_per_actor: 0 leaves no GPU for the actors, but model.device is cuda")
     actors = cluster.actors
     if actors == "auto":
         each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
@@ -87,10 +89,10 @@ def allocate(cluster: Cluster, available: Mapping[str, float], device: str) -> R
     decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
-        wanted = max(min((cpus - decoder - commit) / minimum, 1.0 if device == "cuda" else node), 0.0)
+        requested = max(min((cpus - decoder - commit) / minimum, 1.0 if device == "cuda" else node), 0.0)
     else:
-        wanted = cluster.cpus_per_actor
-    actor = float(int(wanted)) if wanted >= 1 else int(wanted * 1e4) / 1e4  # Ray takes whole numbers above 1
+        requested = cluster.cpus_per_actor
+    actor = float(int(requested)) if requested >= 1 else int(requested * 1e4) / 1e4  # Ray takes whole numbers above 1
     if actor == decoder:
         decoder *= 0.9
     decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
@@ -114,7 +116,7 @@ def connect_ray(address: str | None) -> dict[str, float]:
 
     An existing connection of this process is used as it is. Raises ConfigError if no cluster answers.
     """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters reaches us as exceptions
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters arrives as exceptions
     import ray
     import ray.data
 
@@ -128,7 +130,7 @@ def connect_ray(address: str | None) -> dict[str, float]:
             terminated = signal.getsignal(signal.SIGTERM)
             with _without_stderr():
                 ray.init(**options)
-            signal.signal(signal.SIGTERM, terminated)  # ours: Ray's own ends the process without a word
+            signal.signal(signal.SIGTERM, terminated)  # restored: Ray's handler ends the process silently
     except ConnectionError as problem:
         raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
     largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
@@ -156,11 +158,11 @@ def configure_ray_data() -> None:
 
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = None  # a piece is never split
-    context.max_errored_blocks = -1  # one bad unit fails without the rest; the driver counts what was committed
+    context.max_errored_blocks = -1  # a bad unit fails alone; the driver counts what was committed
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says comes as exceptions as well
-    # Bounds on retries have no other way in than **ray_remote_args, which Ray 2.60 deprecates without a substitute.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors arrive as exceptions too
+    # Retries can only be limited by **ray_remote_args, which Ray 2.60 deprecates without a substitute.
     warnings.simplefilter("ignore", RayDeprecationWarning)
 
 
@@ -169,6 +171,6 @@ class GraphError(Exception):
 
 
 def reason_of(problem: Exception) -> str:
-    """The last line of a remote traceback that names an exception."""
-    said = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
-    return said[-1] if said else f"{type(problem).__name__}: {problem}"
+    """The last line of a remote traceback that names an exception, or the problem itself."""
+    named = re.findall(r"^[\w.]*(?:Error|Exception)\b.*$", str(problem), re.MULTILINE)
+    return named[-1] if named else f"{type(problem).__name__}: {problem}"

@@ -1,7 +1,7 @@
-"""Signs of life in a run's folder, so that a second run on the same output says so and stops.
+"""Writes heartbeats to a run's folder, so that a second run on the same output stops with a message.
 
-They are a courtesy: what keeps two runs at once from doing harm is the order in which units are committed. Ages are
-told by the storage's own clock, as the distance between two files that it holds.
+They are a courtesy: two concurrent runs do no harm, because of the order in which units are committed. Ages are
+measured by the storage's own clock, as the difference between the modification times of two files.
 """
 
 import json
@@ -19,26 +19,26 @@ from actors.storage import files as storage
 from actors.storage import outputs
 from jobs.planning.run_files import run_files
 
-BEATS_A_LEASE = 4
-MAX_HEARTBEAT_BYTES = 10_000  # bytes
+BEATS_PER_LEASE = 4
+MAX_HEARTBEAT_BYTES = 10_000
 
 
 @contextmanager
 def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float, run_id: str) -> Iterator[None]:
-    """Writes a run's sign of life now and then, from a thread of its own, until the block is left."""
+    """Writes a run's heartbeat regularly, from a thread of its own, until the block is left."""
     ended = threading.Event()
-    own = {"run_id": run_id, "machine": _machine(), "process": os.getpid(), "began": _began(os.getpid())}
+    own = {"run_id": run_id, "machine": _machine_id(), "process": os.getpid(), "began": _start_time(os.getpid())}
 
-    def beat() -> None:
+    def write() -> None:
         storage.write(filesystem, f"{folder}/heartbeat", json.dumps(own).encode())
 
-    def beat_on() -> None:
-        while not ended.wait(lease_seconds / BEATS_A_LEASE):
-            with suppress(OSError):  # the run itself meets what is wrong with the storage, and says so
-                beat()
+    def write_regularly() -> None:
+        while not ended.wait(lease_seconds / BEATS_PER_LEASE):
+            with suppress(OSError):  # the run itself meets and reports storage errors
+                write()
 
-    beat()
-    thread = threading.Thread(target=beat_on, daemon=True)
+    write()
+    thread = threading.Thread(target=write_regularly, daemon=True)
     thread.start()
     try:
         yield
@@ -50,55 +50,56 @@ def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float,
 
 
 def active_run(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds: float) -> str | None:
-    """The folder of an earlier run that is still at work, as its sign of life says; None where there is none.
+    """The folder of an earlier run whose heartbeat is recent, or None.
 
-    Of two that start at once, the one with the lower number goes on. `folder` is the caller's, which has a heartbeat.
+    Of two runs that start at the same time, the one with the lower number continues. `folder` is the caller's own run,
+    which has a heartbeat.
     """
     now = storage.modified(filesystem, f"{folder}/heartbeat")
     own = int(folder.rpartition("/")[2])
-    for sign in reversed(run_files(filesystem, root)):
-        if sign.name == "heartbeat" and sign.run < own:
-            with suppress(FileNotFoundError, NotPlain):  # it has just ended; or no run wrote it
-                written = _Sign.of(outputs.read(filesystem, sign.path, MAX_HEARTBEAT_BYTES))
-                age = (now - storage.modified(filesystem, sign.path)).total_seconds()
-                if abs(age) < lease_seconds and not written.is_known_dead:  # one of the future is no sign of now
-                    return sign.path.rpartition("/")[0]
+    for file in reversed(run_files(filesystem, root)):
+        if file.name == "heartbeat" and file.run < own:
+            with suppress(FileNotFoundError, NotPlain):  # the run has just ended; or no run wrote the file
+                beat = _Heartbeat.of(outputs.read(filesystem, file.path, MAX_HEARTBEAT_BYTES))
+                age = (now - storage.modified(filesystem, file.path)).total_seconds()
+                if abs(age) < lease_seconds and not beat.is_known_dead:  # one from the future is not recent
+                    return file.path.rpartition("/")[0]
     return None
 
 
 @dataclass(frozen=True)
-class _Sign:
-    """Whose sign of life it is."""
+class _Heartbeat:
+    """The process that wrote a heartbeat."""
 
     machine: str
     process: int
     began: str
 
     @classmethod
-    def of(cls, data: bytes) -> "_Sign":
-        """Raises NotPlain."""
-        written = read_object(data)
-        machine, process, began = (written.get(name) for name in ("machine", "process", "began"))
+    def of(cls, data: bytes) -> "_Heartbeat":
+        """Parses a heartbeat. Raises NotPlain."""
+        fields = read_object(data)
+        machine, process, began = (fields.get(name) for name in ("machine", "process", "began"))
         if not (isinstance(machine, str) and type(process) is int and isinstance(began, str)):
-            raise NotPlain("it is no sign of life")
+            raise NotPlain("it is not a heartbeat")
         return cls(machine, process, began)
 
     @property
     def is_known_dead(self) -> bool:
-        """Whether it is of a process of this very machine which is gone, so that nobody need wait for it."""
-        return bool(_machine()) and self.machine == _machine() and self.began != _began(self.process)
+        """Whether it is of a process on this machine that no longer exists, so that its lease need not expire first."""
+        return bool(_machine_id()) and self.machine == _machine_id() and self.began != _start_time(self.process)
 
 
-def _machine() -> str:
-    """This machine since its start; "" where it does not say."""
+def _machine_id() -> str:
+    """Identifies this machine and its boot; "" if unknown."""
     try:
         return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
     except OSError:
         return ""
 
 
-def _began(process: int) -> str:
-    """When a process of this machine began, in its own ticks; "" where there is none of that number."""
+def _start_time(process: int) -> str:
+    """Start time of a process on this machine, in clock ticks since boot; "" if there is no such process."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -1,4 +1,4 @@
-"""What a run tells Prometheus, through Ray's own metrics: published by the driver, from the units' summaries."""
+"""Publishes a run's metrics for Prometheus, through Ray's own: by the driver, from the units' summaries."""
 
 import time
 from collections.abc import Mapping
@@ -6,32 +6,34 @@ from typing import Any
 
 
 class Metrics:
-    """Counters and gauges of one run, each with the label `run_id`; the README lists them."""
+    """Counters and gauges of one run, each with the label `run_id`; see docs/running.md."""
 
     def __init__(self, run_id: str, units: int, actors: int) -> None:
         from ray.util.metrics import Counter, Gauge
 
-        def made(kind: Any, name: str, description: str, *labels: str) -> Any:
+        def create(kind: Any, name: str, description: str, *labels: str) -> Any:
             metric = kind(f"citrascribe_{name}", description, ("run_id", *labels))
             metric.set_default_tags({"run_id": run_id})
             return metric
 
-        self._audio = made(Counter, "audio_seconds", "Seconds of audio committed")
-        self._recordings = made(Counter, "recordings", "Recordings committed, those with an error among them")
-        self._errors = made(Counter, "errors", "Recordings committed with an error, by kind", "kind")
-        self._retries = made(Counter, "retries", "Units done again because their worker died")
-        self._planned = made(Gauge, "units_planned", "Units that the run set out to do")
-        self._left = made(Gauge, "units_left", "Units not committed yet")
-        self._speed = made(Gauge, "times_real_time", "Seconds of audio committed a second of wall time")
-        self._padding = made(Gauge, "padding_share", "Share of the samples given to the model that are filling")
-        self._busy = made(Gauge, "actor_busy_share", "Share of the time that the least number of actors transcribed")
+        self._audio = create(Counter, "audio_seconds", "Seconds of audio committed")
+        self._recordings = create(Counter, "recordings", "Recordings committed, including those with an error")
+        self._errors = create(Counter, "errors", "Recordings committed with an error, by kind", "kind")
+        self._retries = create(Counter, "retries", "Units retried because their worker died")
+        self._planned = create(Gauge, "units_planned", "Units planned by the run")
+        self._left = create(Gauge, "units_left", "Units not committed yet")
+        self._speed = create(Gauge, "times_real_time", "Seconds of audio committed per second of wall time")
+        self._padding = create(Gauge, "padding_share", "Share of the samples given to the model that are padding")
+        self._busy = create(
+            Gauge, "actor_busy_share", "Share of the time that the minimum number of actors transcribed"
+        )
         self._planned.set(units)
         self._left.set(units)
         self._units_left, self._actors, self._began = units, actors, time.monotonic()
         self._totals = dict.fromkeys(("audio_seconds", "padded_seconds", "busy_seconds"), 0.0)
 
     def add(self, summary: Mapping[str, Any]) -> None:
-        """Counts what a unit, or a piece of one, brought; a unit that failed is still left."""
+        """Counts the summary of a unit or piece. A failed unit still counts as left."""
         if "failure" in summary:
             return
         for name in self._totals:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.units import Unit
-from jobs.cli.terminal import SHOWN, Progress
+from jobs.cli.terminal import MAX_EXAMPLES, Progress
 from jobs.running.metrics import Metrics
 
-FAILURES_IN_A_ROW = 20  # after which the output is taken to be unusable, and the run stops
+FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
 LOST = "its worker process died"
-NOT_BEGUN = "not begun, or dropped"
-MAX_PIECES = 20_000  # of a unit
+NOT_STARTED = "not started, or dropped"
+MAX_PIECES = 20_000  # of a unit after recuts
 
 
 class TooManyFailures(Exception):
@@ -33,8 +33,8 @@ class Ledger:
         """Records the outcome of a piece (see `blocks.outcome`). Raises TooManyFailures."""
         unit = summary["unit"]
         if "recut" in summary:
-            asked = self._to_recut.setdefault(unit, summary["recut"])
-            self._to_recut[unit] = {name: max(value, asked[name]) for name, value in summary["recut"].items()}
+            requested = self._to_recut.setdefault(unit, summary["recut"])
+            self._to_recut[unit] = {name: max(value, requested[name]) for name, value in summary["recut"].items()}
             return
         if "failure" in summary and self._of[unit].get("failure", LOST) != LOST:
             return  # another of its pieces failed before
@@ -43,20 +43,20 @@ class Ledger:
             self._of[unit] = summary
         self._progress.add(news)
         self._metrics.add(news)
-        for kind in self._examples:  # the first few are shown in the end; those of all units would fill the memory
+        for kind in self._examples:  # only the first few are shown; those of all units would fill the memory
             self._examples[kind] += len(summary.get(kind, ()))
-            if self._examples[kind] > 2 * SHOWN:
+            if self._examples[kind] > 2 * MAX_EXAMPLES:
                 summary[kind] = []
         self._failures = self._failures + 1 if "failure" in summary else 0
         if self._failures == FAILURES_IN_A_ROW:
             raise TooManyFailures(f"{self._failures} units in a row failed")
 
     def _added_by(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """What a summary adds to those of the unit's earlier pieces."""
+        """The part of a summary that earlier pieces of the unit have not reported yet."""
         if "failure" in summary:
             return summary
-        begun = {"began": summary["began"], "audio_seconds": 0.0, "busy_seconds": 0.0}
-        so_far = self._so_far.setdefault(summary["unit"], begun)
+        initial = {"began": summary["began"], "audio_seconds": 0.0, "busy_seconds": 0.0}
+        so_far = self._so_far.setdefault(summary["unit"], initial)
         if summary.get("is_partial"):
             for name in ("audio_seconds", "busy_seconds"):
                 so_far[name] += summary.get(name, 0.0)
@@ -68,14 +68,14 @@ class Ledger:
 
     def to_recut(self) -> dict[str, dict[str, Any]]:
         """Units to recut into more pieces, by id, and how. Each is returned once."""
-        asked, self._to_recut = self._to_recut, {}
-        for unit, cut in asked.items():
+        requested, self._to_recut = self._to_recut, {}
+        for unit, cut in requested.items():
             if cut["ranges"] * cut["stretches"] > MAX_PIECES:
                 self.add({"unit": unit, "failure": f"it would need more than {MAX_PIECES} pieces"})
-        return {unit: cut for unit, cut in asked.items() if self._of[unit].get("failure") == LOST}
+        return {unit: cut for unit, cut in requested.items() if self._of[unit].get("failure") == LOST}
 
     def lost(self) -> list[Unit]:
-        """Units without an outcome: each crashed its worker, or was not begun."""
+        """Units without an outcome: each crashed its worker, or was not started."""
         return [unit for unit in self._units if self._of[unit.id].get("failure") == LOST]
 
     def count_retries(self) -> None:
@@ -85,7 +85,7 @@ class Ledger:
     def defer_rest(self) -> int:
         """Leaves the lost units to the next run; returns their number."""
         lost = self.lost()
-        self._of |= {unit.id: {"unit": unit.id, "failure": NOT_BEGUN} for unit in lost}
+        self._of |= {unit.id: {"unit": unit.id, "failure": NOT_STARTED} for unit in lost}
         return len(lost)
 
     def all(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A run in the end: one JSON object for programs, tables for people, and the exit status."""
+"""The result of a run: one JSON object for programs, tables for people, and the exit status."""
 
 from collections import Counter
 from typing import Any
@@ -29,7 +29,7 @@ def sum_up(
     wall_seconds: float,
     start_seconds: float,
 ) -> dict[str, Any]:
-    """The run as one JSON object; `actors` is their least number, 0 where none was started."""
+    """Summarizes a run as one JSON object. `actors` is their minimum number, 0 if none was started."""
     committed = [result for result in results if "failure" not in result]
     audio_seconds = sum(result["audio_seconds"] for result in committed)
     errors = sum((Counter(result["errors"]) for result in committed), Counter[str]())
@@ -54,11 +54,13 @@ def sum_up(
 
 
 def busy_share(committed: list[dict[str, Any]], actors: int) -> float | None:
-    """Of the time from the first piece's arrival at an actor to the last one's end, the share in which the actors
-    worked; of GPUs, in which these did, as they measured it themselves. None where nothing was transcribed."""
-    worked = [each for each in committed if "ended" in each]
-    span = max((each["ended"] for each in worked), default=0) - min((each["began"] for each in worked), default=0)
-    return round(min(sum(each["busy_seconds"] for each in worked) / (span * actors), 1), 3) if span else None
+    """Share of the time from the first piece's arrival at an actor to the last one's end in which the actors were busy.
+
+    On GPUs, busy time is the GPU's own, as measured there. None if nothing was transcribed.
+    """
+    processed = [each for each in committed if "ended" in each]
+    span = max((each["ended"] for each in processed), default=0) - min((each["began"] for each in processed), default=0)
+    return round(min(sum(each["busy_seconds"] for each in processed) / (span * actors), 1), 3) if span else None
 
 
 def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]) -> int:
@@ -87,7 +89,7 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
         more = f", and {count - 1} more" if count > 1 else ""
         say(f"unit {example[failure]}{more} was not committed: {failure}", "red")
     if failed:
-        say(f"{len(failed)} of {len(results)} units failed; run it again to do them", "red")
+        say(f"{len(failed)} of {len(results)} units failed; run the job again to retry them", "red")
         return FAILED
     output = summary["totals"]
     if output["errors"] > config.errors.max_fraction * output["recordings"]:

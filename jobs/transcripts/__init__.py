@@ -1,1 +1,1 @@
-"""Committed transcripts, read for people and other programs."""
+"""Reads committed transcripts, and writes them in formats for people and other programs."""

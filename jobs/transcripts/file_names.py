@@ -1,8 +1,8 @@
-"""Names of files for recordings, whose own names come from archives: none leads anywhere else, none is taken twice.
+"""Derives file names from recording ids, which are untrusted: unique, and always below the folder.
 
-A name is cleaned first and judged then, for what is harmless before may not be after: " .. " without its spaces is a
-way out. Any storage shall take it: Windows knows devices by name and ends no name with a dot or a space, some file
-systems tell neither upper from lower case nor the forms of an accent, and all have a longest name.
+An id is cleaned first and checked afterwards, because cleaning can make a name unsafe: " .. " without its spaces leaves
+the folder. Names are valid on any storage: Windows reserves device names and strips trailing dots and spaces, some file
+systems ignore case or normalize accents, and all limit the length of a name.
 
 Formats: https://learn.microsoft.com/windows/win32/fileio/naming-a-file and
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html.
@@ -13,51 +13,52 @@ import re
 import unicodedata
 from collections import Counter
 
-MAX_PART = 180  # bytes; most file systems take 255, and a mark, a suffix and a temporary name are added
-MAX_PATH = 1_000  # bytes of a folder and the name in it; S3 takes 1,024
+MAX_PART = 180  # bytes; most file systems allow 255, and a mark, a suffix and a temporary name are added
+MAX_PATH = 1_000  # bytes of a folder and the name in it; S3 allows 1,024
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 
 
-class Names:
-    """Gives each recording of an archive, in their order, a path of its own below a folder; the same in every run.
+class FileNames:
+    """Assigns each recording a unique path below a folder; the same in every run if their order is the same.
 
-    `root` is the folder, whose length counts, and `suffix` what the names end in.
+    `root` is the folder, whose length counts towards MAX_PATH, and `suffix` the extension of all names. A name that is
+    taken or too long gets a mark: eight digits of a hash.
     """
 
     def __init__(self, root: str, suffix: str) -> None:
         self._suffix = suffix
-        self._longest = max(MAX_PATH - len(root.encode("utf-8", "replace")) - 1, 2 * MAX_PART)
-        self._files, self._folders = set[str](), set[str]()  # folded, see `_folded`
-        self._times = Counter[tuple[object, ...]]()  # that a recording's key was given a mark
+        self._max_bytes = max(MAX_PATH - len(root.encode("utf-8", "replace")) - 1, 2 * MAX_PART)
+        self._files, self._folders = set[str](), set[str]()  # as returned by `_folded`
+        self._marks_given = Counter[tuple[object, ...]]()  # per key
 
     def name(self, recording_id: str, key: tuple[object, ...]) -> str:
-        """The path for a recording; `key` is what tells it from others, or from all but those of the same key."""
+        """Returns a path for a recording. `key` identifies it, and determines its mark."""
         parts = [part for part in map(clean, recording_id.split("/")) if part]
         *folders, base = parts or ["recording"]
         stem = clean(base.rsplit(".", 1)[0]) or base
         folder = self._folder(folders)
         name = self._join(folder, stem)
-        while not self._is_free(name) or len(name.encode()) > self._longest:
-            self._times[key] += 1
-            mark = hashlib.sha256(repr((*key, self._times[key])).encode("utf-8", "replace")).hexdigest()[:8]
-            if len(name.encode()) > self._longest:
+        while not self._is_free(name) or len(name.encode()) > self._max_bytes:
+            self._marks_given[key] += 1
+            mark = hashlib.sha256(repr((*key, self._marks_given[key])).encode("utf-8", "replace")).hexdigest()[:8]
+            if len(name.encode()) > self._max_bytes:
                 folder = ""
             name = self._join(folder, f"{stem}.{mark}")
-        self._take(name)
+        self._reserve(name)
         return name
 
     def _folder(self, parts: list[str]) -> str:
-        """A folder, no part of which is a file already: that part is marked."""
+        """Joins a folder's parts; one that is the name of a file already gets a mark."""
         folder = ""
         for part in parts:
-            path, times = f"{folder}{part}", 0
+            path, tries = f"{folder}{part}", 0
             while _folded(path) in self._files:
-                times += 1
-                mark = hashlib.sha256(repr((folder, part, times)).encode()).hexdigest()[:8]
+                tries += 1
+                mark = hashlib.sha256(repr((folder, part, tries)).encode()).hexdigest()[:8]
                 path = f"{folder}{part}.{mark}"
             folder = f"{path}/"
-            if len(folder.encode()) > self._longest:
-                break  # it is not used, being too long
+            if len(folder.encode()) > self._max_bytes:
+                break  # too long, so it will not be used
         return folder
 
     def _join(self, folder: str, stem: str) -> str:
@@ -67,7 +68,7 @@ class Names:
         folded = _folded(name)
         return folded not in self._files and folded not in self._folders
 
-    def _take(self, name: str) -> None:
+    def _reserve(self, name: str) -> None:
         self._files.add(_folded(name))
         at = name.find("/")
         while at >= 0:
@@ -76,12 +77,12 @@ class Names:
 
 
 def clean(part: str) -> str:
-    """A part of a path as any storage takes it; "" where nothing is left of it."""
+    """Makes a part of a path valid on any storage; "" if nothing remains."""
     safe = "".join("_" if char in '/\\:*?"<>|' or not char.isprintable() else char for char in part)
     short = safe.encode("utf-8", "replace")[:MAX_PART].decode("utf-8", "ignore").lstrip(" ").rstrip(" .")
     return f"_{short}" if _DEVICE.fullmatch(short) else short
 
 
 def _folded(path: str) -> str:
-    """A path as the least discerning file system compares it."""
+    """A path as compared by a file system that ignores case and normalizes characters."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).upper().casefold())

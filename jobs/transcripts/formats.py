@@ -1,6 +1,6 @@
-"""Transcripts as files of other programs: SRT, WebVTT, TextGrid, text, JSON lines, NeMo manifest.
+"""Formats transcripts as SRT, WebVTT, TextGrid, text, JSON lines or NeMo manifests.
 
-Texts come from archives and models: whatever is in them, a file keeps its form. What would be markup is shown as text.
+Texts are untrusted: whatever they contain, the file remains valid, and markup in them is shown as text.
 """
 
 import tempfile
@@ -25,14 +25,16 @@ PER_RECORDING = frozenset({"srt", "vtt", "textgrid"})  # formats that hold one r
 
 
 def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
-    """SRT, or WebVTT (https://www.w3.org/TR/webvtt1/, where & < and > are escaped). SRT has no escapes, and programs
-    take what looks like HTML for it, so < and > become their wide forms."""
+    """SRT, or WebVTT (https://www.w3.org/TR/webvtt1/) with &, < and > escaped.
+
+    SRT has no escapes, but programs interpret HTML tags in it, so < and > are replaced by their full-width forms.
+    """
     import pysubs2
 
     file = pysubs2.SSAFile()
     for cue in cues_of(transcript.rows, layout):
         lines = (written(line) for line in cue.text.split("\n"))
-        text = "\n".join(line for line in lines if line.strip()).replace("\\", "＼")  # an empty one would end the cue
+        text = "\n".join(line for line in lines if line.strip()).replace("\\", "＼")  # an empty line would end the cue
         if kind == "vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         else:
@@ -43,7 +45,7 @@ def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
 
 
 def textgrid(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """Praat's TextGrid: a tier of segments, and one of tokens where there are any."""
+    """Praat's TextGrid: a tier of segments, and one of tokens if there are any."""
     from praatio import textgrid as praat
 
     end = transcript.first["duration_s"]
@@ -54,15 +56,15 @@ def textgrid(transcript: Transcript, layout: SubtitleLayout) -> str:
     ]
     for name, intervals in (("segments", segments), ("tokens", tokens)):
         if intervals:
-            grid.addTier(praat.IntervalTier(name, list(_apart(intervals, end)), 0, end))
+            grid.addTier(praat.IntervalTier(name, list(_without_overlaps(intervals, end)), 0, end))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid"
         grid.save(str(path), "long_textgrid", includeBlankSpaces=True)
         return path.read_text(encoding="utf-8")
 
 
-def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tuple[float, float, str]]:
-    """Intervals with a label, none over another."""
+def _without_overlaps(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tuple[float, float, str]]:
+    """Intervals with a label, trimmed such that none overlap."""
     at = 0.0
     for start, stop, text in intervals:
         start, stop, label = max(start, at), min(stop, end), written(text).strip()
@@ -72,30 +74,30 @@ def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tu
 
 
 def text(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """The words, a line a segment."""
+    """Plain text, one line per segment."""
     return "".join(written(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
 
 
 def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """Kaldi's `text`: the recording's id, and its words."""
+    """A line of Kaldi's `text`: the recording's id and its transcript."""
     name = written(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
     return f"{name} {written(transcript.text).strip()}\n"
 
 
 def json_line(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """Everything of a recording as one JSON object."""
+    """A recording with all its segments as one JSON object."""
     names = ("recording_id", "uri", "member", "offset_s", "duration_s", "reference")
-    told = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
+    recording = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
     columns = ("start_s", "end_s", "text", "confidence", "tokens", "error_kind")
     segments = [{name: row[name] for name in columns if row[name] is not None} for row in transcript.rows]
-    return to_json(told | {"segments": segments}) + "\n"
+    return to_json(recording | {"segments": segments}) + "\n"
 
 
 def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """NeMo's manifest, a line a segment with words, by which a model can be trained further.
+    """NeMo's manifest, one line per segment with text, to train a model on.
 
-    Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html. A member of a tar or
-    a row of a Parquet file is named as such, with the file beside it: NeMo reads it once it is taken out.
+    Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html. For a member of a
+    tar or a row of a Parquet file, audio_filepath is its name and `shard` the file; NeMo can read it once extracted.
     """
     audio = transcript.first["uri"].removeprefix("file://")
     place = (
@@ -116,7 +118,7 @@ def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
     )
 
 
-#: By format, and whether a file holds one recording or all.
+#: By format, and whether a file holds all recordings instead of one.
 WRITERS: dict[tuple[str, bool], Writer] = {
     ("srt", False): lambda transcript, layout: subtitles(transcript, layout, "srt"),
     ("vtt", False): lambda transcript, layout: subtitles(transcript, layout, "vtt"),

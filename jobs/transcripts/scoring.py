@@ -1,4 +1,4 @@
-"""Error rates: edits between references and transcripts, and how sure they are."""
+"""Error rates: edits between references and transcripts, and confidence intervals."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BLOCKS = 10_000  # that recordings are dealt to for the bootstrap, where there are more
-AT_ONCE = 50  # of its samples
+BLOCKS = 10_000  # units of the bootstrap; if there are more recordings, they are assigned to blocks
+SAMPLES_AT_ONCE = 50  # of the bootstrap; bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What turns a reference of so many tokens into a transcript."""
+    """Edits that turn a reference of `tokens` tokens into a transcript."""
 
     tokens: int = 0
     substitutions: int = 0
@@ -33,40 +33,42 @@ class Edits:
 
     @property
     def rate(self) -> float | None:
-        """Errors a token of the reference."""
+        """Errors per token of the reference."""
         return self.errors / self.tokens if self.tokens else None
 
 
 def compare(
     reference: Sequence[str], transcript: Sequence[str], confusions: Counter[tuple[str, str]] | None = None
 ) -> Edits:
-    """The fewest edits between two sequences of characters or words; `confusions` counts (reference, transcript) pairs,
-    "" standing for what is not there."""
+    """Minimal edits between two sequences of characters or words.
+
+    Counts (reference, transcript) pairs in `confusions`, with "" for the missing side.
+    """
     from rapidfuzz.distance import Levenshtein
 
     counts = Counter[str]()
     for edit in Levenshtein.editops(reference, transcript):
         counts[edit.tag] += 1
         if confusions is not None:
-            said = "" if edit.tag == "insert" else reference[edit.src_pos]
-            heard = "" if edit.tag == "delete" else transcript[edit.dest_pos]
-            confusions[said, heard] += 1
+            expected = "" if edit.tag == "insert" else reference[edit.src_pos]
+            actual = "" if edit.tag == "delete" else transcript[edit.dest_pos]
+            confusions[expected, actual] += 1
     return Edits(len(reference), counts["replace"], counts["delete"], counts["insert"])
 
 
 def interval(errors: Sequence[int], tokens: Sequence[int], samples: int, share: float = 0.95) -> tuple[float, float]:
-    """The bounds of an error rate between which it lies with a probability, over recordings drawn anew.
+    """The confidence interval of an error rate at level `share`, by a bootstrap over recordings.
 
-    Bootstrap of Bisani and Ney, https://doi.org/10.1109/ICASSP.2004.1326009. The draw is the same each time.
+    Method of Bisani and Ney, https://doi.org/10.1109/ICASSP.2004.1326009. The seed is fixed.
     """
     pairs = np.stack([np.asarray(errors, np.float64), np.asarray(tokens, np.float64)])
-    draw = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     if pairs.shape[1] > BLOCKS:
-        block = draw.integers(0, BLOCKS, pairs.shape[1])
+        block = generator.integers(0, BLOCKS, pairs.shape[1])
         pairs = np.stack([np.bincount(block, each, BLOCKS) for each in pairs])
     count, rates = pairs.shape[1], list[np.ndarray]()
-    for first in range(0, samples, AT_ONCE):
-        drawn = pairs[:, draw.integers(0, count, (min(AT_ONCE, samples - first), count))].sum(axis=2)
+    for first in range(0, samples, SAMPLES_AT_ONCE):
+        drawn = pairs[:, generator.integers(0, count, (min(SAMPLES_AT_ONCE, samples - first), count))].sum(axis=2)
         rates.append(drawn[0] / np.maximum(drawn[1], 1))
     low, high = np.quantile(np.concatenate(rates), [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Transcripts into subtitles: what stands on the screen at once, from when to when, and where its lines break."""
+"""Divides transcripts into subtitle cues with times and line breaks."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,15 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
-ENDS = "。！？!?…；;"  # of sentences
-STOPS = ENDS + "，,、：:"
-PAUSE = 4.0  # times the usual distance between the beginnings of words: a pause that is worth a comma
-COST = 1.0  # of a cue, in commas: more of them are harder to read
+SENTENCE_ENDS = "。！？!?…；;"
+PUNCTUATION = SENTENCE_ENDS + "，,、：:"
+PAUSE_RATIO = 4.0  # times the median distance between word starts: a pause of that length is worth a comma
+CUE_COST = 1.0  # in commas: many short cues are harder to read
 
 
 @dataclass(frozen=True)
 class SubtitleLayout:
-    """The size of a cue: characters of a line as wide as a Chinese one (others count half), lines, seconds."""
+    """Limits of a cue: lines, characters per line as wide as a Chinese one (others count half), and seconds."""
 
     characters: int = 16
     lines: int = 2
@@ -25,7 +25,7 @@ class SubtitleLayout:
 
 @dataclass(frozen=True)
 class Cue:
-    """Seconds from the start of the recording, and the text with its lines."""
+    """A subtitle: seconds from the recording's start, and the text with line breaks."""
 
     start: float
     end: float
@@ -33,7 +33,7 @@ class Cue:
 
 
 class Word(NamedTuple):
-    """A word, or where there are no spaces a character, with the space before it if there is one."""
+    """A word with the space before it, or a character in text without spaces."""
 
     text: str
     start: float
@@ -45,10 +45,10 @@ class Word(NamedTuple):
 
 
 def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]:
-    """The cues of a recording, none over another: of no more characters, lines and seconds than the layout says.
+    """Divides a recording into cues that do not overlap and fit the layout.
 
-    They end where sentences or phrases do, or where there is a pause. One that would be too short to read stays until
-    the next begins.
+    They end at the ends of sentences or phrases, or at pauses. A cue shorter than the minimum is extended, at most to
+    the start of the next one.
     """
     words = [word for row in rows if row["text"] for word in words_of(row)]
     cues = list(_cues(words, layout)) if words else []
@@ -62,7 +62,7 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]
 
 
 def words_of(row: dict[str, Any]) -> list[Word]:
-    """The words of a segment with their times: by its tokens, else spread evenly over it."""
+    """The words of a segment with times: those of its tokens, else spread evenly over the segment."""
     tokens = [Word(each["token"], each["start_s"], each["end_s"]) for each in row["tokens"] or () if each["token"]]
     spaced = " " in row["text"].strip()
     if not tokens:
@@ -73,31 +73,31 @@ def words_of(row: dict[str, Any]) -> list[Word]:
         tokens = [Word(char, *time) for char, time in zip(row["text"], times, strict=True)]
     words = list[Word]()
     for token in tokens:
-        begins = token.text[0].isspace() if spaced else token.text not in STOPS
+        begins = token.text[0].isspace() if spaced else token.text not in PUNCTUATION
         if words and not begins:
             words[-1] = Word(words[-1].text + token.text, words[-1].start, token.end)
         else:
             words.append(token)
-    if spaced:  # segments say nothing of the space between them
+    if spaced:  # segments do not include the space between them
         words[0] = words[0]._replace(text=" " + words[0].text.lstrip())
     return words
 
 
 def _cues(words: Sequence[Word], layout: SubtitleLayout) -> Iterator[Cue]:
     first = 0
-    for last in _ends(words, layout):
+    for last in _cue_ends(words, layout):
         text = _lines([word.text for word in words[first:last]], layout)
         yield Cue(words[first].start, words[last - 1].end, text)
         first = last
 
 
-def _ends(words: Sequence[Word], layout: SubtitleLayout) -> list[int]:
-    """The word after the last one of each cue, such that cues end well: of all ways to cut, the one of the most worth.
+def _cue_ends(words: Sequence[Word], layout: SubtitleLayout) -> list[int]:
+    """End indices (exclusive) of the cues into `words`, optimal by dynamic programming.
 
-    A cue costs something, the less the fuller it is, and is worth what the place is where it ends. The best way to a
-    place is one more cue after the best way to a place before it.
+    The value of a cue is that of the break at its end, minus a cost that is lower the fuller the cue is. The best
+    division up to a word is the best division up to an earlier one plus one cue.
     """
-    places = _places(words)
+    break_values = _break_values(words)
     room = layout.characters * layout.lines
     best, came_from = [0.0], [0]
     for end in range(1, len(words) + 1):
@@ -107,7 +107,7 @@ def _ends(words: Sequence[Word], layout: SubtitleLayout) -> list[int]:
             seconds = words[end - 1].end - words[first].start
             if first < end - 1 and (width > room or seconds > layout.max_s):
                 break
-            value = best[first] + places[end - 1] - COST - (1 - min(width / room, 1)) ** 2
+            value = best[first] + break_values[end - 1] - CUE_COST - (1 - min(width / room, 1)) ** 2
             if value > worth:
                 worth, start = value, first
         best.append(worth)
@@ -119,18 +119,20 @@ def _ends(words: Sequence[Word], layout: SubtitleLayout) -> list[int]:
     return ends[::-1]
 
 
-def _places(words: Sequence[Word]) -> list[float]:
-    """What it is worth to end after each word: a sentence's end most, then a pause that is longer than usual."""
+def _break_values(words: Sequence[Word]) -> list[float]:
+    """The value of a break after each word: highest at sentence ends and at pauses longer than usual."""
     steps = [right.start - left.start for left, right in pairwise(words)]
     usual = max(median(steps), 0.02) if steps else 1.0
     return [
-        1.0 * (word.text[-1] in ENDS) + 1.0 * (word.text[-1] in STOPS) + min(step / (PAUSE * usual), 1.5)
+        1.0 * (word.text[-1] in SENTENCE_ENDS)
+        + 1.0 * (word.text[-1] in PUNCTUATION)
+        + min(step / (PAUSE_RATIO * usual), 1.5)
         for word, step in zip(words, [*steps, 0.0], strict=True)
     ]
 
 
 def _lines(words: Sequence[str], layout: SubtitleLayout) -> str:
-    """Words in as few lines as hold them, of like length; a word that is wider than a line has one of its own."""
+    """Breaks words into the fewest lines, of similar length. A word wider than a line gets one of its own."""
     widths = [Word(word, 0, 0).width for word in words]
     count = 1
     while True:

@@ -23,7 +23,7 @@ from actors.storage import files as storage
 from actors.units import Piece, SourceObject, Unit
 from actors.writer import commit_piece
 from jobs.planning.listing import Listing
-from jobs.planning.state import load_state, units_with, write_plan
+from jobs.planning.state import load_state, units_with_errors, write_plan
 from jobs.planning.verdicts import Policy, make_plan, recipe_of
 from jobs.running.lease import active_run
 
@@ -152,7 +152,7 @@ def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         path = os.fsencode(folder / COMMITS) + b"/" + (told if told not in (b"", b".", b"..") else b"x")
         Path(os.fsdecode(path)).write_bytes(body)
         state = load_state(filesystem, root)
-        retried = units_with(frozenset({"missing"}), state, (filesystem, root))
+        retried = units_with_errors(frozenset({"missing"}), state, (filesystem, root))
         return "rows" if retried else "passed over"
 
     return good, read
