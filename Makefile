@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test faults lint docs lock clean
+.PHONY: demo test faults lint docs benchmarks lock clean
 
 demo: .venv/installed
 	$(PY) -m jobs.transcribe configs/demo.yaml
@@ -17,6 +17,9 @@ faults: .venv/installed
 
 docs: .venv/installed
 	$(PY) -m jobs.cli.config_page
+
+benchmarks: .venv/installed
+	$(PY) -m actors.benchmark.results docs/benchmarks docs/benchmarks.md
 
 # Pins that still fit are kept; LOCK=--upgrade takes the newest of everything.
 lock: .venv/installed

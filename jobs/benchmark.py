@@ -9,15 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import yaml
 
+from actors.benchmark.results import Result, Table, commit_of_checkout, versions_of
 from actors.engine.models import resolve
-from actors.foreign.escape import shown
 from actors.schema import UsageError
 from actors.storage import files as storage
 from actors.storage.cache import cache_folder
@@ -28,7 +27,7 @@ from jobs.cli.terminal import print_json, say, show_table
 EPILOG = """
 examples:
   python -m jobs.benchmark configs/demo.yaml
-  python -m jobs.benchmark configs/demo.yaml benchmark.model=reference benchmark.write=benchmarks.md
+  python -m jobs.benchmark configs/demo.yaml benchmark.model=reference benchmark.write=docs/benchmarks/engine.json
   python -m jobs.benchmark configs/demo.yaml benchmark.sides='["fused, float32"]' benchmark.minutes=10
   python -m jobs.benchmark configs/demo.yaml benchmark.model=reference model.device=cuda benchmark.minutes=120
 
@@ -45,7 +44,6 @@ The last line of standard output is one JSON object.
 
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
-MAX_COMMAND = 4_000  # characters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,15 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(config: Config, command: str) -> int:
     options = with_secrets(config.output.storage_options, "output.storage_options")
-    page = storage.connect(config.benchmark.write, options) if config.benchmark.write else None
+    file = storage.connect(config.benchmark.write, options) if config.benchmark.write else None
     report = measure_sides(config) | {"command": command}
-    if report["sides"]:
-        show_table(f"{report['model']}, {report['minutes']:g} minutes, {report['machine']}", *sides_table(report))
-    if KERNELS in report:
-        about = "one batch, {seconds:g} s; copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s"
-        show_table(about.format(**report[KERNELS]), *kernel_table(report[KERNELS]))
-    if page:
-        append(*page, report)
+    result = result_of(report)
+    for table in result.tables:
+        show_table(table.title, table.columns, table.rows)
+    if file:
+        storage.write(*file, result.to_json().encode())
     print_json(report)
     return DONE
 
@@ -108,11 +104,11 @@ def measure_sides(config: Config) -> dict[str, Any]:
             result = _in_new_process(sides.measure, side, model, sounds, device, threads, settings.repeats)
         say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
-    packages = ["torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx"]
     return {
         "date": date.today().isoformat(),
+        "commit": commit_of_checkout(),
         "machine": f"{threads} CPUs, {processor}",
-        "versions": {package: _version(package) for package in packages if _version(package)},
+        "versions": versions_of(),
         "model": "Citrinet-1024, gamma 0.25, random weights" if settings.model == "reference" else name,
         "minutes": settings.minutes,
         "sides": results,
@@ -165,15 +161,18 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: st
     }
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def result_of(report: dict[str, Any]) -> Result:
+    """A report as a result to keep, with its tables."""
+    minutes = f"{report['minutes']:g} minutes of audio, 2 to 15 s per recording"
+    tables = [sides_table(report, f"{report['model']}, {minutes}")] if report["sides"] else []
+    tables += [kernel_table(report[KERNELS])] if KERNELS in report else []
+    names = ("date", "commit", "machine", "versions", "command")
+    about = f"{minutes}. Medians; start-up is not part of the speed."
+    return Result(report["model"], about, tables, **{name: report[name] for name in names}, measured=report)
 
 
-def sides_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The sides of a report as a header and rows; ratios are to the faster of NeMo's own transcribe() runs."""
+def sides_table(report: dict[str, Any], title: str) -> Table:
+    """The sides of a report; ratios are to the faster of NeMo's own transcribe() runs."""
     shipped = [side["rtfx"] for side in report["sides"] if "transcribe()" in side["side"]]
     rows = [
         [
@@ -186,12 +185,12 @@ def sides_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         ]
         for side in report["sides"]
     ]
-    return ["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows
+    return Table(["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows, title)
 
 
-def kernel_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The kernels of a report as a header and rows. A kernel near 100 % of its minimum time cannot become faster."""
-    whole = sum(row["batch_ms"] for row in report["kernels"])
+def kernel_table(found: dict[str, Any]) -> Table:
+    """The kernels of a report. A kernel near 100 % of its minimum time cannot become faster."""
+    whole = sum(row["batch_ms"] for row in found["kernels"])
     rows = [
         [
             row["kernel"],
@@ -201,25 +200,12 @@ def kernel_table(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             f"{row['least_ms'] / row['ms']:.0%}",
             f"{row['batch_ms'] / whole:.1%}",
         ]
-        for row in report["kernels"]
+        for row in found["kernels"]
     ]
-    rows += [["product in a tile", each["tile"], "", f"{each['ms']:.3f}", "", ""] for each in report["tiles"]]
-    return ["kernel", "shape", "calls", "ms", "minimum / ms", "of the batch"], rows
-
-
-def append(filesystem: storage.Filesystem, path: str, report: dict[str, Any]) -> None:
-    """Appends a report to a page of benchmarks, with versions and the command. Raises OSError."""
-    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    lines = [f"## {report['date']}: {shown(report['model'])}", ""]
-    lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s per recording.", ""]
-    lines += [f"    {shown(report['command'], MAX_COMMAND)}", ""]
-    tables = [sides_table(report)] if report["sides"] else []
-    for header, rows in tables + ([kernel_table(report[KERNELS])] if KERNELS in report else []):
-        lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]
-    exists = storage.exists(filesystem, path)
-    text = storage.read(filesystem, path).decode("utf-8") if exists else "# Benchmarks\n"
-    text = text.rstrip() + "\n\n" + "\n".join(lines).rstrip() + "\n"
-    storage.write(filesystem, path, text.encode("utf-8"))
+    rows += [["product in a tile", each["tile"], "", f"{each['ms']:.3f}", "", ""] for each in found["tiles"]]
+    rates = "copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s".format(**found)
+    title = f"one batch of {found['seconds']:g} s; {rates}"
+    return Table(["kernel", "shape", "calls", "ms", "minimum / ms", "of the batch"], rows, title)
 
 
 if __name__ == "__main__":

@@ -5,30 +5,41 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DEMO_MODEL
+from conftest import DEMO_MODEL, ROOT
 
+from actors.benchmark.results import Result, page_of
 from actors.benchmark.sides import generated_sounds
 from actors.engine.citrinet.archive import read_config
 from actors.engine.models import resolve
 from jobs import benchmark
 
 
-def test_sides_are_measured_and_written_down(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    page = tmp_path / "benchmarks.md"
-    chosen = ["benchmark.minutes=0.2", "benchmark.repeats=2", f"benchmark.write={page}"]
+def test_sides_are_measured_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    kept = tmp_path / "engine.json"
+    chosen = ["benchmark.minutes=0.2", "benchmark.repeats=2", f"benchmark.write={kept}"]
     chosen.append("benchmark.sides=['NeMo transcribe(), batch 4', 'fused, float32']")
-    for _ in range(2):
-        assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
-        report = json.loads(capsys.readouterr().out.splitlines()[-1])
-        nemo, fused = report["sides"]
-        assert nemo["rtfx"] > 0
-        assert fused["rtfx"] > 0
-        assert (len(fused["passes_s"]), fused["padding"]) == (2, 0.0)
-        assert fused["peak_gb"] < nemo["peak_gb"]  # NeMo is not loaded there
-    text = page.read_text()
-    assert text.startswith("# Benchmarks\n")
-    assert text.count("| fused, float32 | ") == 2
-    assert "python -m jobs.benchmark configs/demo.yaml benchmark.minutes=0.2" in text
+    assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    nemo, fused = report["sides"]
+    assert nemo["rtfx"] > 0
+    assert fused["rtfx"] > 0
+    assert (len(fused["passes_s"]), fused["padding"]) == (2, 0.0)
+    assert fused["peak_gb"] < nemo["peak_gb"]  # NeMo is not loaded there
+    assert Result.from_json(kept.read_text()) == benchmark.result_of(report)
+    page = page_of(tmp_path)
+    assert f"\n| fused, float32 | {fused['rtfx']:.1f} | {fused['rtfx'] / nemo['rtfx']:.2f} | 0.0% |" in page
+    assert f", commit {report['commit']}; {report['machine']}; torch " in page
+    assert "\n    python -m jobs.benchmark configs/demo.yaml benchmark.minutes=0.2" in page
+
+
+def test_the_page_is_made_of_what_is_kept() -> None:
+    """`make benchmarks` writes it."""
+    assert (ROOT / "docs/benchmarks.md").read_text() == page_of(ROOT / "docs/benchmarks")
+    for path in (ROOT / "docs/benchmarks").iterdir():
+        kept = Result.from_json(path.read_text())
+        assert path.suffix == ".json"
+        assert kept.commit
+        assert kept.command
 
 
 def test_the_whole_pipeline_is_a_side(capsys: pytest.CaptureFixture[str]) -> None:
