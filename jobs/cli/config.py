@@ -237,7 +237,7 @@ class Benchmark(Section):
     sides: list[str] = []
     """names of what to measure; empty: all"""
     write: str | None = None
-    """a JSON file or URL for the results, such as benchmarks/cpu.json; `make benchmarks` makes the page of them"""
+    """a JSON file or URL for the result, such as docs/benchmarks/engine.json; `make benchmarks` makes the page"""
 
 
 class Config(Section):

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from kept_results import add_write_option, publish
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
 from conftest import S3_KEY, S3_SECRET, s3_server  # noqa: E402
@@ -240,11 +241,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    add_write_option(parser, "strikes")
     options = parser.parse_args()
     results = campaign(options.runs, options.seed, say=lambda line: print(line, flush=True))
-    print("\n| fault | same rows | different |\n|---|---|---|")
-    for name, counts in results.items():
-        print(f"| {name} | {counts['same']} | {counts['different']} |")
+    rows = [(name, counts["same"], counts["different"]) for name, counts in results.items()]
+    about = f"{options.runs} runs, each struck at a random moment and started again; rows as those of a quiet run."
+    publish("Runs struck midway", about, ["struck midway", "same rows", "different"], rows, options.write)
     print(json.dumps({name: dict(counts) for name, counts in results.items()}))
     return int(any(counts["different"] for counts in results.values()))
 

@@ -4,7 +4,7 @@
 #   tests/campaigns/gpu.sh check [FOLDER]     kernels and engine against their references, the demo's errors in both precisions
 #   tests/campaigns/gpu.sh measure [FOLDER]   every side of the benchmark, what matters most first
 #
-# FOLDER (build/gpu) gets results.jsonl (an object a step), benchmarks.md and log.txt. Each step has its time, and what it
+# FOLDER (build/gpu) gets results.jsonl (an object a step), a JSON file per benchmark for docs/benchmarks, and log.txt. Each step has its time, and what it
 # found is written when it ends, so that one that hangs costs its own results and no others.
 #
 # PYTHON names the interpreter (.venv/bin/python). To try it where there is no GPU, at small sizes:
@@ -24,10 +24,10 @@ step() { # SECONDS COMMAND…
   [ "$status" = 0 ] || failed=1
 }
 
-benchmark() { # SECONDS MINUTES SIDES KEYS…
+benchmark() { # SECONDS NAME MINUTES SIDES KEYS…
   step "$1" "$python" -m jobs.benchmark configs/demo.yaml "benchmark.model=$model" "model.device=$device" \
-    "benchmark.minutes=$2" "benchmark.sides=$3" "benchmark.copies=$copies" unit.target_minutes=auto \
-    "benchmark.write=$folder/benchmarks.md" "${@:4}"
+    "benchmark.minutes=$3" "benchmark.sides=$4" "benchmark.copies=$copies" unit.target_minutes=auto \
+    "benchmark.write=$folder/$2.json" "${@:5}"
 }
 
 check() {
@@ -39,11 +39,11 @@ check() {
 }
 
 measure() {
-  benchmark 200 "$minutes" '[kernels, "fused, bfloat16"]'
-  benchmark 100 "$minutes" '["the whole pipeline", "the whole pipeline, FLAC"]' benchmark.repeats=1
+  benchmark 200 gpu_kernels "$minutes" '[kernels, "fused, bfloat16"]'
+  benchmark 100 gpu_pipeline "$minutes" '["the whole pipeline", "the whole pipeline, FLAC"]' benchmark.repeats=1
   # Those that take longer have a sixth of the audio. A GPU has the larger batch of transcribe(), a CPU the smaller.
   local batch=$([ "$device" = cuda ] && echo 128 || echo 16)
-  benchmark 170 "$(awk "BEGIN {print $minutes / 6}")" "[\"NeMo transcribe(), batch 4\", \"NeMo transcribe(), batch $batch\",
+  benchmark 170 gpu_engine "$(awk "BEGIN {print $minutes / 6}")" "[\"NeMo transcribe(), batch 4\", \"NeMo transcribe(), batch $batch\",
     \"NeMo forward, sorted, autocast\", \"fused, bfloat16\", \"fused, float32\"]" benchmark.repeats=2
 }
 

@@ -1,7 +1,6 @@
 """Large objects through the whole job: what they take of time and memory, and that nothing of them is lost.
 
-    python tests/campaigns/long.py --hours 15 --kind mp3
-    python tests/campaigns/long.py --hours 16 --kind tar
+    python tests/campaigns/long.py --hours 15 --kind mp3 flac tar
 
 Makes the object of the demo's speech, transcribes it with the demo's model in pieces, and prints a line with the peak
 resident memory of the largest of all processes.
@@ -26,6 +25,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import soundfile
 import soxr
+from kept_results import add_write_option, publish
 
 from actors.audio.decode import decode
 
@@ -87,17 +87,15 @@ def below(process: int) -> Iterator[int]:
                 yield from below(child)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=15)
-    parser.add_argument("--kind", choices=[*KINDS, "tar", "tar.gz"], default="mp3")
-    options = parser.parse_args()
+def measured(kind: str, hours: float) -> tuple[tuple[str, ...], bool]:
+    """A row of the table, and whether all is there within the memory that it should take."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"long.{options.kind}"
-        recordings = make(path, options.kind, options.hours)
+        path = Path(folder) / f"long.{kind}"
+        recordings = make(path, kind, hours)
         peaks, ended = dict[str, float](), threading.Event()
         thread = threading.Thread(target=watch, args=(peaks, ended))
         thread.start()
+        size = path.stat().st_size
         began = time.monotonic()
         where = [f"input.uri={path}", f"output.uri={folder}/out", "unit.target_minutes=30"]
         command = [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *where]
@@ -111,13 +109,22 @@ def main() -> int:
         gaps = [right["start_s"] - left["end_s"] for left, right in pairwise(rows) if right["segment_index"]]
         whole = len({row["recording_id"] for row in rows}) == recordings and not any(gaps)
         name, peak = max(peaks.items(), key=lambda each: each[1])
-        print("| object | GB | hours | pieces' segments | all there | x real time | largest process, GB |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
-        print(
-            f"| {options.kind} | {path.stat().st_size / 1e9:.2f} | {summary['audio_hours']:.2f} | {len(rows)} | {whole}"
-            f" | {summary['audio_hours'] * 3_600 / seconds:.0f} | {peak:.2f} ({name}) |"
-        )
-    return 0 if whole and peak < SHOULD_TAKE_GB.get(options.kind, 4) else 1
+    row = (kind, f"{size / 1e9:.2f}", f"{summary['audio_hours']:.2f}", f"{len(rows):,}", "yes" if whole else "NO")
+    speed = f"{summary['audio_hours'] * 3_600 / seconds:.0f}"
+    return (*row, speed, f"{peak:.2f} ({name})"), whole and peak < SHOULD_TAKE_GB.get(kind, 4)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=15)
+    parser.add_argument("--kind", choices=[*KINDS, "tar", "tar.gz"], default=["mp3"], nargs="+")
+    add_write_option(parser, "large_objects")
+    options = parser.parse_args()
+    found = [measured(kind, options.hours) for kind in options.kind]
+    columns = ["object", "GB", "hours", "segments", "all there", "x real time", "largest process, GB"]
+    about = "Memory is the peak of the largest process; the speed is that of the demo's model, and of the whole job."
+    publish("Large objects through the whole job", about, columns, [row for row, _ in found], options.write)
+    return 0 if all(is_right for _, is_right in found) else 1
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
+from kept_results import add_write_option, publish
 
 ROOT = Path(__file__).parents[2]
 PASSES = 3  # over the files, in one process; the fastest counts
@@ -106,8 +107,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
+    add_write_option(parser, "reading")
     options = parser.parse_args()
-    print("| read | before, s | now, s | ratio |\n| --- | --- | --- | --- |")
+    rows_shown = list[tuple[str, ...]]()
     for name, make in KINDS.items():
         took: dict[Path, list[float]] = {options.against: [], ROOT: []}
         with tempfile.TemporaryDirectory(prefix="citrascribe-reading-") as folder:
@@ -120,7 +122,11 @@ def main() -> int:
                     rows.add(count)
                 assert len(rows) == 1, json.dumps(sorted(rows))
         before, now = (median(times) for times in took.values())
-        print(f"| {name} | {before:.2f} | {now:.2f} | {now / before:.3f} |", flush=True)
+        rows_shown.append((name, f"{before:.2f}", f"{now:.2f}", f"{now / before:.3f}"))
+        print(*rows_shown[-1], sep="  ", flush=True)
+    about = f"CPU seconds, medians of {options.rounds} rounds that alternate with another checkout."
+    columns = ["read", "before, s", "now, s", "ratio"]
+    publish("Reading, beside an earlier checkout", about, columns, rows_shown, options.write)
     return 0
 
 

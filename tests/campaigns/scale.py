@@ -29,6 +29,7 @@ from jobs.planning.verdicts import recipe_of
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
 from conftest import S3_KEY, S3_SECRET  # noqa: E402
+from kept_results import add_write_option, publish  # noqa: E402
 from recorded_storage import Recorded  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,7 @@ def main() -> int:
     parser.add_argument("--objects", type=int, default=1_000_000)
     parser.add_argument("--per-unit", type=int, default=10)
     parser.add_argument("--latency-ms", type=float, default=50)
+    add_write_option(parser, "planning")
     options = parser.parse_args()
     os.environ |= {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
     recording, rows = list(archive(options.objects)), []
@@ -124,10 +126,12 @@ def main() -> int:
         rows.append(("jobs.transcribe, all done", *measured("jobs.transcribe", keys_of(url, options.per_unit))))
     assert rows[0][3]["units"] == {"new": len(made) // 2, "redo": 0, "done": 0, "remove": 0}, rows
     assert rows[1][3]["units"] == {"planned": 0, "skipped": len(made) // 2, "done": 0}, rows
-    print(f"{options.objects:,} objects, {len(made) // 2:,} parts, {options.latency_ms:g} ms a page of 1,000\n")
-    print("|  | wall s | peak GB |\n| --- | --- | --- |")
-    for name, seconds, gigabytes, _ in rows:
-        print(f"| {name} | {seconds:.1f} | {gigabytes:.2f} |")
+    about = (
+        f"{options.objects:,} objects, {len(made) // 2:,} parts with a commit each; pages of 1,000 keys are served by a"
+    )
+    about += f" process on the same machine, each {options.latency_ms:g} ms late."
+    shown = [(name, f"{seconds:.1f}", f"{gigabytes:.2f}") for name, seconds, gigabytes, _ in rows]
+    publish("Planning at scale", about, ["", "wall s", "peak GB"], shown, options.write)
     return 0
 
 
