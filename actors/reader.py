@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from actors.audio.containers import container_of, id3_length
-from actors.audio.decode import MoreSound, Sound, Wanted, decode
+from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode
 from actors.audio.segments import Stretch, segments_of
-from actors.audio.speech import Rows, Texts, Told
+from actors.audio.speech import Companions, SpeechRows, TextBudget
 from actors.audio.voice import has_speech
 from actors.foreign.escape import printable
 from actors.foreign.plain_json import to_json
@@ -48,11 +48,11 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
     chains, samples, max_bytes = list[Chain](), 0, _max_seconds(piece) * SAMPLE_RATE
-    budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), Texts()
+    budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), TextBudget()
 
-    def rows_of(group: list[SourceObject]) -> Rows:
+    def rows_of(group: list[SourceObject]) -> SpeechRows:
         nonlocal samples
-        reading, rows = Reading(piece, settings, budget, chains=chains), Rows(texts)
+        reading, rows = Reading(piece, settings, budget, chains=chains), SpeechRows(texts)
         for recording in read_objects(group, reading):
             decoded = decode_one(recording)
             samples += sum(len(row.get("pcm", b"")) // 2 for row in decoded)
@@ -60,24 +60,24 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
                 raise _finer(piece)
             rows.add(decoded)
             del recording, decoded  # before the next one is read: each may be half a gigabyte
-        rows.tell(_told(reading, piece, texts))
+        rows.add_texts(_told(reading, piece, texts))
         return rows
 
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
-        whole = Rows(texts)
+        whole = SpeechRows(texts)
         for rows in pool.map(rows_of, groups):
-            whole.take(rows)
+            whole.extend(rows)
     metadata = {"chain": chains[0].told().to_text()} if chains else {}
     return whole.table().replace_schema_metadata(metadata)
 
 
-def _told(reading: Reading, piece: Piece, texts: Texts) -> dict[str, Told]:
+def _told(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str, Companions]:
     """The texts that lay in a tar, for the first rows of its recordings, which are in their first stretch."""
-    told = dict[str, Told]()
+    told = dict[str, Companions]()
     for key, found in reading.texts.items() if not piece.stretch else ():
         reference, extra = told_by(found)
-        told[printable(key)] = texts.believed(*_companions(reference, extra).values())
+        told[printable(key)] = texts.admit(*_companions(reference, extra).values())
     return told
 
 
@@ -118,7 +118,7 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
             else:
                 faulthandler.cancel_dump_traceback_later()
 
-    def takes(more: int) -> bool:
+    def admit(more: int) -> bool:
         nonlocal samples
         with lock:
             samples += more
@@ -126,10 +126,10 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
         if not _is_decoded(recording):  # to watch takes a thread each time: of a million tiny members, minutes
-            return to_rows(recording, piece, settings, takes)
+            return to_rows(recording, piece, settings, admit)
         watch(+1)
         try:
-            return to_rows(recording, piece, settings, takes)
+            return to_rows(recording, piece, settings, admit)
         finally:
             watch(-1)
 
@@ -163,12 +163,12 @@ def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 
 
 def to_rows(
-    recording: Recording, piece: Piece, settings: ReadSettings, takes: Callable[[int], bool] = lambda samples: True
+    recording: Recording, piece: Piece, settings: ReadSettings, admit: Callable[[int], bool] = lambda samples: True
 ) -> list[dict[str, Any]]:
     """A recording decoded, as rows of SPEECH_SCHEMA: one a segment. What came with it stands in the first.
 
     Segments are counted from the first of the piece's own. Of a recording that has none there is a row without
-    sound. `takes` is told of samples as they are decoded, and says whether there is room for more.
+    sound. `admit` is told of samples as they are decoded, and says whether there is room for more.
     """
     row: dict[str, Any] = {
         "recording_id": printable(recording.recording_id),
@@ -182,8 +182,8 @@ def to_rows(
     if recording.content is None:
         return [row]
     stretch = settings.segmentation.stretch(piece.seconds, piece.stretch, piece.stretches)
-    begin, end = settings.segmentation.heard(stretch)
-    wanted = Wanted(
+    begin, end = settings.segmentation.needed(stretch)
+    wanted = DecodeRequest(
         recording.offset_s or 0.0,
         recording.duration_s,
         begin,
@@ -191,7 +191,7 @@ def to_rows(
         settings.channel,
         max_seconds=_max_seconds(piece),
         max_hours=settings.max_hours,
-        takes=takes,
+        admit=admit,
     )
     try:
         if isinstance(recording.content, RecordingError):
@@ -202,8 +202,8 @@ def to_rows(
         return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:
         kind, detail = problem.kind, problem.detail
-    except MoreSound as more:
-        raise _finer(piece, more.is_alone) from None
+    except SoundLimitExceeded as more:
+        raise _finer(piece, more.is_one_recording) from None
     except (Recut, OSError, MemoryError, ImportError):
         raise  # of the piece, the storage or the machine, and so of all recordings
     except Exception as problem:  # noqa: BLE001 - only this recording is lost by it
@@ -215,7 +215,7 @@ def to_rows(
 
 def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[dict[str, Any]]:
     """The rows of decoded sound: `row`, and what each segment adds to it."""
-    begin, _ = settings.segmentation.heard(stretch)
+    begin, _ = settings.segmentation.needed(stretch)
     row |= {
         "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as it is known
         "source_sample_rate": sound.sample_rate,
@@ -236,9 +236,9 @@ def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings:
             "segment_index": index - first_own,
             "start_s": segment.start / SAMPLE_RATE,
             "end_s": segment.end / SAMPLE_RATE,
-            "pcm": sound.pcm[segment.heard_from - begin : segment.heard_to - begin].tobytes() if is_spoken else b"",
-            "before": segment.start - segment.heard_from,
-            "after": segment.heard_to - segment.end,
+            "pcm": sound.pcm[segment.input_start - begin : segment.input_end - begin].tobytes() if is_spoken else b"",
+            "before": segment.start - segment.input_start,
+            "after": segment.input_end - segment.end,
             "own": segment.own,
         }
         | ({"reference": None, "extra": None} if index != first_own or stretch.start else {})
