@@ -90,7 +90,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
             say("making a Citrinet-1024 of random weights, where there is none yet …")
             name = str(_apart(sides.random_reference_model, cache_folder() / "benchmark"))
         model = resolve(name, config.model.revision, options)
-        processor = _apart(sides.processor, device)
+        processor = _apart(sides.device_name, device)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
     sounds = sides.generated_sounds(wanted.minutes)
@@ -103,7 +103,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
         else:
-            _apart(sides.make_ready, side, model)
+            _apart(sides.prepare, side, model)
             result = _apart(sides.measure, side, model, sounds, device, threads, wanted.repeats)
         say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
