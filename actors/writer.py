@@ -65,14 +65,14 @@ def assemble(piece: Piece, kept: Sequence[pa.Table]) -> Iterator[pa.Table]:
 
     Raises NotPlain if the pieces do not fit together.
     """
-    of_object = piece.share[1] * piece.stretches
+    per_object = piece.share[1] * piece.stretches
     rows = chain.from_iterable(
         _object_rows(
             source,
-            [range(index, index + piece.stretches) for index in range(first, first + of_object, piece.stretches)],
+            [range(index, index + piece.stretches) for index in range(first, first + per_object, piece.stretches)],
             kept,
         )
-        for source, first in zip(piece.unit.objects, range(0, piece.count, of_object), strict=False)
+        for source, first in zip(piece.unit.objects, range(0, piece.count, per_object), strict=False)
     )
     while batch := list(islice(rows, ROWS_AT_ONCE)):
         yield pa.Table.from_pylist(batch, schema=PART_SCHEMA)
@@ -152,10 +152,10 @@ def _join_stretches(stretches: Sequence[Sequence[Row]]) -> list[Row]:
 
 def _ranges_fit(piece: Piece, kept: Sequence[pa.Table]) -> bool:
     """Whether the ranges of a tar fit together, by the chains of headers that their first stretches found."""
-    of_object = piece.share[1] * piece.stretches
+    per_object = piece.share[1] * piece.stretches
     for number, source in enumerate(piece.unit.objects):
         summaries = [
-            chain_in(kept[index]) for index in range(number * of_object, (number + 1) * of_object, piece.stretches)
+            chain_in(kept[index]) for index in range(number * per_object, (number + 1) * per_object, piece.stretches)
         ]
         if any(summaries) and not are_whole([each or Told() for each in summaries], source.size):
             return False

@@ -21,18 +21,18 @@ def resample(chunks: Iterable[Samples], rate: int, first_minute: int) -> Iterato
     `chunks` start at that minute, less MARGIN unless it is the first.
     """
     before = MARGIN * rate if first_minute else 0
-    held, samples = list[Samples](), 0
+    pending, samples = list[Samples](), 0
     for chunk in chunks:
-        held.append(chunk)
+        pending.append(chunk)
         samples += len(chunk)
         while samples >= (needed := before + (MINUTE + MARGIN) * rate):
-            sound = np.concatenate(held)
+            sound = np.concatenate(pending)
             yield _resample(sound[:needed], rate, before)[: MINUTE * SAMPLE_RATE]
-            held = [sound[before + (MINUTE - MARGIN) * rate :]]
-            samples = len(held[0])
+            pending = [sound[before + (MINUTE - MARGIN) * rate :]]
+            samples = len(pending[0])
             before = MARGIN * rate
     if samples > before:
-        yield _resample(np.concatenate(held), rate, before)
+        yield _resample(np.concatenate(pending), rate, before)
 
 
 def _resample(sound: Samples, rate: int, before: int) -> Samples:

@@ -20,10 +20,10 @@ class CitrinetEngine:
     def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str) -> None:
         """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
-        where = torch.device("cpu"), getattr(torch, precision)
+        target = torch.device("cpu"), getattr(torch, precision)
         with torch.no_grad():
-            self._features = Features(layers, config["features"], tensors, *where)
-            self._encoder = Encoder(layers, config["blocks"], tensors, *where)
+            self._features = Features(layers, config["features"], tensors, *target)
+            self._encoder = Encoder(layers, config["blocks"], tensors, *target)
         self.text = token_decoder(config, tensors)
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)

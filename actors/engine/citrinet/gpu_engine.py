@@ -28,18 +28,18 @@ class GpuEngine:
         """
         config, tensors = checkpoint.load(nemo, sha256, cache)
         seconds = min(seconds, MAX_SECONDS)
-        where = torch.device(device), getattr(torch, precision)
+        target = torch.device(device), getattr(torch, precision)
         too_small = UsageError(f"the GPU's memory does not hold {nemo.name} and {MIN_SECONDS:g} s of audio")
         try:
             with torch.no_grad():
-                features = Features(gpu_layers, config["features"], tensors, *where)
-                encoder = Encoder(gpu_layers, config["blocks"], tensors, *where)
+                features = Features(gpu_layers, config["features"], tensors, *target)
+                encoder = Encoder(gpu_layers, config["blocks"], tensors, *target)
         except torch.OutOfMemoryError:
             raise too_small from None
-        graph = _graph(features, encoder, where[0], seconds)
+        graph = _graph(features, encoder, target[0], seconds)
         while graph is None and seconds / 2 >= MIN_SECONDS:
             seconds /= 2
-            graph = _graph(features, encoder, where[0], seconds)
+            graph = _graph(features, encoder, target[0], seconds)
         if graph is None:
             raise too_small
         self._graph, self.max_seconds = graph, seconds
