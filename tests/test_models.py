@@ -147,7 +147,7 @@ def nemo_file(path: Path, config: str) -> str:
     [
         ("target: nemo.collections.asr.models.EncDecRNNTBPEModel", "is a EncDecRNNTBPEModel; a CTC model is needed"),
         ("target: a.EncDecCTCModel\npreprocessor: {sample_rate: 8000}", "expects audio at 8000 Hz"),
-        ("- a list", "its model_config.yaml holds no settings"),
+        ("- a list", "its model_config.yaml is not a mapping"),
         ("a: [", "it is not a .nemo file"),
     ],
 )
