@@ -1,6 +1,6 @@
-"""A piece to rows of PCM.
+"""Reads a piece: decodes its recordings, cuts them into segments, and returns rows of PCM.
 
-Whatever is wrong with one recording becomes its row; what is wrong with the storage is raised, for it concerns all.
+An error of one recording becomes its row; errors of the storage are raised, since they concern all recordings.
 """
 
 import faulthandler
@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from actors.audio.containers import container_of, id3_length
-from actors.audio.decode import MoreSound, Sound, Wanted, decode
+from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode
 from actors.audio.segments import Stretch, segments_of
-from actors.audio.speech import Rows, Texts, Told
+from actors.audio.speech import Companions, SpeechRows, TextBudget
 from actors.audio.voice import has_speech
 from actors.foreign.escape import printable
 from actors.foreign.plain_json import to_json
@@ -32,57 +32,55 @@ from actors.sources.tar_ranges import Chain
 from actors.storage.files import Stored
 from actors.units import Piece, Recut, SourceObject
 
-MIN_BUDGET_BYTES = (
-    256_000_000  # bytes that recordings of a piece may take while they are decoded, whatever one may have
-)
-FETCHES_AT_ONCE = 8  # storage answers in tens of milliseconds, so a few requests are kept in the air
-MAX_SECONDS = 7_200.0  # of sound that a piece may hold at least, whatever was expected
-FINER = 4  # times as many pieces, where one holds more than that
+MIN_BUDGET_BYTES = 256_000_000  # for the recordings of a piece that are being decoded, however low the limit for one
+CONCURRENT_FETCHES = 8  # storage takes tens of milliseconds to respond, so several requests are in flight
+MIN_SOUND_LIMIT_S = 7_200.0  # of sound that a piece may hold, however little was expected
+RECUT_FACTOR = 4  # times as many pieces, if one holds more than that
 
 
 def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
-    """The recordings of a piece as a table of SPEECH_SCHEMA, in the order of its objects; at least one row an object.
+    """Reads a piece's recordings to a table of SPEECH_SCHEMA, in the order of its objects; at least one row per object.
 
-    A share that holds nothing is a row without sound and without an error. Metadata of the schema are what is
-    told of the chain of headers of a tar's range. Raises Recut where there is more sound than a piece may hold.
+    A share without a recording is a row without sound and without an error. For a range of a tar, the schema's metadata
+    hold the summary of its chain of headers. Raises Recut if there is more sound than a piece may hold.
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
-    chains, samples, max_bytes = list[Chain](), 0, _max_seconds(piece) * SAMPLE_RATE
-    budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), Texts()
+    chains, samples, max_samples = list[Chain](), 0, _max_seconds(piece) * SAMPLE_RATE
+    budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), TextBudget()
 
-    def rows_of(group: list[SourceObject]) -> Rows:
+    def rows_of(group: list[SourceObject]) -> SpeechRows:
         nonlocal samples
-        reading, rows = Reading(piece, settings, budget, chains=chains), Rows(texts)
+        reading, rows = Reading(piece, settings, budget, chains=chains), SpeechRows(texts)
         for recording in read_objects(group, reading):
             decoded = decode_one(recording)
             samples += sum(len(row.get("pcm", b"")) // 2 for row in decoded)
-            if samples > max_bytes:
-                raise _finer(piece)
+            if samples > max_samples:
+                raise _recut(piece)
             rows.add(decoded)
             del recording, decoded  # before the next one is read: each may be half a gigabyte
-        rows.tell(_told(reading, piece, texts))
+        rows.add_texts(_texts_in_tar(reading, piece, texts))
         return rows
 
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
-    with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else FETCHES_AT_ONCE) as pool:
-        whole = Rows(texts)
+    with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else CONCURRENT_FETCHES) as pool:
+        whole = SpeechRows(texts)
         for rows in pool.map(rows_of, groups):
-            whole.take(rows)
+            whole.extend(rows)
     metadata = {"chain": chains[0].told().to_text()} if chains else {}
     return whole.table().replace_schema_metadata(metadata)
 
 
-def _told(reading: Reading, piece: Piece, texts: Texts) -> dict[str, Told]:
-    """The texts that lay in a tar, for the first rows of its recordings, which are in their first stretch."""
-    told = dict[str, Told]()
-    for key, found in reading.texts.items() if not piece.stretch else ():
-        reference, extra = told_by(found)
-        told[printable(key)] = texts.believed(*_companions(reference, extra).values())
-    return told
+def _texts_in_tar(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str, Companions]:
+    """The texts found in a tar, by recording_id. They belong to first rows, so only a first stretch has them."""
+    texts_by_id = dict[str, Companions]()
+    for key, texts_found in reading.texts.items() if not piece.stretch else ():
+        reference, extra = told_by(texts_found)
+        texts_by_id[printable(key)] = texts.admit(*_companions(reference, extra).values())
+    return texts_by_id
 
 
 def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[str, str | None]:
-    """What came with a recording, as the columns of its first row."""
+    """The columns `reference` and `extra` of a recording's first row."""
     return {
         "reference": None if reference is None else printable(reference),
         "extra": to_json(extra) if extra else None,
@@ -90,15 +88,15 @@ def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[
 
 
 def _max_seconds(piece: Piece) -> float:
-    return max(2 * piece.seconds, MAX_SECONDS)
+    return max(2 * piece.seconds, MIN_SOUND_LIMIT_S)
 
 
-def _finer(piece: Piece, is_long: bool = False) -> Recut:
-    """A finer cut of a piece's unit: into its objects, else the object's shares, or a recording that is too long."""
+def _recut(piece: Piece, is_long: bool = False) -> Recut:
+    """A finer cut of a piece's unit: into its objects, else into shares of them, or into stretches if one is long."""
     objects = len(piece.unit.objects)
-    ranges = objects if piece.ranges < objects else piece.ranges * (1 if is_long else FINER)
+    ranges = objects if piece.ranges < objects else piece.ranges * (1 if is_long else RECUT_FACTOR)
     limited = any(each.limit for each in piece.unit.objects)
-    return Recut(ranges, piece.stretches * (FINER if is_long else 1), piece.is_streamed or limited)
+    return Recut(ranges, piece.stretches * (RECUT_FACTOR if is_long else 1), piece.is_streamed or limited)
 
 
 Decoder = Callable[[Recording], list[dict[str, Any]]]  # a recording to its rows
@@ -106,7 +104,7 @@ Decoder = Callable[[Recording], list[dict[str, Any]]]  # a recording to its rows
 
 @contextmanager
 def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
-    """Decodes in this process, in any number of threads; the process ends where none gets done for too long."""
+    """Decodes in this process, in any number of threads; exits the process if no recording is finished for too long."""
     lock, busy, samples = threading.Lock(), 0, 0
 
     def watch(change: int) -> None:
@@ -114,22 +112,22 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
         with lock:
             busy += change
             if busy:
-                faulthandler.dump_traceback_later(settings.patience_s, exit=True)  # by a thread that needs no GIL
+                faulthandler.dump_traceback_later(settings.patience_s, exit=True)  # its thread needs no GIL
             else:
                 faulthandler.cancel_dump_traceback_later()
 
-    def takes(more: int) -> bool:
+    def admit(added: int) -> bool:
         nonlocal samples
         with lock:
-            samples += more
-        return samples <= _max_seconds(piece) * SAMPLE_RATE  # of all threads together, while they decode
+            samples += added
+        return samples <= _max_seconds(piece) * SAMPLE_RATE  # by all threads together
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
-        if not _is_decoded(recording):  # to watch takes a thread each time: of a million tiny members, minutes
-            return to_rows(recording, piece, settings, takes)
+        if not _is_decoded(recording):  # watching starts a thread each time: for a million tiny members, minutes
+            return to_rows(recording, piece, settings, admit)
         watch(+1)
         try:
-            return to_rows(recording, piece, settings, takes)
+            return to_rows(recording, piece, settings, admit)
         finally:
             watch(-1)
 
@@ -137,7 +135,7 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 
 
 def _is_decoded(recording: Recording) -> bool:
-    """Whether a decoder will see a recording, and not only its first bytes."""
+    """Whether a recording will be passed to a decoder, and not refused by its first bytes."""
     content = recording.content
     if not isinstance(content, bytes):
         return isinstance(content, Stored)
@@ -146,7 +144,7 @@ def _is_decoded(recording: Recording) -> bool:
 
 @contextmanager
 def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
-    """Decodes in a child process; a recording that ends it becomes a row that says so."""
+    """Decodes in a child process; a recording that crashes it becomes a row with that error."""
     child = Isolated(partial(partial, to_rows, piece=piece, settings=settings), settings.patience_s)
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
@@ -163,12 +161,12 @@ def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 
 
 def to_rows(
-    recording: Recording, piece: Piece, settings: ReadSettings, takes: Callable[[int], bool] = lambda samples: True
+    recording: Recording, piece: Piece, settings: ReadSettings, admit: Callable[[int], bool] = lambda samples: True
 ) -> list[dict[str, Any]]:
-    """A recording decoded, as rows of SPEECH_SCHEMA: one a segment. What came with it stands in the first.
+    """Decodes a recording to rows of SPEECH_SCHEMA, one per segment; `reference` and `extra` are in the first.
 
-    Segments are counted from the first of the piece's own. Of a recording that has none there is a row without
-    sound. `takes` is told of samples as they are decoded, and says whether there is room for more.
+    Segments are counted from the first that is the piece's own. A recording without one has a single row without sound.
+    `admit` is that of DecodeRequest.
     """
     row: dict[str, Any] = {
         "recording_id": printable(recording.recording_id),
@@ -182,8 +180,8 @@ def to_rows(
     if recording.content is None:
         return [row]
     stretch = settings.segmentation.stretch(piece.seconds, piece.stretch, piece.stretches)
-    begin, end = settings.segmentation.heard(stretch)
-    wanted = Wanted(
+    begin, end = settings.segmentation.needed(stretch)
+    request = DecodeRequest(
         recording.offset_s or 0.0,
         recording.duration_s,
         begin,
@@ -191,40 +189,40 @@ def to_rows(
         settings.channel,
         max_seconds=_max_seconds(piece),
         max_hours=settings.max_hours,
-        takes=takes,
+        admit=admit,
     )
     try:
         if isinstance(recording.content, RecordingError):
             raise recording.content
-        sound = decode(recording.content, wanted)
+        sound = decode(recording.content, request)
         if isinstance(recording.content, Stored):
             check_version(recording.content, recording.etag)
         return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:
         kind, detail = problem.kind, problem.detail
-    except MoreSound as more:
-        raise _finer(piece, more.is_alone) from None
+    except SoundLimitExceeded as exceeded:
+        raise _recut(piece, exceeded.is_one_recording) from None
     except (Recut, OSError, MemoryError, ImportError):
-        raise  # of the piece, the storage or the machine, and so of all recordings
-    except Exception as problem:  # noqa: BLE001 - only this recording is lost by it
-        # Nobody foresaw it, or it would have a kind: so it is told as what ends a process is, and `errors.retry` does
-        # it again once the code has changed. Only this recording is lost by it.
+        raise  # errors of the piece, the storage or the machine concern all recordings
+    except Exception as problem:  # noqa: BLE001 - only this recording is lost
+        # It was not foreseen, or it would have a kind: so it is reported like a crash, and `errors.retry` retries it
+        # once the code has changed.
         kind, detail = ErrorKind.CRASHED, f"{type(problem).__name__}: {problem!s:.200}"
     return [row | {"error_kind": str(kind), "error_detail": printable(detail)}]
 
 
 def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[dict[str, Any]]:
-    """The rows of decoded sound: `row`, and what each segment adds to it."""
-    begin, _ = settings.segmentation.heard(stretch)
+    """The rows of decoded sound: `row` plus the columns of each segment."""
+    begin, _ = settings.segmentation.needed(stretch)
     row |= {
-        "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as it is known
+        "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as known
         "source_sample_rate": sound.sample_rate,
         "source_channels": sound.channels,
         "source_codec": sound.codec,
     }
     segments = segments_of(sound.pcm, settings.segmentation, stretch)
     spoken = [not settings.vad or has_speech(sound.pcm[each.start - begin : each.end - begin]) for each in segments]
-    if settings.drops_silence:  # but the first segment stays, with what came with the recording
+    if settings.drops_silence:  # except the first segment, which has the columns reference and extra
         kept = [index for index, each in enumerate(segments) if spoken[index] or not each.start]
         segments, spoken = [segments[index] for index in kept], [spoken[index] for index in kept]
     first_own = next((index for index, each in enumerate(segments) if each.own), None)
@@ -236,9 +234,9 @@ def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings:
             "segment_index": index - first_own,
             "start_s": segment.start / SAMPLE_RATE,
             "end_s": segment.end / SAMPLE_RATE,
-            "pcm": sound.pcm[segment.heard_from - begin : segment.heard_to - begin].tobytes() if is_spoken else b"",
-            "before": segment.start - segment.heard_from,
-            "after": segment.heard_to - segment.end,
+            "pcm": sound.pcm[segment.input_start - begin : segment.input_end - begin].tobytes() if is_spoken else b"",
+            "before": segment.start - segment.input_start,
+            "after": segment.input_end - segment.end,
             "own": segment.own,
         }
         | ({"reference": None, "extra": None} if index != first_own or stretch.start else {})

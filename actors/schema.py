@@ -1,4 +1,4 @@
-"""The record that travels between stages, the part's schema, and the closed set of errors a recording can have."""
+"""The schema of rows between stages and in parts, and the closed set of errors that a recording can have."""
 
 from enum import StrEnum
 from typing import Any
@@ -8,33 +8,33 @@ import pyarrow as pa
 
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
 
-Samples = np.ndarray[Any, np.dtype[Any]]  # of sound, one after the other
+Samples = np.ndarray[Any, np.dtype[Any]]  # audio samples
 
 
 class ErrorKind(StrEnum):
-    """Why a recording has no text. A reader of parts may rely on this set; new kinds are announced in the changelog."""
+    """Why a recording has no text. Readers of parts may rely on this set; new kinds are announced in the changelog."""
 
     EMPTY = "empty"  # no bytes, or a container without a recording
     NOT_AUDIO = "not_audio"  # its first bytes belong to no known audio container
     UNREADABLE = "unreadable"  # a known container, but no audio can be decoded from it
     TRUNCATED = "truncated"  # its archive ends before the recording does
     TOO_SHORT = "too_short"  # less sound than one output frame of the model
-    TOO_LARGE = "too_large"  # in a tar or a Parquet file, with more bytes than the configured limit
-    TOO_LONG = "too_long"  # of more sound than the configured limit
-    MISSING = "missing"  # named by a manifest or a listing, but not there
-    CHANGED = "changed"  # replaced in storage while the run was at work; the next run reads it
-    OUTSIDE_INPUT = "outside_input"  # a manifest points out of the folders that it may point into
-    BAD_ENTRY = "bad_entry"  # a manifest line or a row that does not say what it should
-    OUT_OF_MEMORY = "out_of_memory"  # does not fit the device even when it is alone in its batch
-    CRASHED = "crashed"  # ended the process that decoded it, or made the code around the decoder fail
+    TOO_LARGE = "too_large"  # more bytes than the configured limit, in a tar or a Parquet file
+    TOO_LONG = "too_long"  # more sound than the configured limit
+    MISSING = "missing"  # named by a manifest or a listing, but does not exist
+    CHANGED = "changed"  # replaced in storage during the run; the next run reads it
+    OUTSIDE_INPUT = "outside_input"  # a manifest points outside the folders that it may point into
+    BAD_ENTRY = "bad_entry"  # a manifest line or a row that is not valid
+    OUT_OF_MEMORY = "out_of_memory"  # does not fit the device's memory even alone in its batch
+    CRASHED = "crashed"  # crashed the process that decoded it, or made the code around the decoder fail
 
 
 class UsageError(ValueError):
-    """A mistake that a person can mend: a URL, a checkpoint, a state that is not what it should be, as a sentence."""
+    """A mistake that a person can fix, such as a wrong URL or an unusable checkpoint, described in a sentence."""
 
 
 class RecordingError(Exception):
-    """What is wrong with one recording: its kind, and a sentence that a person can act on."""
+    """An error of one recording: its kind, and a sentence that a person can act on."""
 
     def __init__(self, kind: ErrorKind, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -71,9 +71,9 @@ _COMPANIONS = [
     pa.field("error_detail", pa.string()),
 ]
 
-#: Between reading and transcribing: one row a segment, with its sound as 16 kHz mono int16 PCM; null on error, empty
-#: where nobody speaks. Samples of `before` and `after` belong to the neighbours, and are there to be heard. A segment
-#: that is not `own` is another piece's, and there to be joined with.
+#: Between reading and transcribing: one row per segment, with its sound as 16 kHz mono int16 PCM; null on error, empty
+#: if there is no speech. `before` and `after` count the samples of context at its ends, which belong to the neighbours.
+#: A segment that is not `own` belongs to another piece, and is only needed for the join with it.
 SPEECH_SCHEMA = pa.schema(
     [
         *_IDENTITY,
@@ -85,7 +85,7 @@ SPEECH_SCHEMA = pa.schema(
     ]
 )
 
-#: What a part holds: the contract with those who read it. Every column is in every part.
+#: The schema of parts: the contract with their readers. Every column is in every part.
 PART_SCHEMA = pa.schema(
     [
         *_IDENTITY,

@@ -1,4 +1,4 @@
-"""The three stages of the graph, as Ray Data calls them: a block in, a block out."""
+"""The three stages of the graph as Ray Data calls them: block in, block out."""
 
 import json
 

@@ -87,7 +87,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
             say("creating a Citrinet-1024 with random weights, unless it exists …")
             name = str(_in_new_process(sides.random_reference_model, cache_folder() / "benchmark"))
         model = resolve(name, config.model.revision, options)
-        processor = _in_new_process(sides.processor, device)
+        processor = _in_new_process(sides.device_name, device)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
     sounds = sides.generated_sounds(settings.minutes)
@@ -100,7 +100,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
         else:
-            _in_new_process(sides.make_ready, side, model)
+            _in_new_process(sides.prepare, side, model)
             result = _in_new_process(sides.measure, side, model, sounds, device, threads, settings.repeats)
         say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)

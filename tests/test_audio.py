@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.audio.containers import container_of, id3_length
-from actors.audio.decode import MIN_SECONDS, MoreSound, Wanted, decode
+from actors.audio.decode import MIN_SECONDS, DecodeRequest, SoundLimitExceeded, decode
 from actors.schema import ErrorKind, RecordingError
 from actors.storage.files import Stored
 from demo.bundle import encode
@@ -27,7 +27,7 @@ def hertz_of(pcm: np.ndarray) -> float:
 
 def error_of(data: bytes | Stored, **options: float) -> RecordingError:
     with pytest.raises(RecordingError) as caught:
-        decode(data, Wanted(**options))
+        decode(data, DecodeRequest(**options))
     return caught.value
 
 
@@ -99,9 +99,9 @@ def test_channels_are_averaged_or_one_is_chosen() -> None:
     spectrum = np.abs(np.fft.rfft(both.pcm)) / len(both.pcm) * 2 / 32_768
     assert spectrum[300] == pytest.approx(0.25, abs=0.01)
     assert spectrum[2_000] == pytest.approx(0.1, abs=0.01)
-    assert hertz_of(decode(stereo, Wanted(channel=1)).pcm) == pytest.approx(2_000, abs=1)
+    assert hertz_of(decode(stereo, DecodeRequest(channel=1)).pcm) == pytest.approx(2_000, abs=1)
     with pytest.raises(RecordingError, match="channels 0 to 1"):
-        decode(stereo, Wanted(channel=2))
+        decode(stereo, DecodeRequest(channel=2))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_channels_are_averaged_or_one_is_chosen() -> None:
 def test_a_stretch_is_cut_where_it_lies(kind: str, subtype: str) -> None:
     rate = 48_000
     steps = np.concatenate([tone(1, rate, hertz) for hertz in (500, 1_000, 1_500)])
-    cut = decode(encoded(steps, rate, kind, subtype), Wanted(offset_s=1.0, duration_s=1.0))
+    cut = decode(encoded(steps, rate, kind, subtype), DecodeRequest(offset_s=1.0, duration_s=1.0))
     assert cut.duration_s == pytest.approx(1.0, abs=0.001)
     for at in (800, 8_000, 13_000):
         assert hertz_of(cut.pcm[at : at + 2_000]) == pytest.approx(1_000, abs=10)
@@ -127,9 +127,9 @@ def test_sound_is_resampled_without_seams(rate: int) -> None:
 
 def test_a_limit_holds_for_the_stretch_and_not_the_file() -> None:
     data = encoded(tone(3))
-    assert decode(data, Wanted(max_seconds=2, offset_s=1, duration_s=1.5)).duration_s == 1.5
-    with pytest.raises(MoreSound):
-        decode(data, Wanted(max_seconds=2))
+    assert decode(data, DecodeRequest(max_seconds=2, offset_s=1, duration_s=1.5)).duration_s == 1.5
+    with pytest.raises(SoundLimitExceeded):
+        decode(data, DecodeRequest(max_seconds=2))
     assert error_of(data, offset_s=5.0).kind in (ErrorKind.UNREADABLE, ErrorKind.TOO_SHORT)
 
 
@@ -166,8 +166,8 @@ def test_headers_that_lie_about_length() -> None:
 def test_a_stream_that_expands_stops_at_the_limit() -> None:
     hours = encoded(np.zeros(8_000 * 3_600 * 2, np.int16), 8_000, "FLAC")  # two hours of silence in little space
     assert len(hours) < 2_000_000
-    with pytest.raises(MoreSound):
-        decode(hours, Wanted(max_seconds=600))
+    with pytest.raises(SoundLimitExceeded):
+        decode(hours, DecodeRequest(max_seconds=600))
 
 
 def test_silence_and_samples_that_are_not_numbers() -> None:
@@ -213,7 +213,7 @@ def test_an_id3_tag_is_passed_over() -> None:
 )
 def test_no_bytes_do_worse_than_an_error(data: bytes, magic: bytes) -> None:
     with contextlib.suppress(RecordingError):  # and nothing else
-        sound = decode(magic + data, Wanted(max_seconds=5))
+        sound = decode(magic + data, DecodeRequest(max_seconds=5))
         assert 0 < sound.duration_s <= 5.1
 
 

@@ -169,5 +169,5 @@ def test_names_that_the_hub_does_not_know_are_paths(name: str) -> None:
 
 @pytest.mark.parametrize("revision", ["../../x", "-x", ".x", "", "a b", "x" * 300])
 def test_revisions_are_no_paths(revision: str) -> None:
-    with pytest.raises(UsageError, match=r"model\.revision: .* is no branch"):
+    with pytest.raises(UsageError, match=r"model\.revision: .* is not a branch"):
         resolve("nvidia/stt_zh_citrinet_1024_gamma_0_25", revision, {})

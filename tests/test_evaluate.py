@@ -15,7 +15,7 @@ from conftest import encoded, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.text.normalise import Normalisation, join, normalise
+from actors.text.normalise import Normalisation, join_texts, normalise
 from jobs import evaluate
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
@@ -97,9 +97,9 @@ def test_what_is_made_equal_can_be_chosen() -> None:
     assert normalise(text, Normalisation(digits="chinese")) == "abc一二"
     assert normalise(text, Normalisation(width=False, case=False)) == "ＡＢc12"
     assert normalise(text, Normalisation(punctuation=False, spaces=False)) == "ab c,12。"
-    assert join(["今天", None, "天气"]) == "今天天气"
-    assert join(["one two", "", "three"]) == "one two three"
-    assert join(["one", "three"]) == "one three"
+    assert join_texts(["今天", None, "天气"]) == "今天天气"
+    assert join_texts(["one two", "", "three"]) == "one two three"
+    assert join_texts(["one", "three"]) == "one three"
 
 
 def test_an_interval_holds_the_rate() -> None:

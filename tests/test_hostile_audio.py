@@ -15,7 +15,7 @@ from conftest import ROOT, encoded, forget_peak, peak_bytes, tone
 from test_audio import FILES, error_of, ffmpeg_file, hertz_of
 
 from actors import reader
-from actors.audio.decode import Wanted, decode
+from actors.audio.decode import DecodeRequest, decode
 from actors.reader import to_rows
 from actors.schema import SPEECH_SCHEMA, ErrorKind
 from actors.sources.objects import ReadSettings
@@ -218,7 +218,7 @@ def test_many_channels(codec: str, container: str, layout: str, channels: int) -
             sink.mux(stream.encode(part))
         sink.mux(stream.encode(None))
     for channel in (None, channels - 1 - (channels == 6)):  # the last of six is for low tones alone
-        sound = decode(file.getvalue(), Wanted(channel=channel))
+        sound = decode(file.getvalue(), DecodeRequest(channel=channel))
         assert (sound.channels, sound.duration_s) == (channels, pytest.approx(2, abs=0.1))
         assert hertz_of(sound.pcm[4_000:20_000]) == pytest.approx(440, abs=2)
 

@@ -79,9 +79,9 @@ def test_a_few_aliases_are_fine(tmp_path: Path) -> None:
     [
         (b"target: [a.EncDecCTCModel]", "is a model of unknown kind; a CTC model is needed"),
         (b"target: " + BIG.encode() * 90, f"is a '{(BIG * 2)[:60]}'; a CTC"),
-        (b"target: EncDecCTCModel\npreprocessor: []", "its preprocessor is a list of 0, and should be settings"),
-        (b"target: EncDecCTCModel\npreprocessor: {sample_rate: [16000]}", "wants audio at a list of 1 Hz"),
-        (b"target: EncDecCTCModel\npreprocessor: {sample_rate: .nan}", "wants audio at nan Hz"),
+        (b"target: EncDecCTCModel\npreprocessor: []", "its preprocessor is a list of 0, and should be a mapping"),
+        (b"target: EncDecCTCModel\npreprocessor: {sample_rate: [16000]}", "expects audio at a list of 1 Hz"),
+        (b"target: EncDecCTCModel\npreprocessor: {sample_rate: .nan}", "expects audio at nan Hz"),
         (b"\xff\xfe\x00", "it is not YAML"),
         (b"a: !!int ''", "it is not YAML"),
         (b"a: !!bool x", "it is not YAML"),
@@ -110,13 +110,17 @@ def test_what_the_driver_looks_at(config: bytes, message: str, tmp_path: Path) -
         ("encoder.jasper.1.residual_mode", [[], BIG], "block 1 has residual_mode"),
         ("encoder.jasper.1.stride_last", [False], "a residual around 2 strides"),
         ("encoder.jasper.1.separable", [False], "is not separable; model.engine=nemo may run it"),
-        ("encoder.jasper.1", [None, [], "x", 7], "and should be settings"),
+        ("encoder.jasper.1", [None, [], "x", 7], "and should be a mapping"),
         ("encoder.jasper", [None, [], {}, "x", [[]], [None]], "its (encoder has jasper|block 0 is)"),
         ("encoder", [None, [], "x", 7, [{}]], "its encoder is"),
         ("preprocessor", [None, [], "x", 7], "its preprocessor is"),
         ("decoder", [None, [], "x", 7], "its decoder is"),
-        ("encoder._target_", [None, [], {}, BIG * 9], "its encoder is .*, and the fused engine knows ConvASREncoder"),
-        ("encoder.feat_in", [-80, 64], "encoder (has feat_in|wants)"),
+        (
+            "encoder._target_",
+            [None, [], {}, BIG * 9],
+            "its encoder is .*, and the fused engine supports ConvASREncoder",
+        ),
+        ("encoder.feat_in", [-80, 64], "encoder (has feat_in|expects)"),
         ("encoder.activation", [["relu"], "x" * 9_000], "its encoder has activation"),
         ("preprocessor.window_size", [1e-9, -1, 0.0, 1e9, float("nan"), float("inf"), "x"], "has window_size"),
         ("preprocessor.window_size", [0.03], "has the shape"),
@@ -132,7 +136,7 @@ def test_what_the_driver_looks_at(config: bytes, message: str, tmp_path: Path) -
         (
             "tokenizer",
             [{}, [], "x", {"model_path": ["x"]}, {"model_path": ""}],
-            "its tokenizer is not of SentencePiece",
+            "its tokenizer is not a SentencePiece model",
         ),
     ],
 )
@@ -149,7 +153,7 @@ def test_a_tokenizer_is_tried(tmp_path: Path) -> None:
     pieces = (make_tokenizer(tmp_path / "t") / "tokenizer.model").read_bytes()
     config = demo_config() | {"tokenizer": {"model_path": "nemo:t.model"}}
     models = {pieces: "has 64 pieces, and its head 274 classes", b"": "has 0 pieces"}
-    models |= {pieces[:-90]: "is no SentencePiece model", bytes(99): "is no SentencePiece model"}
+    models |= {pieces[:-90]: "is not a SentencePiece model", bytes(99): "is not a SentencePiece model"}
     for model, message in models.items():
         with pytest.raises(UsageError, match=message):
             convert(read_archive(nemo(tmp_path / "m.nemo", config, **{"t.model": model})))
@@ -212,7 +216,7 @@ def test_no_file_at_all(tmp_path: Path) -> None:
     (tmp_path / "folder.nemo").mkdir()
     (tmp_path / "zero.nemo").symlink_to("/dev/zero")
     for name in ("folder.nemo", "zero.nemo", "none.nemo"):
-        with pytest.raises(UsageError, match=r"it is no file|it cannot be read"):
+        with pytest.raises(UsageError, match=r"it is not a regular file|it cannot be read"):
             read_config(tmp_path / name)
 
 

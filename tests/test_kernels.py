@@ -79,8 +79,8 @@ def test_depthwise_with_a_stride(dtype: torch.dtype) -> None:
     ours, twin = compare(lambda kind, device: kind.Depthwise(weight, 2, 1, device, dtype))
     x = rows_of(packing, 160, dtype)
     same(ours(beyond(x, len(fine.recording)), coarse), twin(x, halved), dtype, halved.recording >= 0)
-    entered = gpu_layers.entering(beyond(x, len(fine.recording)), coarse)
-    assert torch.equal(entered[: halved.rows].cpu(), layers.entering(x, halved))
+    entered = gpu_layers.subsample(beyond(x, len(fine.recording)), coarse)
+    assert torch.equal(entered[: halved.rows].cpu(), layers.subsample(x, halved))
 
 
 @DTYPES
@@ -111,7 +111,7 @@ def test_pointwise_with_gate_and_residual(gated: bool, residual: bool, dtype: to
         other = kind.Pointwise(drawn(160, 64, seed=7, scale=0.1), drawn(160, seed=8), device, dtype)
         ours = kind is gpu_layers
         results.append(
-            pointwise.joined(
+            pointwise.combine(
                 beyond(x, budget) if ours else x,
                 level if ours else packing,
                 (beyond(factors, len(level.starts)) if ours else factors) if gated else None,
@@ -191,7 +191,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from actors.engine.citrinet import kernels
-from actors.engine.citrinet.tiles import LARGE as tile
+from actors.engine.citrinet.tiles import BFLOAT16_LARGE as tile
 
 def assembled(kernel, constants, options, **types):
     names = kernel.arg_names

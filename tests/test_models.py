@@ -146,8 +146,8 @@ def nemo_file(path: Path, config: str) -> str:
     ("config", "message"),
     [
         ("target: nemo.collections.asr.models.EncDecRNNTBPEModel", "is a EncDecRNNTBPEModel; a CTC model is needed"),
-        ("target: a.EncDecCTCModel\npreprocessor: {sample_rate: 8000}", "wants audio at 8000 Hz"),
-        ("- a list", "its model_config.yaml holds no settings"),
+        ("target: a.EncDecCTCModel\npreprocessor: {sample_rate: 8000}", "expects audio at 8000 Hz"),
+        ("- a list", "its model_config.yaml is not a mapping"),
         ("a: [", "it is not a .nemo file"),
     ],
 )

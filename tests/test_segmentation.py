@@ -48,13 +48,13 @@ def test_segments_tile_any_recording(seconds: float, kind: str, target: float, m
     assert (found[0].start, found[-1].end) == (0, samples)
     assert [each.end for each in found[:-1]] == [each.start for each in found[1:]]
     assert all(each.end > each.start for each in found)
-    assert all(each.heard_to - each.heard_from <= most * SAMPLE_RATE for each in found)
-    assert all(0 <= each.heard_from <= each.start < each.end <= each.heard_to <= samples for each in found)
-    assert all(each.start % GRID == 0 and each.heard_from % GRID == 0 for each in found)
+    assert all(each.input_end - each.input_start <= most * SAMPLE_RATE for each in found)
+    assert all(0 <= each.input_start <= each.start < each.end <= each.input_end <= samples for each in found)
+    assert all(each.start % GRID == 0 and each.input_start % GRID == 0 for each in found)
     for left, right in pairwise(found):
-        assert left.heard_to - left.end == right.start - right.heard_from  # what both hear lies around the cut
+        assert left.input_end - left.end == right.start - right.input_start  # what both hear lies around the cut
     if kind == "bursts":  # every cut is in a pause, so nothing is heard twice
-        assert all((each.heard_from, each.heard_to) == (each.start, each.end) for each in found)
+        assert all((each.input_start, each.input_end) == (each.start, each.end) for each in found)
 
 
 @settings(max_examples=30, deadline=None)
@@ -75,14 +75,14 @@ def test_stretches_have_the_segments_of_the_whole(
     found, used = list[Segment](), 0
     for number in range(count):
         stretch = wanted.stretch(stretch_s, number, count)
-        first, last = wanted.heard(stretch)
+        first, last = wanted.needed(stretch)
         segments = segments_of(pcm[first:last], wanted, stretch)
-        if found and segments and segments[0].heard_from < found[-1].heard_to:
+        if found and segments and segments[0].input_start < found[-1].input_end:
             assert replace(segments[0], own=True) == found[-1]  # what the join with it needs
         found += [each for each in segments if each.own]
         used += bool(segments)
     assert found == segments_of(pcm, wanted)
-    assert used == min(count, 1 + max(samples - wanted.longest - 1, 0) // wanted.stretch(stretch_s, 1, 2).start)
+    assert used == min(count, 1 + max(samples - wanted.max_samples - 1, 0) // wanted.stretch(stretch_s, 1, 2).start)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +94,10 @@ def workers() -> EngineRunner:
 def said_of(workers: EngineRunner, pcm: np.ndarray, wanted: SegmentationSettings) -> list[Hypothesis]:
     heard = [
         SegmentAudio(
-            pcm[each.heard_from : each.heard_to],
+            pcm[each.input_start : each.input_end],
             each.start / SAMPLE_RATE,
-            each.start - each.heard_from,
-            each.heard_to - each.end,
+            each.start - each.input_start,
+            each.input_end - each.end,
         )
         for each in segments_of(pcm, wanted)
     ]
@@ -213,7 +213,7 @@ def test_segments_of_many_recordings_fill_their_batches() -> None:
         samples = round(seconds * SAMPLE_RATE)
         swell = np.abs(np.sin(np.arange(samples) / draw.uniform(5_000, 9_000)))
         pcm = (draw.normal(0, 2_000, samples) * swell).astype(np.int16)
-        lengths += [each.heard_to - each.heard_from for each in segments_of(pcm, SegmentationSettings())]
+        lengths += [each.input_end - each.input_start for each in segments_of(pcm, SegmentationSettings())]
     padded = sum(
         len(batch) * max(lengths[index] for index in batch) for batch in make_batches(lengths, 30 * SAMPLE_RATE)
     )

@@ -11,7 +11,7 @@ import soundfile
 from conftest import DEMO_MODEL, encoded, tone
 from test_pieces import WAVS, cut, tar_of, unit_of, worked
 
-from actors.audio.decode import Wanted, decode
+from actors.audio.decode import DecodeRequest, decode
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
 from actors.reader import read_piece
@@ -95,7 +95,7 @@ def test_where_nobody_speaks(speech: Any, tmp_path: Path) -> None:
 def test_a_stretch_does_not_depend_on_where_decoding_began(long_file: tuple[str, bytes]) -> None:
     whole = decode(long_file[1]).pcm
     for begin, end in ((0, 900_000), (2_000_000, 3_000_000), (3_500_001, None)):
-        assert np.array_equal(decode(long_file[1], Wanted(begin=begin, end=end)).pcm, whole[begin:end])
+        assert np.array_equal(decode(long_file[1], DecodeRequest(begin=begin, end=end)).pcm, whole[begin:end])
 
 
 def test_a_damaged_mp3_keeps_its_places(five_minutes: np.ndarray) -> None:
@@ -105,7 +105,7 @@ def test_a_damaged_mp3_keeps_its_places(five_minutes: np.ndarray) -> None:
     whole = decode(bytes(data)).pcm
     assert len(whole) == pytest.approx(2 * len(five_minutes), rel=0.01)
     for begin, end in ((2_000_000, 3_000_000), (len(five_minutes) - 160_000, None)):
-        assert np.array_equal(decode(bytes(data), Wanted(begin=begin, end=end)).pcm, whole[begin:end])
+        assert np.array_equal(decode(bytes(data), DecodeRequest(begin=begin, end=end)).pcm, whole[begin:end])
 
 
 def test_members_of_a_tar_in_stretches(five_minutes: np.ndarray, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from test_audio import error_of
 from test_pieces import cut, tar_of, unit_of, worked
 
-from actors.audio.decode import Wanted, decode
+from actors.audio.decode import DecodeRequest, decode
 from actors.reader import read_piece
 from actors.schema import ErrorKind
 from actors.sources.objects import ReadSettings
@@ -62,7 +62,7 @@ def test_the_sentence_names_the_key(long_flac: bytes) -> None:
     assert len(long_flac) < 14_000
     problem = error_of(long_flac, max_hours=2.05)
     assert (problem.kind, problem.detail) == (ErrorKind.TOO_LONG, "more sound than audio.max_hours (2.05) allows")
-    assert decode(long_flac, Wanted(max_hours=2.16)).duration_s == pytest.approx(2.15 * HOUR, abs=10)
+    assert decode(long_flac, DecodeRequest(max_hours=2.16)).duration_s == pytest.approx(2.15 * HOUR, abs=10)
 
 
 def test_what_is_too_long_is_not_asked_for_in_finer_cuts(long_flac: bytes, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_flac_states_is_not_believed(stated: int) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 30 * 16_000)
     data = bytearray(encoded(noise, kind="FLAC"))
     data[21:26] = (data[21] >> 4 << 36 | stated).to_bytes(5, "big")  # of total samples: RFC 9639, section 8.2
-    assert decode(bytes(data), Wanted(max_hours=31 / HOUR)).duration_s == 30
+    assert decode(bytes(data), DecodeRequest(max_hours=31 / HOUR)).duration_s == 30
     assert error_of(bytes(data), max_hours=29 / HOUR).kind == ErrorKind.TOO_LONG
 
 
@@ -127,8 +127,8 @@ def test_a_size_is_enough_to_tell(kind: str, tmp_path: Path, monkeypatch: pytest
     stored = Stored(LocalFileSystem(), str(tmp_path / "a"), start + size)
     assert error_of(stored, max_hours=24).kind == ErrorKind.TOO_LONG
     assert 0 < sum(read) < 40_000_000  # of 1.7 GB
-    assert decode(header + bytes(16_000), Wanted(max_hours=24)).duration_s == 1.0
-    assert decode(with_size(kind, 1 << 40)[0] + bytes(16_000), Wanted(max_hours=24)).duration_s == 1.0
+    assert decode(header + bytes(16_000), DecodeRequest(max_hours=24)).duration_s == 1.0
+    assert decode(with_size(kind, 1 << 40)[0] + bytes(16_000), DecodeRequest(max_hours=24)).duration_s == 1.0
 
 
 @pytest.mark.parametrize("stretches", [1, 20])

@@ -1,1 +1,1 @@
-"""Stored audio to segments of 16 kHz mono PCM."""
+"""Decodes stored audio and cuts it into segments of 16 kHz mono PCM."""

@@ -1,8 +1,8 @@
-"""What the decoders have in common: the bytes they are given, the samples they return, and their errors.
+"""What the decoders share: their input, their output, and the translation of their errors.
 
-libsndfile (`sndfile.py`) and FFmpeg (`ffmpeg.py`) are others' code, and anyone may have made the bytes that they are
-given. They raise anything over those (an attribute of a codec that is None, an array of negative length, …), so
-whatever they raise is an error of the recording, unless the storage raised it or the machine ran out of memory.
+libsndfile (`sndfile.py`) and FFmpeg (`ffmpeg.py`) are third-party code that runs on untrusted bytes and may raise any
+exception over them (an attribute of a codec that is None, an array of negative length, …). So whatever they raise is an
+error of the recording, unless the storage raised it or the machine ran out of memory.
 """
 
 import io
@@ -16,24 +16,24 @@ from actors.schema import Samples
 from actors.storage import files as storage
 from actors.storage.files import Stored
 
-BLOCK_SAMPLES = 1 << 20  # decoded at once, all channels together: 4 MB of float32
-RATES = range(1_000, 768_001)  # Hz; what lies outside is a broken header
-CHANNELS = range(1, 1_025)  # as libsndfile has it
+BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
+RATES = range(1_000, 768_001)  # Hz; anything else is a broken header
+CHANNELS = range(1, 1_025)  # the limit of libsndfile
 
 
 class Undecodable(Exception):
-    """A decoder got nothing out of the bytes, or not what is there."""
+    """A decoder could not decode the bytes, or not all of them."""
 
 
-class Broken(Undecodable):
-    """A decoder fails midway: what came before stands."""
+class BrokenStream(Undecodable):
+    """A decoder failed midway: the blocks before that are good."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Decoded blocks of shape (frames, channels), float32 in -1..1, at the stored rate, from where it is wanted.
+    """Decoded blocks of shape (frames, channels), float32 in -1..1, at the stored rate, from the requested frame on.
 
-    `frames` is how many there are in the whole file, where its size says so; what a header says is not believed.
+    `frames` is the number of frames in the whole file if the file's size confirms it, since headers are untrusted.
     """
 
     sample_rate: int
@@ -43,31 +43,31 @@ class Stream:
     frames: int | None = None
 
 
-#: By the rate, the frame of the stored file at which decoding begins.
-First = Callable[[int], int]
+#: Maps the stored sample rate to the frame of the stored file at which decoding starts.
+FirstFrame = Callable[[int], int]
 
 
 class Source:
-    """Stored bytes, opened as files once or twice. What is wrong with the storage is kept for the end, since decoders
-    take a failed read for the end of the file."""
+    """Stored bytes, opened as files once or twice. Storage errors are kept until `check`, since decoders take a failed
+    read for the end of the file."""
 
     def __init__(self, content: bytes | Stored) -> None:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, Stored) else len(content)
-        self._start = self.tag = id3_length(self._read_head())
-        if self.tag and not isinstance(content, Stored):
-            self._content, self._start = content[self.tag :], 0  # once, and not with each opening
+        self._start = self.tag_bytes = id3_length(self._read_head())
+        if self.tag_bytes and not isinstance(content, Stored):
+            self._content, self._start = content[self.tag_bytes :], 0  # copied once, not at each opening
         self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content
-        file: BinaryIO = stored.open(self._start) if isinstance(stored, Stored) else _Held(stored)
+        file: BinaryIO = stored.open(self._start) if isinstance(stored, Stored) else _BytesFile(stored)
         self._opened.append(file)
         return file
 
     def check(self) -> None:
-        """Raises what the storage raised."""
+        """Raises the errors of the storage, if any."""
         for file in self._opened:
             storage.check(file)
 
@@ -75,9 +75,9 @@ class Source:
         return self.open().read(128)
 
 
-class _Held(io.BytesIO):
-    """Bytes as a file. To seek before its start, as broken headers ask for, leads to the start: both decoders call
-    this from C, where an exception would be printed, and seen by nobody."""
+class _BytesFile(io.BytesIO):
+    """Bytes as a file. Seeking before its start, as broken headers request, seeks to the start: both decoders call this
+    from C, where an exception would only be printed."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         return super().seek(max(offset, 0) if whence == io.SEEK_SET else offset, whence)
@@ -85,25 +85,26 @@ class _Held(io.BytesIO):
 
 @contextmanager
 def translate_errors(
-    decoder: str, own: tuple[type[Exception], ...], kind: type[Undecodable] = Undecodable
+    decoder: str, own_errors: tuple[type[Exception], ...], kind: type[Undecodable] = Undecodable
 ) -> Iterator[None]:
-    """Whatever a decoder raises becomes `kind`: its `own` errors in its words, any other as a failure of its code.
+    """Translates what a decoder raises to `kind`: its `own_errors` by their message, others as a failure of its code.
 
-    Memory that an own error says to lack is what absurd bytes asked for; a MemoryError else is the machine's.
+    An own error about missing memory means that absurd bytes requested it; any other MemoryError is the machine's and
+    is passed on.
     """
     try:
         yield
     except Undecodable:
         raise
-    except own as problem:
-        said = getattr(problem, "error_string", None) or getattr(problem, "strerror", None) or problem
-        raise kind(f"{decoder}: {said}") from None
+    except own_errors as problem:
+        message = getattr(problem, "error_string", None) or getattr(problem, "strerror", None) or problem
+        raise kind(f"{decoder}: {message}") from None
     except MemoryError:
         raise
-    except Exception as problem:  # noqa: BLE001 - anyone's bytes make others' code raise anything
+    except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
         raise kind(f"{decoder} fails: {type(problem).__name__}: {problem!s:.200}") from None
 
 
 def check_format(rate: int, channels: int, decoder: str) -> None:
     if rate not in RATES or channels not in CHANNELS:
-        raise Undecodable(f"{decoder}: {rate} Hz and {channels} channels cannot be")
+        raise Undecodable(f"{decoder}: {rate} Hz and {channels} channels are not possible")

@@ -1,8 +1,8 @@
-"""Audio containers by their first bytes; a file's name may say anything."""
+"""Recognises audio containers by their first bytes, since file names are unreliable."""
 
 
 def container_of(head: bytes) -> str | None:
-    """The FFmpeg name of a container by its first bytes, or None where it is none of the allowed.
+    """The FFmpeg name of a container by its first bytes, or None if it is not one of those allowed.
 
     Signatures: the Library of Congress' format descriptions, and RFC 3533 (Ogg), RFC 9639 (FLAC), RFC 4867 (AMR).
     """
@@ -34,7 +34,7 @@ def container_of(head: bytes) -> str | None:
 
 
 def id3_length(head: bytes) -> int:
-    """Bytes of a leading ID3v2 tag, which may stand before MP3, AAC and FLAC (https://id3.org/id3v2.4.0)."""
+    """Size in bytes of a leading ID3v2 tag, which may precede MP3, AAC and FLAC (https://id3.org/id3v2.4.0)."""
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))

@@ -1,10 +1,10 @@
-"""Stored audio to 16 kHz mono int16 PCM, whole or a stretch of it.
+"""Decodes stored audio, whole or a stretch of it, to 16 kHz mono int16 PCM.
 
-The container is recognised from its first bytes and opened with that format by name: left to guess, FFmpeg would open
-other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF, FFmpeg the rest and whatever
-libsndfile refuses. Of MP3 and Ogg libsndfile believes a header or a guess about the length, and what was appended, as
-of a stream that was recorded, would be lost without a word. Decoding goes block by block and stops at the limit, so a
-stream that expands without end costs no more memory than one of the longest length allowed.
+The container is recognised by its first bytes and opened with that format by name: if it had to guess, FFmpeg would
+open other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF; FFmpeg decodes the rest
+and whatever libsndfile refuses. For MP3 and Ogg libsndfile trusts a header or an estimate of the length, so that audio
+appended to a file, as in a recorded stream, would be lost silently. Decoding goes block by block and stops at the
+limit, so a stream that expands without end costs no more memory than one of the maximum length.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.audio.codecs import Broken, Source, Stream, Undecodable
+from actors.audio.codecs import BrokenStream, Source, Stream, Undecodable
 from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
@@ -21,23 +21,25 @@ from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
 from actors.storage.files import Stored
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
-MAX_AMPLITUDE = 1e6  # of full scale; no sound is as loud, and sums of larger numbers overflow
+MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow
 
 _FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
 
-class MoreSound(Exception):
-    """There is more sound than was allowed for; nothing is wrong with it. `is_alone` where a recording has too much for
-    itself, and not only together with others."""
+class SoundLimitExceeded(Exception):
+    """There is more sound than the piece may hold; nothing is wrong with the recording.
 
-    def __init__(self, is_alone: bool) -> None:
-        super().__init__(is_alone)
-        self.is_alone = is_alone
+    `is_one_recording` if one recording alone exceeds the limit, and not several together.
+    """
+
+    def __init__(self, is_one_recording: bool) -> None:
+        super().__init__(is_one_recording)
+        self.is_one_recording = is_one_recording
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound: mono int16 samples at SAMPLE_RATE, and what it was stored as."""
+    """Decoded sound: mono int16 samples at SAMPLE_RATE, and the format that it was stored in."""
 
     pcm: Samples
     sample_rate: int
@@ -50,11 +52,14 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What of a recording: from `offset_s` on, at most `duration_s` of it, and of that the samples at 16 kHz from
-    `begin` to `end`. Channels are averaged, or it is one of them. More than `max_seconds` of it at once are refused,
-    and all of it where it is longer than `max_hours`. `takes` is told of samples as they come, and says whether
-    there is room for more."""
+class DecodeRequest:
+    """What to decode of a stored file.
+
+    The recording starts at `offset_s` and lasts at most `duration_s`; its samples at 16 kHz from `begin` to `end` are
+    decoded. Channels are averaged unless `channel` selects one. More than `max_seconds` of samples are refused, and so
+    is a recording longer than `max_hours`. `admit` is called with the number of new samples while decoding goes on, and
+    returns whether there is room for more.
+    """
 
     offset_s: float = 0.0
     duration_s: float | None = None
@@ -63,113 +68,117 @@ class Wanted:
     channel: int | None = None
     max_seconds: float = float("inf")
     max_hours: float = float("inf")
-    takes: Callable[[int], bool] = lambda samples: True
+    admit: Callable[[int], bool] = lambda samples: True
 
     @property
     def first_minute(self) -> int:
-        """That of `begin`, with which decoding begins."""
+        """The minute that contains `begin`, at which decoding starts."""
         return self.begin // (MINUTE * SAMPLE_RATE)
 
     @property
-    def lead_s(self) -> int:
-        """Seconds of the recording that need not be decoded."""
+    def skip_s(self) -> int:
+        """Seconds at the start of the recording that need not be decoded."""
         return max(self.first_minute * MINUTE - MARGIN, 0)
 
     def first_frame(self, rate: int) -> int:
-        """Where in the stored file decoding begins."""
-        return round(self.offset_s * rate) + self.lead_s * rate
+        """The frame of the stored file at which decoding starts."""
+        return round(self.offset_s * rate) + self.skip_s * rate
 
 
-def decode(content: bytes | Stored, wanted: Wanted = Wanted()) -> Sound:
-    """A recording as PCM.
+def decode(content: bytes | Stored, request: DecodeRequest = DecodeRequest()) -> Sound:
+    """Decodes a recording to PCM.
 
-    Where the stream ends early or breaks midway, the sound before that is returned. Samples that are not numbers
-    become silence. Beyond the end there is none, and that is an error only of the beginning. Raises RecordingError:
-    empty, not_audio, unreadable, too_short, too_long; MoreSound; and OSError where the storage fails.
+    If the stream ends early or breaks midway, the sound before that is returned. Samples that are not numbers become
+    silence. A request beyond the end returns no samples; only at the start of the recording is that an error. Raises
+    RecordingError (empty, not_audio, unreadable, too_short, too_long), SoundLimitExceeded, and OSError if the storage
+    fails.
     """
     source = Source(content)
     if not source.size:
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
     container = container_of(source.head)
     if container is None:
-        reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
+        reason = f"the first bytes ({source.head[:8].hex(' ')}) belong to no known audio format"
         if not source.head:
-            reason = f"its ID3 tag states {source.tag:,} bytes, and the file has {source.size:,}"
+            reason = f"its ID3 tag states {source.tag_bytes:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
     reasons = []
     for open_stream in (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg):
         try:
-            stream = open_stream(source, container, wanted.first_frame)
-            pcm = _to_pcm(stream, wanted)
+            stream = open_stream(source, container, request.first_frame)
+            pcm = _to_pcm(stream, request)
         except Undecodable as problem:
             source.check()
             reasons.append(str(problem))
             continue
         source.check()
-        if not wanted.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
+        if not request.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
             reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
             raise RecordingError(ErrorKind.TOO_SHORT, reason)
         return Sound(pcm, stream.sample_rate, stream.channels, stream.codec)
     raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {'; '.join(reasons)}")
 
 
-def _to_pcm(stream: Stream, wanted: Wanted) -> Samples:
-    """A stream as one int16 array at SAMPLE_RATE."""
+def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
+    """Converts a stream to one int16 array at SAMPLE_RATE."""
     rate = stream.sample_rate
-    if wanted.channel is not None and wanted.channel >= stream.channels:
-        detail = f"channel {wanted.channel} was asked for, and it has channels 0 to {stream.channels - 1}"
+    if request.channel is not None and request.channel >= stream.channels:
+        detail = f"channel {request.channel} was requested, but the file has channels 0 to {stream.channels - 1}"
         raise RecordingError(ErrorKind.UNREADABLE, detail)
-    skipped = wanted.first_minute * MINUTE * SAMPLE_RATE
-    last = None if wanted.end is None else wanted.end - skipped
-    blocks = _blocks(stream, wanted)
+    skipped_samples = request.first_minute * MINUTE * SAMPLE_RATE
+    end = None if request.end is None else request.end - skipped_samples
+    blocks = _blocks(stream, request)
     parts, samples = list[Samples](), 0
-    for part in resample((_mono(block, wanted.channel) for block in blocks), rate, wanted.first_minute):
+    for part in resample((_mono(block, request.channel) for block in blocks), rate, request.first_minute):
         parts.append(part)
         samples += len(part)
-        if last is not None and samples >= last:
+        if end is not None and samples >= end:
             break
-        if samples > wanted.max_seconds * SAMPLE_RATE or not wanted.takes(len(part)):
-            parts.clear()  # the rest is counted: what is too long in any case is told here, and not cut ever finer
+        if samples > request.max_seconds * SAMPLE_RATE or not request.admit(len(part)):
+            parts.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
-            raise MoreSound(samples > wanted.max_seconds * SAMPLE_RATE)
-    if not samples and not wanted.begin:
+            raise SoundLimitExceeded(samples > request.max_seconds * SAMPLE_RATE)
+    if not samples and not request.begin:
         raise Undecodable("no sound could be decoded")
-    return np.concatenate([*parts, np.empty(0, np.int16)])[wanted.begin - skipped : last]
+    return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]
 
 
-def _blocks(stream: Stream, wanted: Wanted) -> Iterator[Samples]:
-    """The blocks of a stream up to where it breaks or no more is wanted. Raises RecordingError (too_long) as soon as
-    there is more sound than a recording may hold, before any is decoded where the file's size says so."""
+def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Samples]:
+    """The blocks of a stream until it breaks or the requested end is reached.
+
+    Raises RecordingError (too_long) as soon as there is more sound than a recording may hold; if the file's size tells,
+    before anything is decoded.
+    """
     rate = stream.sample_rate
-    max_bytes = wanted.max_hours * 3_600 * rate
-    asked = float("inf") if wanted.duration_s is None else round(wanted.duration_s * rate)
-    if stream.frames is not None and min(stream.frames - round(wanted.offset_s * rate), asked) > max_bytes:
-        raise _too_long(wanted)
-    at = wanted.lead_s * rate  # frames of the recording, from its own beginning
-    came = False
+    max_frames = request.max_hours * 3_600 * rate
+    requested = float("inf") if request.duration_s is None else round(request.duration_s * rate)
+    if stream.frames is not None and min(stream.frames - round(request.offset_s * rate), requested) > max_frames:
+        raise _too_long(request)
+    position = request.skip_s * rate  # in frames from the recording's start
+    any_decoded = False
     try:
         for block in stream.blocks:
-            if at >= asked:
+            if position >= requested:
                 return
-            block = block[: int(min(asked - at, len(block)))]
-            at += len(block)
-            if at > max_bytes:
-                raise _too_long(wanted)
-            came = True
+            block = block[: int(min(requested - position, len(block)))]
+            position += len(block)
+            if position > max_frames:
+                raise _too_long(request)
+            any_decoded = True
             yield block
-            if at >= asked:
+            if position >= requested:
                 return
-    except Broken:
-        if not came and not wanted.begin:
+    except BrokenStream:
+        if not any_decoded and not request.begin:
             raise
 
 
-def _too_long(wanted: Wanted) -> RecordingError:
-    return RecordingError(ErrorKind.TOO_LONG, f"more sound than audio.max_hours ({wanted.max_hours:g}) allows")
+def _too_long(request: DecodeRequest) -> RecordingError:
+    return RecordingError(ErrorKind.TOO_LONG, f"more sound than audio.max_hours ({request.max_hours:g}) allows")
 
 
 def _mono(block: Samples, channel: int | None) -> Samples:
-    """Channels mixed or one of them, without what is no number and without numbers that no sound has."""
+    """The mean of the channels or one of them, with NaN, infinite and impossibly loud samples replaced."""
     with np.errstate(over="ignore", invalid="ignore"):
         mono = block[:, channel] if channel is not None else block.mean(axis=1, dtype=np.float32)
         if not np.abs(mono).max(initial=0) < MAX_AMPLITUDE:

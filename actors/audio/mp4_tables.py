@@ -1,7 +1,7 @@
-"""The tables of an MP4 or QuickTime file, judged before FFmpeg unfolds them (ISO/IEC 14496-12).
+"""Checks the tables of an MP4 or QuickTime file before FFmpeg expands them (ISO/IEC 14496-12).
 
-They are run-length coded: twelve bytes may state four thousand million samples, of which FFmpeg makes an entry each,
-and again for each edit. So 80 kB took 3 GB, and 100,000 edits no end.
+They are run-length coded: twelve bytes may state four billion samples, and FFmpeg allocates an entry for each, once
+more for each edit. So 80 kB took 3 GB, and 100,000 edits never ended.
 """
 
 import os
@@ -9,54 +9,57 @@ import re
 import zlib
 from typing import BinaryIO
 
-MAX_SAMPLES = 1 << 24  # packets in all tracks; 24 hours of AAC are 4 million. FFmpeg takes about 40 bytes for each
-MAX_EDITS = 1_000  # of one track; players that cut without coding anew write some dozen
-MAX_BYTES = 1 << 28  # of a track's tables, and of a header that is stored compressed
+MAX_SAMPLES = 1 << 24  # packets in all tracks; 24 hours of AAC have 4 million. FFmpeg takes about 40 bytes for each
+MAX_EDITS = 1_000  # of one track; tools that cut without re-encoding write a few dozen
+MAX_BYTES = 1 << 28  # of a track's tables, and of a compressed header
 
-#: Boxes in which FFmpeg looks for tracks; a track's own boxes are searched as they lie, for it takes them anywhere.
-_AROUND = frozenset({b"moov", b"hoov", b"free", b"udta", b"meta", b"ilst", b"mvex", b"dinf", b"tref", b"sinf", b"schi"})
-_TABLED = frozenset({b"trak", b"moof", b"traf", b"mdia", b"minf", b"stbl", b"edts", b"wave"})
+#: Boxes in which FFmpeg looks for tracks. The boxes within a track are searched as a whole, since FFmpeg accepts them
+#: in any nesting.
+_PARENTS = frozenset(
+    {b"moov", b"hoov", b"free", b"udta", b"meta", b"ilst", b"mvex", b"dinf", b"tref", b"sinf", b"schi"}
+)
+_WITH_TABLES = frozenset({b"trak", b"moof", b"traf", b"mdia", b"minf", b"stbl", b"edts", b"wave"})
 _TABLE = re.compile(rb"(stsz|stz2)[\s\S]{4}([\s\S]{4})([\s\S]{4})|(trun|elst)[\s\S]{4}([\s\S]{4})")
-MAX_DEPTH = 10  # as FFmpeg has it
+MAX_DEPTH = 10  # the limit of FFmpeg
 
 
-class _Absurd(Exception):
+class _TableError(Exception):
     pass
 
 
-def absurd_tables(file: BinaryIO) -> str | None:
-    """What is absurd about a file's tables, None where nothing is."""
+def table_error(file: BinaryIO) -> str | None:
+    """What is wrong with a file's tables, or None."""
     try:
-        _count(file, 0, file.seek(0, os.SEEK_END), 0, 0)
-    except _Absurd as problem:
+        _count_samples(file, 0, file.seek(0, os.SEEK_END), 0, 0)
+    except _TableError as problem:
         return str(problem)
     return None
 
 
-def _count(file: BinaryIO, at: int, end: int, samples: int, depth: int) -> int:
-    """The samples that boxes from one place to another state, added to those before. Raises _Absurd."""
-    while at + 8 <= end and depth <= MAX_DEPTH:
-        file.seek(at)
+def _count_samples(file: BinaryIO, position: int, end: int, samples: int, depth: int) -> int:
+    """Adds the samples that the boxes between two positions state to `samples`. Raises _TableError."""
+    while position + 8 <= end and depth <= MAX_DEPTH:
+        file.seek(position)
         header = file.read(16)
-        size, kind, body = int.from_bytes(header[:4], "big"), header[4:8], at + 8
+        size, kind, body = int.from_bytes(header[:4], "big"), header[4:8], position + 8
         if size == 1:
-            size, body = int.from_bytes(header[8:16], "big"), at + 16
-        stop = min(at + size, end) if size else end
+            size, body = int.from_bytes(header[8:16], "big"), position + 16
+        stop = min(position + size, end) if size else end
         if len(header) < 8 or stop < body:
             return samples
-        if kind in _AROUND:
-            samples = _count(file, body + 4 * (kind == b"meta"), stop, samples, depth + 1)
-        elif kind in _TABLED or kind == b"cmov":
+        if kind in _PARENTS:
+            samples = _count_samples(file, body + 4 * (kind == b"meta"), stop, samples, depth + 1)
+        elif kind in _WITH_TABLES or kind == b"cmov":
             if stop - body > MAX_BYTES:
-                raise _Absurd(f"tables of {stop - body:,} bytes")
+                raise _TableError(f"tables of {stop - body:,} bytes")
             file.seek(body)
-            samples = _count_tables(_inflated(file.read(stop - body), kind), samples)
-        at = stop
+            samples = _count_tables(_inflate(file.read(stop - body), kind), samples)
+        position = stop
     return samples
 
 
-def _inflated(box: bytes, kind: bytes) -> bytes:
-    """A header that is stored compressed, as QuickTime of old had it, as it was before."""
+def _inflate(box: bytes, kind: bytes) -> bytes:
+    """Decompresses a header that is stored compressed, as old versions of QuickTime did."""
     if kind != b"cmov":
         return box
     try:
@@ -74,7 +77,7 @@ def _count_tables(boxes: bytes, samples: int) -> int:
         elif table == b"trun" or (sizes and any(same)):
             samples += number
         else:
-            samples += min(number, len(boxes))  # each has its size stored
+            samples += min(number, len(boxes))  # each has a stored size
     if edits > MAX_EDITS or samples > MAX_SAMPLES:
-        raise _Absurd(f"a table of {max(edits, samples):,} entries cannot be")
+        raise _TableError(f"a table of {max(edits, samples):,} entries is not possible")
     return samples

@@ -1,7 +1,7 @@
-"""Mono sound to int16 PCM at 16 kHz, such that a sample does not depend on where decoding began.
+"""Resamples mono sound to int16 PCM at 16 kHz, such that a sample does not depend on where decoding started.
 
-Sound is resampled minute by minute, each with a second of its neighbours, so that two who decode stretches of one
-recording get the same samples, to the bit, wherever their stretches overlap.
+Each minute is resampled by itself, with a second of its neighbours, so that two workers that decode overlapping
+stretches of one recording get bit-identical samples where they overlap.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,28 +11,28 @@ import soxr
 
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
 
-MINUTE = 60  # seconds: of any whole rate a whole number of samples, at both ends of the resampler
-MARGIN = 1  # seconds; the resampler's filter is some hundred samples long
+MINUTE = 60  # seconds; a whole number of samples before and after resampling, for any integer rate
+MARGIN = 1  # seconds; the resampler's filter is a few hundred samples long
 
 
 def resample(chunks: Iterable[Samples], rate: int, first_minute: int) -> Iterator[Samples]:
-    """Sound at `rate`, float32 in -1..1, from a minute on, as int16 PCM.
+    """Resamples sound at `rate`, float32 in -1..1, from `first_minute` on, to int16 PCM.
 
-    `chunks` begin at that minute, less MARGIN unless it is the first.
+    `chunks` start at that minute, less MARGIN unless it is the first.
     """
     before = MARGIN * rate if first_minute else 0
-    held, samples = list[Samples](), 0
+    pending, samples = list[Samples](), 0
     for chunk in chunks:
-        held.append(chunk)
+        pending.append(chunk)
         samples += len(chunk)
         while samples >= (needed := before + (MINUTE + MARGIN) * rate):
-            sound = np.concatenate(held)
+            sound = np.concatenate(pending)
             yield _resample(sound[:needed], rate, before)[: MINUTE * SAMPLE_RATE]
-            held = [sound[before + (MINUTE - MARGIN) * rate :]]
-            samples = len(held[0])
+            pending = [sound[before + (MINUTE - MARGIN) * rate :]]
+            samples = len(pending[0])
             before = MARGIN * rate
     if samples > before:
-        yield _resample(np.concatenate(held), rate, before)
+        yield _resample(np.concatenate(pending), rate, before)
 
 
 def _resample(sound: Samples, rate: int, before: int) -> Samples:
@@ -41,9 +41,9 @@ def _resample(sound: Samples, rate: int, before: int) -> Samples:
             sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
         except MemoryError:
             raise
-        except Exception as problem:  # noqa: BLE001 - another's code, and the sound may be anything
+        except Exception as problem:  # noqa: BLE001 - third-party code on untrusted sound
             detail = f"soxr fails: {type(problem).__name__}: {problem!s:.200}"
             raise RecordingError(ErrorKind.UNREADABLE, detail) from None
-    # 32768 both ways: 16-bit PCM at 16 kHz passes through unchanged, to the bit.
+    # The same scale as in decoding, 32768: 16-bit PCM at 16 kHz passes through bit-identical.
     scaled = np.rint(sound[before // rate * SAMPLE_RATE :] * np.float32(32_768))
     return np.clip(scaled, -32_768, 32_767).astype(np.int16)

@@ -6,8 +6,8 @@ import soundfile
 
 from actors.audio.codecs import (
     BLOCK_SAMPLES,
-    Broken,
-    First,
+    BrokenStream,
+    FirstFrame,
     Source,
     Stream,
     Undecodable,
@@ -16,10 +16,10 @@ from actors.audio.codecs import (
 )
 from actors.schema import Samples
 
-MAX_LEFT = 1 << 16  # bytes behind the end that a FLAC file's header states; tags are less
+MAX_TRAILING_BYTES = 1 << 16  # bytes after the end that a FLAC header states; tags are smaller
 
-#: Bytes of a sample where all have the same, so that a file's size tells how many there are.
-_WIDTHS = {
+#: Bytes per sample of the subtypes of fixed width, for which the file's size tells the number of samples.
+_SAMPLE_BYTES = {
     **dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1),
     "PCM_16": 2,
     "PCM_24": 3,
@@ -28,29 +28,29 @@ _WIDTHS = {
 }
 
 
-def open_sndfile(source: Source, container: str, first: First) -> Stream:
-    """A file by libsndfile. Raises Undecodable, as do its blocks."""
-    own = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
+def open_sndfile(source: Source, container: str, first_frame: FirstFrame) -> Stream:
+    """Opens a file with libsndfile. Raises Undecodable, now or while the blocks are read."""
+    own_errors = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
     file = source.open()
-    with translate_errors("libsndfile", own):
+    with translate_errors("libsndfile", own_errors):
         sound = soundfile.SoundFile(file)
         if not len(sound.read(1)):
             raise Undecodable("libsndfile: no sound could be decoded")
         check_format(sound.samplerate, sound.channels, "libsndfile")
-        sound.seek(min(first(sound.samplerate), sound.frames))
+        sound.seek(min(first_frame(sound.samplerate), sound.frames))
         codec = f"{container}/{sound.subtype.lower()}"
-        bytes_a_frame = _WIDTHS.get(sound.subtype, 0) * sound.channels
-    is_exact = 0 < sound.frames * bytes_a_frame <= source.size
+        frame_bytes = _SAMPLE_BYTES.get(sound.subtype, 0) * sound.channels
+    is_exact = 0 < sound.frames * frame_bytes <= source.size
 
     def blocks() -> Iterator[Samples]:
         frames = BLOCK_SAMPLES // sound.channels
         while True:
-            with translate_errors("libsndfile", own, Broken):
+            with translate_errors("libsndfile", own_errors, BrokenStream):
                 block = sound.read(frames, dtype="float32", always_2d=True)
             if not len(block):
                 break
             yield block
-        if container == "flac" and source.size - source.tag - file.tell() > MAX_LEFT:
-            raise Undecodable("libsndfile: there is more than its header states")
+        if container == "flac" and source.size - source.tag_bytes - file.tell() > MAX_TRAILING_BYTES:
+            raise Undecodable("libsndfile: the file has more data than its header states")
 
     return Stream(sound.samplerate, sound.channels, codec, blocks(), sound.frames if is_exact else None)

@@ -1,7 +1,7 @@
-"""Whether there is speech in a segment, by Silero's voice-activity detector (https://github.com/snakers4/silero-vad).
+"""Voice-activity detection by Silero's detector (https://github.com/snakers4/silero-vad).
 
-Each segment is judged by itself, so that pieces of a recording judge alike. The detector takes about a hundredth of the
-time that it hears, on one core.
+Each segment is judged by itself, so that all pieces of a recording get the same result. The detector takes about a
+hundredth of the audio's duration, on one core.
 """
 
 import threading
@@ -11,13 +11,13 @@ import numpy as np
 
 from actors.schema import SAMPLE_RATE, Samples
 
-MIN_SECONDS = 0.1  # seconds of speech that make a segment worth transcribing
+MIN_SECONDS = 0.1  # of speech that make a segment worth transcribing
 
-_own = threading.local()  # the detector keeps a state, so each thread has one
+_per_thread = threading.local()  # the detector has a state, so each thread has its own
 
 
 def has_speech(pcm: Samples) -> bool:
-    """Whether someone speaks in mono int16 sound at 16 kHz."""
+    """Whether there is speech in mono int16 sound at 16 kHz."""
     import torch
     from silero_vad import get_speech_timestamps
 
@@ -27,10 +27,10 @@ def has_speech(pcm: Samples) -> bool:
 
 
 def _detector() -> Any:
-    if not hasattr(_own, "detector"):
+    if not hasattr(_per_thread, "detector"):
         import torch
         from silero_vad import load_silero_vad
 
         torch.set_num_threads(1)  # several decoders share a machine
-        _own.detector = load_silero_vad()
-    return _own.detector
+        _per_thread.detector = load_silero_vad()
+    return _per_thread.detector

@@ -1,1 +1,1 @@
-"""What jobs.benchmark measures: ways to transcribe, and models of random weights to do it with."""
+"""The measurements of jobs.benchmark, and models with random weights for them."""

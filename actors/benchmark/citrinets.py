@@ -1,6 +1,6 @@
-"""Citrinets made of NeMo's own classes: small ones for the demo and tests, the reference's shape for benchmarks.
+"""Builds Citrinets from NeMo's own classes: small ones for the demo and tests, the reference's shape for benchmarks.
 
-NeMo is imported when one is built.
+NeMo is imported only when one is built.
 """
 
 from pathlib import Path
@@ -16,10 +16,10 @@ def citrinet_config(
     strides: tuple[int, ...] = (2, 2, 2),
     squeeze: bool = True,
 ) -> dict[str, Any]:
-    """The config of a Citrinet for `build`; with three strides of 2 it gives one output frame per 80 ms.
+    """The config of a small Citrinet for `build`; with three strides of 2 it has one output frame per 80 ms.
 
-    The layout is that of the paper (https://arxiv.org/abs/2104.01721) in small: a prologue, three stages that
-    each begin with a strided block and have residuals and squeeze-and-excitation, and an epilogue.
+    The layout is that of the paper (https://arxiv.org/abs/2104.01721): a prologue, three stages that each start with a
+    strided block and have residuals and squeeze-and-excitation, and an epilogue.
     """
 
     layers = [_block(filters, 5 * kernel_scale, 1, squeeze=squeeze)]
@@ -87,7 +87,7 @@ def _model(labels: list[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def build(config: dict[str, Any], tokenizer: Path | None = None) -> Any:
-    """A NeMo model of random weights: of characters, or of SentencePiece where a tokenizer's folder is given."""
+    """Builds a NeMo model with random weights: of characters, or of SentencePiece if a tokenizer's folder is given."""
     from nemo.collections.asr.models import EncDecCTCModel, EncDecCTCModelBPE
     from omegaconf import OmegaConf
 
@@ -99,7 +99,7 @@ def build(config: dict[str, Any], tokenizer: Path | None = None) -> Any:
 
 
 def restore(path: Path) -> Any:
-    """A character model as it was saved."""
+    """Loads a saved character model."""
     from nemo.collections.asr.models import EncDecCTCModel
 
     return EncDecCTCModel.restore_from(str(path), map_location="cpu")

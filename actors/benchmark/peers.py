@@ -1,6 +1,6 @@
 """Other ways to run the same weights, for the benchmark: NeMo as shipped, and ONNX runtimes on NeMo's own export.
 
-The export leaves out the masks of the convolutions, so a text may change with what it is batched with. onnxruntime and
+The export lacks the masks of the convolutions, so a text may depend on what it is batched with. onnxruntime and
 sherpa-onnx come with the extra `bench`.
 """
 
@@ -12,7 +12,7 @@ import torch
 
 from actors.engine.citrinet import checkpoint, layers
 from actors.engine.citrinet.features import Features
-from actors.engine.citrinet.text import text_of
+from actors.engine.citrinet.text import token_decoder
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
 from actors.storage.cache import cache_folder, is_vouched, vouch
@@ -22,25 +22,25 @@ Transcribe = Callable[[Sequence[Samples]], list[str]]
 
 
 def nemo_as_shipped(model: ModelFile, device: str, batch_size: int) -> Transcribe:
-    """NeMo's own transcribe(), which makes its batches in the order given."""
+    """NeMo's own transcribe(), which batches in the order given."""
     from nemo.collections.asr.models import ASRModel
 
     nemo = ASRModel.restore_from(str(fetch(model)), map_location=device).eval()
 
     def transcribe(sounds: Sequence[Samples]) -> list[str]:
         floats = [pcm.astype(np.float32) / 32_768 for pcm in sounds]
-        return [said.text for said in nemo.transcribe(floats, batch_size=batch_size, verbose=False)]
+        return [hypothesis.text for hypothesis in nemo.transcribe(floats, batch_size=batch_size, verbose=False)]
 
     return transcribe
 
 
 def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
-    """onnxruntime for the encoder; features and text are the fused engine's, which take it next to nothing."""
+    """onnxruntime for the encoder; features and text are the fused engine's, whose time is negligible."""
     import onnxruntime as runtime
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
     features = Features(layers, config["features"], tensors, torch.device("cpu"), torch.float32)
-    text, stride = text_of(config, tensors), checkpoint.stride(config)
+    text, stride = token_decoder(config, tensors), checkpoint.stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     session = runtime.InferenceSession(export(model) / "model.onnx", options, ["CPUExecutionProvider"])
@@ -50,8 +50,8 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
         packing = features.packing(batch, 0)
         packed = features(*features.packed(batch, packing), packing)
         padded = torch.nn.utils.rnn.pad_sequence([packed[rows] for rows in packing.slices], batch_first=True)
-        given = {signal: padded.mT.contiguous().numpy(), length: packing.lengths.astype(np.int64)}
-        best, blank = session.run(None, given)[0].argmax(axis=2), config["classes"] - 1
+        inputs = {signal: padded.mT.contiguous().numpy(), length: packing.lengths.astype(np.int64)}
+        best, blank = session.run(None, inputs)[0].argmax(axis=2), config["classes"] - 1
         counts = [-(-frames // stride) for frames in packing.lengths.tolist()]
         return [text(collapse(ids[:count], blank).tolist()) for ids, count in zip(best, counts, strict=True)]
 
@@ -78,7 +78,7 @@ def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
 
 
 def export(model: ModelFile) -> Path:
-    """A folder with NeMo's ONNX export of a model, made once, and what sherpa-onnx wants to know of it."""
+    """A folder with NeMo's ONNX export of a model, made once, and the metadata that sherpa-onnx needs."""
     folder = cache_folder() / "benchmark" / f"{model.sha256}.onnx"
     tokens, path = folder / "tokens.txt", folder / "model.onnx"
     if not (is_vouched(tokens) and is_vouched(path)):
@@ -86,17 +86,17 @@ def export(model: ModelFile) -> Path:
         from nemo.collections.asr.models import ASRModel
 
         folder.mkdir(parents=True, exist_ok=True)
-        made, written = folder / "model.partial.onnx", folder / "tokens.partial"
+        partial_model, partial_tokens = folder / "model.partial.onnx", folder / "tokens.partial"
         nemo = ASRModel.restore_from(str(fetch(model)), map_location="cpu").eval()
-        nemo.export(str(made))
+        nemo.export(str(partial_model))
         vocabulary = list(nemo.decoder.vocabulary)
         stride = checkpoint.stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
-        exported = onnx.load(made)
-        known = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
-        onnx.helper.set_model_props(exported, known | {"vocab_size": str(len(vocabulary))})
-        onnx.save(exported, made)
-        vouch(path, made)
+        exported = onnx.load(partial_model)
+        about = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
+        onnx.helper.set_model_props(exported, about | {"vocab_size": str(len(vocabulary))})
+        onnx.save(exported, partial_model)
+        vouch(path, partial_model)
         lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
-        written.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        vouch(tokens, written)
+        partial_tokens.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        vouch(tokens, partial_tokens)
     return folder

@@ -1,4 +1,4 @@
-"""One side of a benchmark in a process of its own: start-up, speed and memory of one way to transcribe."""
+"""Measures one side of a benchmark in its own process: start-up, speed and memory of one way to transcribe."""
 
 import io
 import os
@@ -29,13 +29,16 @@ from actors.transcriber import EngineRunner
 
 @dataclass(frozen=True)
 class Side:
-    """One way to transcribe: how, in which precision, and the size of a batch by device, which must be among them:
-    recordings for NeMo's transcribe(), else padded seconds. `needs` is a package, of the extra `bench` mostly."""
+    """One way to transcribe: method, precision, and batch size by supported device.
 
-    how: str
+    Sizes are recordings for NeMo's transcribe(), else padded seconds. `package` is the package needed, mostly of the
+    extra `bench`.
+    """
+
+    method: str
     precision: str
     sizes: Mapping[str, int]
-    needs: str = "nemo"
+    package: str = "nemo"
 
 
 SIDES = {
@@ -52,13 +55,13 @@ SIDES = {
 
 
 def available(device: str) -> list[str]:
-    """The sides that a device has, and whose packages are installed."""
-    return [name for name, side in SIDES.items() if device in side.sizes and find_spec(side.needs)]
+    """The sides that a device supports and whose packages are installed."""
+    return [name for name, side in SIDES.items() if device in side.sizes and find_spec(side.package)]
 
 
-def make_ready(side: str, model: ModelFile) -> None:
-    """What a side needs once and should not be measured with: the export for the ONNX runtimes."""
-    if "onnx" in SIDES[side].needs:
+def prepare(side: str, model: ModelFile) -> None:
+    """Does what a side needs once and should not be measured: the export for the ONNX runtimes."""
+    if "onnx" in SIDES[side].package:
         from actors.benchmark import peers
 
         peers.export(model)
@@ -67,16 +70,16 @@ def make_ready(side: str, model: ModelFile) -> None:
 def measure(
     side: str, model: ModelFile, sounds: Sequence[Samples], device: str, threads: int, repeats: int
 ) -> dict[str, Any]:
-    """Medians over `repeats` passes, after a few batches to warm up, or one pass on a GPU.
+    """Measures medians over `repeats` passes, after a warm-up of a few batches, or of one pass on a GPU.
 
-    rtfx: seconds of audio a second; start_s: from a process with torch to a loaded model; padding: share of the samples
-    in batches that are filling (the fused engine has none, but a few rows of zeros between recordings); start_gb and
-    peak_gb: resident memory of the process at its highest, once loaded and in the end; gpu_gb: the same of the GPU's.
+    rtfx: seconds of audio per second; start_s: from a process with torch to a loaded model; padding: share of padding
+    samples in batches (the fused engine has none, only a few rows of zeros between recordings); start_gb and peak_gb:
+    peak resident memory of the process once the model is loaded, and at the end; gpu_gb: peak memory of the GPU.
     """
-    made, sounds = SIDES[side], list(sounds)
+    spec, sounds = SIDES[side], list(sounds)
     began = time.perf_counter()
-    transcribe = _prepare(made, model, device, threads)
-    started, start_peak = time.perf_counter() - began, _peak()
+    transcribe = _transcribe_function(spec, model, device, threads)
+    started, start_gb = time.perf_counter() - began, _peak_gb()
     transcribe(sounds if device == "cuda" else sounds[: 2 * threads])
     passes = []
     for _ in range(repeats):
@@ -87,26 +90,26 @@ def measure(
     return {
         "side": side,
         "rtfx": round(seconds / median(passes), 2),
-        "padding": 0.0 if made.how == "fused" else round(1 - seconds / _padded_seconds(made, device, sounds), 4),
+        "padding": 0.0 if spec.method == "fused" else round(1 - seconds / _padded_seconds(spec, device, sounds), 4),
         "start_s": round(started, 1),
-        "start_gb": round(start_peak, 2),
-        "peak_gb": round(_peak(), 2),
+        "start_gb": round(start_gb, 2),
+        "peak_gb": round(_peak_gb(), 2),
         "gpu_gb": round(torch.cuda.max_memory_reserved() / 1e9, 2) if device == "cuda" else None,
         "passes_s": [round(each, 2) for each in passes],
     }
 
 
-def _prepare(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], Any]:
-    """What transcribes recordings, in whatever batches it makes of them."""
-    if side.how in ("nemo", "fused"):
-        workers = EngineRunner(model, EngineSettings(side.how, device, side.precision, threads, side.sizes[device]))
+def _transcribe_function(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], Any]:
+    """A function that transcribes recordings in batches of its own."""
+    if side.method in ("nemo", "fused"):
+        workers = EngineRunner(model, EngineSettings(side.method, device, side.precision, threads, side.sizes[device]))
         return lambda sounds: workers.transcribe([SegmentAudio(sound) for sound in sounds])
     torch.set_num_threads(threads)
     from actors.benchmark import peers
 
-    if side.how == "transcribe":
+    if side.method == "transcribe":
         return peers.nemo_as_shipped(model, device, side.sizes[device])
-    one_batch = (peers.onnxruntime if side.how == "onnxruntime" else peers.sherpa_onnx)(model, threads)
+    one_batch = (peers.onnxruntime if side.method == "onnxruntime" else peers.sherpa_onnx)(model, threads)
 
     def transcribe(sounds: list[Samples]) -> None:
         for batch in _batches(side, device, sounds):
@@ -117,7 +120,7 @@ def _prepare(side: Side, model: ModelFile, device: str, threads: int) -> Callabl
 
 def _batches(side: Side, device: str, sounds: list[Samples]) -> list[list[Samples]]:
     size = side.sizes[device]
-    if side.how == "transcribe":  # in the order given
+    if side.method == "transcribe":  # in the order given
         return [sounds[first : first + size] for first in range(0, len(sounds), size)]
     indices = make_batches([len(each) for each in sounds], size * SAMPLE_RATE)
     return [[sounds[index] for index in batch] for batch in indices]
@@ -127,17 +130,17 @@ def _padded_seconds(side: Side, device: str, sounds: list[Samples]) -> float:
     return sum(max(map(len, batch)) * len(batch) for batch in _batches(side, device, sounds)) / SAMPLE_RATE
 
 
-def _peak() -> float:
-    """Resident memory of this process at its highest, in GB. (Linux lets ru_maxrss begin with that of the parent.)"""
+def _peak_gb() -> float:
+    """Peak resident memory of this process, in GB. (On Linux ru_maxrss starts with the parent's.)"""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes where there is no /proc, as on a Mac
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on systems without /proc (macOS)
 
 
 def generated_sounds(minutes: float, seed: int = 1) -> list[Samples]:
-    """Noise in recordings of 2 to 15 s, int16; how long an engine takes does not depend on what is said."""
+    """Noise in int16 recordings of 2 to 15 s: an engine's speed does not depend on the content."""
     draw, sounds, left = np.random.default_rng(seed), list[Samples](), minutes * 60
     while left > 0:
         seconds = min(draw.uniform(2, 15), max(left, 2))
@@ -146,10 +149,10 @@ def generated_sounds(minutes: float, seed: int = 1) -> list[Samples]:
     return sounds
 
 
-def processor(device: str) -> str:
-    """The device's name: of a CPU with what it multiplies in, of a GPU with its memory.
+def device_name(device: str) -> str:
+    """The device's name: of a CPU with its instruction sets for products, of a GPU with its memory.
 
-    Raises UsageError where it is not there.
+    Raises UsageError if the device is not available.
     """
     check_device(device)
     if device == "cuda":
@@ -159,13 +162,13 @@ def processor(device: str) -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    able = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()]
-    return " ".join([facts.get("model name", platform.machine()), *able])
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()]
+    return " ".join([fields.get("model name", platform.machine()), *flags])
 
 
 def write_shards(folder: Path, sounds: Sequence[Samples], kind: str, copies: int) -> None:
-    """The recordings, as WAV or FLAC, in a tar of up to half an hour each; and that so many times, by hard links."""
+    """Writes recordings as WAV or FLAC to tars of up to half an hour; further copies of each tar are hard links."""
     left, shards = list(enumerate(sounds)), 0
     while left:
         shard, seconds = folder / f"{shards:05d}-00000.tar", 0.0
@@ -184,7 +187,7 @@ def write_shards(folder: Path, sounds: Sequence[Samples], kind: str, copies: int
 
 
 def kernels(model: ModelFile, sounds: Sequence[Samples], device: str, repeats: int) -> dict[str, Any]:
-    """See `kernel_times`: in bfloat16, for as many of the sounds as make a batch."""
+    """Runs `kernel_times` in bfloat16, for as many of the sounds as fill a batch."""
     from actors.benchmark.kernel_times import kernel_times
 
     ends = np.cumsum([len(each) for each in sounds])
@@ -193,7 +196,7 @@ def kernels(model: ModelFile, sounds: Sequence[Samples], device: str, repeats: i
 
 
 def random_reference_model(folder: Path) -> Path:
-    """A `.nemo` of the reference model's shape with random weights, made once: 584 MB, most of a minute."""
+    """A `.nemo` of the reference model's shape with random weights, made once: 584 MB, in almost a minute."""
     path = folder / "citrinet_1024_random.nemo"
     if not is_vouched(path):
         from actors.benchmark.citrinets import build, reference_config

@@ -1,1 +1,1 @@
-"""Citrinets: where a model comes from, and the engines that run one."""
+"""Finds models, and runs them: the engines and what they need."""

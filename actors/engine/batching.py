@@ -1,15 +1,15 @@
-"""Recordings into batches of like length."""
+"""Groups recordings of similar length into batches."""
 
 from collections.abc import Sequence
 
 
 def make_batches(lengths: Sequence[int], max_padded: int, streams: int = 1) -> list[list[int]]:
-    """Indices grouped into batches, longest first, none padded to more than `max_padded` in all.
+    """Groups indices into batches, longest first, each of at most `max_padded` in all after padding.
 
-    A batch of n recordings whose longest is L takes n * L once padded. One that is over the limit by itself is alone.
-    The longest go first so that what needs the most memory fails or passes at once. Where several streams take batches
-    as they come free, batches shrink towards the end, each to a stream's half share of what is left, so that all end
-    at about the same time (guided self-scheduling: https://doi.org/10.1109/TC.1987.5009495).
+    A batch of n recordings whose longest is L takes n * L once padded. A recording over the limit forms a batch of its
+    own. The longest go first so that what needs the most memory fails or succeeds at once. If several streams take
+    batches as they become free, batches shrink towards the end, each to half of a stream's share of the rest, so that
+    all streams end at about the same time (guided self-scheduling: https://doi.org/10.1109/TC.1987.5009495).
 
     >>> make_batches([3, 9, 4, 8], max_padded=20)
     [[1, 3], [2, 0]]

@@ -1,4 +1,4 @@
-"""The engine that the settings name, loaded."""
+"""Loads the engine that the settings name."""
 
 from actors.engine.interface import Engine, EngineSettings
 from actors.engine.models import ModelFile, fetch, locate
@@ -7,24 +7,24 @@ from actors.storage.cache import cache_folder
 
 
 def check_device(device: str) -> None:
-    """Raises UsageError where the device is not there."""
+    """Raises UsageError if the device is not available."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("model.device: cuda is asked for, and torch finds no GPU that it can use on this machine")
+        raise UsageError("model.device: cuda is requested, but torch finds no GPU that it can use on this machine")
 
 
 def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
-    """The engine that the settings name, loaded. Its imports take seconds (NeMo's twenty): only an actor pays them.
+    """Loads the engine that the settings name. Its imports take seconds (NeMo's twenty), so only actors call this.
 
-    Raises UsageError where the weights are not those that were planned, the engine cannot use them, or the device is
-    not there.
+    Raises UsageError if the weights are not the planned ones, the engine cannot use them, or the device is not
+    available.
     """
     import torch
 
     check_device(settings.device)
     if settings.device == "cuda" and settings.precision == "bfloat16" and not torch.cuda.is_bf16_supported(False):
-        raise UsageError("model.precision: this machine's GPU has no bfloat16; float32 is what it can do")
+        raise UsageError("model.precision: this machine's GPU does not support bfloat16; use float32")
     if settings.engine == "nemo":
         from actors.engine.nemo import NemoEngine
 

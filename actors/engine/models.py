@@ -1,8 +1,8 @@
-"""A model's name to a `.nemo` file on this machine, fetched once per machine, and its SHA-256.
+"""Resolves a model's name to its SHA-256 and to a `.nemo` file on this machine, fetched once per machine.
 
-A name is a path, any fsspec URL, or a hub's "organisation/model". What was learned of a stored version of a file (its
-hash) is remembered in the cache folder, by URI and ETag or by hub revision, so that a run with nothing to do fetches
-nothing. What is remembered names a model; that a file is that model, its content has to show (`fetch`).
+A name is a path, any fsspec URL, or a hub's "organisation/model". The hash of a stored version of a file is cached, by
+URI and ETag or by hub revision, so that a run with nothing to do fetches nothing. A cached hash only identifies the
+model; before a file is used, its content is hashed (`fetch`).
 """
 
 import json
@@ -15,23 +15,23 @@ from typing import Any
 from filelock import FileLock
 
 from actors.engine.citrinet.archive import read_config
-from actors.engine.citrinet.settings import shown
+from actors.engine.citrinet.settings import describe
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage import files as storage
 from actors.storage.cache import cache_folder, sha256_of
 from actors.units import digest
 
-#: organisation/model, each of which the hub begins with a letter or digit; with other names a library would make paths.
+#: organisation/model, which on the hub start with a letter or digit; the hub's library makes paths of these names.
 _HUB_NAME = re.compile(r"(?!.*(\.\.|--))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./-]{0,200}", re.ASCII)  # a branch, a tag, or a commit
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHECKS = 2  # the version of `_check`: what was remembered after an older one is worked out anew
-MAX_FILE_BYTES = 8_000_000_000  # bytes of a `.nemo`; that of Citrinet-1024 has 0.6 GB
+_CHECK_VERSION = 2  # version of `_check`: hashes cached after an older one are computed again
+MAX_FILE_BYTES = 8_000_000_000  # of a `.nemo`; Citrinet-1024 has 0.6 GB
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that a run was planned with. `revision` is a hub's commit, `etag` a stored file's version."""
+    """The model that a run was planned with. `revision` is a hub's commit, `etag` a stored file's version."""
 
     name: str
     sha256: str
@@ -45,31 +45,33 @@ def is_hub_name(name: str) -> bool:
 
 
 def resolve(name: str, revision: str | None, storage_options: Mapping[str, Any]) -> ModelFile:
-    """The model of that name as it is now. Raises UsageError, with what to do, where it is not there or of no use."""
+    """Resolves a name to the current version of its model. Raises UsageError if it does not exist or is not usable."""
     if is_hub_name(name):
         path = _fetch_from_hub(name, revision)
         revision = path.parent.name  # the hub's cache lays files out as snapshots/<commit>/<file>
-        noted = _note(digest([name, revision]))
-        return ModelFile(name, _remembered(noted) or _remember(noted, path), revision)
+        hash_path = _hash_path(digest([name, revision]))
+        return ModelFile(name, _cached_hash(hash_path) or _compute_hash(hash_path, path), revision)
     etag = _stored_version(name, storage_options)
-    noted = _note(digest([_uri(name, storage_options), etag]))
-    sha256 = _remembered(noted)
-    if sha256 is None:  # a copy that lies there without a hash is not believed to be what is stored
-        sha256 = _remember(noted, _fetch_from_storage(name, etag, storage_options, wanted=""))
+    hash_path = _hash_path(digest([_uri(name, storage_options), etag]))
+    sha256 = _cached_hash(hash_path)
+    if sha256 is None:  # a cached copy without a hash may differ from the stored file
+        sha256 = _compute_hash(hash_path, _fetch_from_storage(name, etag, storage_options, expected=""))
     return ModelFile(name, sha256, None, etag, storage_options)
 
 
-def locate(model: ModelFile, wanted: str | None = None) -> Path:
-    """Where the model's file lies on this machine; it is fetched where it is not there, or where the copy has another
-    SHA-256 than `wanted`. Else its content is not looked at. Raises UsageError where there is none."""
+def locate(model: ModelFile, expected: str | None = None) -> Path:
+    """The path of the model's file on this machine, which is fetched if it is missing or its SHA-256 is not `expected`.
+
+    Without `expected` the content is not checked. Raises UsageError if the model does not exist.
+    """
     if model.etag is None:
         return _fetch_from_hub(model.name, model.revision)
     etag = _stored_version(model.name, model.storage_options)
-    return _fetch_from_storage(model.name, etag, model.storage_options, wanted)
+    return _fetch_from_storage(model.name, etag, model.storage_options, expected)
 
 
 def fetch(model: ModelFile) -> Path:
-    """The planned model's file on this machine, hashed. Raises UsageError where it is not the one that was planned."""
+    """The path of the planned model's file on this machine. Raises UsageError if its content is not as planned."""
     path = locate(model, model.sha256)
     try:
         found = sha256_of(path)
@@ -93,76 +95,74 @@ def _stored_version(name: str, options: Mapping[str, Any]) -> str:
         raise UsageError(f"model.name: there is no file {name!r}; give {hint}") from None
 
 
-def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], wanted: str | None) -> Path:
-    """The file itself where it is local, else the copy of it in the cache; a copy that is not `wanted` is made anew."""
+def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], expected: str | None) -> Path:
+    """The file itself if it is local, else its copy in the cache; a copy whose hash is not `expected` is replaced."""
     filesystem, path = storage.connect(name, options)
     if storage.is_local(filesystem):
         return Path(path)
     target = cache_folder() / "models" / digest([storage.canonical(filesystem, path), etag]) / "model.nemo"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):  # of many actors that start at once, one fetches
-        if not target.exists() or (wanted is not None and sha256_of(target) != wanted):
+    with FileLock(f"{target}.lock"):  # if many actors start at once, one fetches
+        if not target.exists() or (expected is not None and sha256_of(target) != expected):
             partial = target.with_suffix(".partial")
             try:
                 storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
             except storage.TooMuch:
-                raise UsageError(
-                    f"model.name: {name} has more than the {MAX_FILE_BYTES:,} bytes that are believed"
-                ) from None
+                raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
             partial.replace(target)
     return target
 
 
 def _fetch_from_hub(name: str, revision: str | None) -> Path:
-    """A hub's `.nemo` by NeMo's naming rule, which from_pretrained follows too: organisation/model/model.nemo."""
+    """Fetches a hub's `.nemo` by NeMo's naming rule, as from_pretrained does: organisation/model/model.nemo."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     if revision is not None and not _REVISION.fullmatch(revision):
-        raise UsageError(f"model.revision: {shown(revision)} is no branch, tag or commit of a hub")
+        raise UsageError(f"model.revision: {describe(revision)} is not a branch, tag or commit of a hub")
     file = name.split("/")[1] + ".nemo"
     try:
         return Path(hf_hub_download(name, file, revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
         reason = next(iter(str(problem).strip().splitlines()), "")
         raise UsageError(
-            f"model.name: {name} could not be fetched from the hub ({type(problem).__name__}: {reason}). Without a way"
-            f" there, download {file} elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
+            f"model.name: {name} could not be fetched from the hub ({type(problem).__name__}: {reason}). Without access"
+            f" to it, download {file} elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
         ) from None
 
 
-def _note(key: str) -> Path:
-    """Where the hash of a stored version of a file is remembered."""
+def _hash_path(key: str) -> Path:
+    """The cache file of the hash of a stored version of a file."""
     return cache_folder() / "hashes" / f"{key}.json"
 
 
-def _remembered(noted: Path) -> str | None:
-    """A file's SHA-256 as it was worked out before, None where it was not, or what is there is damaged."""
+def _cached_hash(hash_path: Path) -> str | None:
+    """The SHA-256 in a cache file; None if there is none, or it is not valid."""
     try:
-        with noted.open("rb") as file:
-            told = json.loads(file.read(1_000))
+        with hash_path.open("rb") as file:
+            cached = json.loads(file.read(1_000))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or told.get("checks") != _CHECKS:
+    if not isinstance(cached, dict) or cached.get("checks") != _CHECK_VERSION:
         return None
-    sha256 = told.get("sha256")
+    sha256 = cached.get("sha256")
     return sha256 if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else None
 
 
-def _remember(noted: Path, path: Path) -> str:
-    """Works out a file's SHA-256, for the stored version that the note is of; the file is looked over too."""
-    noted.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{noted}.lock"):
+def _compute_hash(hash_path: Path, path: Path) -> str:
+    """Checks a model's file, computes its SHA-256, and caches that."""
+    hash_path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{hash_path}.lock"):
         _check(path)
         sha256 = sha256_of(path)
-        partial = noted.with_suffix(".partial")
-        partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECKS}))
-        partial.replace(noted)
+        partial = hash_path.with_suffix(".partial")
+        partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
+        partial.replace(hash_path)
     return sha256
 
 
 def _check(path: Path) -> None:
-    """Raises UsageError where a file is not a `.nemo` of a CTC model for 16 kHz: said before anything is started."""
+    """Raises UsageError if a file is not a `.nemo` of a CTC model for 16 kHz. Runs before anything is started."""
     try:
         config = read_config(path)
     except UsageError as problem:
@@ -170,10 +170,12 @@ def _check(path: Path) -> None:
     target, preprocessor = config.get("target"), config.get("preprocessor", {})
     kind = target.rsplit(".", 1)[-1] if isinstance(target, str) and target else "model of unknown kind"
     if kind not in ("EncDecCTCModel", "EncDecCTCModelBPE"):
-        said = kind if " " in kind else shown(kind)
-        raise UsageError(f"model.name: {path} is a {said}; a CTC model is needed (Citrinet)")
+        kind_text = kind if " " in kind else describe(kind)
+        raise UsageError(f"model.name: {path} is a {kind_text}; a CTC model is needed (Citrinet)")
     if not isinstance(preprocessor, dict):
-        raise UsageError(f"model.name: {path}: its preprocessor is {shown(preprocessor)}, and should be settings")
+        raise UsageError(f"model.name: {path}: its preprocessor is {describe(preprocessor)}, and should be a mapping")
     rate = preprocessor.get("sample_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
-        raise UsageError(f"model.name: {path} wants audio at {shown(rate)} Hz, and this job makes {SAMPLE_RATE} Hz")
+        raise UsageError(
+            f"model.name: {path} expects audio at {describe(rate)} Hz, but this job produces {SAMPLE_RATE} Hz"
+        )

@@ -1,4 +1,4 @@
-"""NeMo's own forward pass behind the engine's interface: the reference, and the only place that touches NeMo."""
+"""NeMo's own forward pass behind the engine's interface: the reference, and the only engine that imports NeMo."""
 
 import contextlib
 import logging
@@ -15,41 +15,41 @@ from actors.schema import SAMPLE_RATE, Samples, UsageError
 
 
 class NemoEngine:
-    """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is done here, on demand."""
+    """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is imported on demand."""
 
     def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
-        """Raises UsageError where the checkpoint cannot be loaded, or is not a CTC model of 16 kHz speech."""
+        """Raises UsageError if the checkpoint cannot be loaded, or is not a CTC model for 16 kHz audio."""
         warnings.filterwarnings("ignore")
         from nemo.collections.asr.models import ASRModel, EncDecCTCModel
         from nemo.utils import logging as nemo_logging
 
         nemo_logging.setLevel(logging.ERROR)
-        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch would run what weights name
+        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch would unpickle code
         try:
             model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
-        except Exception as problem:  # noqa: BLE001 - NeMo raises whatever the checkpoint makes it stumble over
+        except Exception as problem:  # noqa: BLE001 - a bad checkpoint may make NeMo raise anything
             reason = next(iter(str(problem).strip().splitlines()), "")[:200]
             raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
             raise UsageError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
         rate = model.cfg.preprocessor.sample_rate
         if rate != SAMPLE_RATE:
-            raise UsageError(f"{checkpoint.name} wants audio at {rate} Hz, and this job makes {SAMPLE_RATE} Hz")
+            raise UsageError(f"{checkpoint.name} expects audio at {rate} Hz, but this job produces {SAMPLE_RATE} Hz")
         model.eval()
-        # As in transcribe(): no random noise in the features, and no frames but the recording's own.
+        # As in transcribe(): no random noise in the features, and no padding frames.
         model.preprocessor.featurizer.dither = 0.0
         model.preprocessor.featurizer.pad_to = 0
         self._model = model
         self._device = torch.device(device)
         self._bfloat16 = precision == "bfloat16"
         self.blank = int(model.decoding.blank_id)
-        # Tried, not read off the configuration, for every kind of encoder says it otherwise.
+        # Measured, since every kind of encoder configures it differently.
         hop = round(model.cfg.preprocessor.window_stride * rate)
         (silence,) = self.transcribe([np.zeros(1_024 * hop, np.int16)])
         self.frame_samples = hop * round(1_024 / len(silence.best))
 
     def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
-        """The best tokens of each recording of a batch: mono int16 arrays at 16 kHz, of any lengths."""
+        """Runs the model on a batch of mono int16 recordings at 16 kHz, of any lengths."""
         lengths = torch.tensor([len(pcm) for pcm in batch])
         padded = torch.zeros(len(batch), int(lengths.max()))
         for row, pcm in zip(padded, batch, strict=True):
@@ -63,5 +63,5 @@ class NemoEngine:
         return [Emission(ids[:count], likely[:count]) for ids, likely, count in rows]
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What tokens read together."""
+        """Decodes token ids to text."""
         return str(self._model.decoding.decode_tokens_to_str_with_strip_punctuation(list(tokens)))

@@ -1,1 +1,1 @@
-"""Rows to committed Parquet files."""
+"""Writes rows to committed Parquet files, and reads those back."""

@@ -1,7 +1,7 @@
-"""Pieces that are kept beside the parts until their unit has all of them.
+"""Pieces kept beside the parts until their unit has all of them.
 
-A later run goes on with what it finds, and anybody may have written it: a piece that is not what it should be counts as
-not kept, and is made again.
+A later run continues with those it finds. They are untrusted: a piece that is not valid counts as not kept, and is
+redone.
 """
 
 import io
@@ -26,21 +26,18 @@ from actors.storage.outputs import below
 from actors.units import FINGERPRINT, HEX, Piece, Unit
 
 PIECES = "_pieces"
-MAX_FILE_BYTES, MAX_EXPANDED_BYTES = (
-    256_000_000,
-    512_000_000,
-)  # bytes of a piece, and of its rows; a million have 400 MB
-MAX_TEXT = 32_000_000  # bytes of the recordings of a piece; a day of speech has 1.2 MB
-HELD_BYTES = 256_000_000  # of pieces that are kept at hand while their unit is committed; others are read twice
-_CLAIM = "claim-"
+MAX_FILE_BYTES, MAX_EXPANDED_BYTES = 256_000_000, 512_000_000  # of a piece and of its rows; a million rows have 400 MB
+MAX_TEXT_BYTES = 32_000_000  # bytes of transcripts of a piece; a day of speech has 1.2 MB
+HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committed; further ones are read twice
+_CLAIM_PREFIX = "claim-"
 _PIECE_NAME = r"[0-9]+\.[0-9]+-of-[0-9]+\.[0-9]+-by-[0-9.e+-]+s(-streamed)?\.arrow"
-_KEPT_NAME = re.compile(rf"{HEX}\.{FINGERPRINT}\.({_PIECE_NAME}|{_CLAIM}[0-9A-Za-z-]+)")
+_KEPT_NAME = re.compile(rf"{HEX}\.{FINGERPRINT}\.({_PIECE_NAME}|{_CLAIM_PREFIX}[0-9A-Za-z-]+)")
 
 _log = logging.getLogger(__name__)
 
 
 def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str) -> None:
-    """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError where they are more than `read_kept` would take."""
+    """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError if they exceed what `read_kept` accepts."""
     rows = rows.unify_dictionaries().combine_chunks()
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
@@ -51,15 +48,15 @@ def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str
 
 
 def claim(piece: Piece, filesystem: storage.Filesystem, root: str, attempt: str) -> bool:
-    """Whether all pieces of the unit are kept, and it is this one's to commit them."""
-    kept = set(_names(piece.unit, filesystem, root))
-    return all(_file(each) in kept for each in piece.all()) and storage.create(
-        filesystem, below(root, f"{PIECES}/{_prefix(piece.unit)}{_CLAIM}{attempt}"), piece.name.encode()
+    """Whether all pieces of the unit are kept and this writer is the one that commits them."""
+    kept = set(_file_names(piece.unit, filesystem, root))
+    return all(_file_name(each) in kept for each in piece.all()) and storage.create(
+        filesystem, below(root, f"{PIECES}/{_prefix(piece.unit)}{_CLAIM_PREFIX}{attempt}"), piece.name.encode()
     )
 
 
 def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
-    """Whether a piece was done before, in a run that did not get to the end of its unit, and is what it should be."""
+    """Whether a valid piece was kept by an earlier run that did not finish its unit."""
     if piece.is_whole:
         return False
     try:
@@ -67,79 +64,78 @@ def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
     except FileNotFoundError:
         return False
     except NotPlain as problem:
-        _log.warning("%s: %s; it is made again", storage.canonical(filesystem, _path(piece, root)), problem)
+        _log.warning("%s: %s; it is redone", storage.canonical(filesystem, _path(piece, root)), problem)
         return False
     return True
 
 
-def forget(unit: Unit, filesystem: storage.Filesystem, root: str) -> None:
-    """Removes what is kept of a unit."""
-    for name in _names(unit, filesystem, root):
+def delete_kept(unit: Unit, filesystem: storage.Filesystem, root: str) -> None:
+    """Removes the kept pieces of a unit."""
+    for name in _file_names(unit, filesystem, root):
         storage.delete(filesystem, below(root, f"{PIECES}/{name}"))
 
 
 def sweep_pieces(units: Iterable[Unit], filesystem: storage.Filesystem, root: str) -> None:
-    """Removes what was kept of units that are not among those to do, as they are now."""
+    """Removes the kept pieces of all units but these, which are to be done."""
     current = tuple(_prefix(unit) for unit in units)
     for entry in listing.in_folder(filesystem, below(root, PIECES)):
-        if is_piece(entry.name) and not entry.name.startswith(current):
+        if is_piece_file(entry.name) and not entry.name.startswith(current):
             storage.delete(filesystem, below(root, f"{PIECES}/{entry.name}"))
 
 
-def is_piece(name: str) -> bool:
-    """Whether a file in the folder of pieces is the job's."""
+def is_piece_file(name: str) -> bool:
+    """Whether a file name in the folder of pieces is one of this job's."""
     return bool(_KEPT_NAME.fullmatch(name))
 
 
 def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
-    """The rows that are kept of a piece, of PART_SCHEMA. Raises NotPlain where they are not what they should be, and
-    FileNotFoundError."""
+    """Reads the kept rows of a piece, of PART_SCHEMA. Raises NotPlain if they are not valid, and FileNotFoundError."""
     rows = read_arrow(outputs.read(filesystem, _path(piece, root), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
     check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
         raise NotPlain(fault)
-    told_in(rows)
+    chain_in(rows)
     return rows
 
 
 def _fault(piece: Piece, rows: pa.Table) -> str | None:
-    """What is wrong with rows that ought to be a piece's."""
+    """What is wrong with the rows of a piece, or None."""
     indices = rows.column("segment_index").to_numpy()
     if not len(indices) or not np.all((indices == 0) | np.concatenate([[False], np.diff(indices) == 1])):
-        return "its recordings do not count their segments from 0"
-    if not _values(rows, "uri") <= {printable(each.uri) for each in piece.objects}:
-        return "it tells of objects that are not its own"
-    if not _values(rows, "error_kind") <= {None, *ErrorKind}:
+        return "the segments of its recordings are not numbered from 0"
+    if not _unique_values(rows, "uri") <= {printable(each.uri) for each in piece.objects}:
+        return "it has rows of objects that are not its own"
+    if not _unique_values(rows, "error_kind") <= {None, *ErrorKind}:
         return "it has errors of an unknown kind"
-    if text_bytes(rows) > MAX_TEXT:
-        return "it has more text than can be said"
+    if text_bytes(rows) > MAX_TEXT_BYTES:
+        return "it has more text than a piece may hold"
     spoken = rows.filter(pc.is_valid(rows.column("start_s")))
     if spoken.column("end_s").null_count or spoken.num_rows != _count(pc.greater(spoken.column("duration_s"), 0)):
         return "it has segments without an end, or of recordings without a duration"
     return None
 
 
-def _count(are_so: Any) -> int:
-    return int(pc.sum(are_so).as_py() or 0)
+def _count(mask: Any) -> int:
+    return int(pc.sum(mask).as_py() or 0)
 
 
 def text_bytes(rows: pa.Table) -> int:
     return _count(pc.binary_length(rows.column("text")))
 
 
-def _values(rows: pa.Table, name: str) -> set[Any]:
+def _unique_values(rows: pa.Table, name: str) -> set[Any]:
     return set(rows.column(name).unique().to_pylist())
 
 
-def told_in(rows: pa.Table) -> Told | None:
-    """What a piece tells of its range of a tar; None where it is of none. Raises NotPlain."""
+def chain_in(rows: pa.Table) -> Told | None:
+    """The chain of headers of a piece that is a range of a tar, None for other pieces. Raises NotPlain."""
     text = (rows.schema.metadata or {}).get(b"chain")
     return None if text is None else Told.from_text(text)
 
 
-class Kept(Sequence[pa.Table]):
-    """The rows of a unit's pieces in their order, read as they are asked for. Raises NotPlain as `read_kept` does."""
+class KeptPieces(Sequence[pa.Table]):
+    """The rows of a unit's pieces, in order, each read when it is accessed. Raises NotPlain as `read_kept` does."""
 
     def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
         self._pieces, self._output = piece.all(), (filesystem, root)
@@ -148,27 +144,27 @@ class Kept(Sequence[pa.Table]):
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def __getitem__(self, at: Any) -> Any:
-        if at in self._held:
-            return self._held[at]
-        rows = read_kept(self._pieces[at], *self._output)
+    def __getitem__(self, index: Any) -> Any:
+        if index in self._held:
+            return self._held[index]
+        rows = read_kept(self._pieces[index], *self._output)
         if self._bytes + rows.nbytes <= HELD_BYTES:
-            self._held[at], self._bytes = rows, self._bytes + rows.nbytes
+            self._held[index], self._bytes = rows, self._bytes + rows.nbytes
         return rows
 
 
-def _names(unit: Unit, filesystem: storage.Filesystem, root: str) -> list[str]:
+def _file_names(unit: Unit, filesystem: storage.Filesystem, root: str) -> list[str]:
     found = listing.in_folder(filesystem, below(root, PIECES), _prefix(unit))
-    return [each.name for each in found if is_piece(each.name)]
+    return [each.name for each in found if is_piece_file(each.name)]
 
 
 def _prefix(unit: Unit) -> str:
     return f"{unit.id}.{unit.fingerprint}."
 
 
-def _file(piece: Piece) -> str:
+def _file_name(piece: Piece) -> str:
     return f"{_prefix(piece.unit)}{piece.name}.arrow"
 
 
 def _path(piece: Piece, root: str) -> str:
-    return below(root, f"{PIECES}/{_file(piece)}")
+    return below(root, f"{PIECES}/{_file_name(piece)}")

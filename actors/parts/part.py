@@ -1,7 +1,7 @@
-"""The Parquet file of a part, written and read a row group at a time: a part may hold a million rows.
+"""The Parquet file of a part, written and read one row group at a time: a part may hold a million rows.
 
-What is read may be from anybody. A page can name any size, a value that stands once may be that of every row, and a row
-can have any number of tokens: each is bounded before memory is taken for it.
+Parts are untrusted when read. A page can state any size, a value stored once may be that of every row, and a row can
+have any number of tokens: each is bounded before memory is allocated for it.
 """
 
 import functools
@@ -20,39 +20,41 @@ from actors.foreign.parquet_pages import Group, pages
 from actors.schema import PART_SCHEMA
 from actors.storage import files as storage
 
-GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # of Arrow, that a row group has at about
+GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # approximate size of a row group, in rows and in bytes of Arrow
 
-MAX_FOOTER_BYTES = 16_000_000  # bytes; of 400 row groups it has 2 MB
-MAX_ROWS = 20_000_000  # of a part; a tar of a terabyte, in members of 50 kB
-MAX_EXPANDED_BYTES = 8_000_000_000  # bytes of Arrow; a million rows with tokens have one
-MAX_PAGES = 256_000_000  # bytes held at the same time; of a page and a dictionary for each column, a megabyte each
-ENTRY_BYTES = 16  # that a reader keeps of each value of a dictionary, beside the value
-MAX_VALUES = 32_000_000  # of a column in a row group: earlier versions wrote all tokens of a part into one
-MAX_ROW = 16_000_000  # bytes
-MAX_TOKENS = 50_000  # of a row: an hour has 45,000 frames
-LAST_YEAR = 253_402_300_800_000_000  # microseconds; Python's dates end with the year 9999
-BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # that are read together
+MAX_FOOTER_BYTES = 16_000_000  # bytes; for 400 row groups it has 2 MB
+MAX_ROWS = 20_000_000  # of a part: a tar of a terabyte, with members of 50 kB
+MAX_EXPANDED_BYTES = 8_000_000_000  # bytes of Arrow; a million rows with tokens have 1 GB
+MAX_PAGE_BYTES = 256_000_000  # bytes held at the same time: a page and a dictionary per column, usually a megabyte each
+ENTRY_OVERHEAD_BYTES = 16  # of overhead per value of a dictionary in a reader
+MAX_VALUES = 32_000_000  # of a column in a row group; earlier versions wrote all tokens of a part into one
+MAX_ROW_BYTES = 16_000_000  # bytes
+MAX_TOKENS = 50_000  # of a row; an hour has 45,000 frames
+MAX_TIME_US = 253_402_300_800_000_000  # microseconds since 1970; Python's dates end with the year 9999
+BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # read together
 
-_ENCODINGS = frozenset({0, 2, 3, 8})  # plain, runs and dictionaries; others repeat what stood before, without end
-_TEXTS = [each.name for each in PART_SCHEMA if each.type in (pa.string(), pa.dictionary(pa.int32(), pa.string()))]
+_ENCODINGS = frozenset({0, 2, 3, 8})  # plain, run-length and dictionary; the others can expand without bound
+_TEXT_COLUMNS = [
+    each.name for each in PART_SCHEMA if each.type in (pa.string(), pa.dictionary(pa.int32(), pa.string()))
+]
 
 
 def check_rows(rows: pa.Table) -> None:
-    """Raises NotPlain where rows of PART_SCHEMA, which are valid, have values that Python or a reader cannot take."""
+    """Raises NotPlain if valid rows of PART_SCHEMA have values that Python or a reader of parts cannot handle."""
     tokens = pc.list_flatten(rows.column("tokens"))
     times = [rows.column(name) for name in ("start_s", "end_s", "duration_s")]
     times += [pc.struct_field(tokens, name) for name in ("start_s", "end_s")]
     if any(pc.all(pc.is_finite(each)).as_py() is False for each in times):
-        raise NotPlain("it has times that are no numbers")
+        raise NotPlain("it has times that are not finite")
     written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
-    if written["min"] is not None and not 0 <= written["min"] <= written["max"] < LAST_YEAR:
-        raise NotPlain("it has rows of another age")
+    if written["min"] is not None and not 0 <= written["min"] <= written["max"] < MAX_TIME_US:
+        raise NotPlain("it has values of transcribed_at outside the years 1970 to 9999")
     if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
         raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
 
 
 class PartWriter:
-    """A part as it grows in memory, compressed."""
+    """Writes a part to memory, compressed."""
 
     def __init__(self) -> None:
         self._sink = io.BytesIO()
@@ -60,14 +62,14 @@ class PartWriter:
         self._waiting, self._rows, self._bytes = list[pa.Table](), 0, 0
 
     def add(self, rows: pa.Table) -> None:
-        """Takes rows of PART_SCHEMA."""
+        """Adds rows of PART_SCHEMA."""
         self._waiting.append(rows.replace_schema_metadata(None))
         self._rows, self._bytes = self._rows + rows.num_rows, self._bytes + rows.nbytes
         if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
-    def end(self) -> bytes:
-        """The file."""
+    def finish(self) -> bytes:
+        """Finishes the file; returns its content."""
         self._flush()
         self._writer.close()
         return self._sink.getvalue()
@@ -80,28 +82,28 @@ class PartWriter:
 
 
 class Part:
-    """A part that was read through once and is right."""
+    """A part that was read once from start to end and is valid."""
 
     def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
-        """Raises NotPlain where the file, which is seekable, is no part of this version, or `check` raises it."""
+        """Raises NotPlain if the file (seekable) is not a part of this version, or `check` raises it."""
         self._file, self._check = file, check
         for _ in self.tables():
             pass
 
     def tables(self) -> Iterator[pa.Table]:
-        """Its rows, of PART_SCHEMA, some at a time. Raises NotPlain."""
+        """Yields its rows, of PART_SCHEMA, in small tables. Raises NotPlain."""
         try:
-            file, groups = _opened(self._file)
+            file, groups = _open(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
                 raise OtherColumns("its columns are not those of this version of the job")
             if file.metadata.num_rows > MAX_ROWS:
                 raise NotPlain(f"it has more than {MAX_ROWS:,} rows")
             expanded = 0
             for number, group in zip(range(file.num_row_groups), groups, strict=True):
-                if not self._is_believable(group):
-                    raise NotPlain(f"its row group {number} would expand to more than a part's")
+                if not self._fits(group):
+                    raise NotPlain(f"its row group {number} would expand to more than a part may hold")
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
-                    for table in _expanded(batch):
+                    for table in _expand(batch):
                         expanded += table.nbytes
                         if expanded > MAX_EXPANDED_BYTES:
                             raise NotPlain(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
@@ -113,56 +115,56 @@ class Part:
             storage.check(self._file)
             raise NotPlain(in_a_line(problem)) from None
 
-    def _is_believable(self, group: Group) -> bool:
-        """Whether a row group can be unpacked: what it takes is the largest page and the dictionary of each column."""
+    def _fits(self, group: Group) -> bool:
+        """Whether a row group can be read: that takes the largest page and the dictionary of each column at once."""
         held = 0
         for chunk in group.chunks:
             largest = dictionary = values = 0
             for page in pages(self._file, chunk):
                 if page.is_dictionary:
-                    dictionary = max(dictionary, page.unpacked + ENTRY_BYTES * page.values)
+                    dictionary = max(dictionary, page.unpacked + ENTRY_OVERHEAD_BYTES * page.values)
                 elif page.encoding not in _ENCODINGS:
                     return False
                 else:
                     largest, values = max(largest, page.unpacked), values + page.values
             held += largest + dictionary
-            if values > MAX_VALUES or held > MAX_PAGES:
+            if values > MAX_VALUES or held > MAX_PAGE_BYTES:
                 return False
         return True
 
 
-def _opened(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
-    """Texts are read as they are mostly stored, as a dictionary and indices, for only these are of a known size."""
-    texts = [*_TEXTS, "tokens.list.element.token"]
+def _open(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
+    """Opens a part such that texts stay dictionary-encoded, as stored, because only then their size is known."""
+    texts = [*_TEXT_COLUMNS, "tokens.list.element.token"]
     return open_parquet(file, MAX_FOOTER_BYTES, binary_type=None, read_dictionary=texts, pre_buffer=False)
 
 
 @functools.cache
 def _stored_schema() -> pa.Schema:
-    """What the schema of a part looks like when it is opened."""
-    return _opened(io.BytesIO(PartWriter().end()))[0].schema_arrow
+    """The schema of a part as `_open` returns it."""
+    return _open(io.BytesIO(PartWriter().finish()))[0].schema_arrow
 
 
-def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    """Rows with their texts as PART_SCHEMA has them, in tables of about BATCH_BYTES. Raises NotPlain."""
+def _expand(batch: pa.RecordBatch) -> Iterator[pa.Table]:
+    """Expands dictionaries as PART_SCHEMA requires; yields tables of about BATCH_BYTES. Raises NotPlain."""
     batch.validate(full=True)
-    sizes = sum(map(_bytes_of_rows, batch.columns), np.zeros(batch.num_rows, np.int64))
-    if sizes.max(initial=0) > MAX_ROW:
-        raise NotPlain(f"it has a row of more than {MAX_ROW:,} bytes")
+    sizes = sum(map(_row_sizes, batch.columns), np.zeros(batch.num_rows, np.int64))
+    if sizes.max(initial=0) > MAX_ROW_BYTES:
+        raise NotPlain(f"it has a row of more than {MAX_ROW_BYTES:,} bytes")
     ends, first = np.cumsum(sizes), 0
     while first < batch.num_rows:
         before = ends[first - 1] if first else 0
         last = max(int(np.searchsorted(ends, before + BATCH_BYTES, "right")), first + 1)
-        some = pa.Table.from_batches([batch.slice(first, last - first)])
-        columns = [some.column(each.name).cast(each.type) for each in PART_SCHEMA]
+        rows = pa.Table.from_batches([batch.slice(first, last - first)])
+        columns = [rows.column(each.name).cast(each.type) for each in PART_SCHEMA]
         table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
         check(table)
         yield table
         first = last
 
 
-def _bytes_of_rows(column: pa.Array) -> Any:
-    """What each row of a column takes when dictionaries are expanded."""
+def _row_sizes(column: pa.Array) -> Any:
+    """Bytes of each row of a column once dictionaries are expanded."""
     if pa.types.is_dictionary(column.type):
         lengths = pc.binary_length(column.dictionary).take(column.indices)
         return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -171,7 +173,7 @@ def _bytes_of_rows(column: pa.Array) -> Any:
         if tokens.max(initial=0) > MAX_TOKENS:
             raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
         values = column.flatten()
-        each = sum(_bytes_of_rows(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
+        each = sum(_row_sizes(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
         ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
         lasts = np.cumsum(tokens)
         return ends[lasts] - ends[lasts - tokens]

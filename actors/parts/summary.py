@@ -1,4 +1,4 @@
-"""Rows to recordings and their counts, table by table: a unit may have a million rows, and none of them is kept."""
+"""Counts recordings, table by table: a unit may have a million rows, and none of them is kept."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from actors.text.cer import character_errors
-from actors.text.normalise import join
+from actors.text.normalise import join_texts
 
-EXAMPLES = 3  # transcripts and errors of a unit that are shown to a person at the end of a run
+EXAMPLES = 3  # transcripts and errors per unit, for display at the end of a run
 MAX_EXAMPLE = 300  # characters
-ROWS_AT_ONCE = 1_000  # that are Python's at the same time
-BYTES_AT_ONCE = 4_000_000  # likewise, of Arrow's; tokens take twenty times as much as dictionaries
+ROWS_AT_ONCE = 1_000  # held as Python objects
+BYTES_AT_ONCE = 4_000_000  # of Arrow that are so; tokens take twenty times as much as Python objects
 
 _COLUMNS = ["recording_id", "uri", "member", "segment_index", "reference", "text", "error_kind", "error_detail"]
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def rows_in(tables: Iterable[pa.Table]) -> Iterator[Row]:
-    """Rows as dictionaries, made a few at a time."""
+    """Rows as dictionaries, converted a few at a time."""
     for table in tables:
         at_once = max(min(ROWS_AT_ONCE, BYTES_AT_ONCE * table.num_rows // max(table.nbytes, 1)), 1)
         for batch in table.to_batches(max_chunksize=at_once):
@@ -30,7 +30,7 @@ def rows_in(tables: Iterable[pa.Table]) -> Iterator[Row]:
 
 @dataclass
 class Tally:
-    """What recordings add up to. Their rows come in order; a recording begins with its segment 0."""
+    """Totals over recordings. Their rows come in order; a recording starts with its segment 0."""
 
     recordings: int = 0
     segments: int = 0
@@ -38,13 +38,13 @@ class Tally:
     audio_seconds: float = 0.0
     character_errors: int = 0
     reference_characters: int = 0
-    transcripts: list[Row] = field(default_factory=list)  # a few of those without an error
-    failures: list[Row] = field(default_factory=list)  # and of those with one
-    _first: Row | None = None  # of the recording that is going on, with the first error of any of its rows
+    transcripts: list[Row] = field(default_factory=list)  # examples of recordings without an error
+    failures: list[Row] = field(default_factory=list)  # examples of those with one
+    _first: Row | None = None  # row of the current recording, with the first error of its rows
     _texts: list[str | None] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
-        """Takes rows of PART_SCHEMA; the last recording may go on in the next table."""
+        """Adds rows of PART_SCHEMA; the last recording may continue in the next table."""
         for row in rows_in([table.select([*_COLUMNS, "duration_s"])]):
             self.segments += 1
             if row["segment_index"] == 0:
@@ -56,11 +56,11 @@ class Tally:
             self._texts.append(row["text"])
 
     def end(self) -> None:
-        """Counts the recording that is going on: it has no more rows."""
+        """Ends the current recording and counts it."""
         if self._first is None:
             return
         several = len(self._texts) > 1
-        recording = self._first | ({"text": join(self._texts)} if several else {})
+        recording = self._first | ({"text": join_texts(self._texts)} if several else {})
         self._first, self._texts = None, []
         self.recordings += 1
         if recording["error_kind"]:
@@ -75,7 +75,7 @@ class Tally:
             examples.append(_shortened(recording))
 
     def summary(self, unit_id: str) -> Row:
-        """What the driver wants to know of a unit: counts, hours, character errors, and a few rows to show."""
+        """The summary of a unit for the driver: counts, duration, character errors, and a few examples."""
         self.end()
         names = ("recordings", "segments", "audio_seconds", "character_errors", "reference_characters")
         counts = {name: getattr(self, name) for name in names} | {"errors": dict(self.errors)}
@@ -83,7 +83,7 @@ class Tally:
 
 
 def _shortened(recording: Row) -> Row:
-    """For a person to glance at: hours of text would go through the driver otherwise."""
+    """Truncates texts for display, since hours of text would go through the driver otherwise."""
     return {
         name: f"{value[:MAX_EXAMPLE]} …" if isinstance(value, str) and len(value) > MAX_EXAMPLE else value
         for name, value in recording.items()

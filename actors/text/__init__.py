@@ -1,1 +1,1 @@
-"""CTC output to text, and texts compared."""
+"""Decodes CTC output to text, and compares texts."""

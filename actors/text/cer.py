@@ -1,4 +1,4 @@
-"""Character error rate: edits from reference to transcript, by the characters of the reference."""
+"""Character error rate: edits between reference and hypothesis, divided by the reference's characters."""
 
 from collections.abc import Iterable
 
@@ -6,12 +6,12 @@ from actors.text.normalise import normalise
 
 
 def character_errors(pairs: Iterable[tuple[str | None, str]]) -> tuple[int, int]:
-    """Edits (substitutions, deletions, insertions) and reference characters over (reference, text) pairs.
+    """Counts edits (substitutions, deletions, insertions) and reference characters over (reference, text) pairs.
 
     A pair without a reference, or with an empty one, does not count.
     """
     from rapidfuzz.distance import Levenshtein
 
-    known = [(normalise(reference), normalise(text)) for reference, text in pairs if reference]
-    known = [pair for pair in known if pair[0]]
-    return sum(Levenshtein.distance(*pair) for pair in known), sum(len(reference) for reference, _ in known)
+    normalised = [(normalise(reference), normalise(text)) for reference, text in pairs if reference]
+    normalised = [pair for pair in normalised if pair[0]]
+    return sum(Levenshtein.distance(*pair) for pair in normalised), sum(len(reference) for reference, _ in normalised)

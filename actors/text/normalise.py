@@ -1,4 +1,4 @@
-"""Texts as they are joined and compared."""
+"""Normalises texts for comparison, and joins those of segments."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -11,9 +11,12 @@ _CHINESE_DIGITS = str.maketrans("0123456789", "零一二三四五六七八九")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is made equal before texts are compared: characters of full and half width, and other forms that Unicode
-    has twice (NFKC); upper and lower case; punctuation and spaces are left out; digits may become Chinese ones, one by
-    one. The default is what character error rates of Mandarin are given with."""
+    """Differences that a comparison ignores.
+
+    `width`: full and half width, and other compatibility forms (NFKC); `case`: upper and lower case. Punctuation and
+    spaces are removed. Digits may be replaced by Chinese ones, one by one. The default is the usual one for character
+    error rates of Mandarin.
+    """
 
     width: bool = True
     case: bool = True
@@ -25,22 +28,22 @@ class Normalisation:
 CHARACTERS = Normalisation()
 
 
-def normalise(text: str, how: Normalisation = CHARACTERS) -> str:
-    """A text as it is compared."""
-    text = unicodedata.normalize("NFKC", text) if how.width else text
-    text = text.casefold() if how.case else text
-    text = text.translate(_CHINESE_DIGITS) if how.digits == "chinese" else text
-    if how.punctuation:
+def normalise(text: str, normalisation: Normalisation = CHARACTERS) -> str:
+    """Normalises a text."""
+    text = unicodedata.normalize("NFKC", text) if normalisation.width else text
+    text = text.casefold() if normalisation.case else text
+    text = text.translate(_CHINESE_DIGITS) if normalisation.digits == "chinese" else text
+    if normalisation.punctuation:
         text = "".join(char for char in text if not unicodedata.category(char).startswith("P"))
-    return "".join(text.split()) if how.spaces else " ".join(text.split())
+    return "".join(text.split()) if normalisation.spaces else " ".join(text.split())
 
 
-def join(texts: Iterable[str | None]) -> str:
-    """The text of a recording from those of its segments: with spaces between where the language has any."""
-    said = [text for text in texts if text]
-    spaced = any(" " in text for text in said)
-    spaced = spaced or any(_is_latin(left[-1]) and _is_latin(right[0]) for left, right in pairwise(said))
-    return (" " if spaced else "").join(said)
+def join_texts(texts: Iterable[str | None]) -> str:
+    """Joins the texts of a recording's segments, with spaces if the language uses them."""
+    texts_present = [text for text in texts if text]
+    spaced = any(" " in text for text in texts_present)
+    spaced = spaced or any(_is_latin(left[-1]) and _is_latin(right[0]) for left, right in pairwise(texts_present))
+    return (" " if spaced else "").join(texts_present)
 
 
 def _is_latin(char: str) -> bool:

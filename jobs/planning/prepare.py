@@ -45,7 +45,7 @@ class Prepared:
 
     def pieces_of(self, unit: Unit) -> list[Piece]:
         """The pieces that a unit is cut into when planned."""
-        return pieces_of(unit, self.piece_seconds, self.reading.segmentation.anchor / SAMPLE_RATE)
+        return pieces_of(unit, self.piece_seconds, self.reading.segmentation.anchor_distance / SAMPLE_RATE)
 
 
 def prepare(config: Config, on_cluster: bool) -> Prepared:

@@ -24,7 +24,7 @@ from actors.foreign.arrow import read_arrow
 from actors.foreign.errors import NotPlain, OtherColumns
 from actors.foreign.plain_json import read_object
 from actors.parts.commit import COMMITS, Commit, unit_of_part
-from actors.parts.kept import PIECES, is_piece
+from actors.parts.kept import PIECES, is_piece_file
 from actors.schema import UsageError
 from actors.storage import files as storage
 from actors.storage import listing, outputs
@@ -212,7 +212,7 @@ def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> Non
     for folder, is_own in (
         (root, unit_of_part),
         (below(root, COMMITS), Commit.from_name),
-        (below(root, PIECES), is_piece),
+        (below(root, PIECES), is_piece_file),
     ):
         for entry in listing.in_folder(filesystem, folder, ".", may_be_link=folder == root):
             match = _TEMPORARY.fullmatch(entry.name)

@@ -15,7 +15,7 @@ from actors.parts.part import Part, check_rows
 from actors.parts.summary import rows_in
 from actors.sources.recordings import fields_of
 from actors.storage import files as storage
-from actors.text.normalise import join
+from actors.text.normalise import join_texts
 from jobs.cli.command import DONE, FAILED
 from jobs.cli.config import Config, ConfigError, with_secrets
 from jobs.cli.terminal import say
@@ -46,7 +46,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        return join(row["text"] for row in self.rows)
+        return join_texts(row["text"] for row in self.rows)
 
     @property
     def is_transcribed(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.benchmark.results import Result, Table
-from actors.benchmark.sides import processor
+from actors.benchmark.sides import device_name
 
 
 def add_write_option(parser: argparse.ArgumentParser, name: str) -> None:
@@ -19,4 +19,4 @@ def publish(
     table = Table(columns, [[str(cell) for cell in row] for row in rows])
     print(f"\n{table.to_markdown()}", flush=True)
     if write:
-        write.write_text(Result(title, about, [table], processor("cpu")).to_json(), encoding="utf-8")
+        write.write_text(Result(title, about, [table], device_name("cpu")).to_json(), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Our own engine for the Citrinet family: checkpoint, features, encoder, text."""
+"""The fused engine, for the Citrinet family: checkpoint, features, encoder, text."""

@@ -1,8 +1,8 @@
-"""A `.nemo` file read as data: its configuration, weights and tokenizer. Nothing that it names is built or run.
+"""Reads a `.nemo` file as data: its configuration, weights and tokenizer. Nothing that it names is built or run.
 
 The file is a tar, plain or gzipped, of `model_config.yaml`, `model_weights.ckpt` and, for SentencePiece models, a
-`.model`. Members are looked up by name and read in memory or through a temporary file of our own naming, so no path in
-it matters. What each may grow to is bounded: its headers, its members, and what a gzipped one holds in all.
+`.model`. Members are looked up by name and read in memory or through an unnamed temporary file, so no path in it
+matters. The sizes of headers and members are bounded, and so is the total of a gzipped file.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 MAX_CONFIG_BYTES = 4_000_000  # bytes; a vocabulary of 5000 characters makes a config of 200 kB
 MAX_TOKENIZER_BYTES = 16_000_000  # bytes; SentencePiece models have a few hundred kB
 MAX_CHECKPOINT_BYTES = 8_000_000_000  # bytes; Citrinet-1024 has 0.6 GB
-MAX_GROWTH = 8  # of what a gzipped file holds, to its own size: weights hardly compress
-MAX_HEADERS = 1_000_000  # bytes; a member takes 512, or 1,536 where its name is long, and a checkpoint has three to ten
+MAX_EXPANSION = 8  # ratio of a gzipped file's content to its size: weights hardly compress
+MAX_HEADER_BYTES = 1_000_000  # 512 per member, or 1,536 if its name is long; a checkpoint has three to ten
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
-_AT_ONCE = 1 << 20  # bytes
+_COPY_BYTES = 1 << 20  # per read when a member is unpacked
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What a `.nemo` holds that an engine needs. Tensors are read when they are asked for."""
+    """The content of a `.nemo` that an engine needs. Tensors are read when they are accessed."""
 
     config: dict[str, Any]
     weights: Mapping[str, torch.Tensor]
@@ -46,31 +46,34 @@ class Archive:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration alone, without the weights. Raises UsageError where the file is not a `.nemo`."""
-    with _opened(path) as file, _plain_errors():
+    """Reads the configuration alone. Raises UsageError if the file is not a `.nemo`."""
+    with _open(path) as file, _translate_errors():
         return _Members(file).config()
 
 
 def read_archive(path: Path, sha256: str | None = None) -> Archive:
-    """Everything. Raises UsageError where the file is not a `.nemo`, its weights are not plain tensors, or its content
-    has another SHA-256 than the one given."""
-    with _opened(path) as file, _plain_errors():
+    """Reads configuration, weights and tokenizer.
+
+    Raises UsageError if the file is not a `.nemo`, its weights are not plain tensors, or its content does not have the
+    SHA-256 given.
+    """
+    with _open(path) as file, _translate_errors():
         if sha256 is not None and sha256_of_open(file) != sha256:
-            raise UsageError(f"its content is not what the run was planned with; if {path} is a copy, make it anew")
+            raise UsageError(f"its content is not what the run was planned with; if {path} is a copy, copy it again")
         members = _Members(file)
         config = members.config()
         name = _tokenizer_name(config)
         tokenizer = members.content(name, MAX_TOKENIZER_BYTES) if name else None
-        checkpoint = members.unpacked(WEIGHTS)
+        checkpoint = members.unpack(WEIGHTS)
     return Archive(config, _weights(checkpoint), tokenizer)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
-    """The file, opened. Raises UsageError where it cannot be, or is a pipe or a device, which may never end."""
+def _open(path: Path) -> Iterator[io.BufferedIOBase]:
+    """Opens a file. Raises UsageError if that fails, or it is a pipe or a device, which may never end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError("it is no file")
+            raise UsageError("it is not a regular file")
         file = path.open("rb")
     except OSError as problem:
         raise UsageError(f"it cannot be read: {problem.strerror}") from None
@@ -79,23 +82,21 @@ def _opened(path: Path) -> Iterator[io.BufferedIOBase]:
 
 
 @contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What tarfile and gzip raise for bytes that are not theirs, a dozen kinds, as UsageError."""
+def _translate_errors() -> Iterator[None]:
+    """Translates what tarfile and gzip raise for invalid bytes, a dozen kinds, to UsageError."""
     try:
         yield
     except (UsageError, MemoryError):
         raise
     except Exception as problem:  # noqa: BLE001 - tarfile and zlib raise a dozen kinds
-        if isinstance(problem, OSError) and problem.errno:  # of this machine, such as a full disk
+        if isinstance(problem, OSError) and problem.errno:  # an error of this machine, such as a full disk
             raise UsageError(f"it cannot be read or unpacked: {problem.strerror}") from None
         reason = next(iter(str(problem).splitlines()), "")[:80] or type(problem).__name__
         raise UsageError(f"it is not a .nemo file: {reason}") from None
 
 
 def _weights(file: io.BufferedIOBase) -> Mapping[str, torch.Tensor]:
-    from actors.engine.citrinet.weights import (
-        Weights,  # torch takes seconds to import, and the driver reads configurations only
-    )
+    from actors.engine.citrinet.weights import Weights  # torch imports slowly, and the driver needs no weights
 
     try:
         return Weights(file)
@@ -104,36 +105,35 @@ def _weights(file: io.BufferedIOBase) -> Mapping[str, torch.Tensor]:
 
 
 def _tokenizer_name(config: Mapping[str, Any]) -> str:
-    """The member that a SentencePiece model is in, "" where none is named."""
+    """The name of the member with the SentencePiece model; "" if none is configured."""
     tokenizer = config.get("tokenizer")
-    wanted = tokenizer.get("model_path") if isinstance(tokenizer, dict) else None
-    return os.path.basename(wanted.removeprefix("nemo:")) if isinstance(wanted, str) else ""
+    model_path = tokenizer.get("model_path") if isinstance(tokenizer, dict) else None
+    return os.path.basename(model_path.removeprefix("nemo:")) if isinstance(model_path, str) else ""
 
 
 class _Members:
-    """The members of a tar by their names without folders, each with where its content starts."""
+    """The members of a tar, by their names without folders."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
-        """Raises UsageError where there are more than can be believed, or two of a name that is read."""
+        """Raises UsageError if the members exceed the limits, or two have the same name and either could be read."""
         start = file.read(2)
         self._size = os.fstat(file.fileno()).st_size
         file.seek(0)
-        is_gzipped = start == b"\x1f\x8b"  # NeMo's way before 1.7
+        is_gzipped = start == b"\x1f\x8b"  # NeMo before 1.7
         self._stream = gzip.GzipFile(fileobj=file) if is_gzipped else file
         self._max_bytes = (
-            min(MAX_CHECKPOINT_BYTES, MAX_GROWTH * self._size + MAX_CONFIG_BYTES)
+            min(MAX_CHECKPOINT_BYTES, MAX_EXPANSION * self._size + MAX_CONFIG_BYTES)
             if is_gzipped
             else MAX_CHECKPOINT_BYTES
         )
-        self._found = dict[str, tarfile.TarInfo]()
-        with tarfile.open(fileobj=_Headers(self._stream, self._max_bytes), mode="r:") as archive:  # type: ignore[call-overload]
+        self._by_name = dict[str, tarfile.TarInfo]()
+        with tarfile.open(fileobj=_HeaderStream(self._stream, self._max_bytes), mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
                 name = os.path.basename(member.name)
-                if name in self._found and name.endswith(
-                    (".yaml", ".ckpt", ".model")
-                ):  # another reader may take the other
+                # Another reader may take the other one.
+                if name in self._by_name and name.endswith((".yaml", ".ckpt", ".model")):
                     raise UsageError(f"it is not a .nemo file: it holds {name[-60:]!r} twice")
-                self._found.setdefault(name, member)
+                self._by_name.setdefault(name, member)
 
     def config(self) -> dict[str, Any]:
         content = self.content(CONFIG, MAX_CONFIG_BYTES)
@@ -142,63 +142,63 @@ class _Members:
         except UsageError as problem:
             raise UsageError(f"it is not a .nemo file: its {CONFIG}: {problem}") from None
         if not isinstance(config, dict):
-            raise UsageError(f"it is not a .nemo file: its {CONFIG} holds no settings")
+            raise UsageError(f"it is not a .nemo file: its {CONFIG} is not a mapping")
         return config
 
     def content(self, name: str, max_bytes: int) -> bytes:
-        """A member in memory."""
+        """Reads a member into memory."""
         member = self._member(name, max_bytes)
         content = self._stream.read(member.size)
         if len(content) < member.size:
             raise UsageError(f"it is not a .nemo file: it ends within {name}")
         return content
 
-    def unpacked(self, name: str) -> io.BufferedIOBase:
-        """A member as a temporary file, which is gone when it is closed."""
-        left = self._member(name, self._max_bytes).size
+    def unpack(self, name: str) -> io.BufferedIOBase:
+        """Copies a member to a temporary file, which is deleted when it is closed."""
+        remaining = self._member(name, self._max_bytes).size
         folder = tempfile.gettempdir()
-        if left > shutil.disk_usage(folder).free:
-            raise UsageError(f"{folder} has no room for the {left:,} bytes of its {name}; TMPDIR names another folder")
-        file = cast(io.BufferedIOBase, tempfile.TemporaryFile())  # noqa: SIM115 - the caller's
-        while left:
-            some = self._stream.read(min(left, _AT_ONCE))
-            if not some:
+        if remaining > shutil.disk_usage(folder).free:
+            raise UsageError(
+                f"{folder} has no room for the {remaining:,} bytes of its {name}; set TMPDIR to another folder"
+            )
+        file = cast(io.BufferedIOBase, tempfile.TemporaryFile())  # noqa: SIM115 - closed by the caller
+        while remaining:
+            chunk = self._stream.read(min(remaining, _COPY_BYTES))
+            if not chunk:
                 raise UsageError(f"it is not a .nemo file: it ends within {name}")
-            file.write(some)
-            left -= len(some)
+            file.write(chunk)
+            remaining -= len(chunk)
         return file
 
     def _member(self, name: str, max_bytes: int) -> tarfile.TarInfo:
-        """A member, with the stream at the start of its content."""
-        member = self._found.get(name)
+        """Looks up a member, and moves the stream to the start of its content."""
+        member = self._by_name.get(name)
         if member is None or not member.isreg() or member.issparse():
             raise UsageError(f"it is not a .nemo file: it holds no {name[:60]}")
         if not 0 <= member.size <= max_bytes:
-            raise UsageError(
-                f"its {name[:60]} has {member.size:,} bytes, more than the {max_bytes:,} that are believed"
-            )
+            raise UsageError(f"its {name[:60]} has {member.size:,} bytes, more than the limit of {max_bytes:,}")
         self._stream.seek(member.offset_data)
         return member
 
 
-class _Headers:
-    """A tar as it is read for its headers alone: forward, with what it skips and what it reads counted."""
+class _HeaderStream:
+    """A stream for reading a tar's headers: forward only, with limits on what is read and what is skipped."""
 
     def __init__(self, stream: io.BufferedIOBase, max_bytes: int) -> None:
-        self._stream, self._max_bytes, self._left = stream, max_bytes, MAX_HEADERS
+        self._stream, self._max_bytes, self._remaining = stream, max_bytes, MAX_HEADER_BYTES
         self.tell = stream.tell
 
     def read(self, size: int) -> bytes:
-        self._left -= size
-        if self._left < 0:
-            raise UsageError(f"it is not a .nemo file: its members' headers have more than {MAX_HEADERS:,} bytes")
+        self._remaining -= size
+        if self._remaining < 0:
+            raise UsageError(
+                f"it is not a .nemo file: its members' headers have more than the limit of {MAX_HEADER_BYTES:,} bytes"
+            )
         return self._stream.read(size)
 
     def seek(self, position: int) -> None:
         if position < self._stream.tell():
             raise UsageError("it is not a .nemo file: a member of it has a negative size")
         if position > self._max_bytes:
-            raise UsageError(
-                f"it is not a .nemo file: it holds more than the {self._max_bytes:,} bytes that are believed"
-            )
+            raise UsageError(f"it is not a .nemo file: it holds more than the limit of {self._max_bytes:,} bytes")
         self._stream.seek(position)

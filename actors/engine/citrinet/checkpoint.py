@@ -1,7 +1,7 @@
-"""Converted checkpoints: made from a `.nemo` once per machine, kept in the cache folder by the file's SHA-256.
+"""Converted checkpoints: made from a `.nemo` once per machine, and cached by the file's SHA-256.
 
-One safetensors file holds all: weights, tokenizer, and the configuration in its metadata. It is written beside its
-place and renamed, by one process of many that start at once; a damaged one is noticed and made anew (`cache`).
+One safetensors file holds the weights, the tokenizer, and in its metadata the configuration. It is written beside its
+final path and renamed, by one of the processes that start at once; a damaged one is detected and replaced (`cache`).
 """
 
 import json
@@ -20,24 +20,24 @@ from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
 from actors.storage.cache import is_vouched, vouch
 
-VERSION = 2  # of the converted layout; raised when `conversion` changes what it writes, or believes less
+VERSION = 2  # of the converted layout; incremented when `conversion` changes what it writes, or its checks
 
 
 class LazyTensors(Mapping[str, torch.Tensor]):
-    """The tensors of a safetensors file, each mapped from it when asked for, and gone when its user lets go of it.
+    """The tensors of a safetensors file, each mapped when it is accessed, and freed when it is no longer used.
 
-    An engine lays weights out anew one by one, so the file's copy and the engine's are never in memory together.
+    An engine copies the weights to its own layout one by one, so there are never two copies of all in memory.
     """
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        with safe_open(place, framework="pt") as file:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with safe_open(path, framework="pt") as file:
             self._names = frozenset(file.keys())
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self._names:
             raise KeyError(name)
-        with safe_open(self._place, framework="pt") as file:
+        with safe_open(self._path, framework="pt") as file:
             tensor: torch.Tensor = file.get_tensor(name)
         return tensor
 
@@ -49,36 +49,37 @@ class LazyTensors(Mapping[str, torch.Tensor]):
 
 
 def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTensors]:
-    """The engine's configuration and tensors of a `.nemo` with that SHA-256, which is read, and hashed, only where it
-    was not converted before.
+    """Loads the engine's configuration and tensors of a `.nemo` with that SHA-256.
 
-    Raises UsageError where it is another file, not a `.nemo`, or not of a kind that the fused engine knows; then with
-    advice.
+    The file is only read, and hashed, if it was not converted before.
+
+    Raises UsageError if it is another file, not a `.nemo`, or not of a kind that the fused engine supports; the latter
+    with advice.
     """
-    place = _place(sha256, cache)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
-        if not is_vouched(place):
+    path = _path(sha256, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not is_vouched(path):
             try:
                 config, tensors = convert(read_archive(nemo, sha256))
             except UsageError as problem:
                 raise UsageError(f"model.name: {nemo.name}: {problem}") from None
-            partial = place.with_suffix(".partial")
+            partial = path.with_suffix(".partial")
             save_file(tensors, partial, {"config": json.dumps(config)})
-            vouch(place, partial)
-    with safe_open(place, framework="pt") as file:
-        return json.loads(file.metadata()["config"]), LazyTensors(place)
+            vouch(path, partial)
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["config"]), LazyTensors(path)
 
 
 def is_converted(sha256: str, cache: Path) -> bool:
-    """Whether a `.nemo` with that SHA-256 need not be read."""
-    return _place(sha256, cache).exists()
+    """Whether a `.nemo` with that SHA-256 was converted, and need not be read."""
+    return _path(sha256, cache).exists()
 
 
-def _place(sha256: str, cache: Path) -> Path:
+def _path(sha256: str, cache: Path) -> Path:
     return cache / "converted" / f"{sha256}-{VERSION}.safetensors"
 
 
 def stride(config: Mapping[str, Any]) -> int:
-    """How many frames of features make an output frame."""
+    """Frames of features per output frame."""
     return math.prod(layer["stride"] for block in config["blocks"] for layer in block["layers"])

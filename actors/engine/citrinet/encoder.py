@@ -1,8 +1,8 @@
 """The network: blocks of separable convolutions with squeeze-and-excitation and residuals (arXiv:2104.01721).
 
-Everything runs on packed rows (`packing`), batch norms folded (`conversion`), in evaluation. The only mask is that of
-the gaps: rows between recordings are zero before a depthwise convolution may look at them, and nowhere else, for a
-pointwise convolution sees one row at a time. What the operations are is the device's matter: `layers`, or `gpu_layers`.
+Everything runs in evaluation, on packed rows (`packing`), with batch norms folded (`conversion`). The only mask is that
+of the gaps: rows between recordings are zeroed before a depthwise convolution can read them. A pointwise convolution
+reads one row at a time and needs no mask. The operations depend on the device: `layers` or `gpu_layers`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 class Layer:
-    """A depthwise convolution, where there is one, and a pointwise convolution with its folded batch norm."""
+    """An optional depthwise convolution, and a pointwise convolution with its folded batch norm."""
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class Block:
         if config["residual_stride"] is not None:
             weight, bias = tensors[f"{name}.residual.weight"], tensors[f"{name}.residual.bias"]
             self.residual = layers.Pointwise(weight, bias, device, dtype)
-        self._entering = layers.entering
+        self._subsample = layers.subsample
 
     def __call__(self, x: torch.Tensor, level: Any, coarser: Iterator[Any]) -> tuple[torch.Tensor, Any]:
-        """The block over packed rows (rows, channels) of a level, and the level of what comes out: each stride takes
-        the next one."""
-        entered: torch.Tensor | None = x
+        """Applies the block to packed rows (rows, channels) of a level. Returns the output and its level: each stride
+        takes the next one of `coarser`."""
+        residual_input: torch.Tensor | None = x
         for layer in self.layers:
             if layer.stride > 1:
                 level = next(coarser)
@@ -74,11 +74,11 @@ class Block:
             if layer is not self.layers[-1]:
                 x = layer.pointwise(x, level)
         if self.residual is None:
-            entered = None
+            residual_input = None
         elif self._residual_is_strided:
-            entered = self._entering(entered, level)
+            residual_input = self._subsample(residual_input, level)
         factors = self.gate(x, level) if self.gate else None
-        return self.layers[-1].pointwise.joined(x, level, factors, self.residual, entered), level
+        return self.layers[-1].pointwise.combine(x, level, factors, self.residual, residual_input), level
 
 
 class Encoder:
@@ -99,19 +99,21 @@ class Encoder:
         self.dtype = dtype
         shapes = [shape for config in configs for shape in config["layers"]]
         self.strides = sum(shape["stride"] > 1 for shape in shapes)
-        #: How many rows beyond a recording's end the convolutions look.
+        #: Rows beyond a recording's end that the convolutions read.
         self.gap = max(shape["dilation"] * (shape["kernel"] - 1) // 2 for shape in shapes)
 
     def packings(self, packing: Packing) -> list[Packing]:
-        """The packing of the features, and that after each stride."""
-        made = [packing]
+        """The packing of the features, and the packing after each stride."""
+        packings = [packing]
         for _ in range(self.strides):
-            made.append(made[-1].strided(self.gap))
-        return made
+            packings.append(packings[-1].strided(self.gap))
+        return packings
 
     def __call__(self, features: torch.Tensor, levels: Sequence[Any]) -> torch.Tensor:
-        """Logits (rows, classes) in float32, as the last level packs them, of features as the first does. A level is
-        what the layers take for a packing."""
+        """Logits (rows, classes) in float32, packed as the last level, from features packed as the first.
+
+        A level is the form of a packing that the layers take.
+        """
         x, (level, *others) = features, levels
         coarser = iter(others)
         for block in self._blocks:

@@ -1,4 +1,4 @@
-"""The fused engine: a Citrinet on our own forward pass. NeMo is not imported, and nothing in a checkpoint is run."""
+"""The fused engine on CPUs: a Citrinet with its own forward pass, without NeMo, and without running checkpoint code."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from actors.engine.citrinet import checkpoint, layers
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.packing import Packing
-from actors.engine.citrinet.text import text_of
+from actors.engine.citrinet.text import token_decoder
 from actors.engine.interface import Emission
 from actors.schema import Samples
 
@@ -18,25 +18,25 @@ class CitrinetEngine:
     """Features, encoder and text of one checkpoint, on CPUs, in float32 or bfloat16."""
 
     def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str) -> None:
-        """Raises UsageError where the checkpoint is not of the Citrinet family; then with advice."""
+        """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
-        where = torch.device("cpu"), getattr(torch, precision)
+        target = torch.device("cpu"), getattr(torch, precision)
         with torch.no_grad():
-            self._features = Features(layers, config["features"], tensors, *where)
-            self._encoder = Encoder(layers, config["blocks"], tensors, *where)
-        self.text = text_of(config, tensors)
+            self._features = Features(layers, config["features"], tensors, *target)
+            self._encoder = Encoder(layers, config["blocks"], tensors, *target)
+        self.text = token_decoder(config, tensors)
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
     def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:
-        """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and where each lies."""
+        """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and their packing."""
         packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
-        with torch.no_grad():  # not inference_mode: oneDNN's operators know no inference tensors
+        with torch.no_grad():  # not inference_mode: oneDNN's operators do not support inference tensors
             features = self._features(*self._features.packed(batch, packings[0]), packings[0])
             return self._encoder(features, packings), packings[-1]
 
     def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
-        """The best token of each output frame of each recording of a batch, and its probability."""
+        """Runs the model on a batch of mono int16 recordings at 16 kHz."""
         logits, packing = self.logits(batch)
         ids, probabilities = (each.numpy() for each in layers.best(logits, packing))
         return [Emission(ids[rows], probabilities[rows]) for rows in packing.slices]

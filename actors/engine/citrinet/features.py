@@ -1,11 +1,11 @@
-"""Log-mel features as NeMo's preprocessor makes them in evaluation, for a packed batch.
+"""Log-mel features as NeMo's preprocessor computes them in evaluation, for a packed batch.
 
 Pre-emphasis, frames of n_fft samples centred on every hop with zeros beyond the ends, window, power spectrum, mel
 filters, log with a guard, and normalisation of each feature to mean 0 and deviation 1 over the recording's own frames.
 Window and filters are those of the checkpoint. Source: NeMo, asr/parts/preprocessing/features.py.
 
-The sound is packed as the features will be: a row is a hop, so that the frames of all recordings are one view of one
-array, in which the row r sees the samples from r * hop on.
+The sound is packed like the features: a row is a hop, so that the frames of all recordings are one view of one array,
+in which row r starts at sample r * hop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Positions = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Features:
-    """PCM of a batch to normalised features (rows, mels)."""
+    """Computes normalised features (rows, mels) from the PCM of a batch."""
 
     def __init__(
         self,
@@ -38,25 +38,25 @@ class Features:
         self.mels = len(filters)
         self._log_mel = layers.LogMel(config, window, filters, device)
         self._normalise, self._dtype = layers.normalise, dtype
-        #: The least gap with which no frame sees two recordings.
+        #: The minimum gap, in rows, at which no frame overlaps two recordings.
         self.gap = -(-(self.n_fft // 2 + self.hop) // self.hop)
 
     def packing(self, batch: Sequence[Samples], gap: int) -> Packing:
-        """Where the features of the recordings will lie."""
+        """The packing of the recordings' features."""
         return pack([len(pcm) // self.hop for pcm in batch], max(gap, self.gap))
 
     def samples(self, rows: int) -> int:
-        """How many samples so many rows see."""
+        """Samples that the frames of that many rows cover."""
         return rows * self.hop + self.n_fft
 
     def packed(self, batch: Sequence[Samples], packing: Packing) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sound of a batch and where each recording ends, in memory of their own; see `pack_sound`."""
+        """Packs a batch into new tensors: its sound, and the end of each recording; see `pack_sound`."""
         sound, ends = np.empty(self.samples(packing.rows), np.int16), np.empty(len(batch), np.int64)
         self.pack_sound(batch, packing, sound, ends)
         return torch.from_numpy(sound), torch.from_numpy(ends)
 
     def pack_sound(self, batch: Sequence[Samples], packing: Packing, sound: Samples, ends: Positions) -> None:
-        """Lays the recordings into `sound`, of `samples(rows)`, with zeros between them; and where each ends."""
+        """Writes the recordings to `sound`, of `samples(rows)`, with zeros between them, and their ends to `ends`."""
         firsts = packing.starts * self.hop + self.n_fft // 2
         lasts = firsts + np.array([len(pcm) for pcm in batch])
         ends[: len(batch)] = lasts
@@ -68,6 +68,6 @@ class Features:
         sound[end:] = 0
 
     def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Any) -> torch.Tensor:
-        """Features (rows, mels) of packed sound: int16, of `samples(rows)`."""
+        """Features (rows, mels) of packed int16 sound of `samples(rows)`."""
         features: torch.Tensor = self._normalise(self._log_mel(sound, ends, level), level, self._dtype)
         return features

@@ -1,7 +1,7 @@
-"""What a Citrinet is made of, on a GPU: the kernels (`kernels`) behind the interface of their twins (`layers`).
+"""The operations of a Citrinet on a GPU: `kernels` behind the interface of their twins in `layers`.
 
-They take a level (`levels`) for a packing. Weights are laid out once. All that is returned has as many rows as the
-level may have.
+They take a level (`levels`) as packing. Weights are prepared once. All results have the maximum number of rows of the
+level.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from triton import cdiv, next_power_of_2
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from actors.engine.citrinet import kernels
-from actors.engine.citrinet.layers import STD_GUARD, squeeze_of
+from actors.engine.citrinet.layers import STD_GUARD, fold_squeeze
 from actors.engine.citrinet.levels import Level
 from actors.engine.citrinet.tiles import Tile, tile_for
 from actors.schema import UsageError
 
-ALIGNED = 8  # channels: rows begin on 16 bytes, as the copies of the tensor memory accelerator want them
-ROWS_AT_ONCE = 65_536  # frames whose spectrum is made at once: 270 MB
+ALIGNED = 8  # channels: rows start at multiples of 16 bytes, as the tensor memory accelerator requires
+FFT_ROWS = 65_536  # frames per Fourier transform: 270 MB
 
 
 class Pointwise:
-    """A convolution of kernel 1; rows of gaps become zero. With `tile`, other tiles than the usual."""
+    """A convolution of kernel size 1; rows of gaps become zero. `tile` overrides the default tile."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class Pointwise:
     def __call__(self, x: torch.Tensor, level: Level, relu: bool = True) -> torch.Tensor:
         return self.launch(x, level, x.dtype, relu)
 
-    def joined(
+    def combine(
         self,
         x: torch.Tensor,
         level: Level,
         factors: torch.Tensor | None,
         residual: Pointwise | None,
-        entered: torch.Tensor | None,
+        residual_input: torch.Tensor | None,
     ) -> torch.Tensor:
-        """ReLU(self(x) * the recording's factors + residual(entered)), rounded once."""
-        return self.launch(x, level, x.dtype, True, factors, residual, entered)
+        """ReLU(self(x) * the recording's factors + residual(residual_input)), rounded once."""
+        return self.launch(x, level, x.dtype, True, factors, residual, residual_input)
 
     def launch(
         self,
@@ -65,14 +65,14 @@ class Pointwise:
         relu: bool,
         factors: torch.Tensor | None = None,
         residual: Pointwise | None = None,
-        entered: torch.Tensor | None = None,
+        residual_input: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """As `joined`, with or without each of its parts."""
+        """As `combine`; each part of it is optional."""
         tile, (out, inner) = self._tile, self.weight.shape
         rows = len(level.recording)
         y = torch.empty(rows, out + -out % ALIGNED, device=x.device, dtype=dtype)[:, :out]
-        other = self if residual is None else residual  # a kernel's argument may not be missing
-        second = x if entered is None else entered
+        other = self if residual is None else residual  # every argument of a kernel is required
+        second = x if residual_input is None else residual_input
         kernels.pointwise[(cdiv(rows, tile.rows) * cdiv(out, tile.out),)](
             TensorDescriptor.from_tensor(x, [tile.rows, tile.inner]),
             TensorDescriptor.from_tensor(self.weight, [tile.out, tile.inner]),
@@ -101,8 +101,8 @@ class Pointwise:
 class Head:
     """The last pointwise convolution, to logits in float32: the best of thousands is a close call.
 
-    Of bfloat16 rows it is exact enough in bfloat16: a weight is the sum of two, rounded and remainder, which hold 16 of
-    its 24 bits, and sums are float32 in any case.
+    For bfloat16 rows, bfloat16 products are precise enough: a weight is the sum of two, its rounded value and the
+    remainder, which hold 16 of its 24 bits, and sums are always float32.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, device: torch.device, dtype: torch.dtype) -> None:
@@ -117,7 +117,7 @@ class Head:
 
 
 class Depthwise:
-    """A convolution along the rows, each channel by itself, with zeros beyond the ends."""
+    """A depthwise convolution along the rows, with zeros beyond the ends."""
 
     def __init__(
         self, weight: torch.Tensor, stride: int, dilation: int, device: torch.device, dtype: torch.dtype
@@ -154,16 +154,16 @@ class Gate:
     def __init__(
         self, down: torch.Tensor, up: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, device: torch.device
     ) -> None:
-        self._down, self._shift = (each.to(device) for each in squeeze_of(down, weight, bias))
+        self._down, self._shift = (each.to(device) for each in fold_squeeze(down, weight, bias))
         self._up = up.float().to(device, copy=True)
 
     def __call__(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         """Factors (recordings, channels) in float32, for the convolution of x (rows, channels)."""
         (hidden, channels), outer = self._down.shape, len(self._up)
-        max_bytes, of_recordings, block = len(level.starts), 16, 64
-        means = torch.empty(max_bytes, channels, device=x.device)
+        max_recordings, block_recordings, block = len(level.starts), 16, 64
+        means = torch.empty(max_recordings, channels, device=x.device)
         block_channels = min(next_power_of_2(channels), 128)
-        kernels.means[(max_bytes, cdiv(channels, block_channels))](
+        kernels.means[(max_recordings, cdiv(channels, block_channels))](
             x,
             level.starts,
             level.lengths,
@@ -173,8 +173,8 @@ class Gate:
             BLOCK_ROWS=32,
             BLOCK_CHANNELS=block_channels,
         )
-        factors = torch.empty(max_bytes, outer, device=x.device)
-        kernels.factors[(cdiv(max_bytes, of_recordings), cdiv(outer, block))](
+        factors = torch.empty(max_recordings, outer, device=x.device)
+        kernels.factors[(cdiv(max_recordings, block_recordings), cdiv(outer, block))](
             means,
             self._down,
             self._shift,
@@ -184,7 +184,7 @@ class Gate:
             CHANNELS=channels,
             HIDDEN=hidden,
             OUTER=outer,
-            BLOCK_RECORDINGS=of_recordings,
+            BLOCK_RECORDINGS=block_recordings,
             BLOCK_HIDDEN=max(next_power_of_2(hidden), 16),
             BLOCK=block,
             num_warps=8,
@@ -192,26 +192,26 @@ class Gate:
         return factors
 
 
-def entering(x: torch.Tensor, level: Level) -> torch.Tensor:
-    """The rows of the finer level that those of this one are centred on."""
+def subsample(x: torch.Tensor, level: Level) -> torch.Tensor:
+    """Selects the rows of the finer level that the rows of `level` are centred on."""
     return x.index_select(0, level.source)
 
 
 class LogMel:
-    """Packed sound to its log-mel spectrum, so many rows at a time: one plan of the Fourier transform serves all."""
+    """Log-mel spectrum of packed sound, a fixed number of rows at a time, so that one FFT plan serves all sizes."""
 
     def __init__(
         self, config: Mapping[str, Any], window: torch.Tensor, filters: torch.Tensor, device: torch.device
     ) -> None:
         self._config, self._window = config, window.to(device)
         self._filters = filters.to(device).contiguous()
-        self._most_rows = ROWS_AT_ONCE if device.type == "cuda" else 128  # in the interpreter a row costs time
+        self._max_rows = FFT_ROWS if device.type == "cuda" else 128  # in the interpreter a row costs time
 
     def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Level) -> torch.Tensor:
         """(rows, mels) in float32, as `layers.LogMel`; `sound` may have room for more rows than it holds."""
         config, size, (mels, bins) = self._config, len(self._window), self._filters.shape
         log = torch.empty(len(level.recording), mels, device=sound.device)
-        rows = min(self._most_rows, len(log) + -len(log) % 32)  # whole blocks of both kernels
+        rows = min(self._max_rows, len(log) + -len(log) % 32)  # whole blocks of both kernels
         windowed = torch.empty(rows, size, device=sound.device)
         for first in range(0, (len(sound) - size) // config["hop"], rows):
             kernels.frames[(cdiv(rows, 4),)](
@@ -265,7 +265,7 @@ def normalise(log: torch.Tensor, level: Level, dtype: torch.dtype) -> torch.Tens
 
 
 def best(logits: torch.Tensor, level: Level) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each row the highest class and its probability, (rows,) both."""
+    """The best class of each row and its probability, both (rows,)."""
     rows, classes = logits.shape
     ids = torch.empty(rows, device=logits.device, dtype=torch.int32)
     probabilities = torch.empty(rows, device=logits.device)

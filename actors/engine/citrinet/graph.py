@@ -1,4 +1,4 @@
-"""The memory of batches on a GPU, and the CUDA graph that is captured over it."""
+"""The memory of batches on a GPU, and the CUDA graph captured over it."""
 
 import queue
 import threading
@@ -15,12 +15,12 @@ from actors.engine.citrinet.packing import Packing
 from actors.engine.interface import Emission
 from actors.schema import SAMPLE_RATE, Samples
 
-ROWS_PER_RECORDING = 128  # on average, at least: room for recordings of 1.3 s each
-IN_FLIGHT = 2  # batches: one computes while the next is laid out and copied
+ROWS_PER_RECORDING = 128  # average that the memory is sized for: recordings of 1.3 s
+IN_FLIGHT = 2  # batches: one computes while the next is packed and copied
 
 
 class Slot:
-    """A batch on its way to the device and back: memory of the host, pinned where there is a GPU, and of the device."""
+    """Buffers for a batch on its way to the device and back: on the host, pinned if there is a GPU, and the device."""
 
     def __init__(self, features: Features, layout: LevelLayout, device: torch.device) -> None:
         is_cuda = device.type == "cuda"
@@ -32,27 +32,27 @@ class Slot:
         self.on_device = [torch.zeros_like(each, device=device) for each in (self.sound, self.ends, self.block)]
 
     def to_device(self, samples: int) -> None:
-        for ours, theirs in zip(self.on_device, (self.sound, self.ends, self.block), strict=True):
-            used = samples if theirs is self.sound else len(theirs)
-            ours[:used].copy_(theirs[:used], non_blocking=True)
+        for target, source in zip(self.on_device, (self.sound, self.ends, self.block), strict=True):
+            used = samples if source is self.sound else len(source)
+            target[:used].copy_(source[:used], non_blocking=True)
 
-    def take(self, ids: torch.Tensor, probabilities: torch.Tensor) -> None:
+    def take_results(self, ids: torch.Tensor, probabilities: torch.Tensor) -> None:
         self.ids.copy_(ids, non_blocking=True)
         self.probabilities.copy_(probabilities, non_blocking=True)
 
 
 class Graph:
-    """Features and encoder for batches of up to `seconds` of audio, in memory that is all taken beforehand.
+    """Features and encoder for batches of up to `seconds` of audio, in preallocated memory. Thread-safe.
 
-    On a GPU the encoder is captured as a CUDA graph, for the most rows that a batch may have; its kernels read from the
-    device how many there are. On a CPU, which is for tests, its kernels are called one by one. Threads may share it.
+    On a GPU the encoder is captured as a CUDA graph, for the maximum number of rows of a batch; its kernels read the
+    actual number from the device. On a CPU, which is for tests, its kernels are called one by one.
     """
 
     def __init__(self, features: Features, encoder: Encoder, device: torch.device, seconds: float) -> None:
-        """Raises torch.OutOfMemoryError."""
+        """Raises torch.OutOfMemoryError if the device has too little memory."""
         self._features, self._encoder, self._device = features, encoder, device
-        self.busy_seconds = 0.0  # that the device worked, as it measured itself
-        self._turn = threading.Lock()
+        self.busy_seconds = 0.0  # of the device, as measured by its own events
+        self._device_lock = threading.Lock()
         rows = int(seconds * SAMPLE_RATE / features.hop)
         recordings = rows // ROWS_PER_RECORDING + 1
         counts = [rows + recordings * (max(encoder.gap, features.gap) + 1)]
@@ -70,8 +70,7 @@ class Graph:
             self._capture()
 
     def __call__(self, batch: Sequence[Samples]) -> list[Emission]:
-        """The best token of each output frame of each recording, and its probability. Raises torch.OutOfMemoryError
-        where there is no room for the batch."""
+        """Emissions of a batch, in order. Raises torch.OutOfMemoryError if there is no room for the batch."""
         packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
         if not self._layout.holds(packings):
             raise torch.OutOfMemoryError("there is no room for a batch of that size")
@@ -83,66 +82,66 @@ class Graph:
             ids, probabilities = slot.ids.numpy(), slot.probabilities.numpy()
             return [Emission(ids[rows].copy(), probabilities[rows].copy()) for rows in packings[-1].slices]
         except torch.OutOfMemoryError:
-            torch.cuda.synchronize()  # what was begun still looks into the slot
+            torch.cuda.synchronize()  # work already started still reads the slot
             raise
         finally:
             self._slots.put(slot)
 
     def _fill(self, slot: Slot, batch: Sequence[Samples], packings: Sequence[Packing]) -> int:
-        """Lays a batch into a slot; returns how many samples of it are used."""
+        """Packs a batch into a slot; returns how many samples of the slot it uses."""
         samples = self._features.samples(packings[0].rows)
         self._features.pack_sound(batch, packings[0], slot.sound.numpy()[:samples], slot.ends.numpy())
         self._layout.fill(slot.block.numpy(), packings)
         return samples
 
     def _on_gpu(self, slot: Slot, samples: int) -> None:
-        copied, began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(3))  # type: ignore[no-untyped-call]
+        copied, started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(3))  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self._copies):
             slot.to_device(samples)
             copied.record()
-        with self._turn, torch.cuda.stream(self._compute):
+        with self._device_lock, torch.cuda.stream(self._compute):
             self._compute.wait_event(copied)
-            began.record()
-            self._enter(slot, samples)
+            started.record()
+            self._load(slot, samples)
             self._graph.replay()
-            slot.take(*self._result)
+            slot.take_results(*self._result)
             ended.record()
         ended.synchronize()
-        with self._turn:
-            self.busy_seconds += began.elapsed_time(ended) / 1000
+        with self._device_lock:
+            self.busy_seconds += started.elapsed_time(ended) / 1000
 
     def _on_cpu(self, slot: Slot, samples: int) -> None:
-        with self._turn:
+        with self._device_lock:
             slot.to_device(samples)
-            self._enter(slot, samples)
-            slot.take(*self._network())
+            self._load(slot, samples)
+            slot.take_results(*self._forward())
 
-    def _enter(self, slot: Slot, samples: int) -> None:
-        """Levels and features of a batch to where the graph looks for them."""
+    def _load(self, slot: Slot, samples: int) -> None:
+        """Writes the levels and features of a batch to the graph's input."""
         sound, ends, block = slot.on_device
         self._block.copy_(block)
         self._input.copy_(self._features(sound[:samples], ends, self._levels[0]))
 
-    def _network(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is captured: features to the best token of each row and its probability."""
+    def _forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The captured part: features to the best token of each row and its probability."""
         return gpu_layers.best(self._encoder(self._input, self._levels), self._levels[-1])
 
     def _capture(self) -> None:
         self._compute, self._copies = (torch.cuda.Stream() for _ in range(2))  # type: ignore[no-untyped-call]
-        slot, second = self._slots.get(), np.zeros(SAMPLE_RATE, np.int16)
-        batch = [second, second]
+        slot, silence = self._slots.get(), np.zeros(SAMPLE_RATE, np.int16)
+        batch = [silence, silence]
         samples = self._fill(slot, batch, self._encoder.packings(self._features.packing(batch, self._encoder.gap)))
         torch.cuda.synchronize()
         with torch.no_grad(), torch.cuda.stream(self._compute):  # compiles the kernels
             slot.to_device(samples)
-            self._enter(slot, samples)
-            self._network()
+            self._load(slot, samples)
+            self._forward()
         torch.cuda.synchronize()
-        torch.cuda.empty_cache()  # a graph has memory of its own, in which what was taken now has to fit again
+        torch.cuda.empty_cache()  # the graph has its own memory pool, which needs the memory used so far
         self._graph = torch.cuda.CUDAGraph()
         with torch.no_grad(), torch.cuda.graph(self._graph, stream=self._compute):
-            self._result = self._network()
-        with torch.no_grad(), torch.cuda.stream(self._compute):  # takes what the features need beside it
-            self._enter(slot, samples)
+            self._result = self._forward()
+        with torch.no_grad(), torch.cuda.stream(self._compute):  # allocates what the features need outside of the graph
+            self._load(slot, samples)
         torch.cuda.synchronize()
         self._slots.put(slot)

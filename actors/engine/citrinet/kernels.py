@@ -1,11 +1,11 @@
 """The Citrinet's operations as Triton kernels, over packed rows (`packing`); `gpu_layers` launches them.
 
-Every kernel is launched for the most rows that a batch may have, and reads from the device how many there are: programs
-beyond them end at once, so that one CUDA graph serves batches of any size. No sum runs across programs, and tiles are
-fixed: what a recording's rows hold never depends on what they are packed with. Sums are made in float32.
+Every kernel is launched for the maximum rows of a batch, and reads the actual number from the device: programs beyond
+it end at once, so that one CUDA graph serves batches of any size. No sum runs across programs, and tiles are fixed:
+the result of a recording never depends on what it is packed with. Sums are computed in float32.
 
-Each has a twin in plain torch (`layers`), which is what runs on CPUs; tests compare the two under Triton's interpreter.
-Only kernels are in this file, for they are in Triton's language and not quite in Python.
+Each has a twin in plain torch (`layers`), which runs on CPUs; tests compare the two under Triton's interpreter. This
+file holds only kernels, since they are in Triton's language and not quite in Python.
 """
 
 import triton
@@ -66,7 +66,7 @@ def depthwise(
     BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """y[r] = sum over taps of weight[tap] * x[centre + (tap - half) * dilation], each channel by itself; centre is
-    source[r] after a stride, else r. Rows beyond the ends of x count as zeros; those between recordings are zero."""
+    source[r] after a stride, else r. Rows beyond the ends of x count as zeros; rows between recordings are zero."""
     rows = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     ends = tl.load(rows_out)
     if tl.program_id(0) * BLOCK_ROWS >= ends:
@@ -96,8 +96,8 @@ def pointwise(
 ):  # fmt: skip
     """y = ReLU((x weight^T + bias) * factors[recording] + entered residual^T + residual_bias), zero between recordings.
 
-    x, weight, entered, residual and y are tensor descriptors. Gate, residual (ENTERED = 0: none) and ReLU are left out
-    where they are not asked for. The tiles of the same rows are neighbours, so that they find x in the cache.
+    x, weight, entered, residual and y are tensor descriptors. Gate, residual (ENTERED = 0: none) and ReLU are
+    optional. Tiles of the same rows are neighbours, so that they find x in the cache.
     """
     tiles_out: tl.constexpr = (OUTER + BLOCK_OUT - 1) // BLOCK_OUT
     row = (tl.program_id(0) // tiles_out) * BLOCK_ROWS
@@ -128,7 +128,7 @@ def pointwise(
 
 @triton.jit
 def sum_of_rows(x, start, length, channels, CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr):
-    """The sum of so many rows from `start` on, in an order that hangs on their number alone."""
+    """The sum of `length` rows from `start` on, in an order that depends only on `length`."""
     total = tl.zeros(channels.shape, tl.float32)
     for first in range(0, length, BLOCK_ROWS):
         rows = first + tl.arange(0, BLOCK_ROWS)
@@ -159,7 +159,7 @@ def factors(
     CHANNELS: tl.constexpr, HIDDEN: tl.constexpr, OUTER: tl.constexpr,
     BLOCK_RECORDINGS: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """y = sigmoid(ReLU(x down^T + shift) up^T), a row for each recording."""
+    """y = sigmoid(ReLU(x down^T + shift) up^T), one row per recording."""
     recordings = tl.program_id(0) * BLOCK_RECORDINGS + tl.arange(0, BLOCK_RECORDINGS)
     ends = tl.load(count)
     if tl.program_id(0) * BLOCK_RECORDINGS >= ends:
@@ -216,7 +216,7 @@ def normalise(
 
 @triton.jit
 def best(logits, stride, count, ids, probabilities, CLASSES: tl.constexpr, BLOCK: tl.constexpr):
-    """Of each row of logits, `stride` apart, the highest class, the lowest of equals, and its probability."""
+    """The best class of each row of logits, `stride` apart, the lowest of equals, and its probability."""
     row = tl.program_id(0)
     if row >= tl.load(count):
         return

@@ -1,7 +1,7 @@
-"""The packings of a batch as the levels of the GPU's kernels: one block of int32 that goes to the device in one copy.
+"""The packings of a batch as levels for the GPU kernels: one block of int32, copied to the device at once.
 
-The block's layout is fixed by the most rows and recordings that a batch may have, so that kernels captured with its
-address serve every batch.
+The block's layout is fixed by the maximum rows and recordings of a batch, so that kernels captured with its address
+serve every batch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ Table = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True)
 class Level:
-    """A packing on the device: of each row the recording (-1: none) and the row of the finer level where it is centred
-    (rows,); of each recording the first row and how many (recordings,); how many of both there are (1,). All int32."""
+    """A packing on the device, all int32.
+
+    Per row, (rows,): `recording`, its index or -1, and `source`, the row of the finer level that it is centred on. Per
+    recording, (recordings,): `starts`, its first row, and `lengths`, its number of rows. `rows` and `recordings` are
+    their actual numbers, (1,).
+    """
 
     recording: torch.Tensor
     source: torch.Tensor
@@ -33,7 +37,7 @@ class Level:
 
 
 class LevelLayout:
-    """Where things lie in the block, for so many rows of each level, and recordings."""
+    """Offsets within the block, for the maximum rows of each level and the maximum recordings."""
 
     def __init__(self, rows: Sequence[int], recordings: int) -> None:
         self.rows, self.recordings = list(rows), recordings
@@ -42,17 +46,17 @@ class LevelLayout:
             spans = []
             for size in (2, recordings, recordings, each, each):  # counts, starts, lengths, recording, source
                 spans.append((self.size, self.size + size))
-                self.size += size + -size % 4  # kernels load 16 bytes at once
+                self.size += size + -size % 4  # kernels load 16 bytes at a time
             self._spans.append(spans)
 
     def holds(self, packings: Sequence[Packing]) -> bool:
-        """Whether a batch packed like that has room."""
+        """Whether there is room for a batch with these packings."""
         return len(packings[0].lengths) <= self.recordings and all(
             packing.rows <= rows for packing, rows in zip(packings, self.rows, strict=True)
         )
 
     def fill(self, block: Table, packings: Sequence[Packing]) -> None:
-        """Writes the packings of a batch into a block; what lies beyond their rows is left as it was."""
+        """Writes the packings of a batch to a block; entries beyond their rows are left unchanged."""
         for spans, packing in zip(self._spans, packings, strict=True):
             counts, starts, lengths, recording, source = (block[first:end] for first, end in spans)
             counts[:] = packing.rows, len(packing.lengths)
@@ -63,16 +67,16 @@ class LevelLayout:
 
     def levels(self, block: torch.Tensor) -> list[Level]:
         """The levels of a block on the device."""
-        made: list[Level] = []
+        levels_so_far: list[Level] = []
         for spans in self._spans:
             counts, starts, lengths, recording, source = (block[first:end] for first, end in spans)
-            finer = made[-1] if made else None
-            made.append(Level(recording, source, starts, lengths, counts[:1], counts[1:2], finer))
-        return made
+            finer = levels_so_far[-1] if levels_so_far else None
+            levels_so_far.append(Level(recording, source, starts, lengths, counts[:1], counts[1:2], finer))
+        return levels_so_far
 
 
 def levels_of(packings: Sequence[Packing], device: torch.device, spare: int = 0) -> list[Level]:
-    """The levels of one batch, with room for some more rows and recordings."""
+    """The levels of one batch, with room for `spare` more rows and recordings."""
     layout = LevelLayout([packing.rows + spare for packing in packings], len(packings[0].lengths) + spare)
     block = np.zeros(layout.size, np.int32)
     layout.fill(block, packings)

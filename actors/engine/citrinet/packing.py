@@ -1,9 +1,9 @@
-"""Recordings of unequal length one after the other, without padding: the layout of everything in the engine.
+"""Packs recordings of unequal length one after the other, without padding: the layout of all data in the engine.
 
 A packed batch is a matrix (rows, channels): row = frame. Recording i occupies rows starts[i] to starts[i] + lengths[i].
-Between two recordings lie a few rows of zeros, the gap, as wide as the widest convolution reaches; so a convolution
-over all rows at once sees zeros beyond each end, just as NeMo's masks show it, and no recording sees its neighbour.
-Starts are even, so that every second row is every second frame of each recording.
+Two recordings are separated by a gap, rows of zeros, as wide as the reach of the widest convolution. So a convolution
+over all rows at once reads zeros beyond each end, as with NeMo's masks, and no recording reads its neighbour. Starts
+are even, so that every second row is every second frame of each recording.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Rows = np.ndarray[Any, np.dtype[np.int32]]
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Where the recordings of a batch lie. `gap` is the least number of rows between two, `finer` the packing that
-    this one is every second row of."""
+    """The rows of each recording of a batch. `gap` is the minimum number of rows between two. This packing has every
+    second row of `finer`."""
 
     lengths: Rows
     gap: int
@@ -44,7 +44,7 @@ class Packing:
 
     @cached_property
     def recording(self) -> Rows:
-        """Which recording each row is of, -1 for rows of gaps; shape (rows,)."""
+        """The index of the recording of each row, -1 for rows of gaps; shape (rows,)."""
         return self._spread(np.arange(len(self.lengths), dtype=np.int32), -1)
 
     @cached_property
@@ -54,8 +54,8 @@ class Packing:
 
     @cached_property
     def source(self) -> Rows:
-        """The row of the finer packing where each row here is centred, shape (rows,). Rows of gaps have row 0: what
-        they hold is zeroed before anything looks."""
+        """The row of the finer packing that each row is centred on, shape (rows,). It is 0 for rows of gaps, since they
+        are zeroed before they are read."""
         assert self.finer is not None
         source = self._spread(self.finer.starts - 2 * self.starts, 0) + 2 * np.arange(self.rows, dtype=np.int32)
         return np.where(self.recording < 0, 0, source).astype(np.int32)
@@ -65,12 +65,12 @@ class Packing:
         return Packing((self.lengths + 1) // 2, gap, self)
 
     def _spread(self, values: Rows, elsewhere: int) -> Rows:
-        """Each recording's value in all of its rows."""
+        """Repeats each recording's value in all of its rows; gaps have the value `elsewhere`."""
         ends = np.append(self.starts[1:], self.rows)
         pairs = np.stack([values, np.full_like(values, elsewhere)], axis=1).ravel()
         return np.repeat(pairs, np.stack([self.lengths, ends - self.starts - self.lengths], axis=1).ravel())
 
 
 def pack(lengths: list[int], gap: int) -> Packing:
-    """The packing of recordings of so many frames."""
+    """The packing of recordings with these numbers of frames."""
     return Packing(np.array(lengths, np.int32), gap)

@@ -1,7 +1,7 @@
-"""The settings of a checkpoint that the fused engine goes by, of the types and within the bounds that it knows.
+"""The settings of a checkpoint that the fused engine uses, validated to the types and bounds that it supports.
 
-The configuration is a stranger's: it is checked here once, and what is passed on are numbers. A message shows no more
-of a value than fits a line. Source of names and defaults: NeMo, asr/modules/conv_asr.py and audio_preprocessing.py.
+The configuration is untrusted: it is checked once, here, and only valid numbers are passed on. Messages show no more of
+a value than fits a line. Source of names and defaults: NeMo, asr/modules/conv_asr.py and audio_preprocessing.py.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from actors.schema import SAMPLE_RATE, UsageError
 
 ADVICE = "; model.engine=nemo may run it"
 MAX_SHOWN = 60  # characters of a value in a message
-MAX_STRIDES = 6  # of 2 each: a frame of the output is then 0.64 s
+MAX_STRIDES = 6  # of 2 each: an output frame is then 0.64 s
 MAX_LABELS = 50_000
 
 
-def shown(value: Any) -> str:
-    """A value of a stranger's as a message may show it: short, on one line, and never written out as a whole."""
+def describe(value: Any) -> str:
+    """Describes an untrusted value for a message: short, on one line, and never the whole of a large value."""
     if value is None or isinstance(value, bool | int | float):
         return str(value)[:MAX_SHOWN]
     if isinstance(value, str):
@@ -27,8 +27,8 @@ def shown(value: Any) -> str:
     return {"list": "a list", "dict": "a mapping"}.get(type(value).__name__, f"a {type(value).__name__}") + size
 
 
-def _only(value: Any) -> Any:
-    """The number in a list of one, which NeMo has for each dimension of time."""
+def _single(value: Any) -> Any:
+    """Unwraps a list of one number, which NeMo has for each dimension of time."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
@@ -58,14 +58,14 @@ class Preprocessor(_Settings):
 
 
 class Block(_Settings):
-    """One of NeMo's JasperBlocks. `residual_mode` None is that of the block before."""
+    """One of NeMo's JasperBlocks. If `residual_mode` is None, that of the previous block applies."""
 
     filters: Annotated[int, Field(ge=1, le=4_096)]
     repeat: Annotated[int, Field(ge=1, le=50)]
-    kernel: Annotated[int, BeforeValidator(_only), Field(ge=1, le=1_000)]
+    kernel: Annotated[int, BeforeValidator(_single), Field(ge=1, le=1_000)]
     kernel_size_factor: Annotated[float, Field(gt=0, le=10)] = 1.0
-    stride: Annotated[Literal[1, 2], BeforeValidator(_only)]
-    dilation: Annotated[int, BeforeValidator(_only), Field(ge=1, le=64)]
+    stride: Annotated[Literal[1, 2], BeforeValidator(_single)]
+    dilation: Annotated[int, BeforeValidator(_single), Field(ge=1, le=64)]
     separable: bool = False
     residual: bool = False
     residual_mode: str | None = None
@@ -79,13 +79,13 @@ class Block(_Settings):
 
     @property
     def width(self) -> int:
-        """Of its depthwise kernels, in frames: odd, as NeMo makes it."""
+        """Width of the depthwise kernels in frames, made odd as NeMo does."""
         scaled = max(int(self.kernel * self.kernel_size_factor), 1)
         return scaled + (scaled + 1) % 2
 
     @property
     def strides(self) -> list[int]:
-        """Of each of its layers."""
+        """The stride of each layer."""
         before = 1 if self.stride_last else int(self.stride)
         return [before] * (self.repeat - 1) + [int(self.stride)]
 
@@ -113,7 +113,7 @@ class _Vocabulary(_Settings):
 
 
 def read_settings(config: Mapping[str, Any]) -> tuple[Preprocessor, Encoder]:
-    """The settings of features and encoder. Raises UsageError, by name, for what is not as it should be."""
+    """Validates the settings of features and encoder. Raises UsageError that names an invalid setting."""
     _expect(config, "preprocessor", "AudioToMelSpectrogramPreprocessor")
     _expect(config, "encoder", "ConvASREncoder")
     _expect(config, "decoder", "ConvASRDecoder")
@@ -125,13 +125,13 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Preprocessor, Encoder]:
         raise UsageError(f"its encoder has more than {MAX_STRIDES} strides of 2{ADVICE}")
     if features.features and encoder.feat_in and features.features != encoder.feat_in:
         raise UsageError(
-            f"its preprocessor makes {features.features} features, and its encoder wants {encoder.feat_in}"
+            f"its preprocessor makes {features.features} features, and its encoder expects {encoder.feat_in}"
         )
     return features, encoder
 
 
 def read_labels(config: Mapping[str, Any]) -> list[str]:
-    """The characters of its vocabulary. Raises UsageError where there are none, or they are not texts."""
+    """The characters of the vocabulary. Raises UsageError if there are none, or they are not strings."""
     labels = config["decoder"].get("vocabulary") or config.get("labels")
     if not labels:
         raise UsageError(f"it has neither a vocabulary nor a tokenizer{ADVICE}")
@@ -139,44 +139,44 @@ def read_labels(config: Mapping[str, Any]) -> list[str]:
 
 
 def _check_strides(number: int, block: Block) -> None:
-    """What a stride goes with. Raises UsageError."""
+    """Raises UsageError if a block's stride is combined with settings that do not support it."""
     if block.stride == 1:
         return
     if block.dilation > 1:
-        raise UsageError(f"its block {number} has a stride and a dilation, and NeMo knows no such block")
+        raise UsageError(f"its block {number} has a stride and a dilation, which NeMo does not support")
     if not block.separable:
         raise UsageError(f"its block {number} has a stride and is not separable{ADVICE}")
     if block.residual and sum(block.strides) > block.repeat + 1:
         raise UsageError(f"its block {number} has a residual around {block.repeat} strides, which do not fit")
 
 
-def _expect(config: Mapping[str, Any], part: str, wanted: str) -> None:
+def _expect(config: Mapping[str, Any], part: str, expected: str) -> None:
     settings = config.get(part)
     if not isinstance(settings, dict):
-        raise UsageError(f"its {part} is {shown(settings)}, and should be settings")
+        raise UsageError(f"its {part} is {describe(settings)}, and should be a mapping")
     target = settings.get("_target_", "nothing")
-    name = shown(target.rsplit(".", 1)[-1] if isinstance(target, str) else target)
-    if name != wanted:
-        raise UsageError(f"its {part} is {name}, and the fused engine knows {wanted}{ADVICE}")
+    name = describe(target.rsplit(".", 1)[-1] if isinstance(target, str) else target)
+    if name != expected:
+        raise UsageError(f"its {part} is {name}, and the fused engine supports {expected}{ADVICE}")
 
 
 def _validated(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as problem:
-        raise UsageError(_sentence(problem.errors(include_url=False)[0])) from None
+        raise UsageError(_message(problem.errors(include_url=False)[0])) from None
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors: where, what is there, and what would be right."""
-    path, value = list(error["loc"]), shown(error["input"])
+def _message(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors as a sentence: the setting, its value, and what would be right."""
+    path, value = list(error["loc"]), describe(error["input"])
     where = f"block {path[2]}" if path[:2] == ["encoder", "jasper"] and len(path) > 2 else str(path[0])
     key = ".".join(map(str, path[3:4] if where.startswith("block") else path[1:2]))
     if error["type"] == "missing":
         return f"its {where} has no {key}"
     has = f"its {where} has {key}: {value}" if key else f"its {where} is {value}"
     if error["type"] == "model_type":
-        return f"{has}, and should be settings"
+        return f"{has}, and should be a mapping"
     if error["type"] == "literal_error":
-        return f"{has}, and the fused engine knows {error['ctx']['expected']}{ADVICE}"
+        return f"{has}, and the fused engine supports {error['ctx']['expected']}{ADVICE}"
     return f"{has}; {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,4 +1,4 @@
-"""Token ids to text, as NeMo's CTC decoding writes it."""
+"""Decodes token ids to text as NeMo's CTC decoding does."""
 
 import re
 import unicodedata
@@ -11,18 +11,18 @@ _SPECIAL = re.compile(r"\[.*\]|<.*>|##.*|▁.*|\s*", re.DOTALL)
 
 
 class Characters:
-    """A vocabulary of characters, or of any pieces that are simply joined."""
+    """Decoder of a vocabulary of characters, or of any pieces that are simply concatenated."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = list(labels)
         self._spaces = _spaces_before_punctuation(self._labels)
 
     def __call__(self, tokens: Sequence[int]) -> str:
-        return _tidy("".join(self._labels[token] for token in tokens), self._spaces)
+        return _remove_spaces("".join(self._labels[token] for token in tokens), self._spaces)
 
 
 class SentencePieces:
-    """A SentencePiece model, from its file's bytes."""
+    """Decoder of a SentencePiece model, from its file's bytes."""
 
     def __init__(self, model: torch.Tensor) -> None:
         import sentencepiece
@@ -35,20 +35,20 @@ class SentencePieces:
         return len(self._pieces)
 
     def __call__(self, tokens: Sequence[int]) -> str:
-        return _tidy(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
+        return _remove_spaces(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
 
 
-def text_of(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Characters | SentencePieces:
-    """What a converted checkpoint writes its token ids with."""
+def token_decoder(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Characters | SentencePieces:
+    """The decoder of a converted checkpoint's token ids."""
     return Characters(config["vocabulary"]) if config["vocabulary"] else SentencePieces(tensors["tokenizer"])
 
 
 def _spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:
-    """What matches a space before a mark of the vocabulary; NeMo leaves such spaces out. None without marks."""
+    """Matches a space before a punctuation mark of the vocabulary, which NeMo removes. None if there are no marks."""
     ordinary = (label for label in labels if not _SPECIAL.fullmatch(label))
     marks = sorted({char for label in ordinary for char in label if unicodedata.category(char).startswith("P")})
     return re.compile(r"(\s)([" + re.escape("".join(marks)) + "])") if marks else None
 
 
-def _tidy(text: str, spaces: re.Pattern[str] | None) -> str:
+def _remove_spaces(text: str, spaces: re.Pattern[str] | None) -> str:
     return spaces.sub(r"\2", text) if spaces else text

@@ -1,4 +1,4 @@
-"""In what pieces a GPU multiplies matrices."""
+"""The tiles in which a GPU multiplies matrices."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import torch
 
 
 class Tile(NamedTuple):
-    """What a program of the pointwise kernel makes at once, rows and columns; how much of the sum it has at hand; by
-    how many warps; and how many such pieces of the sum are on their way to it."""
+    """The tile of a program of the pointwise kernel: rows and columns of the output, depth of a step of the sum, warps,
+    and stages, the steps whose operands are loaded ahead."""
 
     rows: int
     out: int
@@ -16,18 +16,18 @@ class Tile(NamedTuple):
     stages: int
 
 
-PRECISE = Tile(64, 64, 32, 8, 3)  # in float32
-#: In bfloat16 where a multiprocessor has 227 KB of shared memory, as Hopper's: two warpgroups share a tile whose
-#: products are wgmma, and four stages of it fill that memory. `jobs.benchmark` measures OTHERS beside it, among them
+FLOAT32 = Tile(64, 64, 32, 8, 3)  # the precision of its inputs
+#: For bfloat16 on multiprocessors with 227 KB of shared memory, such as Hopper's: two warpgroups share a tile whose
+#: products are wgmma, and four stages of it fill that memory. `jobs.benchmark` also measures ALTERNATIVES, among them
 #: smaller ones, of which two fit on a multiprocessor.
-LARGE = Tile(128, 256, 64, 8, 4)
-OTHERS = (Tile(128, 256, 64, 8, 3), Tile(128, 128, 64, 4, 3), Tile(128, 128, 64, 8, 4), Tile(256, 128, 64, 8, 3))
-SMALL = Tile(128, 128, 64, 8, 3)  # elsewhere
+BFLOAT16_LARGE = Tile(128, 256, 64, 8, 4)
+ALTERNATIVES = (Tile(128, 256, 64, 8, 3), Tile(128, 128, 64, 4, 3), Tile(128, 128, 64, 8, 4), Tile(256, 128, 64, 8, 3))
+BFLOAT16_SMALL = Tile(128, 128, 64, 8, 3)  # for bfloat16 elsewhere
 
 
 def tile_for(device: torch.device, dtype: torch.dtype) -> Tile:
-    """The tile that the products of a precision are made in."""
+    """The tile for the products of a precision."""
     if dtype == torch.float32:
-        return PRECISE
-    is_roomy = device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
-    return LARGE if is_roomy else SMALL
+        return FLOAT32
+    has_large_shared_memory = device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
+    return BFLOAT16_LARGE if has_large_shared_memory else BFLOAT16_SMALL

@@ -1,9 +1,9 @@
-"""The weights of a checkpoint: torch's file format read as data. Nothing is unpickled.
+"""Reads the weights of a checkpoint: torch's file format as data. Nothing is unpickled.
 
-The file is a zip with a pickle, `data.pkl`, that says of each tensor its type, shape and strides, and which record,
-`data/KEY`, holds its numbers. Even torch's `weights_only=True` calls what such a pickle names, with arguments that it
-chooses, and takes its word for sizes. Here its few instructions are followed by hand: to names and descriptions, which
-are checked against the records before a number is read. Formats: torch/serialization.py, pickletools.
+The file is a zip with a pickle, `data.pkl`, that states the type, shape and strides of each tensor, and the record,
+`data/KEY`, with its numbers. Even torch's `weights_only=True` calls functions that such a pickle names, with arguments
+that it chooses, and trusts its sizes. Here its few instructions are interpreted by hand, to names and descriptions that
+are checked against the records before any number is read. Formats: torch/serialization.py, pickletools.
 """
 
 import io
@@ -18,10 +18,10 @@ import torch
 
 from actors.schema import UsageError
 
-MAX_WEIGHTS_BYTES = 1_200_000_000  # bytes of all tensors together, as float32 at least; Citrinet-1024 has 560 million
-MAX_PICKLE_BYTES = 1_000_000  # bytes; 200 a tensor, of which Citrinet-1024 has 900
-MAX_DIRECTORY_BYTES = 4_000_000  # bytes of the zip's list of records; about 80 a record
-MAX_DIMENSIONS, MAX_NUMBER = 8, 1 << 48  # of a tensor, and what a size, a stride or a count may be
+MAX_WEIGHTS_BYTES = 1_200_000_000  # of all tensors, counted as float32 or wider; Citrinet-1024 has 560 million
+MAX_PICKLE_BYTES = 1_000_000  # 200 per tensor; Citrinet-1024 has 900 tensors
+MAX_DIRECTORY_BYTES = 4_000_000  # of the zip's central directory; about 80 per record
+MAX_DIMENSIONS, MAX_INTEGER = 8, 1 << 48  # of a tensor; of a size, a stride or a count
 
 _TYPES = {
     "torch.FloatStorage": torch.float32,
@@ -39,15 +39,15 @@ _MARK = object()
 
 
 @dataclass(frozen=True)
-class Named:
-    """What a pickle names, such as a function; it is never looked up."""
+class GlobalName:
+    """A global that a pickle names, such as a function; it is never looked up."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """A record of the zip, as the pickle speaks of it: so many numbers of a type."""
+    """A record of the zip as the pickle states it: `count` numbers of a type."""
 
     key: str
     dtype: torch.dtype
@@ -55,8 +55,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Described:
-    """A dense tensor that lies in a record: from which number on, its shape, and the strides of its dimensions."""
+class TensorSpec:
+    """A dense tensor in a record: offset, shape and strides, counted in numbers."""
 
     record: Record
     offset: int
@@ -64,24 +64,24 @@ class Described:
     strides: tuple[int, ...]
 
     @property
-    def numbers(self) -> int:
+    def numel(self) -> int:
         return math.prod(self.shape)
 
     @property
     def end(self) -> int:
-        """Where in the record its last number ends."""
+        """The end of its last number within the record."""
         steps = zip(self.shape, self.strides, strict=True)
-        return self.offset + 1 + sum((size - 1) * stride for size, stride in steps) if self.numbers else self.offset
+        return self.offset + 1 + sum((size - 1) * stride for size, stride in steps) if self.numel else self.offset
 
 
 class Weights(Mapping[str, torch.Tensor]):
-    """The tensors of a file by name, each read when it is asked for."""
+    """The tensors of a file by name, each read when it is accessed."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
-        """Raises UsageError where the file is other than a flat mapping of names to dense tensors."""
+        """Raises UsageError if the file is anything but a flat mapping of names to dense tensors."""
         self._file = file
         try:
-            with zipfile.ZipFile(_Directory(file)) as archive:
+            with zipfile.ZipFile(_BoundedReader(file)) as archive:
                 self._tensors, self._starts = _read(archive, file)
         except (UsageError, MemoryError):
             raise
@@ -92,7 +92,7 @@ class Weights(Mapping[str, torch.Tensor]):
     def __getitem__(self, name: str) -> torch.Tensor:
         tensor = self._tensors[name]
         dtype = tensor.record.dtype
-        if not tensor.numbers:
+        if not tensor.numel:
             return torch.empty(tensor.shape, dtype=dtype)
         data = bytearray((tensor.end - tensor.offset) * dtype.itemsize)
         self._file.seek(self._starts[tensor.record.key] + tensor.offset * dtype.itemsize)
@@ -106,8 +106,8 @@ class Weights(Mapping[str, torch.Tensor]):
         return len(self._tensors)
 
 
-class _Directory:
-    """A file that is never read more at once than a zip's list of records may have bytes."""
+class _BoundedReader:
+    """A file whose single reads are limited to the maximum size of a zip's central directory."""
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
@@ -115,24 +115,24 @@ class _Directory:
     def read(self, size: int = -1) -> bytes:
         if size > MAX_DIRECTORY_BYTES:
             raise UsageError(
-                f"their list of records has {size:,} bytes, more than the {MAX_DIRECTORY_BYTES:,} believed"
+                f"their list of records has {size:,} bytes, more than the limit of {MAX_DIRECTORY_BYTES:,}"
             )
         return self._read(size if size >= 0 else MAX_DIRECTORY_BYTES)
 
 
-def _read(archive: zipfile.ZipFile, file: io.BufferedIOBase) -> tuple[dict[str, Described], dict[str, int]]:
-    """The tensors by name, and where in the file the record of each key starts."""
+def _read(archive: zipfile.ZipFile, file: io.BufferedIOBase) -> tuple[dict[str, TensorSpec], dict[str, int]]:
+    """The tensors by name, and the position in the file of the record of each key."""
     records = {each.filename: each for each in archive.infolist()}
     pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise UsageError("they are not in torch's format: a zip with one data.pkl is")
+        raise UsageError("they are not in torch's format: that is a zip with one data.pkl")
     folder = pickles[0].removesuffix("data.pkl")
     order = records.get(f"{folder}byteorder")
     if order and _content(archive, order, 10) != b"little":
-        raise UsageError("they are of a machine with another order of bytes")
-    tensors = _described(_content(archive, records[pickles[0]], MAX_PICKLE_BYTES))
-    if sum(each.numbers * max(each.record.dtype.itemsize, 4) for each in tensors.values()) > MAX_WEIGHTS_BYTES:
-        raise UsageError(f"they are more than {MAX_WEIGHTS_BYTES:,} bytes; Citrinet-1024 has 560 million")
+        raise UsageError("their byte order is not little-endian")
+    tensors = _tensor_specs(_content(archive, records[pickles[0]], MAX_PICKLE_BYTES))
+    if sum(each.numel * max(each.record.dtype.itemsize, 4) for each in tensors.values()) > MAX_WEIGHTS_BYTES:
+        raise UsageError(f"they have more than the limit of {MAX_WEIGHTS_BYTES:,} bytes; Citrinet-1024 has 560 million")
     starts = dict[str, int]()
     for name, tensor in tensors.items():
         record = tensor.record
@@ -140,12 +140,12 @@ def _read(archive: zipfile.ZipFile, file: io.BufferedIOBase) -> tuple[dict[str, 
         if stored is None or not _is_plain(stored) or stored.file_size != record.count * record.dtype.itemsize:
             raise UsageError(f"{name[:60]!r} has no record of {record.count} numbers")
         if record.key not in starts:
-            starts[record.key] = _start(file, stored)
+            starts[record.key] = _content_start(file, stored)
     return tensors, starts
 
 
 def _is_plain(record: zipfile.ZipInfo) -> bool:
-    """Whether a record is as it is: neither compressed nor encrypted."""
+    """Whether a record is stored as is: neither compressed nor encrypted."""
     return (
         record.compress_type == zipfile.ZIP_STORED
         and record.compress_size == record.file_size
@@ -159,8 +159,8 @@ def _content(archive: zipfile.ZipFile, record: zipfile.ZipInfo, max_bytes: int) 
     return archive.read(record)
 
 
-def _start(file: io.BufferedIOBase, record: zipfile.ZipInfo) -> int:
-    """Where a record's content starts. Raises UsageError where the file does not have all of it."""
+def _content_start(file: io.BufferedIOBase, record: zipfile.ZipInfo) -> int:
+    """The position of a record's content. Raises UsageError if the file does not contain all of it."""
     file.seek(record.header_offset)
     header = file.read(30)
     start = (
@@ -168,33 +168,33 @@ def _start(file: io.BufferedIOBase, record: zipfile.ZipInfo) -> int:
     )
     size = file.seek(0, 2)
     if header[:4] != b"PK\x03\x04" or start + record.file_size > size:
-        raise UsageError(f"{record.filename[:60]!r} lies beyond their end")
+        raise UsageError(f"{record.filename[:60]!r} extends beyond the end of the file")
     return start
 
 
-def _described(pickled: bytes) -> dict[str, Described]:
-    """The tensors that a pickle describes, by name. Raises UsageError where it describes anything else."""
-    told = _follow(pickled)
-    if not isinstance(told, dict) or not told:
-        raise UsageError("they are no mapping of names to tensors")
-    for name, value in told.items():
-        if not isinstance(value, Described):
-            raise UsageError(f"they are other than names and dense tensors: {name[:60]!r} is {type(value).__name__}")
-    return told
+def _tensor_specs(pickled: bytes) -> dict[str, TensorSpec]:
+    """The tensors that a pickle describes, by name. Raises UsageError if it describes anything else."""
+    result = _interpret(pickled)
+    if not isinstance(result, dict) or not result:
+        raise UsageError("they are not a mapping of names to tensors")
+    for name, value in result.items():
+        if not isinstance(value, TensorSpec):
+            raise UsageError(f"they contain more than names and dense tensors: {name[:60]!r} is {type(value).__name__}")
+    return result
 
 
 _LITERALS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT", "BININT", "BININT1", "BININT2", "LONG1"})
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": _MARK, "EMPTY_TUPLE": ()}
 
 
-def _follow(pickled: bytes) -> Any:
-    """What the instructions of a pickle leave on their stack. Those that are needed for names and tensors are known."""
+def _interpret(pickled: bytes) -> Any:
+    """Interprets a pickle; only the instructions for names and tensors are supported. Returns the top of its stack."""
     stack, memo = list[Any](), dict[int, Any]()
 
-    def since_mark() -> list[Any]:
-        place = next(place for place in reversed(range(len(stack))) if stack[place] is _MARK)
-        values = stack[place + 1 :]
-        del stack[place:]
+    def pop_to_mark() -> list[Any]:
+        index = next(index for index in reversed(range(len(stack))) if stack[index] is _MARK)
+        values = stack[index + 1 :]
+        del stack[index:]
         return values
 
     argument: Any
@@ -209,10 +209,10 @@ def _follow(pickled: bytes) -> Any:
             case "PROTO" | "FRAME":
                 pass
             case "GLOBAL":
-                stack.append(Named(argument.replace(" ", ".")))
+                stack.append(GlobalName(argument.replace(" ", ".")))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(Named(f"{module:.100}.{name:.100}"))
+                stack.append(GlobalName(f"{module:.100}.{name:.100}"))
             case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
                 memo[len(memo) if code.name == "MEMOIZE" else argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
@@ -221,66 +221,68 @@ def _follow(pickled: bytes) -> Any:
                 count = int(code.name[-1])
                 stack[-count:] = [tuple(stack[-count:])]
             case "TUPLE":
-                stack.append(tuple(since_mark()))
+                stack.append(tuple(pop_to_mark()))
             case "EMPTY_DICT":
                 stack.append({})
             case "SETITEM" | "SETITEMS":
-                values = since_mark() if code.name == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
-                if not all(isinstance(name, str) for name in values[::2]):  # the hash of others may take for ever
-                    raise UsageError("they are other than names and dense tensors: a name is no text")
+                values = pop_to_mark() if code.name == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
+                if not all(isinstance(name, str) for name in values[::2]):  # hashing other keys may never end
+                    raise UsageError("they contain more than names and dense tensors: a name is not a string")
                 stack[-1].update(zip(values[::2], values[1::2], strict=True))
             case "BINPERSID":
                 stack.append(_record(stack.pop()))
             case "REDUCE":
                 arguments, function = stack.pop(), stack.pop()
-                stack.append(_made(function, arguments))
-            case "BUILD":  # of a mapping: versions of the modules that the tensors are of
+                stack.append(_result_of_call(function, arguments))
+            case "BUILD":  # the state of a mapping: module versions, which are dropped
                 stack.pop()
                 if not isinstance(stack[-1], dict):
-                    raise UsageError("they are other than names and dense tensors")
+                    raise UsageError("they contain more than names and dense tensors")
             case "STOP":
                 return stack.pop()
             case other:
-                raise UsageError(f"they are other than names and dense tensors: the pickle has {other}")
-    raise UsageError("they end too early")
+                raise UsageError(
+                    f"they contain more than names and dense tensors: the pickle has the instruction {other}"
+                )
+    raise UsageError("their pickle ends too early")
 
 
-def _record(told: Any) -> Record:
-    match told:
-        case ("storage", Named(name), str(key), str(), int(count)) if name in _TYPES and 0 <= count < MAX_NUMBER:
+def _record(result: Any) -> Record:
+    match result:
+        case ("storage", GlobalName(name), str(key), str(), int(count)) if name in _TYPES and 0 <= count < MAX_INTEGER:
             return Record(key, _TYPES[name], count)
     raise UsageError("they have a record of unknown type")
 
 
-def _made(function: Any, arguments: Any) -> Any:
-    """What a call would make that the pickle asks for: an empty mapping or a tensor, and nothing else."""
+def _result_of_call(function: Any, arguments: Any) -> Any:
+    """The result of a call in a pickle: an empty mapping or a tensor; other calls are refused."""
     match function, arguments:
-        case Named("collections.OrderedDict"), ():
+        case GlobalName("collections.OrderedDict"), ():
             return {}
-        case Named("torch._utils._rebuild_tensor_v2"), (
+        case GlobalName("torch._utils._rebuild_tensor_v2"), (
             Record() as record,
             int(offset),
             tuple(shape),
             tuple(strides),
             *_,
         ):
-            return _checked(Described(record, offset, shape, strides))
-        case Named("torch._utils._rebuild_parameter"), (Described() as tensor, *_):
+            return _checked(TensorSpec(record, offset, shape, strides))
+        case GlobalName("torch._utils._rebuild_parameter"), (TensorSpec() as tensor, *_):
             return tensor
-    named = function.name if isinstance(function, Named) else type(function).__name__
-    raise UsageError(f"they are other than names and dense tensors: the pickle names {named[:60]!r}")
+    name = function.name if isinstance(function, GlobalName) else type(function).__name__
+    raise UsageError(f"they contain more than names and dense tensors: the pickle names {name[:60]!r}")
 
 
-def _checked(tensor: Described) -> Described:
-    """Raises UsageError where a tensor is not within its record, or has more numbers than are there."""
+def _checked(tensor: TensorSpec) -> TensorSpec:
+    """Returns the tensor. Raises UsageError if it is not within its record, or has more numbers than that."""
     if (
         len(tensor.shape) != len(tensor.strides)
         or len(tensor.shape) > MAX_DIMENSIONS
         or any(
-            type(each) is not int or not 0 <= each < MAX_NUMBER
+            type(each) is not int or not 0 <= each < MAX_INTEGER
             for each in (tensor.offset, *tensor.shape, *tensor.strides)
         )
-        or max(tensor.numbers, tensor.end) > tensor.record.count
+        or max(tensor.numel, tensor.end) > tensor.record.count
     ):
         raise UsageError(f"a tensor does not fit its record of {tensor.record.count} numbers")
     return tensor
