@@ -41,6 +41,7 @@ class Output:
     folder: Path
     keys: list[str]
     storage: FaultyStorage | None = None
+    address: str | None = None  # of the Ray that undisturbed runs use
 
     @property
     def commits(self) -> int:
@@ -59,8 +60,10 @@ def command(out: Output) -> list[str]:
     return [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *keys]
 
 
-def start(out: Output) -> subprocess.Popen[bytes]:
+def start(out: Output, address: str | None = None) -> subprocess.Popen[bytes]:
+    """Starts a run, on a Ray of its own unless there is an address."""
     environment = os.environ | {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
+    environment |= {"RAY_ADDRESS": address} if address else {}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command(out), cwd=ROOT, env=environment, **quiet)
 
@@ -68,7 +71,7 @@ def start(out: Output) -> subprocess.Popen[bytes]:
 def finish(out: Output) -> int:
     """Runs undisturbed until a run ends with status 0; returns how many runs it took."""
     for number in range(1, AGAIN + 1):
-        status = start(out).wait()
+        status = start(out, out.address).wait()
         if status == 0:
             return number
         time.sleep(LEASE_S)
@@ -182,37 +185,48 @@ class Grounds:
 
     folder: Path
     storage: FaultyStorage | None = None
+    keys: tuple[str, ...] = ()
+    address: str | None = None
 
     def output(self, name: str) -> Output:
         if self.storage is None:
-            return Output(self.folder / name, [f"output.uri={self.folder / name}"])
+            return Output(self.folder / name, [*self.keys, f"output.uri={self.folder / name}"], address=self.address)
         s3 = json.dumps({"endpoint_url": self.storage.url, "config_kwargs": {"read_timeout": 2}})
-        keys = ["input.uri=s3://bucket/audio", f"output.uri=s3://bucket/{name}"]
+        keys = [*self.keys, "input.uri=s3://bucket/audio", f"output.uri=s3://bucket/{name}"]
         keys += [f"{part}.storage_options={s3}" for part in ("input", "output")]
-        return Output(self.folder / "bucket" / name, keys, self.storage)
+        return Output(self.folder / "bucket" / name, keys, self.storage, self.address)
 
 
 @contextlib.contextmanager
-def grounds() -> Iterator[dict[bool, Grounds]]:
+def grounds(keys: tuple[str, ...], address: str | None) -> Iterator[dict[bool, Grounds]]:
     """By whether storage is to be struck."""
     folder = Path(tempfile.mkdtemp(prefix="citrascribe-faults-"))
     try:
         shutil.copytree(ROOT / "demo" / "audio", folder / "s3" / "bucket" / "audio")
         with s3_server(folder / "s3") as options:
             storage = FaultyStorage(options["endpoint_url"])
-            yield {False: Grounds(folder / "disk"), True: Grounds(folder / "s3", storage)}
+            places = Grounds(folder / "disk", None, keys, address), Grounds(folder / "s3", storage, keys, address)
+            yield dict(zip((False, True), places, strict=True))
             storage.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def campaign(
-    runs: int, seed: int, kinds: Sequence[str] = tuple(STRIKES), say: Callable[[str], None] = print
+    runs: int,
+    seed: int,
+    kinds: Sequence[str] = tuple(STRIKES),
+    say: Callable[[str], None] = print,
+    keys: tuple[str, ...] = (),
+    address: str | None = None,
 ) -> dict[str, Counter[str]]:
-    """For each kind of strike, how often the rows were the same, differed, or the strike came too early or late."""
+    """For each kind of strike, how often the rows were the same, differed, or the strike came too early or late.
+
+    `keys` are of all runs. Those that are not struck use the Ray at an address, where there is one.
+    """
     results = {name: Counter[str]() for name in kinds}
     quiet = dict[bool, tuple[pd.DataFrame, int]]()
-    with grounds() as places:
+    with grounds(keys, address) as places:
         number = counted = 0
         while counted < runs:
             draw, name = random.Random(seed * 10_000 + number), kinds[number % len(kinds)]
