@@ -20,7 +20,7 @@ from actors.audio.decode import MoreSound, Sound, Wanted, decode
 from actors.audio.segments import Stretch, segments_of
 from actors.audio.speech import Rows, Texts, Told
 from actors.audio.voice import has_speech
-from actors.foreign.escape import printable
+from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import to_json
 from actors.isolation import Isolated
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
@@ -77,14 +77,14 @@ def _told(reading: Reading, piece: Piece, texts: Texts) -> dict[str, Told]:
     told = dict[str, Told]()
     for key, found in reading.texts.items() if not piece.stretch else ():
         reference, extra = told_by(found)
-        told[printable(key)] = texts.believed(*_companions(reference, extra).values())
+        told[escape_surrogates(key)] = texts.believed(*_companions(reference, extra).values())
     return told
 
 
 def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[str, str | None]:
     """What came with a recording, as the columns of its first row."""
     return {
-        "reference": None if reference is None else printable(reference),
+        "reference": None if reference is None else escape_surrogates(reference),
         "extra": to_json(extra) if extra else None,
     }
 
@@ -171,9 +171,9 @@ def to_rows(
     sound. `takes` is told of samples as they are decoded, and says whether there is room for more.
     """
     row: dict[str, Any] = {
-        "recording_id": printable(recording.recording_id),
-        "uri": printable(recording.uri),
-        "member": None if recording.member is None else printable(recording.member),
+        "recording_id": escape_surrogates(recording.recording_id),
+        "uri": escape_surrogates(recording.uri),
+        "member": None if recording.member is None else escape_surrogates(recording.member),
         "offset_s": recording.offset_s,
         "etag": recording.etag,
         "segment_index": 0,
@@ -210,7 +210,7 @@ def to_rows(
         # Nobody foresaw it, or it would have a kind: so it is told as what ends a process is, and `errors.retry` does
         # it again once the code has changed. Only this recording is lost by it.
         kind, detail = ErrorKind.CRASHED, f"{type(problem).__name__}: {problem!s:.200}"
-    return [row | {"error_kind": str(kind), "error_detail": printable(detail)}]
+    return [row | {"error_kind": str(kind), "error_detail": escape_surrogates(detail)}]
 
 
 def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 
 #: What ids, fingerprints and digests are made of. They become names of files, so whatever is read is held to it.
 HEX = r"[0-9a-f]{1,64}"
@@ -63,10 +63,10 @@ class Unit:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Unit":
-        """Raises NotPlain where id or fingerprint is not hexadecimal."""
+        """Raises InvalidData where id or fingerprint is not hexadecimal."""
         for pattern, name in ((HEX, "id"), (FINGERPRINT, "fingerprint")):
             if not re.fullmatch(pattern, fields[name]):
-                raise NotPlain(f"{fields[name][:80]!r} is no unit's {name}")
+                raise InvalidData(f"{fields[name][:80]!r} is no unit's {name}")
         objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
         return cls(fields["id"], fields["fingerprint"], objects, tuple((uri, at) for uri, at in fields["carried"]))
 
@@ -134,7 +134,7 @@ class Piece:
 
     @classmethod
     def from_json(cls, text: str) -> "Piece":
-        """Raises NotPlain as `Unit.from_dict` does."""
+        """Raises InvalidData as `Unit.from_dict` does."""
         fields = json.loads(text)
         return cls(**{**fields, "unit": Unit.from_dict(fields["unit"])})
 

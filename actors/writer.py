@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.parts.commit import commit_unit, measured_in
 from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT, Kept, claim, forget, keep, text_bytes, told_in
 from actors.parts.summary import ROWS_AT_ONCE, rows_in
@@ -27,7 +27,7 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
 
     Of several who find all pieces kept, one commits: `attempt` tells apart the times that this is tried. Returns the
     unit's summary, or what the piece adds to it, with "is_partial". Raises Recut where the ranges of a tar do not
-    fit together, and NotPlain where what is kept is not what it should be. Safe to repeat.
+    fit together, and InvalidData where what is kept is not what it should be. Safe to repeat.
     """
     if piece.is_whole:
         return commit_unit(piece.unit, rows, filesystem, root)
@@ -54,7 +54,7 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
 def assemble(piece: Piece, pieces: Sequence[pa.Table]) -> Iterator[pa.Table]:
     """The rows of a unit from those of its pieces in their order, as if it had been done in one, some at a time.
 
-    Raises NotPlain where pieces do not fit together.
+    Raises InvalidData where pieces do not fit together.
     """
     of_object = piece.share[1] * piece.stretches
     rows = chain.from_iterable(
@@ -103,14 +103,14 @@ def _recordings_of(stretches: range, pieces: Sequence[pa.Table]) -> Iterator[lis
         size += tables[-1].nbytes
         text += text_bytes(tables[-1])
         if size > MAX_EXPANDED_BYTES or text > MAX_TEXT:
-            raise NotPlain("its pieces have more text than can be said")
+            raise InvalidData("its pieces have more text than can be said")
     try:
         for each in zip(*map(_recordings, tables), strict=True):
             yield _joined(each)
-    except NotPlain:
+    except InvalidData:
         raise
     except ValueError as problem:
-        raise NotPlain(f"its pieces do not tell of the same recordings: {problem}") from None
+        raise InvalidData(f"its pieces do not tell of the same recordings: {problem}") from None
 
 
 def _recordings(table: pa.Table) -> Iterator[list[Row]]:

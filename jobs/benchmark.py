@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from actors.engine.models import resolve
-from actors.foreign.escape import shown
+from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
 from actors.storage import files as storage
 from actors.storage.cache import cache_folder
@@ -209,9 +209,9 @@ def as_kernels(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 def append(filesystem: storage.Filesystem, path: str, report: dict[str, Any]) -> None:
     """Adds a report to a page of benchmarks, with what made it. Raises OSError."""
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    lines = [f"## {report['date']}: {shown(report['model'])}", ""]
+    lines = [f"## {report['date']}: {for_terminal(report['model'])}", ""]
     lines += [f"{report['machine']}; {versions}; {report['minutes']:g} minutes of audio, 2 to 15 s a recording.", ""]
-    lines += [f"    {shown(report['command'], MAX_COMMAND)}", ""]
+    lines += [f"    {for_terminal(report['command'], MAX_COMMAND)}", ""]
     tables = [as_table(report)] if report["sides"] else []
     for header, rows in tables + ([as_kernels(report[KERNELS])] if KERNELS in report else []):
         lines += [f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows]] + [""]

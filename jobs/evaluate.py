@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.foreign.escape import printable, without_credentials
+from actors.foreign.escape import escape_surrogates, without_credentials
 from actors.storage import files as storage
 from actors.text.normalise import Normalisation, normalise
 from jobs.cli.command import run_job
@@ -130,7 +130,7 @@ def _group_of(transcript: Transcript, group: str) -> str:
     known = transcript.first | transcript.fields
     if group == "folder" and "folder" not in known:
         return os.path.basename(os.path.dirname(str(transcript.first["uri"])))
-    return printable(without_credentials(str(known.get(group, "(none)"))))  # it is shown, and a key of the JSON
+    return escape_surrogates(without_credentials(str(known.get(group, "(none)"))))  # it is shown, and a key of the JSON
 
 
 def _together(groups: Iterable[Group]) -> Group:

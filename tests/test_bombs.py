@@ -20,8 +20,8 @@ from kinds import objects, rows_of
 from actors.foreign import parquet_pages, thrift
 from actors.foreign.arrow import open_parquet, parquet_footer, read_arrow
 from actors.foreign.arrow_sizes import expanded_bytes
-from actors.foreign.errors import NotPlain
-from actors.foreign.parquet_pages import groups_of, pages
+from actors.foreign.errors import InvalidData
+from actors.foreign.parquet_pages import pages, row_groups
 from actors.parts import kept
 from actors.parts.part import BATCH_BYTES, Part
 from actors.schema import PART_SCHEMA
@@ -55,7 +55,7 @@ def test_the_size_of_an_arrow_file_is_known_before(compression: str | None) -> N
     told = expanded_bytes(data, footer, 1 << 60)
     assert table.nbytes <= told <= 1.5 * table.nbytes
     assert read_arrow(data, PART_SCHEMA, told).equals(table)
-    with pytest.raises(NotPlain, match="would expand to more than"):
+    with pytest.raises(InvalidData, match="would expand to more than"):
         read_arrow(data, PART_SCHEMA, table.nbytes // 2)
 
 
@@ -65,7 +65,7 @@ def test_an_arrow_file_that_claims_terabytes_is_told() -> None:
     claim = (1_000_000).to_bytes(8, "little")
     assert data.count(claim) >= 1
     for size in (1 << 41, (1 << 63) - 1):
-        with pytest.raises(NotPlain, match="would expand to more than"):
+        with pytest.raises(InvalidData, match="would expand to more than"):
             read_arrow(data.replace(claim, size.to_bytes(8, "little")), table.schema, 10_000_000)
 
 
@@ -73,7 +73,7 @@ def test_what_a_row_group_takes_is_known_before() -> None:
     rows = [ROW | {"text": "x" * 1_000_000, "start_s": float(at)} for at in range(9)]
     for version in ("1.0", "2.0"):
         file = part(rows, data_page_version=version, row_group_size=3, use_dictionary=["model"])
-        groups = groups_of(parquet_footer(file, 1_000_000))
+        groups = row_groups(parquet_footer(file, 1_000_000))
         found = [{chunk.path: list(pages(file, chunk)) for chunk in group.chunks} for group in groups]
         largest = [sum(max(page.unpacked for page in each) for each in columns.values()) for columns in found]
         assert [3_000_000 < size < 3_100_000 for size in largest] == [True] * 3
@@ -103,7 +103,7 @@ def test_a_value_that_is_that_of_every_row_is_taken_row_by_row() -> None:
 )
 def test_a_part_that_no_run_wrote_is_told(row: dict[str, Any], options: dict[str, Any]) -> None:
     assert Part(part([ROW]))
-    with pytest.raises(NotPlain):
+    with pytest.raises(InvalidData):
         Part(part([ROW | row] * 3, **options))
 
 
@@ -140,7 +140,7 @@ def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_nex
     two = pa.concat_tables([rows_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
     kept.keep(first, two, *output)
     assert kept.is_kept(first, *output)
-    with pytest.raises(NotPlain, match="do not tell of the same recordings"):
+    with pytest.raises(InvalidData, match="do not tell of the same recordings"):
         commit_piece(second, rows_of(UNIT), *output, "one")
     assert not piece_files(tmp_path)
     assert commit_piece(first, rows_of(UNIT), *output, "two")["is_partial"]
@@ -157,7 +157,7 @@ def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
     apart = [Chain(0, 512, ["a"], ["b"]).told(), Chain(512, 1_024, ["b"], []).told()]
     assert not are_whole(apart, 1_024)
     for bad in (b"{}", b"[]", b'{"began": "0", "ended": 1, "sounds": "", "texts": ""}', text[:-4].encode(), b"\xff"):
-        with pytest.raises(NotPlain):
+        with pytest.raises(InvalidData):
             Told.from_text(bad)
     assert np.array_equal(Told.from_text(text.encode()).texts, Chain(0, 512, names, names).told().texts)
 
@@ -187,5 +187,5 @@ def test_a_footer_is_counted_before_memory_is_taken(monkeypatch: pytest.MonkeyPa
         if told is None:
             assert open_parquet(longer)[0].metadata.num_rows == 1
             continue
-        with pytest.raises(NotPlain, match=told):
+        with pytest.raises(InvalidData, match=told):
             open_parquet(longer)

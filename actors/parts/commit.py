@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from actors.foreign.errors import NotPlain
-from actors.foreign.escape import printable
+from actors.foreign.errors import InvalidData
+from actors.foreign.escape import escape_surrogates
 from actors.parts.part import Part, PartWriter, check_rows
 from actors.parts.summary import Tally
 from actors.storage import files as storage
@@ -77,7 +77,7 @@ def commit_unit(
     Rows that come in several tables are taken one after the other, and not held. Of them nothing is measured.
     """
     measured = measured_in(rows) if isinstance(rows, pa.Table) else {}
-    part, tally, absent = PartWriter(), Tally(), {printable(each.uri) for each in unit.objects}
+    part, tally, absent = PartWriter(), Tally(), {escape_surrogates(each.uri) for each in unit.objects}
     for table in [rows] if isinstance(rows, pa.Table) else rows:
         absent.difference_update(table.column("uri").unique().to_pylist())
         tally.add(table)
@@ -103,11 +103,11 @@ def commit_unit(
 def open_part(
     unit_id: str, filesystem: storage.Filesystem, root: str, check: Callable[[pa.Table], None] = check_rows
 ) -> Part:
-    """The part of a unit, whose rows pass `check`. Raises NotPlain where it is damaged, foreign or a link, and
+    """The part of a unit, whose rows pass `check`. Raises InvalidData where it is damaged, foreign or a link, and
     FileNotFoundError."""
     path = below(root, part_name(unit_id))
     if outputs.is_link(filesystem, path):
-        raise NotPlain("it is a link, which is not followed")
+        raise InvalidData("it is a link, which is not followed")
     stored = storage.Stored(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
     file: BinaryIO = io.BytesIO(storage.read(filesystem, path)) if stored.size <= HELD_BYTES else stored.open()
     return Part(file, check)
@@ -144,7 +144,7 @@ def _carried_rows(
         standing = open_part(unit.id, filesystem, root)
     except FileNotFoundError:
         return
-    except NotPlain as problem:
+    except InvalidData as problem:
         path = storage.canonical(filesystem, below(root, part_name(unit.id)))
         _log.warning("%s: %s; its rows of objects that are no longer listed are gone", path, problem)
         return

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.foreign.arrow import read_arrow
-from actors.foreign.errors import NotPlain
-from actors.foreign.escape import printable
+from actors.foreign.errors import InvalidData
+from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import Told
@@ -66,7 +66,7 @@ def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
         read_kept(piece, filesystem, root)
     except FileNotFoundError:
         return False
-    except NotPlain as problem:
+    except InvalidData as problem:
         _log.warning("%s: %s; it is made again", storage.canonical(filesystem, _path(piece, root)), problem)
         return False
     return True
@@ -92,13 +92,13 @@ def is_piece(name: str) -> bool:
 
 
 def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
-    """The rows that are kept of a piece, of PART_SCHEMA. Raises NotPlain where they are not what they should be, and
+    """The rows that are kept of a piece, of PART_SCHEMA. Raises InvalidData where they are not what they should be, and
     FileNotFoundError."""
     rows = read_arrow(outputs.read(filesystem, _path(piece, root), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
     check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
-        raise NotPlain(fault)
+        raise InvalidData(fault)
     told_in(rows)
     return rows
 
@@ -108,7 +108,7 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
     indices = rows.column("segment_index").to_numpy()
     if not len(indices) or not np.all((indices == 0) | np.concatenate([[False], np.diff(indices) == 1])):
         return "its recordings do not count their segments from 0"
-    if not _values(rows, "uri") <= {printable(each.uri) for each in piece.objects}:
+    if not _values(rows, "uri") <= {escape_surrogates(each.uri) for each in piece.objects}:
         return "it tells of objects that are not its own"
     if not _values(rows, "error_kind") <= {None, *ErrorKind}:
         return "it has errors of an unknown kind"
@@ -133,13 +133,13 @@ def _values(rows: pa.Table, name: str) -> set[Any]:
 
 
 def told_in(rows: pa.Table) -> Told | None:
-    """What a piece tells of its range of a tar; None where it is of none. Raises NotPlain."""
+    """What a piece tells of its range of a tar; None where it is of none. Raises InvalidData."""
     text = (rows.schema.metadata or {}).get(b"chain")
     return None if text is None else Told.from_text(text)
 
 
 class Kept(Sequence[pa.Table]):
-    """The rows of a unit's pieces in their order, read as they are asked for. Raises NotPlain as `read_kept` does."""
+    """The rows of a unit's pieces in order, read as they are requested. Raises InvalidData as `read_kept` does."""
 
     def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
         self._pieces, self._output = piece.all(), (filesystem, root)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actors.foreign.arrow import check, open_parquet
-from actors.foreign.errors import NotPlain, OtherColumns, in_a_line
+from actors.foreign.arrow import check_table, open_parquet
+from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
 from actors.foreign.parquet_pages import Group, pages
 from actors.schema import PART_SCHEMA
 from actors.storage import files as storage
@@ -38,17 +38,17 @@ _TEXTS = [each.name for each in PART_SCHEMA if each.type in (pa.string(), pa.dic
 
 
 def check_rows(rows: pa.Table) -> None:
-    """Raises NotPlain where rows of PART_SCHEMA, which are valid, have values that Python or a reader cannot take."""
+    """Raises InvalidData if rows of PART_SCHEMA, which are valid, have values that Python or a reader cannot take."""
     tokens = pc.list_flatten(rows.column("tokens"))
     times = [rows.column(name) for name in ("start_s", "end_s", "duration_s")]
     times += [pc.struct_field(tokens, name) for name in ("start_s", "end_s")]
     if any(pc.all(pc.is_finite(each)).as_py() is False for each in times):
-        raise NotPlain("it has times that are no numbers")
+        raise InvalidData("it has times that are no numbers")
     written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
     if written["min"] is not None and not 0 <= written["min"] <= written["max"] < LAST_YEAR:
-        raise NotPlain("it has rows of another age")
+        raise InvalidData("it has rows of another age")
     if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
-        raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
+        raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
 
 
 class PartWriter:
@@ -83,35 +83,35 @@ class Part:
     """A part that was read through once and is right."""
 
     def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
-        """Raises NotPlain where the file, which is seekable, is no part of this version, or `check` raises it."""
+        """Raises InvalidData where the file, which is seekable, is no part of this version, or `check` raises it."""
         self._file, self._check = file, check
         for _ in self.tables():
             pass
 
     def tables(self) -> Iterator[pa.Table]:
-        """Its rows, of PART_SCHEMA, some at a time. Raises NotPlain."""
+        """Its rows, of PART_SCHEMA, some at a time. Raises InvalidData."""
         try:
             file, groups = _opened(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
-                raise OtherColumns("its columns are not those of this version of the job")
+                raise SchemaMismatch("its columns are not those of this version of the job")
             if file.metadata.num_rows > MAX_ROWS:
-                raise NotPlain(f"it has more than {MAX_ROWS:,} rows")
+                raise InvalidData(f"it has more than {MAX_ROWS:,} rows")
             expanded = 0
             for number, group in zip(range(file.num_row_groups), groups, strict=True):
                 if not self._is_believable(group):
-                    raise NotPlain(f"its row group {number} would expand to more than a part's")
+                    raise InvalidData(f"its row group {number} would expand to more than a part's")
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
                     for table in _expanded(batch):
                         expanded += table.nbytes
                         if expanded > MAX_EXPANDED_BYTES:
-                            raise NotPlain(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
+                            raise InvalidData(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
                         self._check(table)
                         yield table
-        except NotPlain:
+        except InvalidData:
             raise
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
             storage.check(self._file)
-            raise NotPlain(in_a_line(problem)) from None
+            raise InvalidData(one_line(problem)) from None
 
     def _is_believable(self, group: Group) -> bool:
         """Whether a row group can be unpacked: what it takes is the largest page and the dictionary of each column."""
@@ -144,11 +144,11 @@ def _stored_schema() -> pa.Schema:
 
 
 def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    """Rows with their texts as PART_SCHEMA has them, in tables of about BATCH_BYTES. Raises NotPlain."""
+    """Rows with their texts as PART_SCHEMA has them, in tables of about BATCH_BYTES. Raises InvalidData."""
     batch.validate(full=True)
     sizes = sum(map(_bytes_of_rows, batch.columns), np.zeros(batch.num_rows, np.int64))
     if sizes.max(initial=0) > MAX_ROW:
-        raise NotPlain(f"it has a row of more than {MAX_ROW:,} bytes")
+        raise InvalidData(f"it has a row of more than {MAX_ROW:,} bytes")
     ends, first = np.cumsum(sizes), 0
     while first < batch.num_rows:
         before = ends[first - 1] if first else 0
@@ -156,7 +156,7 @@ def _expanded(batch: pa.RecordBatch) -> Iterator[pa.Table]:
         some = pa.Table.from_batches([batch.slice(first, last - first)])
         columns = [some.column(each.name).cast(each.type) for each in PART_SCHEMA]
         table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
-        check(table)
+        check_table(table)
         yield table
         first = last
 
@@ -169,7 +169,7 @@ def _bytes_of_rows(column: pa.Array) -> Any:
     if pa.types.is_list(column.type):
         tokens = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         if tokens.max(initial=0) > MAX_TOKENS:
-            raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
+            raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
         values = column.flatten()
         each = sum(_bytes_of_rows(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
         ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.arrow import open_parquet
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.foreign.parquet_pages import Chunk, Group, Page, pages
-from actors.foreign.parquet_reach import column_of, in_lists, left_out, reach
+from actors.foreign.parquet_reach import column_of, columns_to_skip, list_columns, row_bytes
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
 from actors.sources.recordings import Recording, believable, split_fields
@@ -76,7 +76,7 @@ def read_parquet(
             row, last = _bounds(groups, share)
             end = min(last, source.limit or last)
             last = min(end, row + MAX_ROWS)
-            lists = in_lists(parquet)
+            lists = list_columns(parquet)
             for group in _wanted(groups, names, row, last):
                 with budget.hold(group.span[1] - group.span[0]):
                     for content, fields in _contents(file, parquet, group, audio, names, lists, (row, last), max_bytes):
@@ -190,8 +190,8 @@ def _contents(
     for chunk, each in found.items():
         if chunk.path not in lists and sum(page.values for page in each if not page.is_dictionary) > group.rows:
             raise RecordingError(ErrorKind.UNREADABLE, f"column {chunk.path[:80]} has more values than rows")
-        sizes[column_of(chunk.path, known) or ""] += reach(file, chunk, each, chunk.path in lists)
-    unread = left_out({name: size for name, size in sizes.items() if name not in own}, BYTES_AT_ONCE)
+        sizes[column_of(chunk.path, known) or ""] += row_bytes(file, chunk, each, chunk.path in lists)
+    unread = columns_to_skip({name: size for name, size in sizes.items() if name not in own}, BYTES_AT_ONCE)
     read = [name for name in names if name not in unread]
     largest = sum(sizes[name] for name in read)
     told = {"unread_columns": sorted(unread)[:MAX_ID_CHARACTERS]} if unread else {}
@@ -294,5 +294,5 @@ def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:
     with filesystem.open(path, "rb") as file:
         try:
             return sum(group.rows for group in open_parquet(file)[1])
-        except NotPlain:
+        except InvalidData:
             return 1

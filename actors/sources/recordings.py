@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors.foreign.plain_json import NotJson, parse_json
+from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import RecordingError
 from actors.storage.files import Stored
 from actors.units import digest
@@ -60,7 +60,7 @@ def fields_of(text: str) -> dict[str, Any]:
     what cannot be read, with its beginning, as "unreadable_json"."""
     try:
         fields = parse_json(text)
-    except NotJson:
+    except InvalidJson:
         return {"unreadable_json": text[:MAX_UNREADABLE_SHOWN]}
     return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from actors.foreign.errors import NotPlain
-from actors.foreign.plain_json import read_object
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
 from actors.sources.tar_headers import Header, members, split_key
 from actors.storage.files import Stored
 
@@ -61,16 +61,16 @@ class Told:
 
     @classmethod
     def from_text(cls, text: bytes) -> "Told":
-        """Raises NotPlain where the text is not one of `to_text`."""
-        fields = read_object(text)
+        """Raises InvalidData where the text is not one of `to_text`."""
+        fields = parse_object(text)
         places = [fields.get(name) for name in ("began", "ended")]
         if not all(each is None or type(each) is int for each in places):
-            raise NotPlain("a chain begins and ends at numbers")
+            raise InvalidData("a chain begins and ends at numbers")
         try:
             keys = [base64.b64decode(fields[name], validate=True) for name in ("sounds", "texts")]
             return cls(*places, *(np.frombuffer(each, np.uint64) for each in keys))
         except (KeyError, TypeError, ValueError) as problem:
-            raise NotPlain(f"no keys of a chain: {problem}") from None
+            raise InvalidData(f"no keys of a chain: {problem}") from None
 
 
 def bounds(size: int, number: int, count: int) -> tuple[int, int]:

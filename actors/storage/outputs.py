@@ -6,7 +6,7 @@ root; of files and folders, only those of the job's own names are read, or delet
 
 import os
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.schema import UsageError
 from actors.storage import files as storage
 
@@ -53,12 +53,12 @@ def is_link(filesystem: storage.Filesystem, path: str) -> bool:
 
 
 def read(filesystem: storage.Filesystem, path: str, max_bytes: int) -> bytes:
-    """A file of at most so many bytes. Raises NotPlain where it is larger, or a link, and FileNotFoundError."""
+    """A file of at most so many bytes. Raises InvalidData where it is larger, or a link, and FileNotFoundError."""
     if is_link(filesystem, path):
-        raise NotPlain("it is a link, which is not followed")
+        raise InvalidData("it is a link, which is not followed")
     try:
         return storage.read(filesystem, path, max_bytes)
     except storage.TooMuch:
-        raise NotPlain(f"it has more than {max_bytes:,} bytes") from None
+        raise InvalidData(f"it has more than {max_bytes:,} bytes") from None
     except storage.NotRegular:
-        raise NotPlain("it is no file") from None
+        raise InvalidData("it is no file") from None

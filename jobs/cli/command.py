@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from actors import VERSION
-from actors.foreign.escape import shown
+from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
 from jobs.cli.config import Config, ConfigError, load
 from jobs.cli.streams import open_streams
@@ -34,7 +34,7 @@ def run_job(
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the file's")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:  # named without what they are set to, which may be secret
-        parser.error("there is no option " + ", ".join(shown(each.partition("=")[0]) for each in unknown))
+        parser.error("there is no option " + ", ".join(for_terminal(each.partition("=")[0]) for each in unknown))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # how schedulers, and `ray job stop`, say Ctrl-C
     try:

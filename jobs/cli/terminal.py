@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actors.foreign.escape import shown, without_credentials
+from actors.foreign.escape import for_terminal, without_credentials
 from actors.foreign.plain_json import to_json
 from jobs.cli.streams import StandardError, to_nowhere
 
@@ -32,7 +32,7 @@ class Line:
         self._said = time.monotonic()
 
     def say(self, text: str, is_last: bool = False) -> None:
-        now, text = time.monotonic(), shown(text, MAX_LINE)
+        now, text = time.monotonic(), for_terminal(text, MAX_LINE)
         if _ERROR.isatty():
             _ERROR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
         elif now - self._said >= LINE_EVERY_S or is_last:
@@ -71,17 +71,21 @@ class Progress:
 
 def say(sentence: object, style: str = "") -> None:
     """A sentence on a line of its own, in a style of rich's; nothing in it is markup."""
-    _print(Text(shown(sentence, MAX_SENTENCE), style))
+    _print(Text(for_terminal(sentence, MAX_SENTENCE), style))
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     table = Table(
-        title=Text(shown(title), "table.title"), title_justify="left", header_style="bold", box=None, pad_edge=False
+        title=Text(for_terminal(title), "table.title"),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for column in columns:
-        table.add_column(Text(shown(column)))
+        table.add_column(Text(for_terminal(column)))
     for row in rows:
-        table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
+        table.add_row(*(Text(for_terminal(cell), overflow="fold") for cell in row))
     _print(table)
 
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any
 
-from actors.foreign.escape import printable
+from actors.foreign.escape import escape_surrogates
 from actors.schema import ErrorKind, UsageError
 from actors.sources.parquet import count_in_parquet
 from actors.sources.recordings import COMPANION_SUFFIXES
@@ -167,7 +167,7 @@ def _refused(file: File) -> SourceObject:
         "dangling": (ErrorKind.MISSING, "it is a link to what is not there"),
         "special": (ErrorKind.BAD_ENTRY, "it is a pipe or a device, and no file"),
     }[file.fault]
-    return SourceObject(printable(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
+    return SourceObject(escape_surrogates(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
 
 
 def _is_sidecar(uri: str, lists: set[str]) -> bool:
@@ -183,7 +183,7 @@ def _object_of(file: File, kind: Format, texts: dict[str, str]) -> SourceObject:
         stem = os.path.splitext(file.uri)[0]
         companion = next((stem + suffix for suffix in COMPANION_SUFFIXES if stem + suffix in texts), None)
     version = texts[companion] if companion else ""
-    key = printable(file.uri)
+    key = escape_surrogates(file.uri)
     return SourceObject(key, file.uri, file.name, kind, file.version, file.size, companion, text_version=version)
 
 

@@ -21,8 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from actors.foreign.arrow import read_arrow
-from actors.foreign.errors import NotPlain, OtherColumns
-from actors.foreign.plain_json import read_object
+from actors.foreign.errors import InvalidData, SchemaMismatch
+from actors.foreign.plain_json import parse_object
 from actors.parts.commit import COMMITS, Commit, unit_of_part
 from actors.parts.kept import PIECES, is_piece
 from actors.schema import UsageError
@@ -117,10 +117,10 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
                 _read_plan(filesystem, file.path, state)
             except FileNotFoundError:
                 return None
-            except (NotPlain, IsADirectoryError) as problem:
+            except (InvalidData, IsADirectoryError) as problem:
                 where = storage.canonical(filesystem, file.path)
                 why = f"is not a plan: {problem}; put back what it was"
-                if isinstance(problem, OtherColumns):
+                if isinstance(problem, SchemaMismatch):
                     why = "is of another version of this job"
                 raise UsageError(f"output.uri: {where} {why}, or give a new output.uri") from None
             state.next_number = file.run + 1
@@ -132,22 +132,22 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
 
 
 def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
-    """Takes a plan into the state. Raises NotPlain."""
+    """Takes a plan into the state. Raises InvalidData."""
     data = outputs.read(filesystem, path, MAX_FILE_BYTES)
     state.stored += len(data)
     table = read_arrow(data, _PLAN, _max_bytes(state.stored))
     wanting = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
     if wanting:
-        raise NotPlain(f"its column {wanting[0]} has nulls")
+        raise InvalidData(f"its column {wanting[0]} has nulls")
     for unit in table.column("unit").unique().to_pylist():
         if not re.fullmatch(HEX, unit):
-            raise NotPlain(f"{unit[:80]!r} is no unit's id, which is hexadecimal")
+            raise InvalidData(f"{unit[:80]!r} is no unit's id, which is hexadecimal")
     recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
     if len(recipes) > MAX_RECIPES_BYTES:
-        raise NotPlain(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
-    for digest_, settings in read_object(recipes).items():
+        raise InvalidData(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
+    for digest_, settings in parse_object(recipes).items():
         if not isinstance(settings, dict):
-            raise NotPlain("a recipe in it holds no settings")
+            raise InvalidData("a recipe in it holds no settings")
         state.recipes[digest_] = settings
     state.plans.append(path)
     units = dict[str, str]()  # one string for all objects of a unit
@@ -156,12 +156,12 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
         for key, unit, uri, *known in zip(*columns, strict=True):
             state.objects[key] = PlannedObject(units.setdefault(unit, unit), key if uri == key else uri, *known)
         if len(state.objects) > (most := _max_objects(state.stored)):
-            raise NotPlain(f"with it there are more than {most:,} objects, in {state.stored:,} bytes of plans")
+            raise InvalidData(f"with it there are more than {most:,} objects, in {state.stored:,} bytes of plans")
     state.size += table.nbytes
     if state.size > (most := _max_bytes(state.stored)):  # of which much may be of objects that were known before
         state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
         if state.size > most:
-            raise NotPlain(f"with it the objects have more than {most:,} bytes, in {state.stored:,} bytes of plans")
+            raise InvalidData(f"with it the objects have more than {most:,} bytes, in {state.stored:,} bytes of plans")
 
 
 def _max_objects(stored: int) -> int:
@@ -190,8 +190,8 @@ def units_with(kinds: frozenset[str], state: State, output: tuple[storage.Filesy
 
     def shows(commit: Commit) -> bool:
         try:
-            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_BODY_BYTES))
-        except (FileNotFoundError, NotPlain):
+            body = parse_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_BODY_BYTES))
+        except (FileNotFoundError, InvalidData):
             return False  # gone meanwhile, for another run is at work on it; or it tells of none
         errors = body.get("errors")
         return isinstance(errors, dict) and not kinds.isdisjoint(errors)

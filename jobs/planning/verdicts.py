@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from actors.foreign.escape import printable
+from actors.foreign.escape import escape_surrogates
 from actors.parts.commit import Commit
 from actors.schema import UsageError
 from actors.units import Fingerprint, SourceObject, Unit, digest
@@ -153,7 +153,7 @@ def _brief(value: Any) -> str:
 
 
 def _as_planned_object(source: SourceObject, unit: str) -> PlannedObject:
-    return PlannedObject(unit, printable(source.uri), offset_of(source), source.version)
+    return PlannedObject(unit, escape_surrogates(source.uri), offset_of(source), source.version)
 
 
 def offset_of(source: SourceObject) -> float | None:

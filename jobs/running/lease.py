@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.foreign.errors import NotPlain
-from actors.foreign.plain_json import read_object
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
 from actors.storage import files as storage
 from actors.storage import outputs
 from jobs.planning.run_files import run_files
@@ -58,7 +58,7 @@ def active_run(filesystem: storage.Filesystem, root: str, folder: str, lease_sec
     own = int(folder.rpartition("/")[2])
     for sign in reversed(run_files(filesystem, root)):
         if sign.name == "heartbeat" and sign.run < own:
-            with suppress(FileNotFoundError, NotPlain):  # it has just ended; or no run wrote it
+            with suppress(FileNotFoundError, InvalidData):  # it has just ended; or no run wrote it
                 written = _Sign.of(outputs.read(filesystem, sign.path, MAX_HEARTBEAT_BYTES))
                 age = (now - storage.modified(filesystem, sign.path)).total_seconds()
                 if abs(age) < lease_seconds and not written.is_known_dead:  # one of the future is no sign of now
@@ -76,11 +76,11 @@ class _Sign:
 
     @classmethod
     def of(cls, data: bytes) -> "_Sign":
-        """Raises NotPlain."""
-        written = read_object(data)
+        """Raises InvalidData."""
+        written = parse_object(data)
         machine, process, began = (written.get(name) for name in ("machine", "process", "began"))
         if not (isinstance(machine, str) and type(process) is int and isinstance(began, str)):
-            raise NotPlain("it is no sign of life")
+            raise InvalidData("it is no sign of life")
         return cls(machine, process, began)
 
     @property

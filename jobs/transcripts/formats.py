@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from actors.foreign.escape import written
+from actors.foreign.escape import single_line
 from actors.foreign.plain_json import to_json
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of
@@ -31,7 +31,7 @@ def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
 
     file = pysubs2.SSAFile()
     for cue in cues_of(transcript.rows, layout):
-        lines = (written(line) for line in cue.text.split("\n"))
+        lines = (single_line(line) for line in cue.text.split("\n"))
         text = "\n".join(line for line in lines if line.strip()).replace("\\", "＼")  # an empty one would end the cue
         if kind == "vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -65,7 +65,7 @@ def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tu
     """Intervals with a label, none over another."""
     at = 0.0
     for start, stop, text in intervals:
-        start, stop, label = max(start, at), min(stop, end), written(text).strip()
+        start, stop, label = max(start, at), min(stop, end), single_line(text).strip()
         if label and stop - start >= 0.001:
             yield start, stop, label
             at = stop
@@ -73,13 +73,13 @@ def _apart(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tu
 
 def text(transcript: Transcript, layout: SubtitleLayout) -> str:
     """The words, a line a segment."""
-    return "".join(written(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
+    return "".join(single_line(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
 
 
 def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Kaldi's `text`: the recording's id, and its words."""
-    name = written(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
-    return f"{name} {written(transcript.text).strip()}\n"
+    name = single_line(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
+    return f"{name} {single_line(transcript.text).strip()}\n"
 
 
 def json_line(transcript: Transcript, layout: SubtitleLayout) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part, check_rows
 from actors.parts.summary import rows_in
@@ -81,9 +81,9 @@ def transcripts(config: Config, wrong: list[str]) -> Iterator[Transcript]:
         except PermissionError as problem:
             wrong.append(f"{problem}; what it holds is left out")
             return None
-        except (NotPlain, FileNotFoundError) as problem:
+        except (InvalidData, FileNotFoundError) as problem:
             where = storage.canonical(filesystem, f"{root}/{part_name(unit)}")
-            why = problem if isinstance(problem, NotPlain) else "it went meanwhile"
+            why = problem if isinstance(problem, InvalidData) else "it went meanwhile"
             wrong.append(
                 f"{where} is no part of this version of the job: {why}; remove it, and jobs.transcribe makes it"
             )
@@ -100,24 +100,24 @@ def transcripts(config: Config, wrong: list[str]) -> Iterator[Transcript]:
 
 
 def _check(rows: pa.Table) -> None:
-    """Raises NotPlain where rows, of PART_SCHEMA, have texts or tokens that nobody can have said."""
+    """Raises InvalidData where rows, of PART_SCHEMA, have texts or tokens that nobody can have said."""
     check_rows(rows)
     said = rows.filter(pc.is_valid(rows.column("text")))
     tokens = pc.list_flatten(said.column("tokens"))
     for name in _OF_A_TEXT:
         if said.column(name).null_count:
-            raise NotPlain(f"it has texts without {name}")
+            raise InvalidData(f"it has texts without {name}")
     if tokens.null_count or any(pc.struct_field(tokens, name).null_count for name in _OF_A_TOKEN):
-        raise NotPlain("it has tokens without text, times or confidence")
+        raise InvalidData("it has tokens without text, times or confidence")
     starts, ends = said.column("start_s"), said.column("end_s")
     in_order = pc.and_(pc.greater_equal(starts, 0), pc.greater_equal(ends, starts))
     times = [ends, said.column("duration_s"), *(pc.abs(pc.struct_field(tokens, name)) for name in ("start_s", "end_s"))]
     if not all(
         pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MAX_SECONDS) for time in times))
     ):
-        raise NotPlain("it has times that cannot be")
+        raise InvalidData("it has times that cannot be")
     if (pc.max(pc.binary_length(said.column("text"))).as_py() or 0) > MAX_TEXT:
-        raise NotPlain(f"it has a segment of more than {MAX_TEXT:,} bytes of text")
+        raise InvalidData(f"it has a segment of more than {MAX_TEXT:,} bytes of text")
 
 
 def tell_wrong(wrong: Iterable[str]) -> int:
