@@ -29,7 +29,7 @@ from actors.sources.objects import Reading, ReadSettings, check_version, read_ob
 from actors.sources.recordings import Recording
 from actors.sources.tar import told_by
 from actors.sources.tar_ranges import Chain
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from actors.units import Piece, Recut, SourceObject
 
 MIN_BUDGET_BYTES = (
@@ -140,7 +140,7 @@ def _is_decoded(recording: Recording) -> bool:
     """Whether a decoder will see a recording, and not only its first bytes."""
     content = recording.content
     if not isinstance(content, bytes):
-        return isinstance(content, Stored)
+        return isinstance(content, StoredFile)
     return bool(id3_length(content) or container_of(content[:128]))
 
 
@@ -197,7 +197,7 @@ def to_rows(
         if isinstance(recording.content, RecordingError):
             raise recording.content
         sound = decode(recording.content, wanted)
-        if isinstance(recording.content, Stored):
+        if isinstance(recording.content, StoredFile):
             check_version(recording.content, recording.etag)
         return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:

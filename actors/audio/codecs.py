@@ -14,7 +14,7 @@ from typing import BinaryIO
 from actors.audio.containers import id3_length
 from actors.schema import Samples
 from actors.storage import files as storage
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 
 BLOCK_SAMPLES = 1 << 20  # decoded at once, all channels together: 4 MB of float32
 RATES = range(1_000, 768_001)  # Hz; what lies outside is a broken header
@@ -51,25 +51,25 @@ class Source:
     """Stored bytes, opened as files once or twice. What is wrong with the storage is kept for the end, since decoders
     take a failed read for the end of the file."""
 
-    def __init__(self, content: bytes | Stored) -> None:
+    def __init__(self, content: bytes | StoredFile) -> None:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
-        self.size = content.size if isinstance(content, Stored) else len(content)
+        self.size = content.size if isinstance(content, StoredFile) else len(content)
         self._start = self.tag = id3_length(self._read_head())
-        if self.tag and not isinstance(content, Stored):
+        if self.tag and not isinstance(content, StoredFile):
             self._content, self._start = content[self.tag :], 0  # once, and not with each opening
         self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content
-        file: BinaryIO = stored.open(self._start) if isinstance(stored, Stored) else _Held(stored)
+        file: BinaryIO = stored.open(self._start) if isinstance(stored, StoredFile) else _Held(stored)
         self._opened.append(file)
         return file
 
     def check(self) -> None:
         """Raises what the storage raised."""
         for file in self._opened:
-            storage.check(file)
+            storage.reraise(file)
 
     def _read_head(self) -> bytes:
         return self.open().read(128)

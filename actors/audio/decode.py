@@ -18,7 +18,7 @@ from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
 MAX_AMPLITUDE = 1e6  # of full scale; no sound is as loud, and sums of larger numbers overflow
@@ -80,7 +80,7 @@ class Wanted:
         return round(self.offset_s * rate) + self.lead_s * rate
 
 
-def decode(content: bytes | Stored, wanted: Wanted = Wanted()) -> Sound:
+def decode(content: bytes | StoredFile, wanted: Wanted = Wanted()) -> Sound:
     """A recording as PCM.
 
     Where the stream ends early or breaks midway, the sound before that is returned. Samples that are not numbers

@@ -105,7 +105,7 @@ def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], wanted
             partial = target.with_suffix(".partial")
             try:
                 storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
-            except storage.TooMuch:
+            except storage.FileTooLarge:
                 raise UsageError(
                     f"model.name: {name} has more than the {MAX_FILE_BYTES:,} bytes that are believed"
                 ) from None

@@ -110,7 +110,7 @@ class Part:
         except InvalidData:
             raise
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
-            storage.check(self._file)
+            storage.reraise(self._file)
             raise InvalidData(one_line(problem)) from None
 
     def _is_believable(self, group: Group) -> bool:

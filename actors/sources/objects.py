@@ -16,7 +16,7 @@ from actors.sources.tar import Shard, read_tar
 from actors.sources.tar_headers import is_plain_tar
 from actors.sources.tar_ranges import Chain, members_of
 from actors.storage import files as storage
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from actors.units import Piece, SourceObject
 
 HELD_BYTES = 64_000_000  # a larger audio file is read range by range, not whole
@@ -88,7 +88,7 @@ def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Record
         yield Recording(first.name, first.uri, etag, nothing if reading.piece.is_whole else None)
 
 
-def _read_container(source: SourceObject, stored: Stored, etag: str, reading: Reading) -> Iterator[Recording]:
+def _read_container(source: SourceObject, stored: StoredFile, etag: str, reading: Reading) -> Iterator[Recording]:
     """The recordings of a tar or a Parquet file, or of a share of one."""
     piece, max_bytes = reading.piece, reading.settings.max_bytes
     number, count = piece.share
@@ -112,7 +112,7 @@ def _read_container(source: SourceObject, stored: Stored, etag: str, reading: Re
 
 def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:
     """One audio file, whole or in the stretches that manifest lines name."""
-    content: bytes | Stored | RecordingError
+    content: bytes | StoredFile | RecordingError
     etag, settings = group[0].etag or "", reading.settings
     if all(each.refusal for each in group):
         content = b""  # refused, so never touched
@@ -127,9 +127,9 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
             content = problem
         except FileNotFoundError:
             content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} is not there")
-        except storage.NotRegular:
+        except storage.NotRegularFile:
             content = RecordingError(ErrorKind.BAD_ENTRY, f"{group[0].uri} is no file")
-        except storage.TooMuch as problem:
+        except storage.FileTooLarge as problem:
             grown = RecordingError(ErrorKind.CHANGED, CHANGED)
             content = grown if size else RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
@@ -148,7 +148,7 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
         )
 
 
-def _planned(source: SourceObject, settings: ReadSettings) -> tuple[Stored, str]:
+def _planned(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:
     """Where an object lies and its version, after a check that it is the one that was planned."""
     filesystem, path = storage.connect(source.uri, settings.storage_options)
     try:
@@ -160,7 +160,7 @@ def _planned(source: SourceObject, settings: ReadSettings) -> tuple[Stored, str]
     etag = storage.version(info)
     if source.etag is not None and etag != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)
-    return Stored(filesystem, path, int(info.get("size") or 0)), etag
+    return StoredFile(filesystem, path, int(info.get("size") or 0)), etag
 
 
 def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, Any]:
@@ -172,12 +172,12 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, A
         text = storage.read(filesystem, path, MAX_COMPANION_BYTES)
     except FileNotFoundError:
         return {}
-    except (storage.TooMuch, storage.NotRegular) as problem:
+    except (storage.FileTooLarge, storage.NotRegularFile) as problem:
         return {"unread_text": str(problem)}
     return companion_fields(os.path.splitext(path)[1], text)
 
 
-def check_version(stored: Stored, etag: str) -> None:
+def check_version(stored: StoredFile, etag: str) -> None:
     """Raises RecordingError (changed, missing) where a file that was read range by range is no longer the same."""
     try:
         now = storage.version(storage.info(stored.filesystem, stored.path))

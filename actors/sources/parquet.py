@@ -54,7 +54,7 @@ class _Group:
 
 
 def read_parquet(
-    stored: storage.Stored,
+    stored: storage.StoredFile,
     source: SourceObject,
     etag: str,
     max_bytes: int,
@@ -89,7 +89,7 @@ def read_parquet(
     except RecordingError:
         raise
     except Exception as problem:  # Arrow raises many kinds for one damage; its own MemoryError is an absurd claim
-        storage.check(file)
+        storage.reraise(file)
         if isinstance(problem, MemoryError) and not isinstance(problem, pa.ArrowException):
             raise
         detail = f"the Parquet file cannot be read from row {row} on: {problem}"
@@ -100,14 +100,14 @@ class _File(io.RawIOBase):
     """A stored Parquet file of which a stretch is held: a small one whole, else a row group at a time, which is one
     request."""
 
-    def __init__(self, stored: storage.Stored) -> None:
+    def __init__(self, stored: storage.StoredFile) -> None:
         self._ranges, self._stored, self._at = stored.open(), stored, 0
         self._held, self._start, self._size = b"", 0, stored.size
-        self.raw: Any = self._ranges.raw  # for storage.check
+        self.raw: Any = self._ranges.raw  # for storage.reraise
         if stored.size <= HELD_BYTES:
             try:
                 self._held = storage.read(stored.filesystem, stored.path, HELD_BYTES)
-            except storage.TooMuch as problem:
+            except storage.FileTooLarge as problem:
                 raise RecordingError(ErrorKind.TOO_LARGE, str(problem)) from None
             self._size = len(self._held)  # over HTTP it may not have been told
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import RecordingError
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from actors.units import digest
 
 AUDIO_SUFFIXES = frozenset(
@@ -33,7 +33,7 @@ class Recording:
     recording_id: str
     uri: str
     etag: str
-    content: bytes | Stored | RecordingError | None
+    content: bytes | StoredFile | RecordingError | None
     member: str | None = None
     offset_s: float | None = None
     duration_s: float | None = None

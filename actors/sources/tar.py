@@ -120,7 +120,7 @@ def told_by(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, Any]]
     return split_fields(fields)
 
 
-def read_tar(stored: storage.Stored, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
+def read_tar(stored: storage.StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
     """The recordings of a tar, plain or compressed, in the order of their audio; read once from front to back.
 
     At most `limit` of its source. `share` is (number, count): of several shares of the tar's stored bytes, those

@@ -21,7 +21,7 @@ import numpy as np
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.sources.tar_headers import Header, members, split_key
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 
 BLOCK = 512
 _MAGIC = slice(257, 262)
@@ -79,7 +79,7 @@ def bounds(size: int, number: int, count: int) -> tuple[int, int]:
 
 
 def members_of(
-    stored: Stored, number: int, count: int, chain: Chain
+    stored: StoredFile, number: int, count: int, chain: Chain
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """The members of a range's samples, each with its archive; `chain` is filled on the way.
 
@@ -87,7 +87,7 @@ def members_of(
     after. So every sample is of one range, and a range without one of its own is possible. Raises as tarfile does.
     """
     first, last = bounds(stored.size, number, count)
-    file = stored.open(at_once=(first, last))
+    file = stored.open(prefetch=(first, last))
     start = _next_header(file, first, last) if number else 0
     if start is None:
         chain.ended = last

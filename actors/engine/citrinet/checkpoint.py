@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from actors.engine.citrinet.archive import read_archive
 from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
-from actors.storage.cache import is_vouched, vouch
+from actors.storage.cache import add_to_cache, is_intact
 
 VERSION = 2  # of the converted layout; raised when `conversion` changes what it writes, or believes less
 
@@ -58,14 +58,14 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTens
     place = _place(sha256, cache)
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
-        if not is_vouched(place):
+        if not is_intact(place):
             try:
                 config, tensors = convert(read_archive(nemo, sha256))
             except UsageError as problem:
                 raise UsageError(f"model.name: {nemo.name}: {problem}") from None
             partial = place.with_suffix(".partial")
             save_file(tensors, partial, {"config": json.dumps(config)})
-            vouch(place, partial)
+            add_to_cache(place, partial)
     with safe_open(place, framework="pt") as file:
         return json.loads(file.metadata()["config"]), LazyTensors(place)
 
