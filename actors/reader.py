@@ -27,7 +27,7 @@ from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, check_version, read_objects
 from actors.sources.recordings import Recording
-from actors.sources.tar import told_by
+from actors.sources.tar import merge_texts
 from actors.sources.tar_ranges import Chain
 from actors.storage.files import StoredFile
 from actors.units import Piece, Recut, SourceObject
@@ -68,7 +68,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
         whole = Rows(texts)
         for rows in pool.map(rows_of, groups):
             whole.take(rows)
-    metadata = {"chain": chains[0].told().to_text()} if chains else {}
+    metadata = {"chain": chains[0].summary().to_text()} if chains else {}
     return whole.table().replace_schema_metadata(metadata)
 
 
@@ -76,7 +76,7 @@ def _told(reading: Reading, piece: Piece, texts: Texts) -> dict[str, Told]:
     """The texts that lay in a tar, for the first rows of its recordings, which are in their first stretch."""
     told = dict[str, Told]()
     for key, found in reading.texts.items() if not piece.stretch else ():
-        reference, extra = told_by(found)
+        reference, extra = merge_texts(found)
         told[escape_surrogates(key)] = texts.believed(*_companions(reference, extra).values())
     return told
 

@@ -13,7 +13,7 @@ from actors.parts.commit import commit_unit, measured_in
 from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT, Kept, claim, forget, keep, text_bytes, told_in
 from actors.parts.summary import ROWS_AT_ONCE, rows_in
 from actors.schema import PART_SCHEMA, ErrorKind
-from actors.sources.tar_ranges import Told, are_whole
+from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.storage import files as storage
 from actors.units import Piece, Recut, SourceObject
 
@@ -144,6 +144,6 @@ def _are_whole(piece: Piece, pieces: Sequence[pa.Table]) -> bool:
     of_object = piece.share[1] * piece.stretches
     for number, source in enumerate(piece.unit.objects):
         told = [told_in(pieces[at]) for at in range(number * of_object, (number + 1) * of_object, piece.stretches)]
-        if any(told) and not are_whole([each or Told() for each in told], source.size):
+        if any(told) and not are_complete([each or ChainSummary() for each in told], source.size):
             return False
     return True

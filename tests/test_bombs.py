@@ -25,7 +25,7 @@ from actors.foreign.parquet_pages import pages, row_groups
 from actors.parts import kept
 from actors.parts.part import BATCH_BYTES, Part
 from actors.schema import PART_SCHEMA
-from actors.sources.tar_ranges import Chain, Told, are_whole
+from actors.sources.tar_ranges import Chain, ChainSummary, are_complete
 from actors.storage import files as storage
 from actors.units import Piece, Unit
 from actors.writer import commit_piece
@@ -150,16 +150,16 @@ def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_nex
 def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
     output = storage.connect(str(tmp_path), {})
     names = ["ARROW:extension:name", "ARROW:extension:name.wav", "\udcff"]
-    text = Chain(0, 512, names, names).told().to_text()
+    text = Chain(0, 512, names, names).summary().to_text()
     kept.keep(piece := Piece(UNIT, 60, stretches=2), rows_of(UNIT).replace_schema_metadata({"chain": text}), *output)
     assert kept.is_kept(piece, *output)
-    assert are_whole([Told.from_text(text.encode())], 512)
-    apart = [Chain(0, 512, ["a"], ["b"]).told(), Chain(512, 1_024, ["b"], []).told()]
-    assert not are_whole(apart, 1_024)
+    assert are_complete([ChainSummary.from_text(text.encode())], 512)
+    apart = [Chain(0, 512, ["a"], ["b"]).summary(), Chain(512, 1_024, ["b"], []).summary()]
+    assert not are_complete(apart, 1_024)
     for bad in (b"{}", b"[]", b'{"began": "0", "ended": 1, "sounds": "", "texts": ""}', text[:-4].encode(), b"\xff"):
         with pytest.raises(InvalidData):
-            Told.from_text(bad)
-    assert np.array_equal(Told.from_text(text.encode()).texts, Chain(0, 512, names, names).told().texts)
+            ChainSummary.from_text(bad)
+    assert np.array_equal(ChainSummary.from_text(text.encode()).texts, Chain(0, 512, names, names).summary().texts)
 
 
 def test_a_unit_of_very_many_rows_is_committed_in_little_memory() -> None:

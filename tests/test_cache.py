@@ -43,10 +43,10 @@ def test_what_others_may_read_is_closed_to_them(mode: int, tmp_path: Path) -> No
 def test_what_others_may_write_to_is_refused(mode: int, tmp_path: Path, job: Callable[..., Any]) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(mode)
-    with pytest.raises(UsageError, match=r"other users can write to .*chmod 700 .*CITRASCRIBE_CACHE"):
+    with pytest.raises(UsageError, match=r"is writable by other users .*chmod 700 .*CITRASCRIBE_CACHE"):
         cache_folder()
     assert mode_of(tmp_path / "cache") == mode  # it is not for us to close
-    with pytest.raises(UsageError, match="other users can write to"):  # an actor, which the driver did not look for
+    with pytest.raises(UsageError, match="is writable by other users"):  # an actor, which the driver did not look for
         load_engine(ModelFile(str(DEMO_MODEL), "0" * 64), EngineSettings("fused", "cpu", "float32", 1, 30))
     if mode == 0o777:
         status, _, seen = job(f"output.uri={tmp_path}/out")

@@ -19,7 +19,7 @@ from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
 from actors.schema import PART_SCHEMA, ErrorKind
-from actors.sources.tar_ranges import Told
+from actors.sources.tar_ranges import ChainSummary
 from actors.storage import files as storage
 from actors.storage import listing, outputs
 from actors.storage.outputs import below
@@ -132,10 +132,10 @@ def _values(rows: pa.Table, name: str) -> set[Any]:
     return set(rows.column(name).unique().to_pylist())
 
 
-def told_in(rows: pa.Table) -> Told | None:
+def told_in(rows: pa.Table) -> ChainSummary | None:
     """What a piece tells of its range of a tar; None where it is of none. Raises InvalidData."""
     text = (rows.schema.metadata or {}).get(b"chain")
-    return None if text is None else Told.from_text(text)
+    return None if text is None else ChainSummary.from_text(text)
 
 
 class Kept(Sequence[pa.Table]):

@@ -34,7 +34,7 @@ def cache_folder() -> Path:
         raise UsageError(f"the cache folder {folder} belongs to another user, who can change its files; {_ADVICE}")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
-            f"other users can write to the cache folder {folder} (mode {stat.S_IMODE(mode):o}); remove it, or run"
+            f"the cache folder {folder} is writable by other users (mode {stat.S_IMODE(mode):o}); remove it, or run"
             f" chmod 700 {folder} if you trust the files in it, or {_ADVICE}"
         )
     return folder

@@ -22,7 +22,8 @@ _MAX_TOKEN = 8_000  # characters, because it must fit in a URL
 class Query(NamedTuple):
     """A query for keys that begin with a prefix; with a delimiter, only those directly in it.
 
-    Without one, keys with no slash after `parent_length` characters are skipped: they are in the pages of the parent folder.
+    Without one, keys with no slash after `parent_length` characters are skipped: they are in the pages of the parent
+    folder.
     """
 
     prefix: str
