@@ -97,7 +97,7 @@ def test_very_many_columns_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parquet, "MAX_ROWS", 100)
     first, *rows = rows_of(tmp_path)
     extra = json.loads(first["extra"])
-    assert len(extra["unread_columns"]) == parquet.MAX_ID_CHARACTERS
+    assert len(extra["unread_columns"]) == parquet.MAX_UNREAD_NAMES
     assert 500 < len(extra) < 1_001
     assert kinds([first, *rows]) == [None] + ["bad_entry"] * 100 + ["too_large"]
     assert "rows from 100 to 4999" in rows[-1]["error_detail"]

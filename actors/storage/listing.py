@@ -36,24 +36,24 @@ def glob(filesystem: Filesystem, pattern: str, roots: Sequence[str] = ()) -> lis
 
     Raises UsageError if the pattern is invalid, and as `find` does.
     """
-    wanted = Glob(pattern)
+    parsed = Glob(pattern)
     if is_local(filesystem):
-        found: Iterable[Entry] = local_listing.walk(wanted.root or "/", roots, wanted.enters)
+        found: Iterable[Entry] = local_listing.walk(parsed.root or "/", roots, parsed.enters)
     elif is_s3(filesystem):
         from actors.storage.s3_listing import S3Listing
 
-        listing = S3Listing(filesystem, wanted.root)
-        found = listing.below() if wanted.is_deep else listing.in_folders(wanted.enters)
+        listing = S3Listing(filesystem, parsed.root)
+        found = listing.below() if parsed.is_deep else listing.in_folders(parsed.enters)
     elif is_http(filesystem):
-        found = http_listing.find(filesystem, wanted.root, wanted.enters)
+        found = http_listing.find(filesystem, parsed.root, parsed.enters)
     else:
         return list(_entries(_glob(filesystem, pattern)))
-    return sorted(each for each in found if wanted.matches(each.path) or _hides(each, wanted))
+    return sorted(each for each in found if parsed.matches(each.path) or _hides(each, parsed))
 
 
-def _hides(entry: Entry, wanted: Glob) -> bool:
+def _hides(entry: Entry, parsed: Glob) -> bool:
     """Whether an entry is a folder that was not entered, and that could contain a match."""
-    return entry.fault in ("outside", "circle") and wanted.enters(entry.path) and os.path.isdir(entry.path)
+    return entry.fault in ("outside", "circle") and parsed.enters(entry.path) and os.path.isdir(entry.path)
 
 
 def below(filesystem: Filesystem, folder: str) -> Iterator[Entry]:
