@@ -1,8 +1,8 @@
-"""What travels between the stages of the graph: a block of one row, which is one piece.
+"""The blocks that travel between the stages of the graph: each has one row, which is one piece.
 
-The piece's table is folded into that row as an Arrow IPC stream, so that nothing on the way can split it, merge it with
-another, or drop it for being empty; reading it back copies nothing. A stage that raises turns its piece into a problem,
-which passes the later stages untouched and reaches the driver: one bad unit fails without the rest.
+The piece's table is stored in that row as an Arrow IPC stream, so that Ray cannot split it, merge it with another, or
+drop it for being empty; reading it back copies nothing. If a stage raises, the block carries the problem instead, which
+passes through the later stages unchanged to the driver: a bad unit does not fail the others.
 """
 
 import json
@@ -21,7 +21,7 @@ Step = Callable[[Piece, pa.Table], pa.Table]
 
 
 def pack(piece: str, rows: pa.Table | None, problem: str | None = None) -> pa.Table:
-    """A block of one row from a piece, as JSON, and its table or why there is none, as JSON too."""
+    """A block of one row: a piece, as JSON, and its table, or the problem, as JSON, if there is no table."""
     column = pa.nulls(1, pa.large_binary())
     if rows is not None:
         sink = pa.BufferOutputStream()
@@ -34,12 +34,12 @@ def pack(piece: str, rows: pa.Table | None, problem: str | None = None) -> pa.Ta
 
 
 def start(piece: Piece) -> dict[str, Any]:
-    """A piece as the row that enters the graph."""
+    """The row with which a piece enters the graph."""
     return {"piece": piece.to_json()}
 
 
 def advance(block: pa.Table, step: Step) -> pa.Table:
-    """A block with its table replaced by what a step makes of it; a problem stays what it is."""
+    """Applies a step to a block's table; a block with a problem is returned unchanged."""
     piece, rows = block.column("piece")[0].as_py(), pa.table({})
     stream = block.column("rows")[0] if "rows" in block.schema.names else None
     if stream is not None and not stream.is_valid:
@@ -48,16 +48,16 @@ def advance(block: pa.Table, step: Step) -> pa.Table:
         if stream is not None:
             rows = read_stream(stream.as_buffer())
         return pack(piece, step(Piece.from_json(piece), rows))
-    except Recut as finer:
-        return pack(piece, None, json.dumps({"recut": finer.cut}))
-    except Exception as problem:  # noqa: BLE001 - told to the driver, which ends the run as failed
+    except Recut as recut:
+        return pack(piece, None, json.dumps({"recut": recut.cut}))
+    except Exception as problem:  # noqa: BLE001 - reported to the driver, which ends the run as failed
         where = traceback.extract_tb(problem.__traceback__)[-1]
         failure = f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})"
         return pack(piece, None, json.dumps({"failure": failure}))
 
 
 def outcome(block: pa.Table) -> dict[str, Any]:
-    """What came of a block in the end: the summary that its last step made, or {"unit", "failure" or "recut"}."""
+    """The outcome of a block: the summary that its last step made, or {"unit", "failure" or "recut"}."""
     problem = block.column("problem")[0].as_py()
     if problem is not None:
         unit = json.loads(block.column("piece")[0].as_py())["unit"]["id"]

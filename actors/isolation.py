@@ -1,4 +1,4 @@
-"""Work done recording by recording in a process of its own, where a recording is suspected of ending its process."""
+"""Calls in a child process, for recordings that may crash the process that handles them."""
 
 import os
 import pickle
@@ -12,25 +12,25 @@ from typing import IO, Any
 from actors.schema import ErrorKind, RecordingError
 
 _SIZE = struct.Struct("<Q")
-_MAKING_S = 600.0  # for a model to be fetched and loaded
+_STARTUP_S = 600.0  # to fetch and load a model
 _PROGRAM = "from actors.isolation import serve; serve()"
 
 
 class Isolated:
-    """A function that is made and called in a child process. A call that ends the child, or takes too long, raises
-    RecordingError (crashed), and the next one has a new child. Making it may take its own time: where a model has to be
-    loaded first, that is no fault of the recording's."""
+    """A function that runs in a child process, which calls `make` once to create it. A call that crashes the child, or
+    takes longer than `patience_s`, raises RecordingError (crashed), and the next call starts a new child. Creating the
+    function has a longer limit, because it may load a model."""
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]], patience_s: float) -> None:
         self._make, self._patience_s = make, patience_s
         self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(self, argument: Any) -> Any:
-        """What the function returns or raises."""
+        """Returns or raises what the function does."""
         if self._child is None:
             self._child = self._start()
-            self._ask(self._make, max(self._patience_s, _MAKING_S))
-        return self._ask(argument, self._patience_s)
+            self._call(self._make, max(self._patience_s, _STARTUP_S))
+        return self._call(argument, self._patience_s)
 
     def close(self) -> None:
         if self._child is not None:
@@ -47,7 +47,7 @@ class Isolated:
             [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
 
-    def _ask(self, message: Any, patience_s: float) -> Any:
+    def _call(self, message: Any, patience_s: float) -> Any:
         child = self._child
         assert child
         assert child.stdin
@@ -59,10 +59,10 @@ class Isolated:
             answer = _receive(child.stdout)
         except (EOFError, BrokenPipeError):
             status = child.wait()
-            late = not timer.is_alive()
+            timed_out = not timer.is_alive()
             self.close()
-            why = f"did not end within {patience_s:g} s" if late else f"ended with status {status}"
-            raise RecordingError(ErrorKind.CRASHED, f"the process that worked on it alone {why}") from None
+            why = f"did not finish within {patience_s:g} s" if timed_out else f"ended with status {status}"
+            raise RecordingError(ErrorKind.CRASHED, f"the process that handled it alone {why}") from None
         finally:
             timer.cancel()
         if isinstance(answer, BaseException):
@@ -71,9 +71,10 @@ class Isolated:
 
 
 def serve() -> None:
-    """The child: makes the function of the first message, calls it with each further one, until its parent is gone."""
+    """The child's main loop: creates the function from the first message, and calls it with each further one, until the
+    parent exits."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints goes where it does no harm
+    os.dup2(2, 1)  # what libraries print goes to standard error
     function: Callable[[Any], Any] | None = None
     while True:
         try:
@@ -85,7 +86,7 @@ def serve() -> None:
                 function, answer = message(), None
             else:
                 answer = function(message)
-        except Exception as problem:  # noqa: BLE001 - the parent raises it
+        except Exception as problem:  # noqa: BLE001 - raised in the parent
             answer = problem
         _send(answers, answer)
 

@@ -20,16 +20,16 @@ from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode
 from actors.audio.segments import Stretch, segments_of
 from actors.audio.speech import Companions, SpeechRows, TextBudget
 from actors.audio.voice import has_speech
-from actors.foreign.escape import printable
+from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import to_json
 from actors.isolation import Isolated
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, check_version, read_objects
 from actors.sources.recordings import Recording
-from actors.sources.tar import told_by
+from actors.sources.tar import merge_texts
 from actors.sources.tar_ranges import Chain
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from actors.units import Piece, Recut, SourceObject
 
 MIN_BUDGET_BYTES = 256_000_000  # for the recordings of a piece that are being decoded, however low the limit for one
@@ -82,7 +82,7 @@ def _texts_in_tar(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str
 def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[str, str | None]:
     """The columns `reference` and `extra` of a recording's first row."""
     return {
-        "reference": None if reference is None else printable(reference),
+        "reference": None if reference is None else escape_surrogates(reference),
         "extra": to_json(extra) if extra else None,
     }
 
@@ -138,7 +138,7 @@ def _is_decoded(recording: Recording) -> bool:
     """Whether a recording will be passed to a decoder, and not refused by its first bytes."""
     content = recording.content
     if not isinstance(content, bytes):
-        return isinstance(content, Stored)
+        return isinstance(content, StoredFile)
     return bool(id3_length(content) or container_of(content[:128]))
 
 
@@ -169,9 +169,9 @@ def to_rows(
     `admit` is that of DecodeRequest.
     """
     row: dict[str, Any] = {
-        "recording_id": printable(recording.recording_id),
-        "uri": printable(recording.uri),
-        "member": None if recording.member is None else printable(recording.member),
+        "recording_id": escape_surrogates(recording.recording_id),
+        "uri": escape_surrogates(recording.uri),
+        "member": None if recording.member is None else escape_surrogates(recording.member),
         "offset_s": recording.offset_s,
         "etag": recording.etag,
         "segment_index": 0,
@@ -208,7 +208,7 @@ def to_rows(
         # It was not foreseen, or it would have a kind: so it is reported like a crash, and `errors.retry` retries it
         # once the code has changed.
         kind, detail = ErrorKind.CRASHED, f"{type(problem).__name__}: {problem!s:.200}"
-    return [row | {"error_kind": str(kind), "error_detail": printable(detail)}]
+    return [row | {"error_kind": str(kind), "error_detail": escape_surrogates(detail)}]
 
 
 def _segment_rows(row: dict[str, Any], sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from actors.parts.kept import (
 )
 from actors.parts.summary import ROWS_AT_ONCE, rows_in
 from actors.schema import PART_SCHEMA, ErrorKind
-from actors.sources.tar_ranges import Told, are_whole
+from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.storage import files as storage
 from actors.units import Piece, Recut, SourceObject
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.foreign.escape import printable, without_credentials
+from actors.foreign.escape import escape_surrogates, without_credentials
 from actors.storage import files as storage
 from actors.text.normalise import Normalisation, normalise
 from jobs.cli.command import run_job

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from actors.audio.containers import container_of, id3_length
 from actors.audio.decode import MIN_SECONDS, DecodeRequest, SoundLimitExceeded, decode
 from actors.schema import ErrorKind, RecordingError
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from demo.bundle import encode
 
 
@@ -25,7 +25,7 @@ def hertz_of(pcm: np.ndarray) -> float:
     return float(np.argmax(spectrum) * 16_000 / len(pcm))
 
 
-def error_of(data: bytes | Stored, **options: float) -> RecordingError:
+def error_of(data: bytes | StoredFile, **options: float) -> RecordingError:
     with pytest.raises(RecordingError) as caught:
         decode(data, DecodeRequest(**options))
     return caught.value

@@ -17,12 +17,12 @@ from kinds import objects, rows_of
 from actors.foreign import parquet_pages, thrift
 from actors.foreign.arrow import open_parquet, parquet_footer, read_arrow
 from actors.foreign.arrow_sizes import expanded_bytes
-from actors.foreign.errors import NotPlain
-from actors.foreign.parquet_pages import groups_of, pages
+from actors.foreign.errors import InvalidData
+from actors.foreign.parquet_pages import pages, row_groups
 from actors.parts import kept
 from actors.parts.part import BATCH_BYTES, Part
 from actors.schema import PART_SCHEMA
-from actors.sources.tar_ranges import Chain, Told, are_whole
+from actors.sources.tar_ranges import Chain, ChainSummary, are_complete
 from actors.storage import files as storage
 from actors.units import Piece, Unit
 from actors.writer import commit_piece
@@ -52,7 +52,7 @@ def test_the_size_of_an_arrow_file_is_known_before(compression: str | None) -> N
     told = expanded_bytes(data, footer, 1 << 60)
     assert table.nbytes <= told <= 1.5 * table.nbytes
     assert read_arrow(data, PART_SCHEMA, told).equals(table)
-    with pytest.raises(NotPlain, match="would expand to more than"):
+    with pytest.raises(InvalidData, match="would expand to more than"):
         read_arrow(data, PART_SCHEMA, table.nbytes // 2)
 
 
@@ -62,7 +62,7 @@ def test_an_arrow_file_that_claims_terabytes_is_told() -> None:
     claim = (1_000_000).to_bytes(8, "little")
     assert data.count(claim) >= 1
     for size in (1 << 41, (1 << 63) - 1):
-        with pytest.raises(NotPlain, match="would expand to more than"):
+        with pytest.raises(InvalidData, match="would expand to more than"):
             read_arrow(data.replace(claim, size.to_bytes(8, "little")), table.schema, 10_000_000)
 
 
@@ -70,7 +70,7 @@ def test_what_a_row_group_takes_is_known_before() -> None:
     rows = [ROW | {"text": "x" * 1_000_000, "start_s": float(at)} for at in range(9)]
     for version in ("1.0", "2.0"):
         file = part(rows, data_page_version=version, row_group_size=3, use_dictionary=["model"])
-        groups = groups_of(parquet_footer(file, 1_000_000))
+        groups = row_groups(parquet_footer(file, 1_000_000))
         found = [{chunk.path: list(pages(file, chunk)) for chunk in group.chunks} for group in groups]
         largest = [sum(max(page.unpacked for page in each) for each in columns.values()) for columns in found]
         assert [3_000_000 < size < 3_100_000 for size in largest] == [True] * 3
@@ -100,7 +100,7 @@ def test_a_value_that_is_that_of_every_row_is_taken_row_by_row() -> None:
 )
 def test_a_part_that_no_run_wrote_is_told(row: dict[str, Any], options: dict[str, Any]) -> None:
     assert Part(part([ROW]))
-    with pytest.raises(NotPlain):
+    with pytest.raises(InvalidData):
         Part(part([ROW | row] * 3, **options))
 
 
@@ -147,16 +147,16 @@ def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_nex
 def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
     output = storage.connect(str(tmp_path), {})
     names = ["ARROW:extension:name", "ARROW:extension:name.wav", "\udcff"]
-    text = Chain(0, 512, names, names).told().to_text()
+    text = Chain(0, 512, names, names).summary().to_text()
     kept.keep(piece := Piece(UNIT, 60, stretches=2), rows_of(UNIT).replace_schema_metadata({"chain": text}), *output)
     assert kept.is_kept(piece, *output)
-    assert are_whole([Told.from_text(text.encode())], 512)
-    apart = [Chain(0, 512, ["a"], ["b"]).told(), Chain(512, 1_024, ["b"], []).told()]
-    assert not are_whole(apart, 1_024)
+    assert are_complete([ChainSummary.from_text(text.encode())], 512)
+    apart = [Chain(0, 512, ["a"], ["b"]).summary(), Chain(512, 1_024, ["b"], []).summary()]
+    assert not are_complete(apart, 1_024)
     for bad in (b"{}", b"[]", b'{"began": "0", "ended": 1, "sounds": "", "texts": ""}', text[:-4].encode(), b"\xff"):
-        with pytest.raises(NotPlain):
-            Told.from_text(bad)
-    assert np.array_equal(Told.from_text(text.encode()).texts, Chain(0, 512, names, names).told().texts)
+        with pytest.raises(InvalidData):
+            ChainSummary.from_text(bad)
+    assert np.array_equal(ChainSummary.from_text(text.encode()).texts, Chain(0, 512, names, names).summary().texts)
 
 
 def test_a_unit_of_very_many_rows_is_committed_in_little_memory() -> None:
@@ -184,5 +184,5 @@ def test_a_footer_is_counted_before_memory_is_taken(monkeypatch: pytest.MonkeyPa
         if told is None:
             assert open_parquet(longer)[0].metadata.num_rows == 1
             continue
-        with pytest.raises(NotPlain, match=told):
+        with pytest.raises(InvalidData, match=told):
             open_parquet(longer)

@@ -16,7 +16,7 @@ from actors.engine.interface import EngineSettings
 from actors.engine.load import load_engine
 from actors.engine.models import ModelFile, fetch, is_hub_name, locate, resolve
 from actors.schema import UsageError
-from actors.storage.cache import cache_folder, is_vouched, sha256_of, vouch
+from actors.storage.cache import add_to_cache, cache_folder, is_intact, sha256_of
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
 
@@ -43,10 +43,10 @@ def test_what_others_may_read_is_closed_to_them(mode: int, tmp_path: Path) -> No
 def test_what_others_may_write_to_is_refused(mode: int, tmp_path: Path, job: Callable[..., Any]) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(mode)
-    with pytest.raises(UsageError, match=r"may be written to by others .*chmod 700 .*CITRASCRIBE_CACHE"):
+    with pytest.raises(UsageError, match=r"is writable by other users .*chmod 700 .*CITRASCRIBE_CACHE"):
         cache_folder()
     assert mode_of(tmp_path / "cache") == mode  # it is not for us to close
-    with pytest.raises(UsageError, match="may be written to by others"):  # an actor, which the driver did not look for
+    with pytest.raises(UsageError, match="is writable by other users"):  # an actor, which the driver did not look for
         load_engine(ModelFile(str(DEMO_MODEL), "0" * 64), EngineSettings("fused", "cpu", "float32", 1, 30))
     if mode == 0o777:
         status, _, seen = job(f"output.uri={tmp_path}/out")
@@ -83,14 +83,14 @@ def test_own_links_are_followed_and_files_are_told(tmp_path: Path, monkeypatch: 
 
 def test_files_are_vouched_for_by_content(tmp_path: Path) -> None:
     place, made = tmp_path / "x.bin", tmp_path / "x.partial"
-    assert not is_vouched(place)
+    assert not is_intact(place)
     place.write_bytes(b"planted")
-    assert not is_vouched(place)
+    assert not is_intact(place)
     made.write_bytes(b"made")
-    vouch(place, made)
-    assert is_vouched(place)
+    add_to_cache(place, made)
+    assert is_intact(place)
     place.write_bytes(b"nade")
-    assert not is_vouched(place)
+    assert not is_intact(place)
 
 
 @pytest.mark.parametrize(

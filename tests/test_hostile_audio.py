@@ -21,7 +21,7 @@ from actors.schema import SPEECH_SCHEMA, ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording
 from actors.storage import ranges
-from actors.storage.files import Stored, connect
+from actors.storage.files import StoredFile, connect
 from actors.units import Piece, Unit
 from demo.bundle import encode
 
@@ -178,7 +178,7 @@ def test_what_is_no_recordings_fault_passes(problem: BaseException, monkeypatch:
 def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_path: Any, monkeypatch: Any) -> None:
     (tmp_path / "a").write_bytes(FILES[name]())
     filesystem, path = connect(str(tmp_path / "a"), {})
-    stored, reads = Stored(filesystem, path, (tmp_path / "a").stat().st_size), []
+    stored, reads = StoredFile(filesystem, path, (tmp_path / "a").stat().st_size), []
 
     def fails_later(*args: Any, **options: Any) -> bytes:
         reads.append(args)
@@ -186,8 +186,8 @@ def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_pa
             raise problem
         return part(*args, **options)
 
-    part = ranges.part
-    monkeypatch.setattr(ranges, "part", fails_later)
+    part = ranges.read_part
+    monkeypatch.setattr(ranges, "read_part", fails_later)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
     with pytest.raises(OSError, match=r"gone|a client's own"):
         rows_of(stored)

@@ -13,8 +13,8 @@ import pytest
 from test_hostile_shards import WAV, kinds, peak_of, rows_of, tar_of
 
 from actors.foreign import thrift
-from actors.foreign.parquet_pages import groups_of, pages
-from actors.foreign.parquet_reach import left_out, reach
+from actors.foreign.parquet_pages import pages, row_groups
+from actors.foreign.parquet_reach import columns_to_skip, row_bytes
 from actors.sources import parquet, tar
 
 PACKED: dict[str, Any] = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_limit": 1 << 30}
@@ -74,8 +74,8 @@ def test_columns_are_read_together_as_far_as_they_fit(tmp_path: Path) -> None:
     found, peak = peak_of(tmp_path)
     assert found == {None: 4}
     assert peak < 2_500_000_000
-    assert left_out({"a": 5, "b": 1, "c": 9}, 100_000) == set()
-    assert left_out({"a": 50_000, "b": 1, "c": 90_000}, 120_000) == {"c"}
+    assert columns_to_skip({"a": 5, "b": 1, "c": 9}, 100_000) == set()
+    assert columns_to_skip({"a": 50_000, "b": 1, "c": 90_000}, 120_000) == {"c"}
 
 
 def test_an_honest_list_is_not_left_out(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_an_honest_list_is_not_left_out(tmp_path: Path) -> None:
         sink = io.BytesIO()
         pq.write_table(pa.table({"words": words}), sink, compression="snappy", data_page_version=version)
         length = int.from_bytes(sink.getvalue()[-8:-4], "little")
-        ((chunk,),) = (group.chunks for group in groups_of(sink.getvalue()[-8 - length : -8]))
-        told = reach(sink, chunk, list(pages(sink, chunk)), is_in_list=True)
+        ((chunk,),) = (group.chunks for group in row_groups(sink.getvalue()[-8 - length : -8]))
+        told = row_bytes(sink, chunk, list(pages(sink, chunk)), is_in_list=True)
         assert 80_000 * 64 < told < 80_000 * 80
 
 
@@ -97,7 +97,7 @@ def test_very_many_columns_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parquet, "MAX_ROWS", 100)
     first, *rows = rows_of(tmp_path)
     extra = json.loads(first["extra"])
-    assert len(extra["unread_columns"]) == parquet.MAX_ID_CHARACTERS
+    assert len(extra["unread_columns"]) == parquet.MAX_UNREAD_NAMES
     assert 500 < len(extra) < 1_001
     assert kinds([first, *rows]) == [None] + ["bad_entry"] * 100 + ["too_large"]
     assert "rows from 100 to 4999" in rows[-1]["error_detail"]

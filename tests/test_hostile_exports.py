@@ -18,7 +18,7 @@ import webvtt
 from conftest import ROOT
 from test_export import files_in, row_of
 
-from actors.foreign.escape import steering
+from actors.foreign.escape import control_characters
 from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA
 from actors.storage import files as storage
@@ -223,7 +223,7 @@ def test_groups_and_scores_of_hostile_names(job: Any, tmp_path: Path) -> None:
     assert status == 0
     assert set(summary["groups"]) == {speakers[0], "[red]x", "https://host/s", "\\ud800", "今天"}
     assert "hunter2" not in seen
-    assert not steering(seen.replace("\n", ""))
+    assert not control_characters(seen.replace("\n", ""))
     assert "\nall 0.00%" not in seen
     assert (tmp_path / "mine").read_text() == "mine"
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == len(speakers)

@@ -67,7 +67,7 @@ def test_a_file_in_the_place_of_the_next_run_is_named(tmp_path: Path) -> None:
     (tmp_path / RUNS).mkdir()
     (tmp_path / RUNS / "000001").write_text("precious")
     assert run_files(filesystem, root) == []
-    with pytest.raises(UsageError, match="_runs/000001 is no folder"):
+    with pytest.raises(UsageError, match="_runs/000001 is not a folder"):
         write_plan(filesystem, root, load_state(filesystem, root), {}, (recipe_of({}), {}), "run")
 
 

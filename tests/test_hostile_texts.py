@@ -18,8 +18,8 @@ from conftest import ROOT, encoded, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.foreign.escape import shown, steering, without_credentials, written
-from actors.foreign.plain_json import MAX_DEPTH, NotJson, parse_json, to_json
+from actors.foreign.escape import control_characters, for_terminal, single_line, without_credentials
+from actors.foreign.plain_json import MAX_DEPTH, InvalidJson, parse_json, to_json
 from actors.reader import to_rows
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording, companion_fields, split_fields
@@ -60,7 +60,7 @@ def strict(text: str) -> Any:
 
 
 def is_calm(seen: str) -> bool:
-    return not steering(seen.replace("\n", ""))
+    return not control_characters(seen.replace("\n", ""))
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_a_terminal_gets_no_escape_but_the_jobs_own(
 
 @given(st.text(st.characters()))
 def test_what_is_shown_is_calm_and_stays_what_it_is(text: str) -> None:
-    assert is_calm(shown(text))
-    assert not set("\n\r\x1b") & set(shown(text))
-    assert shown(text) == text or steering(text) or "://" in text
+    assert is_calm(for_terminal(text))
+    assert not set("\n\r\x1b") & set(for_terminal(text))
+    assert for_terminal(text) == text or control_characters(text) or "://" in text
     line = to_json({text: [text, {"x": text}]})
     assert (is_calm(line), len(line.splitlines())) == (True, 1)
     line.encode("utf-8")
@@ -127,8 +127,8 @@ def test_what_is_shown_is_calm_and_stays_what_it_is(text: str) -> None:
 
 def test_letters_of_any_script_stay() -> None:
     for text in ("今天天气很好。　", "e\u0301 o\u0308", "שלום، مرحبا", "👍🏽 🇩🇪 1️⃣", "हिन्दी", "🫠"):
-        assert shown(text) == text
-        assert written(text).strip() == text.strip()
+        assert for_terminal(text) == text
+        assert single_line(text).strip() == text.strip()
     for text in (
         "می\u200cخواهم",
         "क\u094d\u200dष",
@@ -136,10 +136,10 @@ def test_letters_of_any_script_stay() -> None:
         "🏴\U000e0067\U000e0062\U000e007f",
         "\u06dd٣",
     ):
-        assert written(text) == text
-    assert written("a\u202eb\x1b[0mc\u2028d\x00\ufeff") == "ab[0mc d"
-    assert shown("x" * 5_000).count("x") < 1_001
-    assert shown("x" * 5_000 + " is wrong; do y").endswith("is wrong; do y")
+        assert single_line(text) == text
+    assert single_line("a\u202eb\x1b[0mc\u2028d\x00\ufeff") == "ab[0mc d"
+    assert for_terminal("x" * 5_000).count("x") < 1_001
+    assert for_terminal("x" * 5_000 + " is wrong; do y").endswith("is wrong; do y")
 
 
 def test_urls_are_shown_without_credentials() -> None:
@@ -210,7 +210,7 @@ def test_extra_is_json_for_others(tmp_path: Path) -> None:
     ],
 )
 def test_json_that_is_none_is_a_companion_that_says_so(text: str) -> None:
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJson):
         parse_json(text)
     fields = companion_fields(".json", text.encode())
     assert fields == {"unreadable_json": text[:200]}

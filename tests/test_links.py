@@ -195,7 +195,7 @@ def test_the_state_of_an_output_is_not_listed_through_links(tree: Path) -> None:
     assert {each.path for each in listing.below(LOCAL, str(tree))} == {f"{tree}/a.wav", f"{tree}/b/c.wav"}
     alias = str(tree.parent / "alias")
     for call in (listing.names, listing.in_folder, listing.below):
-        with pytest.raises(UsageError, match=r"alias is a link; the output's state must lie in the output itself"):
+        with pytest.raises(UsageError, match=r"alias is a link; the output's state must be in the output itself"):
             call(LOCAL, alias)
     assert listing.names(LOCAL, alias, may_be_link=True) == ["a.wav"]
 

@@ -19,7 +19,7 @@ from conftest import encoded, tone
 
 from actors import blocks
 from actors.foreign import arrow
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.parts import kept
 from actors.parts.commit import Commit, commit_unit, open_part, part_name
 from actors.parts.summary import rows_in
@@ -128,7 +128,7 @@ def read_kept_piece(folder: Path, table: pa.Table) -> None:
 
 def read_part(folder: Path, table: pa.Table) -> None:
     output = write(folder, part_name(UNIT.id), parquet_file(table))
-    with pytest.raises(NotPlain):
+    with pytest.raises(InvalidData):
         list(rows_in(open_part(UNIT.id, *output).tables()))
 
 
@@ -152,10 +152,10 @@ def read_transcripts(folder: Path, table: pa.Table) -> None:
 def read_block(folder: Path, table: pa.Table) -> None:
     rows = pa.array([arrow_stream(table)], pa.large_binary())
     block = pa.table({"piece": [PIECE.to_json()], "rows": rows, "problem": pa.nulls(1, pa.string())})
-    with pytest.raises(NotPlain):
+    with pytest.raises(InvalidData):
         blocks.outcome(block)
     told = blocks.advance(block, lambda _, rows: pa.table({"summary": [json.dumps(rows.to_pylist(), default=str)]}))
-    assert "NotPlain" in blocks.outcome(told)["failure"]
+    assert "InvalidData" in blocks.outcome(told)["failure"]
 
 
 def read_shard(folder: Path, table: pa.Table) -> None:

@@ -19,7 +19,7 @@ from actors.reader import read_piece
 from actors.schema import ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.storage import ranges
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from actors.units import Piece
 from jobs.cli.config import Audio, Input
 from jobs.planning.listing import list_input
@@ -116,15 +116,15 @@ def test_a_size_is_enough_to_tell(kind: str, tmp_path: Path, monkeypatch: pytest
     header, start = with_size(kind, size)
     (tmp_path / "a").write_bytes(header)
     os.truncate(tmp_path / "a", start + size)
-    read, part = list[int](), ranges.part
+    read, part = list[int](), ranges.read_part
 
     def counted(*args: Any) -> bytes:
         data = part(*args)
         read.append(len(data))
         return data
 
-    monkeypatch.setattr(ranges, "part", counted)
-    stored = Stored(LocalFileSystem(), str(tmp_path / "a"), start + size)
+    monkeypatch.setattr(ranges, "read_part", counted)
+    stored = StoredFile(LocalFileSystem(), str(tmp_path / "a"), start + size)
     assert error_of(stored, max_hours=24).kind == ErrorKind.TOO_LONG
     assert 0 < sum(read) < 40_000_000  # of 1.7 GB
     assert decode(header + bytes(16_000), DecodeRequest(max_hours=24)).duration_s == 1.0

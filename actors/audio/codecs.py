@@ -14,7 +14,7 @@ from typing import BinaryIO
 from actors.audio.containers import id3_length
 from actors.schema import Samples
 from actors.storage import files as storage
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
 RATES = range(1_000, 768_001)  # Hz; anything else is a broken header
@@ -51,7 +51,7 @@ class Source:
     """Stored bytes, opened as files once or twice. Storage errors are kept until `check`, since decoders take a failed
     read for the end of the file."""
 
-    def __init__(self, content: bytes | Stored) -> None:
+    def __init__(self, content: bytes | StoredFile) -> None:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, Stored) else len(content)
@@ -69,7 +69,7 @@ class Source:
     def check(self) -> None:
         """Raises the errors of the storage, if any."""
         for file in self._opened:
-            storage.check(file)
+            storage.reraise(file)
 
     def _read_head(self) -> bytes:
         return self.open().read(128)

@@ -15,7 +15,7 @@ from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
-from actors.storage.cache import cache_folder, is_vouched, vouch
+from actors.storage.cache import add_to_cache, cache_folder, is_intact
 from actors.text.greedy import collapse
 
 Transcribe = Callable[[Sequence[Samples]], list[str]]
@@ -81,7 +81,7 @@ def export(model: ModelFile) -> Path:
     """A folder with NeMo's ONNX export of a model, made once, and the metadata that sherpa-onnx needs."""
     folder = cache_folder() / "benchmark" / f"{model.sha256}.onnx"
     tokens, path = folder / "tokens.txt", folder / "model.onnx"
-    if not (is_vouched(tokens) and is_vouched(path)):
+    if not (is_intact(tokens) and is_intact(path)):
         import onnx
         from nemo.collections.asr.models import ASRModel
 

@@ -22,7 +22,7 @@ from actors.engine.interface import EngineSettings
 from actors.engine.load import check_device
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
-from actors.storage.cache import cache_folder, is_vouched, vouch
+from actors.storage.cache import add_to_cache, cache_folder, is_intact
 from actors.text.join import SegmentAudio
 from actors.transcriber import EngineRunner
 
@@ -198,7 +198,7 @@ def kernels(model: ModelFile, sounds: Sequence[Samples], device: str, repeats: i
 def random_reference_model(folder: Path) -> Path:
     """A `.nemo` of the reference model's shape with random weights, made once: 584 MB, in almost a minute."""
     path = folder / "citrinet_1024_random.nemo"
-    if not is_vouched(path):
+    if not is_intact(path):
         from actors.benchmark.citrinets import build, reference_config
 
         torch.manual_seed(1)
@@ -206,5 +206,5 @@ def random_reference_model(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.nemo")
         model.eval().save_to(str(partial))
-        vouch(path, partial)
+        add_to_cache(path, partial)
     return path

@@ -1,1 +1,1 @@
-"""What others wrote, read as plain data and shown without harm: Arrow, Parquet, JSON, YAML, text."""
+"""Safe reading and display of untrusted data: Arrow, Parquet, JSON, YAML, text."""

@@ -1,10 +1,10 @@
-"""Arrow and Parquet that others may have written, read as plain data.
+"""Reads untrusted Arrow and Parquet as plain data.
 
-An Arrow schema may name an extension type for any column, and whoever registered that type in this process then turns
-its cells into objects: Ray Data registers one, in every worker, that unpickles them. So no extension type is ever seen
-here. A Parquet file is read by its own schema and not by the Arrow schema that it may carry; an Arrow file or stream
-that names an extension is refused. What is read is validated in full, for Arrow trusts offsets and lengths, and a
-damaged one ends the process; and what it would expand to is bounded before.
+An Arrow schema may name an extension type for any column, and if that type is registered in this process, its cells are
+deserialized into objects: Ray Data registers one, in every worker, that unpickles them. So extension types are never
+used here. A Parquet file is read by its own schema, not by the Arrow schema that may be embedded in it; an Arrow file
+or stream that names an extension is refused. The expanded size is bounded before reading, and the result is validated
+in full, because Arrow trusts offsets and lengths, and a damaged one crashes the process.
 
 Formats: https://arrow.apache.org/docs/format/Columnar.html (extension types, IPC files) and
 https://parquet.apache.org/docs/file-format/ (the footer).
@@ -17,88 +17,87 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.arrow_sizes import expanded_bytes
-from actors.foreign.errors import NotPlain, OtherColumns, in_a_line
-from actors.foreign.parquet_pages import Group, groups_of
+from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
+from actors.foreign.parquet_pages import Group, row_groups
 
 MAX_FOOTER_BYTES = 64_000_000  # bytes; the footer of a Parquet file of 100,000 row groups has 50 MB
-_ARROW_SCHEMA, _UNREAD = b"ARROW:schema", b"arrow.schema"  # the key of the Arrow schema, and one that nobody reads
+_ARROW_SCHEMA, _IGNORED = b"ARROW:schema", b"arrow.schema"  # the key of the Arrow schema, and one that no reader knows
 _EXTENSION = b"ARROW:extension:name"
-_EXTENDED = "it has columns of an extension type, which are not read"
+_HAS_EXTENSION = "it has columns of an extension type, which are not read"
 
 
 def open_parquet(
     file: BinaryIO | pa.NativeFile, max_footer: int = MAX_FOOTER_BYTES, **options: Any
 ) -> tuple[pq.ParquetFile, list[Group]]:
-    """A seekable Parquet file with columns of plain types alone: those of extension types are as they are stored. And
-    its row groups, which are counted before Arrow takes memory for them.
+    """Opens a seekable Parquet file; columns of extension types are read as their storage type. Returns it with its row
+    groups, which are counted before Arrow allocates memory for them.
 
-    Bytes are `large_binary`, and texts `large_string`, whatever they were. `options` are ParquetFile's. Raises
-    NotPlain, and what reading the file raises.
+    Binary columns are read as `large_binary`, strings as `large_string`. `options` are ParquetFile's. Raises
+    InvalidData, and what reading the file raises.
     """
     try:
-        footer = parquet_footer(file, max_footer).replace(_ARROW_SCHEMA, _UNREAD)
-        groups = groups_of(footer)
-        alone = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
-        metadata = pq.read_metadata(io.BytesIO(alone))
+        footer = parquet_footer(file, max_footer).replace(_ARROW_SCHEMA, _IGNORED)
+        groups = row_groups(footer)
+        without_data = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+        metadata = pq.read_metadata(io.BytesIO(without_data))
         plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
         return pq.ParquetFile(file, **plain | options), groups
-    except (pa.ArrowException, ValueError, LookupError) as problem:  # KeyError where a column of `options` is not there
-        raise NotPlain(f"no Parquet file: {in_a_line(problem)}") from None
+    except (pa.ArrowException, ValueError, LookupError) as problem:  # KeyError if a column of `options` is missing
+        raise InvalidData(f"not a Parquet file: {one_line(problem)}") from None
 
 
 def parquet_footer(file: BinaryIO | pa.NativeFile, max_bytes: int) -> bytes:
-    """The footer of a Parquet file, of at most so many bytes. Raises NotPlain."""
+    """The footer of a Parquet file, at most `max_bytes` long. Raises InvalidData."""
     return _footer(file, b"PAR1", b"PAR1", max_bytes)
 
 
 def read_arrow(data: bytes, schema: pa.Schema, max_bytes: int) -> pa.Table:
-    """The rows of an Arrow file (IPC) of exactly that schema, whose metadata may differ, where they are of no more than
-    so many bytes. Raises NotPlain."""
+    """Reads an Arrow file (IPC) of exactly that schema, whose metadata may differ. Raises InvalidData, also if it would
+    expand to more than `max_bytes`."""
     try:
         footer = _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data))
         if _EXTENSION in footer:
-            raise NotPlain(_EXTENDED)
+            raise InvalidData(_HAS_EXTENSION)
         if expanded_bytes(data, footer, max_bytes) > max_bytes:
-            raise NotPlain(f"it would expand to more than {max_bytes:,} bytes")
+            raise InvalidData(f"it would expand to more than {max_bytes:,} bytes")
         with pa.ipc.open_file(pa.BufferReader(data)) as file:
             if not file.schema.equals(schema):
-                raise OtherColumns("its columns are not those of this version of the job")
+                raise SchemaMismatch("its columns are not those of this version of the job")
             table = file.read_all()
-        check(table)
-    except NotPlain:
+        check_table(table)
+    except InvalidData:
         raise
     except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
-        raise NotPlain(in_a_line(problem)) from None
+        raise InvalidData(one_line(problem)) from None
     return table
 
 
 def read_stream(data: pa.Buffer) -> pa.Table:
-    """The rows of an Arrow stream from a process of this very job, without a copy. Raises NotPlain where its schema
+    """Reads an Arrow stream from another process of the same job, without copying. Raises InvalidData if its schema
     names an extension type."""
     if _EXTENSION in pa.ipc.read_message(data).metadata.to_pybytes():
-        raise NotPlain(_EXTENDED)
+        raise InvalidData(_HAS_EXTENSION)
     return pa.ipc.open_stream(data).read_all()
 
 
-def check(table: pa.Table | pa.RecordBatch) -> None:
-    """Raises NotPlain, or ArrowException, where a table's arrays are not what Arrow takes them for, or a column holds
-    nulls that may not."""
+def check_table(table: pa.Table | pa.RecordBatch) -> None:
+    """Validates a table. Raises ArrowException if an array is invalid, InvalidData if nulls are where none may be."""
     table.validate(full=True)
     for field, column in zip(table.schema, table.columns, strict=True):
         if not field.nullable and column.null_count:
-            raise NotPlain(f"its column {field.name} has nulls")
+            raise InvalidData(f"its column {field.name} has nulls")
 
 
 def _footer(file: BinaryIO | pa.NativeFile, first: bytes, last: bytes, max_bytes: int) -> bytes:
-    """The footer that stands at a file's end, before its own length in 4 bytes and the magic word."""
+    """The footer at a file's end, which is followed by its length in 4 bytes and the magic bytes `last`."""
     end = file.seek(0, io.SEEK_END)
     tail = 4 + len(last)
     if end < len(first) + tail:
-        raise NotPlain("it is too short")
+        raise InvalidData("it is too short")
     file.seek(end - tail)
-    told = file.read(tail)
-    length = int.from_bytes(told[:4], "little")
-    if told[4:] != last or length > min(end - tail, max_bytes):
-        raise NotPlain("it has no footer where one should be")
+    trailer = file.read(tail)
+    length = int.from_bytes(trailer[:4], "little")
+    if trailer[4:] != last or length > min(end - tail, max_bytes):
+        raise InvalidData("it has no valid footer at its end")
     file.seek(end - tail - length)
     return bytes(file.read(length))

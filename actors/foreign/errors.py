@@ -1,16 +1,16 @@
-"""What is wrong with a file that others may have written."""
+"""Errors of untrusted files."""
 
-MAX_PROBLEM = 300  # characters
-
-
-class NotPlain(ValueError):
-    """A file is not what it should be: damaged, of another schema, or of types that are not plain data."""
+MAX_MESSAGE = 300  # characters
 
 
-class OtherColumns(NotPlain):
-    """A file is of another schema, such as another version of this job's."""
+class InvalidData(ValueError):
+    """A file is damaged, of another schema, or of types that are not plain data."""
 
 
-def in_a_line(problem: Exception) -> str:
-    """What a library says of a file, which may be long and hold lines of the file's own."""
-    return " ".join(str(problem).split())[:MAX_PROBLEM]
+class SchemaMismatch(InvalidData):
+    """A file has another schema, such as that of another version of this job."""
+
+
+def one_line(problem: Exception) -> str:
+    """A library's message on one line, truncated: it may be long and quote lines of the file."""
+    return " ".join(str(problem).split())[:MAX_MESSAGE]

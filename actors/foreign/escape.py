@@ -1,57 +1,59 @@
-r"""What others wrote, as it may go where it could do harm: to a screen, or onto a line of a file.
+r"""Makes untrusted text safe to print on a terminal or on a line of a file.
 
-Names, texts and messages come from archives and storage. A terminal obeys control characters, a newline begins what
-looks like another's line, marks of direction turn a name around, and what has no width hides. Letters of any script,
-accents that combine and emoji are none of these.
+Names, texts and messages come from archives and storage. A terminal obeys control characters, a newline forges a line,
+direction marks reverse a name, and zero-width characters hide. Letters of any script, combining accents and emoji are
+kept.
 """
 
 import re
 import unicodedata
 
-MAX_SHOWN = 1_000  # characters of one text on a screen
+MAX_SHOWN = 1_000  # characters of one text on a terminal
 
-#: Of the format characters, those that belong to how a text is written: ZWNJ and ZWJ, which keep letters apart or
-#: together in Persian and Hindi and in emoji; tags, which make flags; and signs of Arabic, Syriac and Kaithi around
-#: numbers, which have a form. https://www.unicode.org/reports/tr44/#Prepended_Concatenation_Mark
-_WRITTEN = frozenset(
+#: Format characters that belong to the spelling of a text: ZWNJ and ZWJ, which separate or join letters in Persian and
+#: Hindi and in emoji; tags, which make flags; and signs of Arabic, Syriac and Kaithi around numbers, which are visible.
+#: https://www.unicode.org/reports/tr44/#Prepended_Concatenation_Mark
+_KEPT_FORMATS = frozenset(
     map(chr, (0x200C, 0x200D, *range(0xE0020, 0xE0080), *range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2))
 ) | {"\U000110bd", "\U000110cd"}
 
-_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, formats, surrogates, ends of lines and paragraphs
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, formats, surrogates, line and paragraph separators
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>]*", re.IGNORECASE)
 
 
-def shown(text: object, max_characters: int = MAX_SHOWN) -> str:
-    r"""A text as it may stand on a screen: on one line, what steers or hides as its escape (`\x1b`, `\u202e`), what is
-    very long without its middle, and URLs without credentials."""
-    whole = without_credentials(str(text))
-    if len(whole) > max_characters:
+def for_terminal(text: object, max_characters: int = MAX_SHOWN) -> str:
+    r"""A text that is safe to print: on one line, control and invisible characters as escapes (`\x1b`, `\u202e`), the
+    middle of a very long text left out, and URLs without credentials."""
+    safe = without_credentials(str(text))
+    if len(safe) > max_characters:
         end = max_characters // 4
-        whole = f"{whole[: max_characters - end]} … {whole[-end:]}"
-    return whole.translate({ord(char): char.encode("unicode_escape").decode("ascii") for char in steering(whole)})
-
-
-def steering(text: str) -> set[str]:
-    """The characters of a text that a screen would obey or not show: those that Unicode calls other than letters,
-    marks, numbers, signs and spaces."""
-    return {char for char in set(text) if not char.isprintable() and unicodedata.category(char) != "Zs"}
-
-
-def written(text: str) -> str:
-    """A text on one line of a file for people, without what steers. White space of any kind is a space; what belongs to
-    how a language is written stays."""
-    return "".join(
-        " " if char.isspace() else char
-        for char in text
-        if char.isspace() or char in _WRITTEN or unicodedata.category(char) not in _UNSEEN
+        safe = f"{safe[: max_characters - end]} … {safe[-end:]}"
+    return safe.translate(
+        {ord(char): char.encode("unicode_escape").decode("ascii") for char in control_characters(safe)}
     )
 
 
-def printable(text: str) -> str:
-    r"""A text as UTF-8 can hold it: file names and JSON may bring lone surrogates, which become escapes like \udcb0.
+def control_characters(text: str) -> set[str]:
+    """The characters of a text that a terminal would obey or not show: all but Unicode's letters, marks, numbers,
+    punctuation, symbols and spaces."""
+    return {char for char in set(text) if not char.isprintable() and unicodedata.category(char) != "Zs"}
 
-    Names in old encodings are common in archives, and a name that fails must not take its unit with it.
+
+def single_line(text: str) -> str:
+    """A text on one line, without control characters. White space of any kind becomes a space; format characters that a
+    language's spelling needs are kept."""
+    return "".join(
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or char in _KEPT_FORMATS or unicodedata.category(char) not in _INVISIBLE
+    )
+
+
+def escape_surrogates(text: str) -> str:
+    r"""A text that can be encoded as UTF-8: lone surrogates, from file names and JSON, become escapes like \udcb0.
+
+    Names in old encodings are common in archives, and such a name must not fail its unit.
     """
     if text.isascii():
         return text
@@ -59,24 +61,24 @@ def printable(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """A text whose URLs have neither a password, nor a query, in which signatures stand.
+    """A text whose URLs have neither a password nor a query, which may hold a signature.
 
-    A name before the @ stays where it may be a part of the place: the container in `abfs://container@account/`.
+    A name before the @ is kept if it may be part of the location: the container in `abfs://container@account/`.
     """
-    return _URL.sub(lambda found: _bare(found[0]), text) if "://" in text else text
+    return _URL.sub(lambda match: _redacted(match[0]), text) if "://" in text else text
 
 
-def _bare(url: str) -> str:
-    protocol, *places = url.split("://")  # of several, the later stand in the path of the first
+def _redacted(url: str) -> str:
+    protocol, *locations = url.split("://")  # a URL may contain another one in its path
     is_web = protocol.lower() in ("http", "https")
-    whole = "://".join([protocol, *(_without_user(place, is_web) for place in places)])
+    redacted = "://".join([protocol, *(_without_user(location, is_web) for location in locations)])
     if is_web:
-        return re.split("[?#]", whole, maxsplit=1)[0]
-    name, _, query = whole.partition("?")
-    return name if "=" in query else whole  # a file's name may have a question mark
+        return re.split("[?#]", redacted, maxsplit=1)[0]
+    name, _, query = redacted.partition("?")
+    return name if "=" in query else redacted  # a file's name may have a question mark
 
 
-def _without_user(place: str, is_web: bool) -> str:
-    authority, slash, path = place.partition("/")
+def _without_user(location: str, is_web: bool) -> str:
+    authority, slash, path = location.partition("/")
     user, _, host = authority.rpartition("@")
-    return host + slash + path if is_web or ":" in user else place
+    return host + slash + path if is_web or ":" in user else location

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from actors.foreign.errors import NotPlain
-from actors.foreign.escape import printable
+from actors.foreign.errors import InvalidData
+from actors.foreign.escape import escape_surrogates
 from actors.parts.part import Part, PartWriter, check_rows
 from actors.parts.summary import Tally
 from actors.storage import files as storage
@@ -146,7 +146,7 @@ def _carried_rows(
         committed = open_part(unit.id, filesystem, root)
     except FileNotFoundError:
         return
-    except NotPlain as problem:
+    except InvalidData as problem:
         path = storage.canonical(filesystem, below(root, part_name(unit.id)))
         _log.warning("%s: %s; its rows of objects that are no longer listed are lost", path, problem)
         return

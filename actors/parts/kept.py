@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.foreign.arrow import read_arrow
-from actors.foreign.errors import NotPlain
-from actors.foreign.escape import printable
+from actors.foreign.errors import InvalidData
+from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
 from actors.schema import PART_SCHEMA, ErrorKind
-from actors.sources.tar_ranges import Told
+from actors.sources.tar_ranges import ChainSummary
 from actors.storage import files as storage
 from actors.storage import listing, outputs
 from actors.storage.outputs import below
@@ -131,7 +131,7 @@ def _unique_values(rows: pa.Table, name: str) -> set[Any]:
 def chain_in(rows: pa.Table) -> Told | None:
     """The chain of headers of a piece that is a range of a tar, None for other pieces. Raises NotPlain."""
     text = (rows.schema.metadata or {}).get(b"chain")
-    return None if text is None else Told.from_text(text)
+    return None if text is None else ChainSummary.from_text(text)
 
 
 class KeptPieces(Sequence[pa.Table]):

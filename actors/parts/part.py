@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from actors.foreign.arrow import check, open_parquet
-from actors.foreign.errors import NotPlain, OtherColumns, in_a_line
+from actors.foreign.arrow import check_table, open_parquet
+from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
 from actors.foreign.parquet_pages import Group, pages
 from actors.schema import PART_SCHEMA
 from actors.storage import files as storage
@@ -50,7 +50,7 @@ def check_rows(rows: pa.Table) -> None:
     if written["min"] is not None and not 0 <= written["min"] <= written["max"] < MAX_TIME_US:
         raise NotPlain("it has values of transcribed_at outside the years 1970 to 9999")
     if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
-        raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
+        raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
 
 
 class PartWriter:
@@ -95,9 +95,9 @@ class Part:
         try:
             file, groups = _open(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
-                raise OtherColumns("its columns are not those of this version of the job")
+                raise SchemaMismatch("its columns are not those of this version of the job")
             if file.metadata.num_rows > MAX_ROWS:
-                raise NotPlain(f"it has more than {MAX_ROWS:,} rows")
+                raise InvalidData(f"it has more than {MAX_ROWS:,} rows")
             expanded = 0
             for number, group in zip(range(file.num_row_groups), groups, strict=True):
                 if not self._fits(group):
@@ -106,14 +106,14 @@ class Part:
                     for table in _expand(batch):
                         expanded += table.nbytes
                         if expanded > MAX_EXPANDED_BYTES:
-                            raise NotPlain(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
+                            raise InvalidData(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
                         self._check(table)
                         yield table
-        except NotPlain:
+        except InvalidData:
             raise
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
-            storage.check(self._file)
-            raise NotPlain(in_a_line(problem)) from None
+            storage.reraise(self._file)
+            raise InvalidData(one_line(problem)) from None
 
     def _fits(self, group: Group) -> bool:
         """Whether a row group can be read: that takes the largest page and the dictionary of each column at once."""
@@ -158,7 +158,7 @@ def _expand(batch: pa.RecordBatch) -> Iterator[pa.Table]:
         rows = pa.Table.from_batches([batch.slice(first, last - first)])
         columns = [rows.column(each.name).cast(each.type) for each in PART_SCHEMA]
         table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
-        check(table)
+        check_table(table)
         yield table
         first = last
 
@@ -171,7 +171,7 @@ def _row_sizes(column: pa.Array) -> Any:
     if pa.types.is_list(column.type):
         tokens = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         if tokens.max(initial=0) > MAX_TOKENS:
-            raise NotPlain(f"it has a row of more than {MAX_TOKENS:,} tokens")
+            raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
         values = column.flatten()
         each = sum(_row_sizes(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
         ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)

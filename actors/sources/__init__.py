@@ -1,1 +1,1 @@
-"""Stored objects to recordings: files, members of tars, rows of Parquet files."""
+"""Reading of recordings from stored objects: audio files, tar shards, Parquet files."""

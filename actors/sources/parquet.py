@@ -1,4 +1,4 @@
-"""Parquet shards with a column of audio bytes, as recordings one by one."""
+"""Reads recordings from Parquet files with a column of audio bytes."""
 
 import io
 from collections import Counter
@@ -11,32 +11,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.arrow import open_parquet
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.foreign.parquet_pages import Chunk, Group, Page, pages
-from actors.foreign.parquet_reach import column_of, in_lists, left_out, reach
+from actors.foreign.parquet_reach import column_of, columns_to_skip, list_columns, row_bytes
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
-from actors.sources.recordings import Recording, believable, split_fields
+from actors.sources.recordings import Recording, shortened_name, split_fields
 from actors.storage import files as storage
 from actors.units import SourceObject
 
-ROWS_AT_ONCE = 16  # decoded from the file together; each may be a whole recording
-BYTES_AT_ONCE = 256_000_000  # that rows decoded together may come to, if every one were as large as one can be
-MAX_PACKED = 50  # times its stored size, that a page of more than BYTES_AT_ONCE may have; audio packs ten at most
-HELD_BYTES = 64_000_000  # a larger file is read range by range, not whole
-MAX_ID_CHARACTERS = 20  # columns that were not read, in a row
+ROWS_AT_ONCE = 16  # decoded together; each may be a whole recording
+BYTES_AT_ONCE = 256_000_000  # upper bound of rows decoded together, if each were as large as a row can be
+MAX_COMPRESSION_RATIO = 50  # of a page of more than BYTES_AT_ONCE; audio compresses tenfold at most
+HELD_BYTES = 64_000_000  # a larger file is read in ranges, not whole
+MAX_UNREAD_NAMES = 20  # of skipped columns, listed in a row's fields
 MAX_ROWS = 1_000_000  # of a share of a file; each is a recording, and nulls take no bytes
 
-_PATH = "\0path"  # of Hugging Face's struct, among a row's fields
+_PATH = "\0path"  # key for the path in Hugging Face's struct, among a row's fields
 _ID_FIELDS = ("id", "key", "__key__", "utt_id", "utterance_id", "recording_id")
 
 Content = bytes | RecordingError
 
 
 @dataclass(frozen=True)
-class _Group:
-    """A row group: its number, its first row in the file and the one after its last, and the chunks of the columns that
-    are read."""
+class _SelectedGroup:
+    """A row group to read: its number, its rows in the file, `first` up to `end`, and the chunks to read."""
 
     number: int
     first: int
@@ -49,25 +48,25 @@ class _Group:
 
     @property
     def span(self) -> tuple[int, int]:
-        """The bytes from the first chunk to the last."""
+        """The range of bytes that contains all chunks: start and end."""
         return min(each.start for each in self.chunks), max(each.end for each in self.chunks)
 
 
 def read_parquet(
-    stored: storage.Stored,
+    stored: storage.StoredFile,
     source: SourceObject,
     etag: str,
     max_bytes: int,
     budget: MemoryBudget,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Recording]:
-    """The rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
+    """Reads the rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
 
-    At most `source.limit`. `share` is (number, count): one of several shares of the file's row groups, or of its rows
-    where the groups are fewer. A group whose pages are too large to be unpacked has a row
-    `too_large` for each of its own.
+    At most `source.limit` rows. `share` is (number, count): one of several shares of the file's row groups, or of its
+    rows if there are fewer groups than shares. Each row of a group whose pages are too large to be decompressed has the
+    error `too_large`.
     """
-    file = _File(stored)
+    file = _BufferedFile(stored)
     row = 0
     try:
         parquet, groups = open_parquet(file, pre_buffer=False)
@@ -76,43 +75,42 @@ def read_parquet(
             row, last = _bounds(groups, share)
             end = min(last, source.limit or last)
             last = min(end, row + MAX_ROWS)
-            lists = in_lists(parquet)
-            for group in _wanted(groups, names, row, last):
+            lists = list_columns(parquet)
+            for group in _select_groups(groups, names, row, last):
                 with budget.hold(group.span[1] - group.span[0]):
                     for content, fields in _contents(file, parquet, group, audio, names, lists, (row, last), max_bytes):
                         yield _recording(content, fields, row, source, etag)
                         row += 1
-                        del content, fields  # before the next one is read, for it may be large
+                        del content, fields  # release them before the next row is read: they may be large
         if end > last:
-            problem = RecordingError(ErrorKind.TOO_LARGE, f"the rows from {last} to {end - 1} were not read: too many")
+            problem = RecordingError(ErrorKind.TOO_LARGE, f"too many rows: rows from {last} to {end - 1} were not read")
             yield Recording(source.name, source.uri, etag, problem)
     except RecordingError:
         raise
-    except Exception as problem:  # Arrow raises many kinds for one damage; its own MemoryError is an absurd claim
-        storage.check(file)
+    except Exception as problem:  # Arrow raises many kinds; its own MemoryError means an absurd size
+        storage.reraise(file)
         if isinstance(problem, MemoryError) and not isinstance(problem, pa.ArrowException):
             raise
         detail = f"the Parquet file cannot be read from row {row} on: {problem}"
         yield Recording(source.name, source.uri, etag, RecordingError(ErrorKind.UNREADABLE, detail))
 
 
-class _File(io.RawIOBase):
-    """A stored Parquet file of which a stretch is held: a small one whole, else a row group at a time, which is one
-    request."""
+class _BufferedFile(io.RawIOBase):
+    """A stored Parquet file with a buffer: a small file whole, else a row group at a time, read in one request."""
 
-    def __init__(self, stored: storage.Stored) -> None:
+    def __init__(self, stored: storage.StoredFile) -> None:
         self._ranges, self._stored, self._at = stored.open(), stored, 0
         self._held, self._start, self._size = b"", 0, stored.size
-        self.raw: Any = self._ranges.raw  # for storage.check
+        self.raw: Any = self._ranges.raw  # for storage.reraise
         if stored.size <= HELD_BYTES:
             try:
                 self._held = storage.read(stored.filesystem, stored.path, HELD_BYTES)
-            except storage.TooMuch as problem:
+            except storage.FileTooLarge as problem:
                 raise RecordingError(ErrorKind.TOO_LARGE, str(problem)) from None
-            self._size = len(self._held)  # over HTTP it may not have been told
+            self._size = len(self._held)  # over HTTP it may have been unknown
 
     def hold(self, start: int, end: int) -> None:
-        """Reads a stretch that will be needed, and lets go of the one before."""
+        """Reads a range into the buffer, which replaces the earlier one."""
         if self._size > HELD_BYTES:
             self._held, self._start = b"", start
             try:
@@ -147,7 +145,7 @@ class _File(io.RawIOBase):
 
 
 def _bounds(groups: Sequence[Group], share: tuple[int, int]) -> tuple[int, int]:
-    """The first row of a share, and the one after its last."""
+    """The rows of a share: first and end."""
     ends = list(accumulate((group.rows for group in groups), initial=0))
     number, count = share
     if len(groups) < count:
@@ -155,46 +153,48 @@ def _bounds(groups: Sequence[Group], share: tuple[int, int]) -> tuple[int, int]:
     return ends[len(groups) * number // count], ends[len(groups) * (number + 1) // count]
 
 
-def _wanted(groups: Sequence[Group], names: Sequence[str], first: int, last: int) -> Iterator[_Group]:
-    """The row groups that hold rows from one to another, with the chunks of these columns."""
-    end, known = 0, frozenset(names)
+def _select_groups(groups: Sequence[Group], names: Sequence[str], first: int, last: int) -> Iterator[_SelectedGroup]:
+    """The row groups that contain rows `first` up to `last`, with the chunks of the columns `names`."""
+    end, columns = 0, frozenset(names)
     for number, group in enumerate(groups):
         start, end = end, end + group.rows
         if start < last and end > first:
-            yield _Group(number, start, end, [each for each in group.chunks if column_of(each.path, known) is not None])
+            yield _SelectedGroup(
+                number, start, end, [each for each in group.chunks if column_of(each.path, columns) is not None]
+            )
 
 
 def _contents(
-    file: _File,
+    file: _BufferedFile,
     parquet: pq.ParquetFile,
-    group: _Group,
+    group: _SelectedGroup,
     audio: str,
     names: Sequence[str],
     lists: Set[str],
     rows: tuple[int, int],
     max_bytes: int,
 ) -> Iterator[tuple[Content, dict[str, Any]]]:
-    """Of each row of a group, from one row to another, the audio and the other fields. Columns of which a row could be
-    too large, or all columns together, are left out, the largest first: the field `unread_columns` names them."""
+    """The audio and the other fields of each row of a group, among `rows`, (first, end). The largest columns are
+    skipped if a row could be too large: the field `unread_columns` lists them."""
     if group.span[1] - group.span[0] <= BYTES_AT_ONCE:
         file.hold(*group.span)
     found = {chunk: list(pages(file, chunk)) for chunk in group.chunks}
     if bombs := [page for each in found.values() for page in each if _is_too_large(page, max_bytes)]:
-        detail = f"{bombs[0].stored} bytes of its row group unpack to {bombs[0].unpacked / 1e6:.0f} MB"
+        detail = f"{bombs[0].stored} bytes of its row group decompress to {bombs[0].unpacked / 1e6:.0f} MB"
         detail += f" (audio.max_megabytes is {max_bytes / 1e6:g})"
         for _ in range(max(rows[0], group.first), min(rows[1], group.end)):
             yield RecordingError(ErrorKind.TOO_LARGE, detail), {}
         return
-    own = {name for name in names if name in (audio, f"{audio}.bytes")}
-    sizes, known = Counter(dict.fromkeys(names, 0)), frozenset(names)
+    required = {name for name in names if name in (audio, f"{audio}.bytes")}
+    sizes, columns = Counter(dict.fromkeys(names, 0)), frozenset(names)
     for chunk, each in found.items():
         if chunk.path not in lists and sum(page.values for page in each if not page.is_dictionary) > group.rows:
             raise RecordingError(ErrorKind.UNREADABLE, f"column {chunk.path[:80]} has more values than rows")
-        sizes[column_of(chunk.path, known) or ""] += reach(file, chunk, each, chunk.path in lists)
-    unread = left_out({name: size for name, size in sizes.items() if name not in own}, BYTES_AT_ONCE)
+        sizes[column_of(chunk.path, columns) or ""] += row_bytes(file, chunk, each, chunk.path in lists)
+    unread = columns_to_skip({name: size for name, size in sizes.items() if name not in required}, BYTES_AT_ONCE)
     read = [name for name in names if name not in unread]
     largest = sum(sizes[name] for name in read)
-    told = {"unread_columns": sorted(unread)[:MAX_ID_CHARACTERS]} if unread else {}
+    note = {"unread_columns": sorted(unread)[:MAX_UNREAD_NAMES]} if unread else {}
     for fields in _rows(parquet, group, read, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
         value = fields.pop(audio)
         path = value.get("path") if isinstance(value, dict) else None
@@ -205,33 +205,33 @@ def _contents(
         elif len(data) > max_bytes:
             detail = f"{len(data) / 1e6:.0f} MB, more than audio.max_megabytes ({max_bytes / 1e6:g})"
             content = RecordingError(ErrorKind.TOO_LARGE, detail)
-        yield content, fields | told | ({_PATH: path} if path else {})
+        yield content, fields | note | ({_PATH: path} if path else {})
         del content, fields, value, data
 
 
 def _is_too_large(page: Page, max_bytes: int) -> bool:
-    """Whether a page is not unpacked. It takes five times its size until a row of it is there."""
-    return page.unpacked > BYTES_AT_ONCE and page.unpacked > min(MAX_PACKED * page.stored, max_bytes)
+    """Whether a page is too large to decompress. Reading a row of it takes five times its size."""
+    return page.unpacked > BYTES_AT_ONCE and page.unpacked > min(MAX_COMPRESSION_RATIO * page.stored, max_bytes)
 
 
 def _rows(
-    parquet: pq.ParquetFile, group: _Group, names: Sequence[str], first: int, last: int, at_once: int
+    parquet: pq.ParquetFile, group: _SelectedGroup, names: Sequence[str], first: int, last: int, at_once: int
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a group from one to another, as their columns' values by name."""
+    """The rows of a group among `first` up to `last`, as values by column name."""
     at = group.first
     for batch in parquet.iter_batches(min(at_once, ROWS_AT_ONCE), row_groups=[group.number], columns=list(names)):
         begin = max(first - at, 0)
-        some = batch.slice(begin, max(last - at - begin, 0))
+        selected = batch.slice(begin, max(last - at - begin, 0))
         at += batch.num_rows
-        columns = {name: _values(column) for name, column in zip(batch.schema.names, some.columns, strict=True)}
-        for row in range(some.num_rows):
+        columns = {name: _values(column) for name, column in zip(batch.schema.names, selected.columns, strict=True)}
+        for row in range(selected.num_rows):
             yield {name: value(row) for name, value in columns.items()}
-        del batch, some, columns
+        del batch, selected, columns
 
 
 def _values(column: pa.Array) -> Callable[[int], Any]:
-    """A column's values by their place. One that Python cannot hold, such as a date of the year 20,000 or text that is
-    no UTF-8, is as near to it as can be."""
+    """A function that returns a column's value by row. A value that Python cannot represent, such as a date in the year
+    20,000 or text that is not UTF-8, is approximated."""
 
     def value(row: int) -> Any:
         scalar = column[row]
@@ -242,43 +242,43 @@ def _values(column: pa.Array) -> Callable[[int], Any]:
         try:
             return scalar.cast(pa.large_binary()).as_py().decode("utf-8", "replace")
         except (pa.ArrowException, ValueError):
-            return str(getattr(scalar, "value", "unreadable"))  # of dates and times, their number
+            return str(getattr(scalar, "value", "unreadable"))  # dates and times: their integer
 
     return value
 
 
 def columns_of(schema: pa.Schema) -> tuple[str, list[str]]:
-    """The name of the column that holds audio, and the columns that are read, as paths: of that one the bytes and the
-    path, and all others that hold no bytes.
+    """The name of the audio column, and the paths of the columns to read: the audio's bytes and path, and all other
+    columns that contain no bytes.
 
-    Audio is a struct with bytes, else the column of bytes, by preference "audio". Raises RecordingError (unreadable)
-    where there is none, or more than one to choose from.
+    The audio column is a struct with bytes, or else a column of bytes; of several, the one named "audio". Raises
+    RecordingError (unreadable) if there is none, or the choice is ambiguous.
     """
-    structs = [each.name for each in schema if _has_bytes(each.type)]
-    found = structs or [each.name for each in schema if _is_bytes(each.type)]
+    structs = [each.name for each in schema if _is_audio_struct(each.type)]
+    found = structs or [each.name for each in schema if _is_binary(each.type)]
     audio = "audio" if "audio" in found else found[0] if len(found) == 1 else None
     if audio is None:
         columns = ", ".join(found or schema.names)
-        detail = f"{len(found)} columns of audio bytes, and one is needed, called audio if there are more ({columns})"
+        detail = f"{len(found)} columns of audio bytes; one is needed, named audio if there are several ({columns})"
         raise RecordingError(ErrorKind.UNREADABLE, detail)
     parts = ("bytes", "path")
     kind = schema.field(audio).type
     own = [f"{audio}.{part}" for part in parts if kind.get_field_index(part) >= 0] if structs else [audio]
-    return audio, own + [each.name for each in schema if each.name != audio and not _holds_bytes(each.type)]
+    return audio, own + [each.name for each in schema if each.name != audio and not _contains_binary(each.type)]
 
 
-def _has_bytes(kind: pa.DataType) -> bool:
-    place = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
-    return place >= 0 and _is_bytes(kind.field(place).type)
+def _is_audio_struct(kind: pa.DataType) -> bool:
+    index = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
+    return index >= 0 and _is_binary(kind.field(index).type)
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
+def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def _contains_binary(kind: pa.DataType) -> bool:
     inner = (kind.field(index).type for index in range(kind.num_fields))
-    return _is_bytes(kind) or pa.types.is_fixed_size_binary(kind) or any(map(_holds_bytes, inner))
+    return _is_binary(kind) or pa.types.is_fixed_size_binary(kind) or any(map(_contains_binary, inner))
 
 
 def _recording(content: Content, fields: dict[str, Any], row: int, source: SourceObject, etag: str) -> Recording:
@@ -286,13 +286,15 @@ def _recording(content: Content, fields: dict[str, Any], row: int, source: Sourc
     name = next((str(fields[each]) for each in _ID_FIELDS if fields.get(each) is not None), None)
     reference, extra = split_fields(fields)
     recording_id = name or str(path or f"{source.name}:{row}")
-    return Recording(believable(recording_id), source.uri, etag, content, str(row), reference=reference, extra=extra)
+    return Recording(
+        shortened_name(recording_id), source.uri, etag, content, str(row), reference=reference, extra=extra
+    )
 
 
 def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:
-    """How many rows a Parquet file holds, by its footer; 1 where it is damaged, for its row of error."""
+    """The number of rows of a Parquet file, from its footer; 1 if it is damaged, for the row with its error."""
     with filesystem.open(path, "rb") as file:
         try:
             return sum(group.rows for group in open_parquet(file)[1])
-        except NotPlain:
+        except InvalidData:
             return 1

@@ -1,12 +1,12 @@
-"""One recording as it is stored, and the fields that come with it."""
+"""A recording as stored, and the fields that come with it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors.foreign.plain_json import NotJson, parse_json
+from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import RecordingError
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 from actors.units import digest
 
 AUDIO_SUFFIXES = frozenset(
@@ -14,9 +14,9 @@ AUDIO_SUFFIXES = frozenset(
     " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
 )
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
-MAX_COMPANION_BYTES = 4_000_000  # a text of a recording, such as a day's; parsed JSON takes 20 times as much
-MAX_UNREADABLE_SHOWN = 200  # characters of JSON that is none, to know it by
-MAX_NAME_BYTES = 4_096  # bytes of a name that a container gives; no filesystem takes a longer path
+MAX_COMPANION_BYTES = 4_000_000  # enough for the text of a day; parsed JSON takes 20 times as much
+MAX_UNREADABLE_SHOWN = 200  # characters of invalid JSON, to identify it
+MAX_NAME_BYTES = 4_096  # of a name in a container; no filesystem allows a longer path
 
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
@@ -24,16 +24,16 @@ _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording as it is stored: `content` is its encoded bytes, where they lie if they are many, or what is wrong
-    with it; None of a share of a container that holds no recording.
+    """A recording as stored. `content` is its encoded bytes, their file if they are many, or the recording's error;
+    None for a share of a container that contains no recording.
 
-    `offset_s` and `duration_s` are the stretch of the content that is meant, None for all of it.
+    `offset_s` and `duration_s` select a stretch of the content, None for all of it.
     """
 
     recording_id: str
     uri: str
     etag: str
-    content: bytes | Stored | RecordingError | None
+    content: bytes | StoredFile | RecordingError | None
     member: str | None = None
     offset_s: float | None = None
     duration_s: float | None = None
@@ -41,14 +41,14 @@ class Recording:
     extra: Mapping[str, Any] | None = None
 
 
-def believable(name: str) -> str:
-    """A recording's name, cut where no file could bear it."""
+def shortened_name(name: str) -> str:
+    """A recording's name; one that is too long for a file is shortened, with a digest of all of it."""
     encoded = name.encode("utf-8", "surrogatepass")
     return name if len(encoded) <= MAX_NAME_BYTES else f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
 
 
 def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
-    """What a .txt or .json beside a recording says: its fields, the text under "text"."""
+    """The fields of a .txt or .json beside a recording; the text of a .txt is the field "text"."""
     text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
     if suffix.lower() != ".json":
         return {"text": text.strip()}
@@ -56,17 +56,17 @@ def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
 
 
 def fields_of(text: str) -> dict[str, Any]:
-    """The fields that a JSON text says: those of an object; a string as the field "text", another value as "json", and
-    what cannot be read, with its beginning, as "unreadable_json"."""
+    """The fields of a JSON text: those of an object; a string as the field "text", another value as "json", and the
+    beginning of invalid JSON as "unreadable_json"."""
     try:
         fields = parse_json(text)
-    except NotJson:
+    except InvalidJson:
         return {"unreadable_json": text[:MAX_UNREADABLE_SHOWN]}
     return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
 
 
 def split_fields(fields: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Fields that came with a recording as its reference text and all others."""
-    known = next((name for name in _TEXT_FIELDS if isinstance(fields.get(name), str)), None)
-    extra = {name: value for name, value in fields.items() if name != known and name not in _STRUCTURAL_FIELDS}
-    return (fields[known] if known else None), extra
+    """Splits a recording's fields into its reference text and all others."""
+    text_field = next((name for name in _TEXT_FIELDS if isinstance(fields.get(name), str)), None)
+    extra = {name: value for name, value in fields.items() if name != text_field and name not in _STRUCTURAL_FIELDS}
+    return (fields[text_field] if text_field else None), extra

@@ -1,7 +1,7 @@
-"""Tars, plain or compressed, as a stream of members; nothing in one is believed before it is checked.
+"""Reads untrusted tars, plain or compressed, as a stream of members.
 
-Nothing is extracted to disk, links and devices are passed over, what is compressed is unpacked a little at a time, and
-whatever is wrong with an archive is one exception, tarfile's ReadError; what the storage raises is its own.
+Nothing is extracted to disk, links and devices are skipped, compressed data is decompressed in small steps, and any
+damage of an archive raises a single exception, tarfile's ReadError; errors of the storage are passed on.
 """
 
 import bz2
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-MAX_DESCRIBED = 1_000_000  # bytes of a header that describes the next one: names and attributes
-MAX_DICTIONARY = 256_000_000  # bytes that unpacking xz may take; xz -9 takes 65 MB
-PACKED_AT_ONCE = 10_240  # bytes, as tarfile reads; by how many were read, shares of a tar are told apart
+MAX_EXTENDED_HEADER = 1_000_000  # bytes of a header that describes the next one: names and attributes
+MAX_DICTIONARY = 256_000_000  # bytes that decompressing xz may take; xz -9 takes 65 MB
+COMPRESSED_AT_ONCE = 10_240  # bytes, as tarfile reads; the position in the file decides which share a member is in
 CONTENT_AT_ONCE = 1 << 20  # bytes
-READ_AFTER_END = 100  # reads, see Counted
+READ_AFTER_END = 100  # reads, see GuardedFile
 
-#: First bytes of what is compressed, as tarfile knows them.
+#: First bytes of compressed files, as in tarfile.
 _COMPRESSIONS: dict[bytes, Callable[[], Any]] = {
     b"\x1f\x8b\x08": partial(zlib.decompressobj, 31),  # 31: gzip's own header, the largest window
     b"BZh": bz2.BZ2Decompressor,
@@ -31,7 +31,7 @@ _COMPRESSIONS: dict[bytes, Callable[[], Any]] = {
 
 
 class Header(tarfile.TarInfo):
-    """A header whose damage is an error; tarfile itself takes a bad one after the first for the archive's end."""
+    """A header that raises an error if damaged; tarfile itself takes a damaged one after the first for the end."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
@@ -45,75 +45,75 @@ class Header(tarfile.TarInfo):
             tarfile.GNUTYPE_LONGNAME,
             tarfile.GNUTYPE_LONGLINK,
         )
-        if header.size < 0 or (describes_next and header.size > MAX_DESCRIBED):
+        if header.size < 0 or (describes_next and header.size > MAX_EXTENDED_HEADER):
             raise tarfile.ReadError(f"a header claims {header.size} bytes")
         return header
 
     def _proc_sparse(self, archive: tarfile.TarFile) -> Any:
-        """Holes that the header itself lists are read; a list that goes on behind it may go on without end."""
+        """Accepts holes that are listed in the header itself; a list that continues after it may be endless."""
         if self._sparse_structs[1]:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(f"{self.name[:200]} is sparse with many holes, which is not read")
+            raise tarfile.ReadError(f"{self.name[:200]} is sparse with many holes, which is not supported")
         return super()._proc_sparse(archive)  # type: ignore[misc]
 
     def _proc_gnusparse_10(self, member: tarfile.TarInfo, *_: object) -> None:
-        raise tarfile.ReadError(f"{member.name[:200]} is sparse in POSIX format, which is not read")
+        raise tarfile.ReadError(f"{member.name[:200]} is sparse in POSIX format, which is not supported")
 
 
-def open_tar(file: "Counted") -> tarfile.TarFile:
-    """A tar, plain or compressed, read once from front to back. Raises tarfile.ReadError."""
+def open_tar(file: "GuardedFile") -> tarfile.TarFile:
+    """Opens a tar, plain or compressed, to be read once from front to back. Raises tarfile.ReadError."""
     head = file.read(512)
     make = next((make for magic, make in _COMPRESSIONS.items() if head.startswith(magic)), None)
-    stream: Any = _Unpacked(file, head, make) if make else _Pushed(file, head)
-    with _one_exception():
+    stream: Any = _Decompressed(file, head, make) if make else _WithHead(file, head)
+    with _as_read_error():
         return tarfile.open(fileobj=stream, mode="r|", tarinfo=Header)
 
 
 def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members of a tar one by one; none is kept. Raises tarfile.ReadError."""
+    """The members of a tar, one by one and without keeping them. Raises tarfile.ReadError."""
     while True:
-        with _one_exception():
+        with _as_read_error():
             member = archive.next()
         if member is None:
             return
-        archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them, a kilobyte each
-        told = archive.pax_headers  # for all members, and remembered as well, whatever their names are
-        archive.pax_headers = {name: told[name] for name in tarfile.PAX_FIELDS if name in told}
+        archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them, a kilobyte each
+        attributes = archive.pax_headers  # apply to all members, and are kept as well, whatever their names
+        archive.pax_headers = {name: attributes[name] for name in tarfile.PAX_FIELDS if name in attributes}
         yield member
 
 
-def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """What a member holds: as many bytes as there are, whatever its header claims. Raises tarfile.ReadError."""
+def member_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of a member: the bytes that exist, whatever its header claims. Raises tarfile.ReadError."""
     sink = io.BytesIO()
-    with _one_exception():
+    with _as_read_error():
         file = archive.extractfile(member)
-        while file and (some := file.read(CONTENT_AT_ONCE)):
-            sink.write(some)
+        while file and (chunk := file.read(CONTENT_AT_ONCE)):
+            sink.write(chunk)
     return sink.getvalue()
 
 
 @contextmanager
-def _one_exception() -> Iterator[None]:
-    """Whatever tarfile makes of strange bytes, be it a ValueError or an OverflowError, as a ReadError."""
+def _as_read_error() -> Iterator[None]:
+    """Converts any exception of tarfile for damaged bytes, such as ValueError or OverflowError, to ReadError."""
     try:
         yield
     except (tarfile.ReadError, OSError, MemoryError):
         raise
-    except Exception as problem:  # noqa: BLE001 - tarfile lets through what odd headers make it raise
+    except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
         raise tarfile.ReadError(str(problem) or type(problem).__name__) from None
 
 
 def is_plain_tar(head: bytes) -> bool:
-    """Whether the first 512 bytes of a file are a tar's, and not those of one that is compressed."""
+    """Whether the first 512 bytes of a file are those of an uncompressed tar."""
     return head[257:262] == b"ustar"
 
 
 def member_key(member: tarfile.TarInfo) -> tuple[str, str]:
-    """The key and suffix of a member; none of links and devices."""
+    """The key and suffix of a member; empty for links and devices."""
     return split_key(member.name) if member.isreg() else ("", "")
 
 
 def split_key(name: str) -> tuple[str, str]:
-    """A member's key, up to the first dot of its last part, and its last suffix in lower case.
+    """A member's key, which is its path up to the first dot of the file name, and its last suffix in lower case.
 
     WebDataset's rule: https://github.com/webdataset/webdataset, `base_plus_ext`.
     """
@@ -122,9 +122,9 @@ def split_key(name: str) -> tuple[str, str]:
     return (f"{folder}/{stem}" if folder else stem), os.path.splitext(base)[1].lower()
 
 
-class Counted:
-    """A file that says so when it is read again and again after its end: tarfile skips what a header claims, up to
-    8 EB, by reading on in blocks of 10 kB, whether any come or not."""
+class GuardedFile:
+    """A file that raises ReadError if it is read too often after its end: tarfile skips the size that a header claims,
+    up to 8 EB, by reading blocks of 10 kB, even after the end. `position` is the number of bytes read."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -136,14 +136,14 @@ class Counted:
         self.position += len(data)
         self._reads_after_end += not data
         if self._reads_after_end > READ_AFTER_END:
-            raise tarfile.ReadError("it ends before what its headers claim")
+            raise tarfile.ReadError("it ends before the size that its headers claim")
         return data
 
 
-class _Pushed:
-    """A file whose first bytes were read already."""
+class _WithHead:
+    """A file whose first bytes, `head`, were read already."""
 
-    def __init__(self, file: Counted, head: bytes) -> None:
+    def __init__(self, file: GuardedFile, head: bytes) -> None:
         self._file, self._head = file, head
 
     def read(self, size: int) -> bytes:
@@ -153,46 +153,46 @@ class _Pushed:
         return self._file.read(size)
 
 
-class _Unpacked:
-    """The bytes of a compressed file, of all its streams one after the other, unpacked as they are asked for: a few
-    packed bytes may stand for gigabytes."""
+class _Decompressed:
+    """The content of a compressed file, all its streams in sequence, decompressed as requested: a few compressed bytes
+    may expand to gigabytes."""
 
-    def __init__(self, file: Counted, head: bytes, make: Callable[[], Any]) -> None:
-        self._file, self._packed, self._make = file, head, make
+    def __init__(self, file: GuardedFile, head: bytes, make: Callable[[], Any]) -> None:
+        self._file, self._compressed, self._make = file, head, make
         self._stream = make()
         self._is_first = True
 
     def read(self, size: int) -> bytes:
         while True:
-            if self._stream.eof and not self._go_on():
-                return self._file.read(0)  # counted: tarfile would read on for ever
-            if not self._packed and getattr(self._stream, "needs_input", True):
-                self._packed = self._file.read(PACKED_AT_ONCE)
-                if not self._packed:
-                    raise tarfile.ReadError("its compressed bytes break off")
-            data = self._unpack(size)
+            if self._stream.eof and not self._next_stream():
+                return self._file.read(0)  # counted by GuardedFile, since tarfile would read on forever
+            if not self._compressed and getattr(self._stream, "needs_input", True):
+                self._compressed = self._file.read(COMPRESSED_AT_ONCE)
+                if not self._compressed:
+                    raise tarfile.ReadError("its compressed data ends early")
+            data = self._decompress(size)
             if data:
                 return data
 
-    def _unpack(self, size: int) -> bytes:
+    def _decompress(self, size: int) -> bytes:
         try:
-            data: bytes = self._stream.decompress(self._packed, size)
+            data: bytes = self._stream.decompress(self._compressed, size)
         except MemoryError:
             raise
         except Exception as problem:  # noqa: BLE001 - zlib.error, OSError of bz2, LZMAError
-            raise tarfile.ReadError(f"its compressed bytes are damaged: {problem}") from None
-        self._packed = getattr(self._stream, "unconsumed_tail", b"")  # of zlib; the others keep it themselves
+            raise tarfile.ReadError(f"its compressed data is damaged: {problem}") from None
+        self._compressed = getattr(self._stream, "unconsumed_tail", b"")  # in zlib; the others keep it themselves
         return data
 
-    def _go_on(self) -> bool:
-        """Begins with the next stream, where there is one; zeros, or other bytes, behind the last are passed over."""
+    def _next_stream(self) -> bool:
+        """Starts the next stream, if there is one; zeros or other bytes after the last stream are skipped."""
         rest = self._stream.unused_data.lstrip(b"\0")
         while not rest:
-            more = self._file.read(PACKED_AT_ONCE)
+            more = self._file.read(COMPRESSED_AT_ONCE)
             if not more:
                 return False
             rest = more.lstrip(b"\0")
         if not any(rest.startswith(magic[: len(rest)]) for magic in _COMPRESSIONS):
             return False
-        self._stream, self._packed = self._make(), rest
+        self._stream, self._compressed = self._make(), rest
         return True

@@ -1,8 +1,8 @@
-"""A plain tar read by ranges of its bytes, each on its own.
+"""Reads a plain tar in independent ranges of its bytes.
 
-A tar has no index, but its headers begin at multiples of 512 bytes and carry a magic word and a checksum, so from any
-place the next one can be found. What looks like a header may lie inside a member that is a tar itself. So each range
-tells where its chain of headers began and ended, and only where these meet from end to end were all true.
+A tar has no index, but its headers begin at multiples of 512 bytes and have a magic number and a checksum, so from any
+offset the next one can be found. A match may also be inside a member that is a tar itself. So each range records where
+its chain of headers began and ended, and only if the chains join from end to end were all headers real.
 
 Format: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html (ustar and pax interchange format).
 """
@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from actors.foreign.errors import NotPlain
-from actors.foreign.plain_json import read_object
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
 from actors.sources.tar_headers import Header, members, split_key
-from actors.storage.files import Stored
+from actors.storage.files import StoredFile
 
 BLOCK = 512
 _MAGIC = slice(257, 262)
@@ -29,16 +29,16 @@ _MAGIC = slice(257, 262)
 
 @dataclass
 class Chain:
-    """The headers of a range: where its first sample begins, None where there is none, and where the next range's does;
-    and whose sound and whose texts it holds, by key."""
+    """The headers of a range: where its first sample begins, None if it has none, and where the next range's first
+    sample begins; and the keys of its sounds and of its texts."""
 
     began: int | None = None
-    ended: int | None = None  # None where the chain broke off
+    ended: int | None = None  # None if the chain is broken
     sounds: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
-    def told(self) -> "Told":
-        return Told(self.began, self.ended, _hashes(self.sounds), _hashes(self.texts))
+    def summary(self) -> "ChainSummary":
+        return ChainSummary(self.began, self.ended, _hashes(self.sounds), _hashes(self.texts))
 
 
 def _hashes(keys: Iterable[str]) -> Any:
@@ -47,8 +47,8 @@ def _hashes(keys: Iterable[str]) -> Any:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A chain as it is kept: of the keys, uint64 hashes, for names come from the tar and may be many and long."""
+class ChainSummary:
+    """A chain as it is stored, with uint64 hashes of the keys: names come from the tar and may be many and long."""
 
     began: int | None = None
     ended: int | None = None
@@ -60,34 +60,34 @@ class Told:
         return json.dumps({"began": self.began, "ended": self.ended} | keys)
 
     @classmethod
-    def from_text(cls, text: bytes) -> "Told":
-        """Raises NotPlain where the text is not one of `to_text`."""
-        fields = read_object(text)
-        places = [fields.get(name) for name in ("began", "ended")]
-        if not all(each is None or type(each) is int for each in places):
-            raise NotPlain("a chain begins and ends at numbers")
+    def from_text(cls, text: bytes) -> "ChainSummary":
+        """Raises InvalidData if the text was not made by `to_text`."""
+        fields = parse_object(text)
+        offsets = [fields.get(name) for name in ("began", "ended")]
+        if not all(each is None or type(each) is int for each in offsets):
+            raise InvalidData("a chain's began and ended are not integers")
         try:
             keys = [base64.b64decode(fields[name], validate=True) for name in ("sounds", "texts")]
-            return cls(*places, *(np.frombuffer(each, np.uint64) for each in keys))
+            return cls(*offsets, *(np.frombuffer(each, np.uint64) for each in keys))
         except (KeyError, TypeError, ValueError) as problem:
-            raise NotPlain(f"no keys of a chain: {problem}") from None
+            raise InvalidData(f"a chain's keys are invalid: {problem}") from None
 
 
-def bounds(size: int, number: int, count: int) -> tuple[int, int]:
-    """The bytes of one of several ranges of a tar."""
+def range_bounds(size: int, number: int, count: int) -> tuple[int, int]:
+    """The bytes of range `number` of `count` ranges of a tar: start and end."""
     return size * number // count // BLOCK * BLOCK, size * (number + 1) // count // BLOCK * BLOCK
 
 
-def members_of(
-    stored: Stored, number: int, count: int, chain: Chain
+def range_members(
+    stored: StoredFile, number: int, count: int, chain: Chain
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The members of a range's samples, each with its archive; `chain` is filled on the way.
+    """The members of a range's samples, each with its archive; fills `chain`.
 
-    A range ends with the sample that its end falls into, or that begins right there; the next begins with the one
-    after. So every sample is of one range, and a range without one of its own is possible. Raises as tarfile does.
+    A range ends with the sample that contains its end, or that begins exactly there; the next range begins with the
+    sample after it. So every sample is in one range, and a range may have no sample. Raises as tarfile does.
     """
-    first, last = bounds(stored.size, number, count)
-    file = stored.open(at_once=(first, last))
+    first, last = range_bounds(stored.size, number, count)
+    file = stored.open(prefetch=(first, last))
     start = _next_header(file, first, last) if number else 0
     if start is None:
         chain.ended = last
@@ -112,47 +112,47 @@ def members_of(
 
 
 def _next_header(file: io.BufferedReader, first: int, last: int) -> int | None:
-    """Where the first header in a range of bytes is, that is one by magic word and checksum."""
+    """The offset of the first block in a range of bytes that is a header by its magic number and checksum."""
     file.seek(first)
-    for place in range(first, last, BLOCK):
+    for offset in range(first, last, BLOCK):
         block = file.read(BLOCK)
         if block[_MAGIC] == b"ustar":
             try:
                 Header.frombuf(block, tarfile.ENCODING, "surrogateescape")
             except tarfile.TarError:
                 continue
-            return place
+            return offset
     return None
 
 
-def are_whole(chains: Sequence[Told], size: int) -> bool:
-    """Whether ranges, in order, are all of a tar, and no sample has members in two of them."""
+def are_complete(chains: Sequence[ChainSummary], size: int) -> bool:
+    """Whether the chains, in order, cover a whole tar, and no sample has members in two ranges."""
     at = 0
     for number, chain in enumerate(chains):
         if chain.ended is None:
             return False
         if chain.began is None:
-            if at < bounds(size, number, len(chains))[1]:
+            if at < range_bounds(size, number, len(chains))[1]:
                 return False
             continue
         if chain.began != at:
             return False
         at = chain.ended
-    return at == size and not _crosses(chains)
+    return at == size and not _splits_sample(chains)
 
 
-def _crosses(chains: Sequence[Told]) -> bool:
-    """Whether a text is in another range than the last one that holds its sound."""
+def _splits_sample(chains: Sequence[ChainSummary]) -> bool:
+    """Whether any text is in another range than the last one with its sound."""
     sounds, sound_ranges = _with_ranges([chain.sounds for chain in chains])
     texts, text_ranges = _with_ranges([chain.texts for chain in chains])
     keys, last = np.unique(sounds[::-1], return_index=True)
     if not len(keys):
         return False
-    home = sound_ranges[::-1][last]
+    sound_range = sound_ranges[::-1][last]
     found = np.minimum(np.searchsorted(keys, texts), len(keys) - 1)
-    return bool(np.any((keys[found] == texts) & (home[found] != text_ranges)))
+    return bool(np.any((keys[found] == texts) & (sound_range[found] != text_ranges)))
 
 
 def _with_ranges(hashes: Sequence[Any]) -> tuple[Any, Any]:
-    """Hashes of all ranges, and the range of each."""
+    """The hashes of all ranges, and the range of each."""
     return np.concatenate(hashes), np.repeat(np.arange(len(hashes)), [len(each) for each in hashes])

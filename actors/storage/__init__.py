@@ -1,1 +1,1 @@
-"""Files in storage: read, written in one atomic step, and listed."""
+"""Files in storage: reading, atomic writes, and listings."""

@@ -1,7 +1,7 @@
-"""The cache folder of this machine: the user's own, and no file in it is believed for its name.
+"""The cache folder of this machine, which must be the user's own.
 
-Whoever may write there decides what is transcribed with, so it is made with mode 700, and one that others may write to
-is refused. A file that took long to make has its SHA-256 beside it, so that a damaged one is noticed and made anew.
+Whoever can write there can replace the model, so the folder is created with mode 700, and one that others can write to
+is refused. A file that took long to make has its SHA-256 beside it, so that a damaged one is detected and made again.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ import platformdirs
 
 from actors.schema import UsageError
 
-_ELSEWHERE = "set CITRASCRIBE_CACHE to a folder of your own"
+_ADVICE = "set CITRASCRIBE_CACHE to a folder of your own"
 
 
 def cache_folder() -> Path:
-    """The cache folder: `$CITRASCRIBE_CACHE`, or `citrascribe` under the user's cache folder. It is made if need be.
+    """The cache folder: `$CITRASCRIBE_CACHE`, or `citrascribe` in the user's cache folder. Created if necessary.
 
-    Raises UsageError where it is not the user's alone. One that others may merely read is closed to them.
+    Raises UsageError if others own it or can write to it. If others can only read it, its mode is changed to 700.
     """
     folder = Path(os.environ.get("CITRASCRIBE_CACHE") or platformdirs.user_cache_dir("citrascribe"))
     try:
@@ -29,46 +29,44 @@ def cache_folder() -> Path:
         if own and not mode & (stat.S_IWGRP | stat.S_IWOTH) and mode & (stat.S_IRWXG | stat.S_IRWXO):
             folder.chmod(0o700)
     except (OSError, ValueError) as problem:
-        raise UsageError(f"the cache folder {folder} cannot be used ({problem}); {_ELSEWHERE}") from None
-    if not own:  # a link of another user's may lead anywhere, so it counts as well as what it leads to
-        raise UsageError(
-            f"the cache folder {folder} belongs to another user, who may change what is in it; {_ELSEWHERE}"
-        )
+        raise UsageError(f"the cache folder {folder} cannot be used ({problem}); {_ADVICE}") from None
+    if not own:  # a link must be the user's as well as its target: another user could point it elsewhere
+        raise UsageError(f"the cache folder {folder} belongs to another user, who can change its files; {_ADVICE}")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
-            f"the cache folder {folder} may be written to by others (mode {stat.S_IMODE(mode):o}); remove it, or run"
-            f" chmod 700 {folder} if what is in it is yours, or {_ELSEWHERE}"
+            f"the cache folder {folder} is writable by other users (mode {stat.S_IMODE(mode):o}); remove it, or run"
+            f" chmod 700 {folder} if you trust the files in it, or {_ADVICE}"
         )
     return folder
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal digits."""
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return sha256_of_open(file)
 
 
 def sha256_of_open(file: Any) -> str:
-    """That of a binary file that is open, which is left at its beginning."""
+    """The SHA-256 of an open binary file, which is left at its beginning."""
     file.seek(0)
-    found = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
-    return found
+    return digest
 
 
-def vouch(path: Path, made: Path) -> None:
-    """Puts a finished file in its place, `path`, with its SHA-256 beside it. `made` is in the same folder."""
-    _digest_beside(path).write_text(sha256_of(made))
+def add_to_cache(path: Path, made: Path) -> None:
+    """Moves the finished file `made`, in the same folder, to `path`, and writes its SHA-256 beside it."""
+    _digest_file(path).write_text(sha256_of(made))
     made.replace(path)
 
 
-def is_vouched(path: Path) -> bool:
-    """Whether a file is there, and is the one that was put there."""
+def is_intact(path: Path) -> bool:
+    """Whether a cached file exists and has the SHA-256 that was written with it."""
     try:
-        return _digest_beside(path).read_bytes() == sha256_of(path).encode()
+        return _digest_file(path).read_bytes() == sha256_of(path).encode()
     except FileNotFoundError:
         return False
 
 
-def _digest_beside(path: Path) -> Path:
+def _digest_file(path: Path) -> Path:
     return path.with_suffix(".sha256")

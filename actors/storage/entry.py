@@ -1,14 +1,15 @@
-"""A file that a listing found."""
+"""An entry of a listing."""
 
 from typing import Literal, NamedTuple
 
-#: Why a name is no file that may be read: it leads "outside" of what was asked for, to nothing ("dangling"), to a
-#: "special" file such as a pipe, or back into a folder on the way to itself ("circle").
+#: Why an entry cannot be read: it links "outside" of the listed folders, to nothing ("dangling"), or back into one of
+#: its own parent folders ("circle"), or it is a "special" file such as a pipe.
 Fault = Literal["", "outside", "dangling", "special", "circle"]
 
 
 class Entry(NamedTuple):
-    """A file: its path, size in bytes, and version as `storage.version` tells it; or a name with a fault, of none."""
+    """A file: its path, size in bytes, and version as returned by `storage.version`; or a path with a fault, which has
+    no size and version."""
 
     path: str
     size: int

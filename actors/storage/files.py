@@ -1,4 +1,4 @@
-"""The few things that the job asks of storage, on any fsspec filesystem: read, and write in one atomic step."""
+"""Operations on stored files, on any fsspec filesystem: reads, and atomic writes."""
 
 import contextlib
 import io
@@ -14,137 +14,138 @@ from fsspec.implementations.local import LocalFileSystem
 
 from actors.schema import UsageError
 from actors.storage import ranges
-from actors.storage.answers import EndpointError, place
+from actors.storage.answers import EndpointError, location
 from actors.storage.answers import Filesystem as Filesystem
-from actors.storage.answers import NotRegular as NotRegular
-from actors.storage.answers import TooMuch as TooMuch
+from actors.storage.answers import FileTooLarge as FileTooLarge
+from actors.storage.answers import NotRegularFile as NotRegularFile
 from actors.storage.answers import is_local as is_local
 from actors.storage.answers import is_s3 as is_s3
 from actors.storage.ranges import version as version
-from actors.storage.retry import patiently
+from actors.storage.retry import retried
 
-BYTES_AT_ONCE = 4_000_000  # of a file that is read range by range
+RANGE_BYTES = 4_000_000  # read per request from a file that is read in ranges
 
-_SAME = {"local": "file", "s3a": "s3", "gcs": "gs"}
-#: Protocols whose files lie within a file of another one, which the URL may name as it likes.
-_WITHIN_OTHERS = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
+_ALIASES = {"local": "file", "s3a": "s3", "gcs": "gs"}
+#: Protocols whose files are within another file, which such a URL could choose freely.
+_NESTED = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
 
-#: Of botocore: seconds that an answer may take, and no retries below those of s3fs and of `patiently`, or storage that
-#: answers nothing would hold a run for the product of all three. Some stores answer a request for a range with the
-#: checksum of the whole object, which botocore would hold against the range.
+#: Options of botocore: timeouts in seconds, and no retries beside those of s3fs and of `retried`, since storage that
+#: does not respond would delay a run for the product of all three. Some stores send the checksum of the whole object
+#: with a range, which botocore would compare with that of the range.
 _S3_CLIENT = {
     "connect_timeout": 10,
     "read_timeout": 30,
     "retries": {"total_max_attempts": 1},
     "response_checksum_validation": "when_required",
 }
-_S3_TRIES = 2  # of s3fs, which has two loops around each other to read an object
+_S3_TRIES = 2  # of s3fs, which reads an object in two nested retry loops
 
 
-copy = patiently(ranges.copy)
+copy = retried(ranges.copy)
 
 
 def protocol_of(uri: str) -> str | None:
-    """The name of a URL's protocol, one for those that have several; None of a path."""
-    named = uri.split("://", 1)[0].lower() if "://" in uri else None
-    return _SAME.get(named, named) if named is not None else None
+    """A URL's protocol, with aliases resolved; None for a path."""
+    name = uri.split("://", 1)[0].lower() if "://" in uri else None
+    return _ALIASES.get(name, name) if name is not None else None
 
 
 def connect(uri: str, options: Mapping[str, Any]) -> tuple[Filesystem, str]:
     """The filesystem of a URL or local path, and its path there; a relative path is made absolute.
 
-    Listings are never cached: a run must see what other runs wrote. Raises UsageError where the URL names no known
-    protocol, or is a chain ("zip::s3://…"), which could name any other file.
+    Listings are never cached: a run must see what other runs wrote. Raises UsageError if the protocol is unknown, or
+    the URL is chained ("zip::s3://…"), which could name any other file.
     """
     protocol, rest = protocol_of(uri) or "file", uri.split("://", 1)[-1]
-    if "::" in protocol or protocol in _WITHIN_OTHERS:
+    if "::" in protocol or protocol in _NESTED:
         raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
     if protocol == "file":
         return LocalFileSystem(), os.path.abspath(rest)
-    given = dict(options)
+    arguments = dict(options)
     if protocol == "s3":
         from actors.storage.s3_session import BoundedSession
 
-        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | given.get("config_kwargs", {})
-        given = {"use_listings_cache": False} | given | {"config_kwargs": client}
+        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
+        arguments = {"use_listings_cache": False} | arguments | {"config_kwargs": client}
     try:
-        filesystem = fsspec.filesystem(protocol, **given)
-    except (ValueError, ImportError, TypeError) as problem:  # no such protocol, or one that wants more than a URL
+        filesystem = fsspec.filesystem(protocol, **arguments)
+    except (ValueError, ImportError, TypeError) as problem:  # no such protocol, or one that needs more than a URL
         raise UsageError(f"{uri!r}: {problem}") from None
     if protocol == "s3":
         filesystem.retries = _S3_TRIES
-    path = path_of(filesystem, f"{protocol}://{rest}")  # of which it knows no capitals
+    path = path_of(filesystem, f"{protocol}://{rest}")  # which must be in lower case
     return filesystem, (path.split("?", 1)[0] if protocol == "http" else path).rstrip("/")
 
 
 def path_of(filesystem: Filesystem, uri: str) -> str:
-    """A URI as the path that its filesystem takes."""
-    return str(filesystem._strip_protocol(uri))  # noqa: SLF001 - fsspec has no public way
+    """The path that a filesystem takes for a URI."""
+    return str(filesystem._strip_protocol(uri))  # noqa: SLF001 - fsspec has no public method
 
 
 def canonical(filesystem: Filesystem, path: str) -> str:
-    """The one URI of an object: absolute, without user or query."""
+    """The canonical URI of an object: absolute, without user or query."""
     return str(filesystem.unstrip_protocol(path))
 
 
-@patiently
+@retried
 def exists(filesystem: Filesystem, path: str) -> bool:
     return bool(filesystem.exists(path))
 
 
-@patiently
+@retried
 def info(filesystem: Filesystem, path: str) -> dict[str, Any]:
-    """What the storage knows of a file; its `size` may be None over HTTP. Raises FileNotFoundError."""
-    return ranges.known(filesystem, path)
+    """A file's metadata; its `size` may be None over HTTP. Raises FileNotFoundError."""
+    return ranges.file_info(filesystem, path)
 
 
-@patiently
+@retried
 def modified(filesystem: Filesystem, path: str) -> datetime:
-    """When a file was written, by the storage's clock. Raises FileNotFoundError."""
-    at = filesystem.modified(path)
-    if not isinstance(at, datetime):
-        raise EndpointError(f"{place(filesystem, path)}: does not say when it was written")
-    return at
+    """A file's modification time, by the storage's clock. Raises FileNotFoundError."""
+    time = filesystem.modified(path)
+    if not isinstance(time, datetime):
+        raise EndpointError(f"{location(filesystem, path)}: reports no modification time")
+    return time
 
 
-@patiently
+@retried
 def read(filesystem: Filesystem, path: str, max_bytes: int | None = None) -> bytes:
-    """A file, whole. Raises TooMuch where it has more than `max_bytes` bytes: then at most that many were read."""
-    return ranges.whole(filesystem, path, max_bytes)
+    """Reads a whole file. Raises FileTooLarge if it exceeds `max_bytes`, of which at most that many are read."""
+    return ranges.read_whole(filesystem, path, max_bytes)
 
 
-@patiently
+@retried
 def read_range(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
-    """Bytes from `start` up to `end`, or to the file's end where that comes before. Not empty unless it does."""
-    return ranges.part(filesystem, path, start, end)
+    """Reads bytes `start` up to `end`, or to the file's end if that comes first. Empty only at the file's end."""
+    return ranges.read_part(filesystem, path, start, end)
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A file that is too large to be held: its size in bytes, and where it lies."""
+class StoredFile:
+    """A file that is read in ranges because it is too large for memory: its path and its size in bytes."""
 
     filesystem: Filesystem
     path: str
     size: int
 
-    def open(self, start: int = 0, at_once: tuple[int, int] = (0, 0)) -> io.BufferedReader:
-        """It as a seekable file, from a byte on. The bytes from one to another are asked for in one request."""
-        size = max(at_once[1] - at_once[0], BYTES_AT_ONCE)
-        return io.BufferedReader(_Ranges(self, start, at_once[1]), buffer_size=size)
+    def open(self, start: int = 0, prefetch: tuple[int, int] = (0, 0)) -> io.BufferedReader:
+        """Opens it as a seekable file that begins at byte `start`. The bytes of `prefetch`, (first, end), are read in
+        one request."""
+        size = max(prefetch[1] - prefetch[0], RANGE_BYTES)
+        return io.BufferedReader(_RangeReader(self, start, prefetch[1]), buffer_size=size)
 
 
-def check(file: Any) -> None:
-    """Raises what the storage raised while a stored file was read: decoders take a failed read for its end."""
+def reraise(file: Any) -> None:
+    """Raises the storage's error from reading a stored file: decoders treat a failed read as the end of the file."""
     problem = getattr(getattr(file, "raw", None), "problem", None)
     if problem:
         raise problem
 
 
-class _Ranges(io.RawIOBase):
-    """A stored file, read range by range. `problem` is what the storage raised, for callers that swallow it."""
+class _RangeReader(io.RawIOBase):
+    """A stored file, read in ranges. `problem` is the storage's error, for callers that swallow it."""
 
-    def __init__(self, stored: Stored, start: int, ahead: int) -> None:
-        self._stored, self._start, self._ahead, self._at = stored, start, ahead, 0
+    def __init__(self, stored: StoredFile, start: int, prefetch_end: int) -> None:
+        self._stored, self._start, self._prefetch_end, self._at = stored, start, prefetch_end, 0
         self.problem: OSError | None = None
 
     def readable(self) -> bool:
@@ -163,16 +164,16 @@ class _Ranges(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         first = self._start + self._at
-        max_bytes = self._ahead - first if first < self._ahead else BYTES_AT_ONCE
+        max_bytes = self._prefetch_end - first if first < self._prefetch_end else RANGE_BYTES
         last = min(first + min(len(buffer), max_bytes), self._stored.size)
         if last <= first:
             return 0
         try:
             data = read_range(self._stored.filesystem, self._stored.path, first, last)
-        except Exception as problem:  # noqa: BLE001 - the storage's clients are others' code
-            told = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
-            self.problem = told
-            raise told from None
+        except Exception as problem:  # noqa: BLE001 - third-party clients of storage
+            failure = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
+            self.problem = failure
+            raise failure from None
         buffer[: len(data)] = data
         self._at += len(data)
         if not data:
@@ -180,81 +181,83 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
     def _end_early(self) -> None:
-        """Raises where a file ends before its size: one that has another size by now was replaced, and who reads it
-        asks for that."""
+        """Raises EndpointError if a file ends before its size. One whose size has changed was replaced, which its
+        reader checks itself."""
         filesystem, path = self._stored.filesystem, self._stored.path
         with contextlib.suppress(FileNotFoundError):
             if info(filesystem, path).get("size") == self._stored.size:
-                self.problem = EndpointError(f"{place(filesystem, path)}: ends before its {self._stored.size:,} bytes")
+                self.problem = EndpointError(
+                    f"{location(filesystem, path)}: ends before its {self._stored.size:,} bytes"
+                )
                 raise self.problem
 
 
-@patiently
+@retried
 def write(filesystem: Filesystem, path: str, data: bytes) -> None:
-    """Puts a file in one step: a reader sees the old one or the new one, whole. One PUT, or write and rename."""
+    """Writes a file atomically: a reader sees the old or the new content, complete. One PUT, or write and rename."""
     if not is_local(filesystem):
         filesystem.pipe_file(path, data)
         return
-    with _written_beside(path, data) as temporary:
+    with _temporary_file(path, data) as temporary:
         os.replace(temporary, path)
 
 
-@patiently
+@retried
 def put(filesystem: Filesystem, path: str, data: bytes) -> str:
-    """Like `write`; returns the version of what was written.
+    """Like `write`; returns the version of the written file.
 
-    Raises FileExistsError where another run replaced or removed it before the version could be learned: then what
-    stands is the other's, whole.
+    Raises FileExistsError if another run replaced or removed it before its version could be read; the other run's file,
+    which is complete, remains.
     """
     if is_local(filesystem):
-        with _written_beside(path, data) as temporary:
+        with _temporary_file(path, data) as temporary:
             version_written = str(os.stat(temporary).st_mtime_ns)  # a rename keeps it
             os.replace(temporary, path)
         return version_written
     filesystem.pipe_file(path, data)
     with contextlib.suppress(FileNotFoundError):
         version_found = version(filesystem.info(path))
-        if _holds(filesystem, path, data) and version(filesystem.info(path)) == version_found:
+        if _has_content(filesystem, path, data) and version(filesystem.info(path)) == version_found:
             return version_found
     raise FileExistsError(f"another run wrote or removed {path} at the same moment")
 
 
-@patiently
+@retried
 def create(filesystem: Filesystem, path: str, data: bytes) -> bool:
-    """Puts a file in one step unless it is there already; says whether it did. Of two at once, one wins.
+    """Writes a file atomically unless it exists; returns whether it did. Of two concurrent calls, one succeeds.
 
-    S3 decides by If-None-Match. A store that ignores that header lets the later one win, so what is stored is read
-    back and compared: the loser learns of it.
+    On S3 by If-None-Match. In a store that ignores this header the later call wins, so the file is read back and
+    compared.
     """
     try:
         if is_local(filesystem):
-            with _written_beside(path, data) as temporary:
+            with _temporary_file(path, data) as temporary:
                 os.link(temporary, path)
         else:
             filesystem.pipe_file(path, data, mode="create")
     except FileExistsError:
-        pass  # perhaps by this very call, if its answer was lost and it was tried again: the content tells
-    return _holds(filesystem, path, data)
+        pass  # perhaps created by this very call, if its response was lost and it was retried: compare the content
+    return _has_content(filesystem, path, data)
 
 
-def _holds(filesystem: Filesystem, path: str, data: bytes) -> bool:
-    """Whether a file is just that; of another's, no more is read. Raises FileNotFoundError."""
+def _has_content(filesystem: Filesystem, path: str, data: bytes) -> bool:
+    """Whether a file's content equals `data`; no more than that is read. Raises FileNotFoundError."""
     try:
-        return ranges.whole(filesystem, path, len(data)) == data
-    except (TooMuch, NotRegular):
+        return ranges.read_whole(filesystem, path, len(data)) == data
+    except (FileTooLarge, NotRegularFile):
         return False
 
 
-@patiently
+@retried
 def delete(filesystem: Filesystem, path: str) -> None:
-    """Removes a file; that it is gone already is as good."""
+    """Removes a file if it exists."""
     with contextlib.suppress(FileNotFoundError):
         filesystem.rm_file(path)
 
 
 @contextlib.contextmanager
-def _written_beside(path: str, data: bytes) -> Any:
-    """A complete, synced temporary file in the folder of `path`; gone when the block is left."""
+def _temporary_file(path: str, data: bytes) -> Any:
+    """A complete, synced temporary file in the folder of `path`; removed when the block is left."""
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")

@@ -1,4 +1,4 @@
-"""Bytes of a stored file, and never more in memory than were asked for or are believed."""
+"""Reads bytes of stored files, with a bound on the memory taken whatever the storage sends."""
 
 import contextlib
 import errno
@@ -14,75 +14,75 @@ from fsspec.asyn import sync
 from actors.storage.answers import (
     EndpointError,
     Filesystem,
-    NotRegular,
-    TooMuch,
-    believed_size,
-    held,
+    FileTooLarge,
+    NotRegularFile,
+    checked_size,
+    content_length,
     is_http,
     is_local,
     is_s3,
-    length_of_range,
-    place,
-    told_length,
+    location,
+    range_length,
+    read_bounded,
 )
 
 _VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
-_ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses of a URL under which there is, and will be, nothing
-_COPIED_AT_ONCE = 1 << 24  # bytes
-_BEYOND = 65_536  # bytes asked for at once where a file goes on after its size, for it may grow
+_ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses that mean that a file does not exist, permanently
+_COPY_BYTES = 1 << 24  # read at a time
+_GROWTH_BYTES = 65_536  # read at a time beyond a file's size, since it may be growing
 
 
 def version(info: Mapping[str, Any]) -> str:
-    """What tells two versions of an object apart: its ETag, or the modification time in ns on a local disk."""
+    """An identifier of an object's version: its ETag, or on a local disk its modification time in ns."""
     if "ino" in info:
         with contextlib.suppress(FileNotFoundError):
             return str(os.stat(info["name"]).st_mtime_ns)
     for key in _VERSIONS:
-        if told := info.get(key):  # S3 without ETags says "" where a file is asked for, and nothing in a listing
-            if key == "LastModified" and isinstance(told, datetime):
-                told = told.replace(microsecond=0)  # a listing may say it finer than a file's own header can
-            return str(told).strip('"')
+        if value := info.get(key):  # S3 without ETags gives "" for a single file, and none in a listing
+            if key == "LastModified" and isinstance(value, datetime):
+                value = value.replace(microsecond=0)  # a listing may be more precise than a file's own header
+            return str(value).strip('"')
     return f"size-{info.get('size')}"
 
 
-def known(filesystem: Filesystem, path: str) -> dict[str, Any]:
-    """What the storage knows of a file. Raises FileNotFoundError, EndpointError."""
+def file_info(filesystem: Filesystem, path: str) -> dict[str, Any]:
+    """A file's metadata. Raises FileNotFoundError, EndpointError."""
     try:
         info = dict(filesystem.info(path))
         if info.get("size") is not None:
-            believed_size(info["size"])
+            checked_size(info["size"])
     except FileNotFoundError as problem:
-        cause = problem.__cause__  # over HTTP any failure at all
+        cause = problem.__cause__  # over HTTP this may be any failure
         if not is_http(filesystem) or cause is None:
             raise
         if not hasattr(cause, "status"):
             raise cause from None
-        raise _refused(filesystem, path, cause.status, getattr(cause, "message", "")) from None
+        raise _http_error(filesystem, path, cause.status, getattr(cause, "message", "")) from None
     except OSError as problem:
-        if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no file can have that name; or links lead to none
+        if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no file can have this name, or links form a circle
             raise FileNotFoundError(path[:80]) from None
         if isinstance(problem, EndpointError):
-            raise EndpointError(f"{place(filesystem, path)}: {problem}") from None
+            raise EndpointError(f"{location(filesystem, path)}: {problem}") from None
         raise
-    except (KeyError, TypeError, ValueError) as problem:  # a client that misses something, or cannot read a number
-        what = f"does not say of a file what it must ({type(problem).__name__}: {problem})"
-        raise EndpointError(f"{place(filesystem, path)}: {what}") from None
+    except (KeyError, TypeError, ValueError) as problem:  # the client misses a field, or cannot parse a number
+        what = f"sent incomplete or invalid metadata of a file ({type(problem).__name__}: {problem})"
+        raise EndpointError(f"{location(filesystem, path)}: {what}") from None
     return info
 
 
 def copy(filesystem: Filesystem, path: str, target: str, max_bytes: int) -> None:
-    """Copies a file to a path on this machine, bit by bit. Raises TooMuch once it has more than `max_bytes` bytes."""
+    """Copies a file to a path on this machine, chunk by chunk. Raises FileTooLarge if it exceeds `max_bytes`."""
     size = 0
     with filesystem.open(path, "rb") as source, open(target, "wb") as sink:
-        while some := source.read(_COPIED_AT_ONCE):
-            size += len(some)
+        while chunk := source.read(_COPY_BYTES):
+            size += len(chunk)
             if size > max_bytes:
-                raise TooMuch(place(filesystem, path), size, max_bytes)
-            sink.write(some)
+                raise FileTooLarge(location(filesystem, path), size, max_bytes)
+            sink.write(chunk)
 
 
-def whole(filesystem: Filesystem, path: str, max_bytes: int | None) -> bytes:
-    """A file. Raises TooMuch, before it is read where its size is known, where it has more than `max_bytes` bytes."""
+def read_whole(filesystem: Filesystem, path: str, max_bytes: int | None) -> bytes:
+    """Reads a file. Raises FileTooLarge if it exceeds `max_bytes`, before reading it if its size is known."""
     limit = sys.maxsize if max_bytes is None else max_bytes
     if is_local(filesystem):
         data = _local(path, 0, limit, is_whole=True)
@@ -97,12 +97,12 @@ def whole(filesystem: Filesystem, path: str, max_bytes: int | None) -> bytes:
             size = getattr(file, "size", None) or 0
             data = b"" if size > max_bytes else file.read(max_bytes + 1)
             if max(size, len(data)) > max_bytes:
-                raise TooMuch(place(filesystem, path), max(size, len(data)), max_bytes)
+                raise FileTooLarge(location(filesystem, path), max(size, len(data)), max_bytes)
     return data
 
 
-def part(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
-    """The bytes of a file from `start` up to `end`, or to its end where that comes before."""
+def read_part(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
+    """Reads a file from byte `start` up to `end`, or to its end if that comes first."""
     if end <= start:
         return b""
     if is_local(filesystem):
@@ -113,97 +113,104 @@ def part(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
         return _http(filesystem, path, end - start, (start, end))
     data = bytes(filesystem.cat_file(path, start=start, end=end))
     if len(data) > end - start:
-        raise EndpointError(f"{place(filesystem, path)}: answers for bytes {start} to {end - 1} with {len(data):,}")
+        raise EndpointError(
+            f"{location(filesystem, path)}: responded to a request for bytes {start} to {end - 1} with {len(data):,}"
+        )
     return data
 
 
 def _local(path: str, start: int, limit: int, is_whole: bool = False) -> bytes:
-    if not _is_file(os.stat(path), path):  # before it is opened, which might wait or do something
+    if not _check_regular(os.stat(path), path):  # before it is opened, which might block or have side effects
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:
-        known = os.fstat(file.fileno())
-        _is_file(known, path)
-        if is_whole and known.st_size > limit:
-            raise TooMuch(path, known.st_size, limit)
+        file_status = os.fstat(file.fileno())
+        _check_regular(file_status, path)
+        if is_whole and file_status.st_size > limit:
+            raise FileTooLarge(path, file_status.st_size, limit)
         file.seek(start)
-        chunks, wanted, expected = list[bytes](), limit + is_whole, known.st_size - start
-        while wanted and (chunk := file.read(min(wanted, max(expected, _BEYOND)))):
+        chunks, remaining, expected = list[bytes](), limit + is_whole, file_status.st_size - start
+        while remaining and (chunk := file.read(min(remaining, max(expected, _GROWTH_BYTES)))):
             chunks.append(chunk)
-            wanted, expected = wanted - len(chunk), expected - len(chunk)
-    if is_whole and not wanted:
-        raise TooMuch(path, limit + 1, limit)
+            remaining, expected = remaining - len(chunk), expected - len(chunk)
+    if is_whole and not remaining:
+        raise FileTooLarge(path, limit + 1, limit)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _is_file(known: os.stat_result, path: str) -> bool:
-    if not (stat.S_ISREG(known.st_mode) or stat.S_ISDIR(known.st_mode)):
-        raise NotRegular(f"{path} is a device, a pipe or a socket, and no file")
-    return stat.S_ISREG(known.st_mode)
+def _check_regular(file_status: os.stat_result, path: str) -> bool:
+    """Whether it is a regular file and not a folder. Raises NotRegularFile if it is neither."""
+    if not (stat.S_ISREG(file_status.st_mode) or stat.S_ISDIR(file_status.st_mode)):
+        raise NotRegularFile(f"{path} is a device, a pipe or a socket, not a regular file")
+    return stat.S_ISREG(file_status.st_mode)
 
 
-def _s3(filesystem: Filesystem, path: str, limit: int, asked: tuple[int, int] | None = None) -> bytes:
+def _s3(filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
     from s3fs.core import _error_wrapper, version_id_kw
 
     bucket, key, version = filesystem.split_path(path)
-    ranged = {"Range": f"bytes={asked[0]}-{asked[1] - 1}"} if asked else {}
+    options = {"Range": f"bytes={byte_range[0]}-{byte_range[1] - 1}"} if byte_range else {}
 
     async def get() -> bytes:
-        told = await filesystem._call_s3(  # noqa: SLF001 - the call that s3fs itself makes, with its retries
-            "get_object", Bucket=bucket, Key=key, **version_id_kw(version), **ranged, **filesystem.req_kw
+        response = await filesystem._call_s3(  # noqa: SLF001 - the call that s3fs itself makes, with its retries
+            "get_object", Bucket=bucket, Key=key, **version_id_kw(version), **options, **filesystem.req_kw
         )
         try:
-            status = told["ResponseMetadata"]["HTTPStatusCode"]
-            return await taken(told["Body"].read, status, told.get("ContentRange"), told.get("ContentLength"))
+            status = response["ResponseMetadata"]["HTTPStatusCode"]
+            return await read_body(
+                response["Body"].read, status, response.get("ContentRange"), response.get("ContentLength")
+            )
         finally:
-            told["Body"].close()
+            response["Body"].close()
 
-    taken = _Taking(filesystem, path, limit, asked)
+    read_body = _BodyReader(filesystem, path, limit, byte_range)
     return bytes(sync(filesystem.loop, _error_wrapper, get, retries=filesystem.retries))
 
 
-def _http(filesystem: Filesystem, path: str, limit: int, asked: tuple[int, int] | None = None) -> bytes:
+def _http(filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
     options = dict(filesystem.kwargs)
-    headers = dict(options.pop("headers", {})) | {"Accept-Encoding": "identity"}  # sizes and ranges are of the file
-    headers |= {"Range": f"bytes={asked[0]}-{asked[1] - 1}"} if asked else {}
+    headers = dict(options.pop("headers", {})) | {"Accept-Encoding": "identity"}  # sizes and ranges refer to the file
+    headers |= {"Range": f"bytes={byte_range[0]}-{byte_range[1] - 1}"} if byte_range else {}
 
     async def get() -> bytes:
         session = await filesystem.set_session()
-        async with session.get(filesystem.encode_url(path), headers=headers, **options) as answer:
-            if answer.status >= 400:
-                raise _refused(filesystem, path, answer.status, answer.reason)
-            told = answer.headers
-            return await taken(answer.content.read, answer.status, told.get("Content-Range"), told_length(told))
+        async with session.get(filesystem.encode_url(path), headers=headers, **options) as response:
+            if response.status >= 400:
+                raise _http_error(filesystem, path, response.status, response.reason)
+            got = response.headers
+            return await read_body(
+                response.content.read, response.status, got.get("Content-Range"), content_length(got)
+            )
 
-    taken = _Taking(filesystem, path, limit, asked)
+    read_body = _BodyReader(filesystem, path, limit, byte_range)
     return bytes(sync(filesystem.loop, get))
 
 
-def _refused(filesystem: Filesystem, path: str, status: int, reason: object) -> OSError:
-    """What an HTTP status says, without a query, which may hold a signature."""
+def _http_error(filesystem: Filesystem, path: str, status: int, reason: object) -> OSError:
+    """The error for an HTTP status; its message leaves out the URL's query, which may hold a signature."""
     kind = FileNotFoundError if status in _ABSENT else PermissionError if status in (401, 403) else EndpointError
-    return kind(f"{place(filesystem, path)}: answers {status} {reason!s:.80}")
+    return kind(f"{location(filesystem, path)}: responded with {status} {reason!s:.80}")
 
 
-class _Taking:
-    """Takes the body of an answer, of no more than `limit` bytes, and of just those that were asked for."""
+class _BodyReader:
+    """Reads the body of a response: at most `limit` bytes, and of a range request exactly the requested ones."""
 
-    def __init__(self, filesystem: Filesystem, path: str, limit: int, asked: tuple[int, int] | None) -> None:
-        self._where, self._limit, self._asked = place(filesystem, path), limit, asked
+    def __init__(self, filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, int] | None) -> None:
+        self._where, self._limit, self._byte_range = location(filesystem, path), limit, byte_range
 
-    async def __call__(self, read: Any, status: int, content_range: str | None, told: int | None) -> bytes:
-        if self._asked is None:
-            data = None if (told or 0) > self._limit else await held(read, self._limit)
+    async def __call__(self, read: Any, status: int, content_range: str | None, claimed: int | None) -> bytes:
+        if self._byte_range is None:
+            data = None if (claimed or 0) > self._limit else await read_bounded(read, self._limit)
             if data is None:
-                raise TooMuch(self._where, max(told or 0, self._limit + 1), self._limit)
+                raise FileTooLarge(self._where, max(claimed or 0, self._limit + 1), self._limit)
             return data
-        start, end = self._asked
+        start, end = self._byte_range
         try:
-            length = length_of_range(status, content_range, start, end)
+            length = range_length(status, content_range, start, end)
         except EndpointError as problem:
             raise EndpointError(f"{self._where}: {problem}") from None
-        data = None if (told or 0) > length else await held(read, length)
+        data = None if (claimed or 0) > length else await read_bounded(read, length)
         is_part = status == 206 or bool(content_range)
         if data is None or (is_part and len(data) != length):
             given = "too many" if data is None else f"{len(data):,}"
-            raise EndpointError(f"{self._where}: answers for bytes {start} to {end - 1} with {given}")
+            raise EndpointError(f"{self._where}: responded to a request for bytes {start} to {end - 1} with {given}")
         return data

@@ -1,4 +1,4 @@
-"""Calls to storage, tried again while what is wrong may pass."""
+"""Retries of calls to storage after transient errors."""
 
 import errno
 import functools
@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from actors.storage.answers import NotRegular, TooMuch
+from actors.storage.answers import FileTooLarge, NotRegularFile
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
@@ -18,19 +18,19 @@ _PERMANENT = (
     PermissionError,
     NotADirectoryError,
     IsADirectoryError,
-    NotRegular,
-    TooMuch,
+    NotRegularFile,
+    FileTooLarge,
 )
 _PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are no OSErrors
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are not OSErrors
 
 
-def patiently(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Tries a call to storage again, at growing, jittered distances, while what it raises may pass: three tries in all,
-    beside those that the storage's own client makes.
+def retried(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Retries a call to storage after transient errors, with jittered exponential backoff: three tries in all, beside
+    those of the storage's own client.
 
-    A full disk, a missing key or a refused permission is told at once. What a client raises of its own, such as an
-    endpoint that does not answer, becomes an OSError, or a PermissionError where credentials are missing.
+    A full disk, a missing key or a denied permission is raised at once. A client's own exceptions, such as that of an
+    endpoint that does not respond, become OSErrors, or PermissionErrors if credentials are missing.
     """
 
     @functools.wraps(call)

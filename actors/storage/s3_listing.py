@@ -1,4 +1,4 @@
-"""What lies in a bucket of S3: several folders at once, page by page."""
+"""Listing of S3 buckets: several folders concurrently, page by page."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -7,108 +7,112 @@ from typing import Any, NamedTuple
 
 from fsspec.asyn import sync
 
-from actors.storage.answers import EndpointError, Filesystem, place
+from actors.storage.answers import EndpointError, Filesystem, location
 from actors.storage.entry import Entry
-from actors.storage.retry import patiently
-from actors.storage.s3_pages import Ask, Page, Progress, entries_of, folders_of, parse
+from actors.storage.retry import retried
+from actors.storage.s3_pages import LoopCheck, Page, Query, entries_of, folders_of, parse
 
-AT_ONCE = 16  # pages of an S3 listing asked for at the same time; each holds up to 1,000 objects
-MAX_PREFIXES = 256  # that a folder of many folders is listed by
+AT_ONCE = 16  # pages requested concurrently; each holds up to 1,000 objects
+MAX_PREFIXES = 256  # by which a folder of many folders is listed
 
 
-class _Found(NamedTuple):
-    """What a page holds: the token is that of the next page of the same ask."""
+class _QueryPage(NamedTuple):
+    """A page's files and folders. The token is that of the query's next page."""
 
-    ask: Ask
+    query: Query
     files: list[Entry]
     folders: list[str]
     token: str | None
 
 
 class S3Listing:
-    """Pages of ListObjectsV2 below a path. A folder is split into its folders until enough pages are under way.
+    """Lists objects below a path with ListObjectsV2. A folder is split into its folders until enough pages are in
+    flight.
 
-    What an endpoint may answer, and what not, `s3_pages` says.
+    Responses are checked by `s3_pages`.
     """
 
     def __init__(self, filesystem: Filesystem, path: str) -> None:
         self._filesystem = filesystem
         self._bucket, _, key = path.partition("/")
         self._root = key and key + "/"
-        self._read_pages_ourselves()
+        self._register_parser()
 
-    @patiently
-    def _read_pages_ourselves(self) -> None:
+    @retried
+    def _register_parser(self) -> None:
         self._filesystem.connect()
-        client = sync(self._filesystem.loop, self._filesystem.get_s3, self._bucket)  # the one that lists this bucket
-        client.meta.events.register("before-parse.s3.ListObjectsV2", _parse, unique_id="citrascribe")
+        client = sync(self._filesystem.loop, self._filesystem.get_s3, self._bucket)  # the client for this bucket
+        client.meta.events.register("before-parse.s3.ListObjectsV2", _parse_page, unique_id="citrascribe")
 
     def below(self) -> Iterator[Entry]:
         """Every object below the path."""
-        return self._walk([Ask(self._root, "/")], None)
+        return self._walk([Query(self._root, "/")], None)
 
-    def beginning(self, starts: Iterable[str]) -> Iterator[Entry]:
-        """The objects directly in the path whose names begin with one of some strings."""
-        return self._walk([Ask(self._root + start, "/") for start in starts], lambda folder: False)
+    def starting_with(self, starts: Iterable[str]) -> Iterator[Entry]:
+        """The objects directly in the path whose names begin with one of `starts`."""
+        return self._walk([Query(self._root + start, "/") for start in starts], lambda folder: False)
 
-    def within(self, enters: Callable[[str], bool]) -> Iterator[Entry]:
-        """The objects directly in the path and in those folders that `enters` wants; it is given "bucket/a/folder"."""
-        return self._walk([Ask(self._root, "/")], lambda prefix: enters(f"{self._bucket}/{prefix[:-1]}"))
+    def in_folders(self, enters: Callable[[str], bool]) -> Iterator[Entry]:
+        """The objects directly in the path and in the folders that `enters` accepts; its argument is
+        "bucket/a/folder"."""
+        return self._walk([Query(self._root, "/")], lambda prefix: enters(f"{self._bucket}/{prefix[:-1]}"))
 
-    def _walk(self, starts: list[Ask], enters: Callable[[str], bool] | None) -> Iterator[Entry]:
-        """Objects, folder by folder where `enters` says which, or else all below, as fast as can be."""
-        folders = defaultdict[Ask, dict[str, None]](dict)  # found so far, on earlier pages
-        progress = defaultdict[Ask, Progress](Progress)
+    def _walk(self, starts: list[Query], enters: Callable[[str], bool] | None) -> Iterator[Entry]:
+        """Objects in the folders that `enters` accepts, or, without it, all below."""
+        folders = defaultdict[Query, dict[str, None]](dict)  # found on the pages so far
+        loop_checks = defaultdict[Query, LoopCheck](LoopCheck)
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            under_way = {pool.submit(self._page, ask, progress[ask], is_start=True) for ask in starts}
-            while under_way:
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            in_flight = {pool.submit(self._page, query, loop_checks[query], is_start=True) for query in starts}
+            while in_flight:
+                done, in_flight = wait(in_flight, return_when=FIRST_COMPLETED)
                 for page in (future.result() for future in done):
                     yield from page.files
-                    inside = folders[page.ask]
-                    inside |= dict.fromkeys(filter(enters, page.folders) if enters else page.folders)
+                    found = folders[page.query]
+                    found |= dict.fromkeys(filter(enters, page.folders) if enters else page.folders)
                     if page.token:
-                        under_way.add(pool.submit(self._page, page.ask, progress[page.ask], page.token))
+                        in_flight.add(pool.submit(self._page, page.query, loop_checks[page.query], page.token))
                         continue
                     if enters:
-                        asks = [Ask(folder, "/") for folder in inside]
+                        queries = [Query(folder, "/") for folder in found]
                     else:
-                        asks = _asks(page.ask.prefix, list(inside), len(under_way) + len(inside) > AT_ONCE)
-                    under_way |= {pool.submit(self._page, ask, progress[ask]) for ask in asks}
+                        queries = _split_queries(page.query.prefix, list(found), len(in_flight) + len(found) > AT_ONCE)
+                    in_flight |= {pool.submit(self._page, query, loop_checks[query]) for query in queries}
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _page(self, ask: Ask, progress: Progress, token: str | None = None, is_start: bool = False) -> _Found:
-        """A page of what is asked for. Raises EndpointError or PermissionError, which name it."""
+    def _page(
+        self, query: Query, loop_check: LoopCheck, token: str | None = None, is_start: bool = False
+    ) -> _QueryPage:
+        """A page of a query. Raises EndpointError or PermissionError, which name its location."""
         try:
-            page = self.request(ask, token)
-            progress.check(page)
-            return _Found(ask, entries_of(page, ask, self._bucket), folders_of(page, ask), page.token)
-        except FileNotFoundError:  # there is no such bucket
+            page = self.request(query, token)
+            loop_check.check(page)
+            return _QueryPage(query, entries_of(page, query, self._bucket), folders_of(page, query), page.token)
+        except FileNotFoundError:  # no such bucket
             if is_start:
-                return _Found(ask, [], [], None)
-            problem: OSError = EndpointError("no longer knows the bucket, of which it gave pages before")
-        except OSError as found:
-            problem = found
+                return _QueryPage(query, [], [], None)
+            problem: OSError = EndpointError("no longer knows the bucket, although it sent pages of it before")
+        except OSError as raised:
+            problem = raised
         kind = PermissionError if isinstance(problem, PermissionError) else EndpointError
-        raise kind(f"{place(self._filesystem, f'{self._bucket}/{ask.prefix}')}: {problem}") from None
+        raise kind(f"{location(self._filesystem, f'{self._bucket}/{query.prefix}')}: {problem}") from None
 
-    @patiently
-    def request(self, ask: Ask, token: str | None) -> Page:
-        asked = {"Bucket": self._bucket, "Prefix": ask.prefix, "Delimiter": ask.delimiter} | self._filesystem.req_kw
+    @retried
+    def request(self, query: Query, token: str | None) -> Page:
+        args = {"Bucket": self._bucket, "Prefix": query.prefix, "Delimiter": query.delimiter} | self._filesystem.req_kw
         if token:
-            asked["ContinuationToken"] = token
-        page: Page | None = self._filesystem.call_s3("list_objects_v2", **asked).get("Page")
-        if page is None:  # a status such as 204, with which there is no body to be parsed
-            raise EndpointError("answers without a page of a listing")
+            args["ContinuationToken"] = token
+        page: Page | None = self._filesystem.call_s3("list_objects_v2", **args).get("Page")
+        if page is None:  # a status such as 204, without a body to parse
+            raise EndpointError("responded without a page of a listing")
         return page
 
 
-def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    """Takes a page before botocore reads it, which takes ten times as long for it, and believes anything.
+def _parse_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    """Parses a page in place of botocore, which is ten times slower and checks nothing.
 
-    Called by botocore for each page. What it puts into `customized_response_dict` becomes part of the answer.
+    Called by botocore for each page. The fields added to `customized_response_dict` become part of the response.
     """
     if response_dict["status_code"] == 200:
         page = parse(response_dict["body"])
@@ -116,11 +120,11 @@ def _parse(response_dict: dict[str, Any], customized_response_dict: dict[str, An
         customized_response_dict |= {"Page": page, "KeyCount": len(page.keys) + len(page.prefixes)}
 
 
-def _asks(parent: str, folders: list[str], are_enough: bool) -> list[Ask]:
-    """How a folder's folders are listed: one by one, or where they are many, by what their names begin with."""
+def _split_queries(parent: str, folders: list[str], has_enough: bool) -> list[Query]:
+    """The queries for a folder's folders: one for each, or, if there are many, one for each prefix of their names."""
     if len(folders) <= MAX_PREFIXES:
-        return [Ask(folder, "" if are_enough else "/") for folder in folders]
+        return [Query(folder, "" if has_enough else "/") for folder in folders]
     length, shared = len(parent), {parent}
     while len(longer := {folder[: length + 1] for folder in folders}) <= MAX_PREFIXES:
         length, shared = length + 1, longer
-    return [Ask(start, known=len(parent)) for start in sorted(shared)]
+    return [Query(start, parent_length=len(parent)) for start in sorted(shared)]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from actors import VERSION
-from actors.foreign.escape import shown
+from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load

@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from actors.foreign.escape import shown, without_credentials
+from actors.foreign.escape import for_terminal, without_credentials
 from actors.foreign.plain_json import to_json
 from jobs.cli.streams import StandardError, redirect_to_null
 
@@ -76,12 +76,16 @@ def say(sentence: object, style: str = "") -> None:
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     table = Table(
-        title=Text(shown(title), "table.title"), title_justify="left", header_style="bold", box=None, pad_edge=False
+        title=Text(for_terminal(title), "table.title"),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for column in columns:
-        table.add_column(Text(shown(column)))
+        table.add_column(Text(for_terminal(column)))
     for row in rows:
-        table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
+        table.add_row(*(Text(for_terminal(cell), overflow="fold") for cell in row))
     _print(table)
 
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any
 
-from actors.foreign.escape import printable
+from actors.foreign.escape import escape_surrogates
 from actors.schema import ErrorKind, UsageError
 from actors.sources.parquet import count_in_parquet
 from actors.sources.recordings import COMPANION_SUFFIXES
@@ -166,7 +166,7 @@ def _refused_object(file: File) -> SourceObject:
         "dangling": (ErrorKind.MISSING, "it is a link to a file that does not exist"),
         "special": (ErrorKind.BAD_ENTRY, "it is a pipe or a device, not a file"),
     }[file.fault]
-    return SourceObject(printable(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
+    return SourceObject(escape_surrogates(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
 
 
 def _is_sidecar(uri: str, kaldi_folders: set[str]) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from actors.foreign.escape import printable
-from actors.foreign.plain_json import NotJson, parse_json
+from actors.foreign.escape import escape_surrogates
+from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
 from actors.storage import files as storage
 from actors.units import SourceObject, digest
@@ -80,7 +80,7 @@ def _parse(line: str) -> dict[str, Any]:
     """Parses a line. Raises RecordingError (bad_entry) if its fields cannot be used."""
     try:
         fields = parse_json(line)
-    except NotJson:
+    except InvalidJson:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"not JSON: {line[:120]}") from None
     filepath = fields.get("audio_filepath") if isinstance(fields, dict) else None
     if not isinstance(filepath, str) or not filepath:
@@ -114,7 +114,7 @@ def _line_object(
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")
     return SourceObject(
-        key=printable(f"{uri}#{offset}+{duration}"),
+        key=escape_surrogates(f"{uri}#{offset}+{duration}"),
         uri=uri,
         name=name,
         format="manifest",

@@ -21,8 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from actors.foreign.arrow import read_arrow
-from actors.foreign.errors import NotPlain, OtherColumns
-from actors.foreign.plain_json import read_object
+from actors.foreign.errors import InvalidData, SchemaMismatch
+from actors.foreign.plain_json import parse_object
 from actors.parts.commit import COMMITS, Commit, unit_of_part
 from actors.parts.kept import PIECES, is_piece_file
 from actors.schema import UsageError
@@ -120,7 +120,7 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
                 _read_plan(filesystem, file.path, state)
             except FileNotFoundError:
                 return None
-            except (NotPlain, IsADirectoryError) as problem:
+            except (InvalidData, IsADirectoryError) as problem:
                 where = storage.canonical(filesystem, file.path)
                 why = f"is not a plan: {problem}; restore it"
                 if isinstance(problem, OtherColumns):
@@ -147,8 +147,8 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
             raise NotPlain(f"{unit[:80]!r} is not a unit id, which is hexadecimal")
     recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
     if len(recipes) > MAX_RECIPES_BYTES:
-        raise NotPlain(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
-    for digest_, settings in read_object(recipes).items():
+        raise InvalidData(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
+    for digest_, settings in parse_object(recipes).items():
         if not isinstance(settings, dict):
             raise NotPlain("one of its recipes is not an object of settings")
         state.recipes[digest_] = settings

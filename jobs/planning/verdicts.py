@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from actors.foreign.escape import printable
+from actors.foreign.escape import escape_surrogates
 from actors.parts.commit import Commit
 from actors.schema import UsageError
 from actors.units import Fingerprint, SourceObject, Unit, digest

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.foreign.errors import NotPlain
-from actors.foreign.plain_json import read_object
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
 from actors.storage import files as storage
 from actors.storage import outputs
 from jobs.planning.run_files import run_files

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from actors.foreign.escape import written
+from actors.foreign.escape import single_line
 from actors.foreign.plain_json import to_json
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of
@@ -67,7 +67,7 @@ def _without_overlaps(intervals: list[tuple[float, float, str]], end: float) -> 
     """Intervals with a label, trimmed such that none overlap."""
     at = 0.0
     for start, stop, text in intervals:
-        start, stop, label = max(start, at), min(stop, end), written(text).strip()
+        start, stop, label = max(start, at), min(stop, end), single_line(text).strip()
         if label and stop - start >= 0.001:
             yield start, stop, label
             at = stop

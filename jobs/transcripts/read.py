@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part, check_rows
 from actors.parts.summary import rows_in
@@ -81,7 +81,7 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
         except PermissionError as problem:
             problems.append(f"{problem}; its recordings are left out")
             return None
-        except (NotPlain, FileNotFoundError) as problem:
+        except (InvalidData, FileNotFoundError) as problem:
             where = storage.canonical(filesystem, f"{root}/{part_name(unit)}")
             why = problem if isinstance(problem, NotPlain) else "it was deleted meanwhile"
             problems.append(

@@ -14,7 +14,7 @@ from pathlib import Path
 import list_kinds
 import pyarrow as pa
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.parts import kept
 from actors.parts.commit import COMMITS, Commit, commit_unit, open_part, part_name
 from actors.parts.summary import rows_in
@@ -125,7 +125,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         try:
             rows = list(rows_in(open_part(unit.id, filesystem, root).tables()))
             end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
-        except NotPlain:
+        except InvalidData:
             end = "sentence"
         commit_unit(redo, rows_of(redo), filesystem, root)
         (commit,) = (Commit.from_name(each.name) for each in (folder / COMMITS).iterdir())

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from actors.engine.citrinet.archive import read_archive
 from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
-from actors.storage.cache import is_vouched, vouch
+from actors.storage.cache import add_to_cache, is_intact
 
 VERSION = 2  # of the converted layout; incremented when `conversion` changes what it writes, or its checks
 
