@@ -66,7 +66,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
         whole = SpeechRows(texts)
         for rows in pool.map(rows_of, groups):
             whole.extend(rows)
-    metadata = {"chain": chains[0].told().to_text()} if chains else {}
+    metadata = {"chain": chains[0].summary().to_text()} if chains else {}
     return whole.table().replace_schema_metadata(metadata)
 
 
@@ -74,8 +74,8 @@ def _texts_in_tar(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str
     """The texts found in a tar, by recording_id. They belong to first rows, so only a first stretch has them."""
     texts_by_id = dict[str, Companions]()
     for key, texts_found in reading.texts.items() if not piece.stretch else ():
-        reference, extra = told_by(texts_found)
-        texts_by_id[printable(key)] = texts.admit(*_companions(reference, extra).values())
+        reference, extra = merge_texts(texts_found)
+        texts_by_id[escape_surrogates(key)] = texts.admit(*_companions(reference, extra).values())
     return texts_by_id
 
 
@@ -195,7 +195,7 @@ def to_rows(
         if isinstance(recording.content, RecordingError):
             raise recording.content
         sound = decode(recording.content, request)
-        if isinstance(recording.content, Stored):
+        if isinstance(recording.content, StoredFile):
             check_version(recording.content, recording.etag)
         return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:

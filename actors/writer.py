@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.foreign.errors import NotPlain
+from actors.foreign.errors import InvalidData
 from actors.parts.commit import commit_unit, counters_in
 from actors.parts.kept import (
     MAX_EXPANDED_BYTES,
@@ -36,7 +36,7 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
 
     If several writers find all pieces kept, one of them commits: `attempt` identifies the execution of the graph.
     Returns the unit's summary, or the piece's share of it with "is_partial". Raises Recut if the ranges of a tar do not
-    fit together, and NotPlain if a kept piece is not valid. Safe to repeat.
+    fit together, and InvalidData if a kept piece is not valid. Safe to repeat.
     """
     if piece.is_whole:
         return commit_unit(piece.unit, rows, filesystem, root)
@@ -63,7 +63,7 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
 def assemble(piece: Piece, kept: Sequence[pa.Table]) -> Iterator[pa.Table]:
     """Joins the rows of a unit's pieces, in order, as if the unit had been one piece; yields small tables.
 
-    Raises NotPlain if the pieces do not fit together.
+    Raises InvalidData if the pieces do not fit together.
     """
     per_object = piece.share[1] * piece.stretches
     rows = chain.from_iterable(
@@ -114,14 +114,14 @@ def _recordings_of(stretches: range, kept: Sequence[pa.Table]) -> Iterator[list[
         size += tables[-1].nbytes
         text += text_bytes(tables[-1])
         if size > MAX_EXPANDED_BYTES or text > MAX_TEXT_BYTES:
-            raise NotPlain("its pieces have more text than a part may hold")
+            raise InvalidData("its pieces have more text than a part may hold")
     try:
         for each in zip(*map(_recordings, tables), strict=True):
             yield _join_stretches(each)
-    except NotPlain:
+    except InvalidData:
         raise
     except ValueError as problem:
-        raise NotPlain(f"its pieces do not have the same recordings: {problem}") from None
+        raise InvalidData(f"its pieces do not have the same recordings: {problem}") from None
 
 
 def _recordings(table: pa.Table) -> Iterator[list[Row]]:
@@ -157,6 +157,6 @@ def _ranges_fit(piece: Piece, kept: Sequence[pa.Table]) -> bool:
         summaries = [
             chain_in(kept[index]) for index in range(number * per_object, (number + 1) * per_object, piece.stretches)
         ]
-        if any(summaries) and not are_whole([each or Told() for each in summaries], source.size):
+        if any(summaries) and not are_complete([each or ChainSummary() for each in summaries], source.size):
             return False
     return True

@@ -131,7 +131,9 @@ def _group_of(transcript: Transcript, group: str) -> str:
     known = transcript.first | transcript.fields
     if group == "folder" and "folder" not in known:
         return os.path.basename(os.path.dirname(str(transcript.first["uri"])))
-    return printable(without_credentials(str(known.get(group, "(none)"))))  # it is printed, and a key of the JSON
+    return escape_surrogates(
+        without_credentials(str(known.get(group, "(none)")))
+    )  # it is printed, and a key of the JSON
 
 
 def _merged(groups: Iterable[Group]) -> Group:

@@ -137,7 +137,7 @@ def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_nex
     two = pa.concat_tables([rows_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
     kept.keep(first, two, *output)
     assert kept.is_kept(first, *output)
-    with pytest.raises(NotPlain, match="do not have the same recordings"):
+    with pytest.raises(InvalidData, match="do not have the same recordings"):
         commit_piece(second, rows_of(UNIT), *output, "one")
     assert not piece_files(tmp_path)
     assert commit_piece(first, rows_of(UNIT), *output, "two")["is_partial"]

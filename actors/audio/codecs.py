@@ -54,15 +54,15 @@ class Source:
     def __init__(self, content: bytes | StoredFile) -> None:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
-        self.size = content.size if isinstance(content, Stored) else len(content)
+        self.size = content.size if isinstance(content, StoredFile) else len(content)
         self._start = self.tag_bytes = id3_length(self._read_head())
-        if self.tag_bytes and not isinstance(content, Stored):
+        if self.tag_bytes and not isinstance(content, StoredFile):
             self._content, self._start = content[self.tag_bytes :], 0  # copied once, not at each opening
         self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content
-        file: BinaryIO = stored.open(self._start) if isinstance(stored, Stored) else _BytesFile(stored)
+        file: BinaryIO = stored.open(self._start) if isinstance(stored, StoredFile) else _BytesFile(stored)
         self._opened.append(file)
         return file
 

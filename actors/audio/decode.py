@@ -85,7 +85,7 @@ class DecodeRequest:
         return round(self.offset_s * rate) + self.skip_s * rate
 
 
-def decode(content: bytes | Stored, request: DecodeRequest = DecodeRequest()) -> Sound:
+def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
     """Decodes a recording to PCM.
 
     If the stream ends early or breaks midway, the sound before that is returned. Samples that are not numbers become

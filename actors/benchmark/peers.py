@@ -95,8 +95,8 @@ def export(model: ModelFile) -> Path:
         about = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
         onnx.helper.set_model_props(exported, about | {"vocab_size": str(len(vocabulary))})
         onnx.save(exported, partial_model)
-        vouch(path, partial_model)
+        add_to_cache(path, partial_model)
         lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
         partial_tokens.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        vouch(tokens, partial_tokens)
+        add_to_cache(tokens, partial_tokens)
     return folder

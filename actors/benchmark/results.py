@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from actors.foreign.escape import shown
+from actors.foreign.escape import for_terminal
 
 PACKAGES = ("torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx")
 MAX_COMMAND = 4_000  # characters
@@ -53,8 +53,8 @@ class Table:
 
     def to_markdown(self) -> str:
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        table = "\n".join("| " + " | ".join(shown(cell) for cell in line) + " |" for line in lines)
-        return f"{shown(self.title)}:\n\n{table}\n" if self.title else f"{table}\n"
+        table = "\n".join("| " + " | ".join(for_terminal(cell) for cell in line) + " |" for line in lines)
+        return f"{for_terminal(self.title)}:\n\n{table}\n" if self.title else f"{table}\n"
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,12 @@ class Result:
 
     def to_markdown(self) -> str:
         versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        head = f"## {shown(self.title)}\n\n{shown(self.about, MAX_COMMAND)}\n\n"
+        head = f"## {for_terminal(self.title)}\n\n{for_terminal(self.about, MAX_COMMAND)}\n\n"
         made = f"{self.date}, commit {self.commit}; {self.machine}" + (f"; {versions}" if versions else "")
-        commands = "\n".join(f"    {shown(line, MAX_COMMAND)}" for line in self.command.splitlines())
-        return f"{head}{shown(made, MAX_COMMAND)}.\n\n{commands}\n\n" + "\n".join(map(Table.to_markdown, self.tables))
+        commands = "\n".join(f"    {for_terminal(line, MAX_COMMAND)}" for line in self.command.splitlines())
+        return f"{head}{for_terminal(made, MAX_COMMAND)}.\n\n{commands}\n\n" + "\n".join(
+            map(Table.to_markdown, self.tables)
+        )
 
 
 def page_of(folder: Path) -> str:

@@ -107,7 +107,7 @@ def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], expect
             partial = target.with_suffix(".partial")
             try:
                 storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
-            except storage.TooMuch:
+            except storage.FileTooLarge:
                 raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
             partial.replace(target)
     return target

@@ -77,7 +77,7 @@ def commit_unit(
     Rows in several tables are written one table after the other, without holding them; these have no counters.
     """
     counters = counters_in(rows) if isinstance(rows, pa.Table) else {}
-    part, tally, without_rows = PartWriter(), Tally(), {printable(each.uri) for each in unit.objects}
+    part, tally, without_rows = PartWriter(), Tally(), {escape_surrogates(each.uri) for each in unit.objects}
     for table in [rows] if isinstance(rows, pa.Table) else rows:
         without_rows.difference_update(table.column("uri").unique().to_pylist())
         tally.add(table)
@@ -105,12 +105,12 @@ def open_part(
 ) -> Part:
     """Opens the part of a unit, whose rows have to pass `check`.
 
-    Raises FileNotFoundError, and NotPlain if the part is damaged, foreign or a link.
+    Raises FileNotFoundError, and InvalidData if the part is damaged, foreign or a link.
     """
     path = below(root, part_name(unit_id))
     if outputs.is_link(filesystem, path):
-        raise NotPlain("it is a link, and links are not followed")
-    stored = storage.Stored(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
+        raise InvalidData("it is a link, and links are not followed")
+    stored = storage.StoredFile(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
     file: BinaryIO = io.BytesIO(storage.read(filesystem, path)) if stored.size <= HELD_BYTES else stored.open()
     return Part(file, check)
 

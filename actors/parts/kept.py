@@ -63,7 +63,7 @@ def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
         read_kept(piece, filesystem, root)
     except FileNotFoundError:
         return False
-    except NotPlain as problem:
+    except InvalidData as problem:
         _log.warning("%s: %s; it is redone", storage.canonical(filesystem, _path(piece, root)), problem)
         return False
     return True
@@ -89,12 +89,12 @@ def is_piece_file(name: str) -> bool:
 
 
 def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
-    """Reads the kept rows of a piece, of PART_SCHEMA. Raises NotPlain if they are not valid, and FileNotFoundError."""
+    """Reads the kept rows of a piece, of PART_SCHEMA. Raises InvalidData for damaged ones, and FileNotFoundError."""
     rows = read_arrow(outputs.read(filesystem, _path(piece, root), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
     check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
-        raise NotPlain(fault)
+        raise InvalidData(fault)
     chain_in(rows)
     return rows
 
@@ -104,7 +104,7 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
     indices = rows.column("segment_index").to_numpy()
     if not len(indices) or not np.all((indices == 0) | np.concatenate([[False], np.diff(indices) == 1])):
         return "the segments of its recordings are not numbered from 0"
-    if not _unique_values(rows, "uri") <= {printable(each.uri) for each in piece.objects}:
+    if not _unique_values(rows, "uri") <= {escape_surrogates(each.uri) for each in piece.objects}:
         return "it has rows of objects that are not its own"
     if not _unique_values(rows, "error_kind") <= {None, *ErrorKind}:
         return "it has errors of an unknown kind"
@@ -128,14 +128,14 @@ def _unique_values(rows: pa.Table, name: str) -> set[Any]:
     return set(rows.column(name).unique().to_pylist())
 
 
-def chain_in(rows: pa.Table) -> Told | None:
-    """The chain of headers of a piece that is a range of a tar, None for other pieces. Raises NotPlain."""
+def chain_in(rows: pa.Table) -> ChainSummary | None:
+    """The chain of headers of a piece that is a range of a tar, None for other pieces. Raises InvalidData."""
     text = (rows.schema.metadata or {}).get(b"chain")
     return None if text is None else ChainSummary.from_text(text)
 
 
 class KeptPieces(Sequence[pa.Table]):
-    """The rows of a unit's pieces, in order, each read when it is accessed. Raises NotPlain as `read_kept` does."""
+    """The rows of a unit's pieces, in order, each read when it is accessed. Raises InvalidData as `read_kept` does."""
 
     def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
         self._pieces, self._output = piece.all(), (filesystem, root)

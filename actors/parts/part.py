@@ -40,15 +40,15 @@ _TEXT_COLUMNS = [
 
 
 def check_rows(rows: pa.Table) -> None:
-    """Raises NotPlain if valid rows of PART_SCHEMA have values that Python or a reader of parts cannot handle."""
+    """Raises InvalidData if valid rows of PART_SCHEMA have values that Python or a reader of parts cannot handle."""
     tokens = pc.list_flatten(rows.column("tokens"))
     times = [rows.column(name) for name in ("start_s", "end_s", "duration_s")]
     times += [pc.struct_field(tokens, name) for name in ("start_s", "end_s")]
     if any(pc.all(pc.is_finite(each)).as_py() is False for each in times):
-        raise NotPlain("it has times that are not finite")
+        raise InvalidData("it has times that are not finite")
     written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
     if written["min"] is not None and not 0 <= written["min"] <= written["max"] < MAX_TIME_US:
-        raise NotPlain("it has values of transcribed_at outside the years 1970 to 9999")
+        raise InvalidData("it has values of transcribed_at outside the years 1970 to 9999")
     if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
         raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
 
@@ -85,13 +85,13 @@ class Part:
     """A part that was read once from start to end and is valid."""
 
     def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
-        """Raises NotPlain if the file (seekable) is not a part of this version, or `check` raises it."""
+        """Raises InvalidData if the file (seekable) is not a part of this version, or `check` raises it."""
         self._file, self._check = file, check
         for _ in self.tables():
             pass
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yields its rows, of PART_SCHEMA, in small tables. Raises NotPlain."""
+        """Yields its rows, of PART_SCHEMA, in small tables. Raises InvalidData."""
         try:
             file, groups = _open(self._file)
             if not file.schema_arrow.equals(_stored_schema()):
@@ -101,7 +101,7 @@ class Part:
             expanded = 0
             for number, group in zip(range(file.num_row_groups), groups, strict=True):
                 if not self._fits(group):
-                    raise NotPlain(f"its row group {number} would expand to more than a part may hold")
+                    raise InvalidData(f"its row group {number} would expand to more than a part may hold")
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
                     for table in _expand(batch):
                         expanded += table.nbytes
@@ -146,11 +146,11 @@ def _stored_schema() -> pa.Schema:
 
 
 def _expand(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    """Expands dictionaries as PART_SCHEMA requires; yields tables of about BATCH_BYTES. Raises NotPlain."""
+    """Expands dictionaries as PART_SCHEMA requires; yields tables of about BATCH_BYTES. Raises InvalidData."""
     batch.validate(full=True)
     sizes = sum(map(_row_sizes, batch.columns), np.zeros(batch.num_rows, np.int64))
     if sizes.max(initial=0) > MAX_ROW_BYTES:
-        raise NotPlain(f"it has a row of more than {MAX_ROW_BYTES:,} bytes")
+        raise InvalidData(f"it has a row of more than {MAX_ROW_BYTES:,} bytes")
     ends, first = np.cumsum(sizes), 0
     while first < batch.num_rows:
         before = ends[first - 1] if first else 0

@@ -35,7 +35,7 @@ def run_job(
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file")
     options, unknown = parser.parse_known_args(arguments)
     if unknown:  # named without their values, which may be secret
-        parser.error("unknown option " + ", ".join(shown(each.partition("=")[0]) for each in unknown))
+        parser.error("unknown option " + ", ".join(for_terminal(each.partition("=")[0]) for each in unknown))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)  # schedulers and `ray job stop` send this instead of Ctrl-C
     try:

@@ -44,7 +44,7 @@ def load(path: str, overrides: list[str]) -> Config:
 def _parsed(text: str) -> Any:
     """What a YAML text says. Raises YAMLError and others; UsageError where aliases make it grow beyond belief."""
     with suppress(yaml.YAMLError):  # the other parser tells it in better words
-        plain_yaml.measure(text.encode("utf-8", "surrogatepass"))
+        plain_yaml.check_size(text.encode("utf-8", "surrogatepass"))
     return yaml.safe_load(text)
 
 

@@ -32,7 +32,7 @@ class StatusLine:
         self._last_write = time.monotonic()
 
     def say(self, text: str, is_last: bool = False) -> None:
-        now, text = time.monotonic(), shown(text, MAX_LINE)
+        now, text = time.monotonic(), for_terminal(text, MAX_LINE)
         if _STDERR.isatty():
             _STDERR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
         elif now - self._last_write >= LINE_EVERY_S or is_last:
@@ -71,7 +71,7 @@ class Progress:
 
 def say(sentence: object, style: str = "") -> None:
     """Prints a sentence on a line of its own, in a style of rich; markup in it has no effect."""
-    _print(Text(shown(sentence, MAX_SENTENCE), style))
+    _print(Text(for_terminal(sentence, MAX_SENTENCE), style))
 
 
 def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -182,7 +182,7 @@ def _object_of(file: File, kind: Format, companions: dict[str, str]) -> SourceOb
         stem = os.path.splitext(file.uri)[0]
         companion = next((stem + suffix for suffix in COMPANION_SUFFIXES if stem + suffix in companions), None)
     version = companions[companion] if companion else ""
-    key = printable(file.uri)
+    key = escape_surrogates(file.uri)
     return SourceObject(key, file.uri, file.name, kind, file.version, file.size, companion, text_version=version)
 
 

@@ -52,7 +52,7 @@ class ListReader:
         size = int(info.get("size") or 0)
         if size > self._left:
             raise self._over_budget(f"{size / 1e6:.0f} MB, which")
-        file = storage.Stored(filesystem, path, size).open()
+        file = storage.StoredFile(filesystem, path, size).open()
         is_first, is_cut = True, False
         while line := file.readline(MAX_LINE_BYTES):
             self._left -= max(len(line), MIN_LINE_BYTES)

@@ -123,7 +123,7 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
             except (InvalidData, IsADirectoryError) as problem:
                 where = storage.canonical(filesystem, file.path)
                 why = f"is not a plan: {problem}; restore it"
-                if isinstance(problem, OtherColumns):
+                if isinstance(problem, SchemaMismatch):
                     why = "is of another version of this job"
                 raise UsageError(f"output.uri: {where} {why}, or use another output.uri") from None
             state.next_number = file.run + 1
@@ -135,22 +135,22 @@ def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
 
 
 def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
-    """Adds a plan to the state. Raises NotPlain if it is damaged."""
+    """Adds a plan to the state. Raises InvalidData if it is damaged."""
     data = outputs.read(filesystem, path, MAX_FILE_BYTES)
     state.stored += len(data)
     table = read_arrow(data, _PLAN, _max_bytes(state.stored))
     with_nulls = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
     if with_nulls:
-        raise NotPlain(f"its column {with_nulls[0]} has nulls")
+        raise InvalidData(f"its column {with_nulls[0]} has nulls")
     for unit in table.column("unit").unique().to_pylist():
         if not re.fullmatch(HEX, unit):
-            raise NotPlain(f"{unit[:80]!r} is not a unit id, which is hexadecimal")
+            raise InvalidData(f"{unit[:80]!r} is not a unit id, which is hexadecimal")
     recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
     if len(recipes) > MAX_RECIPES_BYTES:
         raise InvalidData(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
     for digest_, settings in parse_object(recipes).items():
         if not isinstance(settings, dict):
-            raise NotPlain("one of its recipes is not an object of settings")
+            raise InvalidData("one of its recipes is not an object of settings")
         state.recipes[digest_] = settings
     state.plans.append(path)
     units = dict[str, str]()  # shared by all objects of a unit, to save memory
@@ -159,12 +159,16 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
         for key, unit, uri, *known in zip(*columns, strict=True):
             state.objects[key] = PlannedObject(units.setdefault(unit, unit), key if uri == key else uri, *known)
         if len(state.objects) > (maximum := _max_objects(state.stored)):
-            raise NotPlain(f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans")
+            raise InvalidData(
+                f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans"
+            )
     state.size += table.nbytes
     if state.size > (maximum := _max_bytes(state.stored)):  # some of it may be of objects in earlier plans: recount
         state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
         if state.size > maximum:
-            raise NotPlain(f"it brings the objects to more than {maximum:,} bytes, in {state.stored:,} bytes of plans")
+            raise InvalidData(
+                f"it brings the objects to more than {maximum:,} bytes, in {state.stored:,} bytes of plans"
+            )
 
 
 def _max_objects(stored: int) -> int:
@@ -193,8 +197,8 @@ def units_with_errors(kinds: frozenset[str], state: State, output: tuple[storage
 
     def has_kind(commit: Commit) -> bool:
         try:
-            body = read_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_COMMIT_BYTES))
-        except (FileNotFoundError, NotPlain):
+            body = parse_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_COMMIT_BYTES))
+        except (FileNotFoundError, InvalidData):
             return False  # deleted meanwhile by another run; or damaged
         errors = body.get("errors")
         return isinstance(errors, dict) and not kinds.isdisjoint(errors)

@@ -155,7 +155,7 @@ def _abbreviated(value: Any) -> str:
 
 
 def _planned_object(source: SourceObject, unit: str) -> PlannedObject:
-    return PlannedObject(unit, printable(source.uri), offset_of(source), source.version)
+    return PlannedObject(unit, escape_surrogates(source.uri), offset_of(source), source.version)
 
 
 def offset_of(source: SourceObject) -> float | None:

@@ -59,7 +59,7 @@ def active_run(filesystem: storage.Filesystem, root: str, folder: str, lease_sec
     own = int(folder.rpartition("/")[2])
     for file in reversed(run_files(filesystem, root)):
         if file.name == "heartbeat" and file.run < own:
-            with suppress(FileNotFoundError, NotPlain):  # the run has just ended; or no run wrote the file
+            with suppress(FileNotFoundError, InvalidData):  # the run has just ended; or no run wrote the file
                 beat = _Heartbeat.of(outputs.read(filesystem, file.path, MAX_HEARTBEAT_BYTES))
                 age = (now - storage.modified(filesystem, file.path)).total_seconds()
                 if abs(age) < lease_seconds and not beat.is_known_dead:  # one from the future is not recent
@@ -77,11 +77,11 @@ class _Heartbeat:
 
     @classmethod
     def of(cls, data: bytes) -> "_Heartbeat":
-        """Parses a heartbeat. Raises NotPlain."""
-        fields = read_object(data)
+        """Parses a heartbeat. Raises InvalidData."""
+        fields = parse_object(data)
         machine, process, began = (fields.get(name) for name in ("machine", "process", "began"))
         if not (isinstance(machine, str) and type(process) is int and isinstance(began, str)):
-            raise NotPlain("it is not a heartbeat")
+            raise InvalidData("it is not a heartbeat")
         return cls(machine, process, began)
 
     @property

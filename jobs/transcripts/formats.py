@@ -33,7 +33,7 @@ def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
 
     file = pysubs2.SSAFile()
     for cue in cues_of(transcript.rows, layout):
-        lines = (written(line) for line in cue.text.split("\n"))
+        lines = (single_line(line) for line in cue.text.split("\n"))
         text = "\n".join(line for line in lines if line.strip()).replace("\\", "＼")  # an empty line would end the cue
         if kind == "vtt":
             text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -75,13 +75,13 @@ def _without_overlaps(intervals: list[tuple[float, float, str]], end: float) -> 
 
 def text(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Plain text, one line per segment."""
-    return "".join(written(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
+    return "".join(single_line(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
 
 
 def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
     """A line of Kaldi's `text`: the recording's id and its transcript."""
-    name = written(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
-    return f"{name} {written(transcript.text).strip()}\n"
+    name = single_line(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
+    return f"{name} {single_line(transcript.text).strip()}\n"
 
 
 def json_line(transcript: Transcript, layout: SubtitleLayout) -> str:

@@ -83,7 +83,7 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
             return None
         except (InvalidData, FileNotFoundError) as problem:
             where = storage.canonical(filesystem, f"{root}/{part_name(unit)}")
-            why = problem if isinstance(problem, NotPlain) else "it was deleted meanwhile"
+            why = problem if isinstance(problem, InvalidData) else "it was deleted meanwhile"
             problems.append(
                 f"{where} is not a valid part for this version: {why}; delete it and run jobs.transcribe again"
             )
@@ -100,15 +100,15 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
 
 
 def _check(rows: pa.Table) -> None:
-    """Raises NotPlain if rows (of PART_SCHEMA) have impossible texts, tokens or times."""
+    """Raises InvalidData if rows (of PART_SCHEMA) have impossible texts, tokens or times."""
     check_rows(rows)
     with_text = rows.filter(pc.is_valid(rows.column("text")))
     tokens = pc.list_flatten(with_text.column("tokens"))
     for name in _REQUIRED_WITH_TEXT:
         if with_text.column(name).null_count:
-            raise NotPlain(f"it has texts without {name}")
+            raise InvalidData(f"it has texts without {name}")
     if tokens.null_count or any(pc.struct_field(tokens, name).null_count for name in _TOKEN_FIELDS):
-        raise NotPlain("it has tokens without text, times or confidence")
+        raise InvalidData("it has tokens without text, times or confidence")
     starts, ends = with_text.column("start_s"), with_text.column("end_s")
     in_order = pc.and_(pc.greater_equal(starts, 0), pc.greater_equal(ends, starts))
     times = [
@@ -119,9 +119,9 @@ def _check(rows: pa.Table) -> None:
     if not all(
         pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MAX_SECONDS) for time in times))
     ):
-        raise NotPlain("it has impossible times")
+        raise InvalidData("it has impossible times")
     if (pc.max(pc.binary_length(with_text.column("text"))).as_py() or 0) > MAX_TEXT:
-        raise NotPlain(f"it has a segment of more than {MAX_TEXT:,} bytes of text")
+        raise InvalidData(f"it has a segment of more than {MAX_TEXT:,} bytes of text")
 
 
 def report_problems(problems: Iterable[str]) -> int:

@@ -59,14 +59,14 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTens
     path = _path(sha256, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
-        if not is_vouched(path):
+        if not is_intact(path):
             try:
                 config, tensors = convert(read_archive(nemo, sha256))
             except UsageError as problem:
                 raise UsageError(f"model.name: {nemo.name}: {problem}") from None
             partial = path.with_suffix(".partial")
             save_file(tensors, partial, {"config": json.dumps(config)})
-            vouch(path, partial)
+            add_to_cache(path, partial)
     with safe_open(path, framework="pt") as file:
         return json.loads(file.metadata()["config"]), LazyTensors(path)
 
