@@ -109,7 +109,7 @@ def open_part(
     """
     path = below(root, part_name(unit_id))
     if outputs.is_link(filesystem, path):
-        raise InvalidData("it is a link, and links are not followed")
+        raise InvalidData("it is a link, which is not followed")
     stored = storage.StoredFile(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
     file: BinaryIO = io.BytesIO(storage.read(filesystem, path)) if stored.size <= HELD_BYTES else stored.open()
     return Part(file, check)
