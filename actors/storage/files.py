@@ -4,10 +4,10 @@ import contextlib
 import io
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -198,8 +198,9 @@ def write(filesystem: Filesystem, path: str, data: bytes) -> None:
     if not is_local(filesystem):
         filesystem.pipe_file(path, data)
         return
-    with _temporary_file(path, data) as temporary:
-        os.replace(temporary, path)
+    with temporary_file(path) as file:
+        file.write(data)
+        os.replace(synced(file), path)
 
 
 @retried
@@ -210,9 +211,10 @@ def put(filesystem: Filesystem, path: str, data: bytes) -> str:
     which is complete, remains.
     """
     if is_local(filesystem):
-        with _temporary_file(path, data) as temporary:
-            version_written = str(os.stat(temporary).st_mtime_ns)  # a rename keeps it
-            os.replace(temporary, path)
+        with temporary_file(path) as file:
+            file.write(data)
+            version_written = str(os.stat(synced(file)).st_mtime_ns)  # a rename keeps it
+            os.replace(file.name, path)
         return version_written
     filesystem.pipe_file(path, data)
     with contextlib.suppress(FileNotFoundError):
@@ -231,8 +233,9 @@ def create(filesystem: Filesystem, path: str, data: bytes) -> bool:
     """
     try:
         if is_local(filesystem):
-            with _temporary_file(path, data) as temporary:
-                os.link(temporary, path)
+            with temporary_file(path) as file:
+                file.write(data)
+                os.link(synced(file), path)
         else:
             filesystem.pipe_file(path, data, mode="create")
     except FileExistsError:
@@ -256,17 +259,21 @@ def delete(filesystem: Filesystem, path: str) -> None:
 
 
 @contextlib.contextmanager
-def _temporary_file(path: str, data: bytes) -> Any:
-    """A complete, synced temporary file in the folder of `path`; removed when the block is left."""
+def temporary_file(path: str) -> Iterator[BinaryIO]:
+    """A new file to write to, in the folder of `path` on a local disk; removed when the block is left."""
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
+            yield file
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def synced(file: BinaryIO) -> str:
+    """Writes a file through to its disk; returns its path."""
+    file.flush()
+    os.fsync(file.fileno())
+    return file.name

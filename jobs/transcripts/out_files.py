@@ -2,9 +2,8 @@
 
 import os
 import posixpath
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from actors.storage import files as storage
@@ -40,15 +39,6 @@ def atomic_file(filesystem: storage.Filesystem, path: str) -> Iterator[Any]:
         with filesystem.transaction, filesystem.open(path, "wb") as file:
             yield file
         return
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+    with storage.temporary_file(path) as file:
+        yield file
+        os.replace(storage.synced(file), path)
