@@ -53,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(config: Config, command: str) -> int:
     options = with_secrets(config.output.storage_options, "output.storage_options")
-    file = storage.connect(config.benchmark.write, options) if config.benchmark.write else None
+    kept = config.benchmark.write
+    if kept and not kept.endswith(".json"):
+        raise ConfigError(f"benchmark.write: the result is JSON, so {kept} must end in .json")
+    file = storage.connect(kept, options) if kept else None
     report = measure_sides(config) | {"command": command}
     result = result_of(report)
     for table in result.tables:
@@ -168,7 +171,9 @@ def result_of(report: dict[str, Any]) -> Result:
     tables += [kernel_table(report[KERNELS])] if KERNELS in report else []
     names = ("date", "commit", "machine", "versions", "command")
     about = f"{minutes}. Medians; start-up is not part of the speed."
-    return Result(report["model"], about, tables, **{name: report[name] for name in names}, measured=report)
+    is_whole_job = any(side["side"] in PIPELINES for side in report["sides"])
+    title = "The whole job beside the bare engine" if is_whole_job else report["model"]
+    return Result(title, about, tables, **{name: report[name] for name in names}, measured=report)
 
 
 def sides_table(report: dict[str, Any], title: str) -> Table:

@@ -1,6 +1,7 @@
 """The benchmark measures what it says, on a small scale."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_the_page_is_made_of_what_is_kept() -> None:
     for path in (ROOT / "docs/benchmarks").iterdir():
         kept = Result.from_json(path.read_text())
         assert path.suffix == ".json"
-        assert kept.commit
+        assert re.fullmatch("[0-9a-f]{7,}", kept.commit)
         assert kept.command
 
 

@@ -160,7 +160,7 @@ def test_urls_are_shown_without_credentials() -> None:
 
 
 def test_only_the_report_prints() -> None:
-    for path in [*ROOT.glob("actors/**/*.py"), *ROOT.glob("jobs/*.py")]:
+    for path in [*ROOT.glob("actors/**/*.py"), *ROOT.glob("jobs/**/*.py")]:
         if path.name != "terminal.py":
             calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             said = {each.id if isinstance(each, ast.Name) else getattr(each, "attr", "") for each in calls}

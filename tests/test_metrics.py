@@ -1,4 +1,4 @@
-"""What a run publishes is there for Prometheus to fetch, under the names that the README gives."""
+"""What a run publishes is there for Prometheus to fetch, under the names that docs/running.md gives."""
 
 import re
 import subprocess
@@ -47,6 +47,6 @@ def test_metrics_are_there_to_fetch() -> None:
         "citrascribe_units_left": 2,
         "citrascribe_padding_share": 0.5,
     }
-    readme = (ROOT / "docs/running.md").read_text()
+    page = (ROOT / "docs/running.md").read_text()
     for name, _, _ in lines:
-        assert name in readme
+        assert name in page

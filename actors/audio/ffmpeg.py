@@ -32,15 +32,15 @@ MAX_PACKET_S = 0.15  # an MP3 packet: 1,152 samples at 8 kHz. Longer durations s
 
 def open_ffmpeg(source: Source, container: str, first_frame: FirstFrame) -> Stream:
     """Opens a file with FFmpeg. Raises Undecodable, now or while the blocks are read."""
-    file = _File(source, container)
+    file = _File(source, container, first_frame)
     codec = file.audio.codec_context.name
-    return Stream(file.rate, file.channels, f"{container}/{codec}", file.blocks(first_frame(file.rate)))
+    return Stream(file.rate, file.channels, f"{container}/{codec}", file.blocks())
 
 
 class _File:
     """An open file and the state of decoding it once."""
 
-    def __init__(self, source: Source, container: str) -> None:
+    def __init__(self, source: Source, container: str, first_frame: FirstFrame) -> None:
         import av  # loads FFmpeg's libraries, which most archives never need
 
         self._own_errors = (av.FFmpegError,)
@@ -65,14 +65,15 @@ class _File:
             check_format(self.rate, self.channels, "FFmpeg")
             self._layout, self._is_planar = context.layout, self.channels <= MAX_PLANES
             self._is_independent = context.name in _INDEPENDENT
-        self._skip = 0  # samples before the first requested one; counted, since timestamps in containers are not exact
+            self._skip = first_frame(
+                self.rate
+            )  # samples before the first requested one; counted, since timestamps in containers are not exact
         self._missing = 0  # samples lost to damaged packets, replaced by silence so that later samples keep their time
         self._frame_format: Any = None  # format, layout and rate of the frames that the resampler was made for
         self._resampler: Any = None
 
-    def blocks(self, first_frame: int) -> Iterator[Samples]:
+    def blocks(self) -> Iterator[Samples]:
         """Blocks of (frames, channels) from frame `first_frame` on."""
-        self._skip = first_frame
         any_decoded, problem = False, Undecodable("FFmpeg: no sound could be decoded")
         for frame in self._frames():
             try:

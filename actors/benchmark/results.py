@@ -20,15 +20,18 @@ from typing import Any
 from actors.foreign.escape import for_terminal
 
 PACKAGES = ("torch", "triton", "nemo_toolkit", "ray", "numpy", "onnxruntime", "sherpa-onnx")
+MEASURED = ("actors", "jobs", "tests", "configs")  # folders whose code a figure is of
 MAX_COMMAND = 4_000  # characters
 
 
 def commit_of_checkout() -> str:
     """The commit that is checked out, with a + if files differ from it; "unknown" outside of a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    git = ["git", "-C", str(Path(__file__).parents[2])]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno", "--", *MEASURED], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + "+" * bool(changed.stdout.strip())

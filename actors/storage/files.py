@@ -200,7 +200,7 @@ def write(filesystem: Filesystem, path: str, data: bytes) -> None:
         return
     with temporary_file(path) as file:
         file.write(data)
-        os.replace(synced(file), path)
+        os.replace(finished(file), path)
 
 
 @retried
@@ -213,7 +213,7 @@ def put(filesystem: Filesystem, path: str, data: bytes) -> str:
     if is_local(filesystem):
         with temporary_file(path) as file:
             file.write(data)
-            version_written = str(os.stat(synced(file)).st_mtime_ns)  # a rename keeps it
+            version_written = str(os.stat(finished(file)).st_mtime_ns)  # a rename keeps it
             os.replace(file.name, path)
         return version_written
     filesystem.pipe_file(path, data)
@@ -235,7 +235,7 @@ def create(filesystem: Filesystem, path: str, data: bytes) -> bool:
         if is_local(filesystem):
             with temporary_file(path) as file:
                 file.write(data)
-                os.link(synced(file), path)
+                os.link(finished(file), path)
         else:
             filesystem.pipe_file(path, data, mode="create")
     except FileExistsError:
@@ -272,8 +272,9 @@ def temporary_file(path: str) -> Iterator[BinaryIO]:
             os.unlink(temporary)
 
 
-def synced(file: BinaryIO) -> str:
-    """Writes a file through to its disk; returns its path."""
+def finished(file: BinaryIO) -> str:
+    """Writes a file through to its disk and closes it: some mounts store a file when it is closed. Returns its path."""
     file.flush()
     os.fsync(file.fileno())
+    file.close()
     return file.name

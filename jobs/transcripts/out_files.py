@@ -41,4 +41,4 @@ def atomic_file(filesystem: storage.Filesystem, path: str) -> Iterator[Any]:
         return
     with storage.temporary_file(path) as file:
         yield file
-        os.replace(storage.synced(file), path)
+        os.replace(storage.finished(file), path)

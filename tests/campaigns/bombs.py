@@ -1,7 +1,7 @@
 """Bombs through the whole job: what a few kilobytes, or files that claim much, take of memory, and that each is a row.
 
-    PYTHONPATH=. python tests/campaigns/bombs.py
-    PYTHONPATH=. python tests/campaigns/bombs.py --bomb members
+    python tests/campaigns/bombs.py
+    python tests/campaigns/bombs.py --bomb members
 
 Each is an input of its own, transcribed with the demo's model. Prints a line each: how it ended, and the peak resident
 memory of the largest of all processes. Status 1 where one took more than 2.5 GB, or ended otherwise than it should.

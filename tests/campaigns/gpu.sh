@@ -31,7 +31,7 @@ benchmark() { # SECONDS NAME MINUTES SIDES KEYS…
 }
 
 check() {
-  step 300 "$python" -m pytest -q tests/test_kernels.py tests/test_gpu_engine.py
+  step 300 "$python" -m pytest -q -W default tests/test_kernels.py tests/test_gpu_engine.py
   for precision in float32 bfloat16; do # the object at the end says how many characters are wrong
     step 75 "$python" -m jobs.transcribe configs/demo.yaml "model.device=$device" "model.precision=$precision" \
       "output.uri=$folder/demo-$precision"

@@ -1,6 +1,6 @@
 """A unit of very many rows, such as a tar of a million members of a byte: what committing its pieces takes.
 
-    PYTHONPATH=. python tests/campaigns/million.py --rows 1000000 --pieces 50
+    python tests/campaigns/million.py --rows 1000000 --pieces 50
 
 Prints the wall time and the peak memory of the process that commits, with the rows kept in pieces before.
 """

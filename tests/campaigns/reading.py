@@ -29,11 +29,17 @@ PASSES = 3  # over the files, in one process; the fastest counts
 
 PROGRAM = """
 import sys, time
-from actors.sources.objects import ReadSettings
-from actors.reader import read_piece
+try:
+    from actors.sources.objects import ReadSettings
+    from actors.reader import read_piece
+    from jobs.cli.config import Input
+    from jobs.planning.listing import list_input
+except ImportError:  # a checkout from before the modules had rooms
+    from actors.objects import ReadSettings
+    from actors.reading import read_piece
+    from jobs.config import Input
+    from jobs.listing import list_input
 from actors.units import Piece, Unit
-from jobs.cli.config import Input
-from jobs.planning.listing import list_input
 objects = list_input(Input(uri=sys.argv[1]), "/nowhere/out").objects
 piece, times = Piece(Unit("0a", "f", tuple(objects)), 36_000), []
 for _ in range(int(sys.argv[2])):
