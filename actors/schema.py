@@ -16,14 +16,14 @@ class ErrorKind(StrEnum):
 
     EMPTY = "empty"  # no bytes, or a container without a recording
     NOT_AUDIO = "not_audio"  # its first bytes belong to no known audio container
-    UNREADABLE = "unreadable"  # a known container, but no audio can be decoded from it
+    UNREADABLE = "unreadable"  # a known container, but no decoder gets audio from it; or a channel that it has not
     TRUNCATED = "truncated"  # its archive ends before the recording does
-    TOO_SHORT = "too_short"  # less sound than one output frame of the model
-    TOO_LARGE = "too_large"  # more bytes than the configured limit, in a tar or a Parquet file
+    TOO_SHORT = "too_short"  # less than 0.1 s of sound
+    TOO_LARGE = "too_large"  # more bytes than a limit: of a recording, a list, or what a container expands to
     TOO_LONG = "too_long"  # more sound than the configured limit
     MISSING = "missing"  # named by a manifest or a listing, but does not exist
     CHANGED = "changed"  # replaced in storage during the run; the next run reads it
-    OUTSIDE_INPUT = "outside_input"  # a manifest points outside the folders that it may point into
+    OUTSIDE_INPUT = "outside_input"  # a manifest or a link leads out of the input and the allowed folders
     BAD_ENTRY = "bad_entry"  # a manifest line or a row that is not valid
     OUT_OF_MEMORY = "out_of_memory"  # does not fit the device's memory even alone in its batch
     CRASHED = "crashed"  # crashed the process that decoded it, or made the code around the decoder fail

@@ -40,7 +40,7 @@ class Transcriber:
         results = self._results(speech)
         rows = speech.num_rows
         now = datetime.now(UTC)
-        columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name in _KEPT}
+        columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name in _PASSED_THROUGH}
         hypotheses = [each if isinstance(each, Hypothesis) else None for each in results]
         columns["text"] = pa.array([each and each.text for each in hypotheses], pa.string())
         columns["confidence"] = pa.array([each and each.confidence for each in hypotheses], pa.float32())
@@ -80,7 +80,7 @@ class Transcriber:
 
 
 SILENCE = Hypothesis("", None, [])
-_KEPT = frozenset(SPEECH_SCHEMA.names) & frozenset(PART_SCHEMA.names)
+_PASSED_THROUGH = frozenset(SPEECH_SCHEMA.names) & frozenset(PART_SCHEMA.names)
 _TOKENS = PART_SCHEMA.field("tokens").type
 
 
@@ -133,7 +133,7 @@ class IsolatedRunner:
 
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
         self._padded_samples = 0
-        self._child = Isolated(partial(_alone, model, settings), settings.patience_s)
+        self._child = Isolated(partial(_load_single_threaded, model, settings), settings.patience_s)
 
     def transcribe(self, segments: Sequence[SegmentAudio]) -> list[SegmentResult]:
         """A result per segment, in order. Segments of one recording are adjacent."""
@@ -154,7 +154,9 @@ class IsolatedRunner:
             return [problem] * len(recording)
 
 
-def _alone(model: ModelFile, settings: EngineSettings) -> Callable[[Sequence[SegmentAudio]], list[SegmentResult]]:
+def _load_single_threaded(
+    model: ModelFile, settings: EngineSettings
+) -> Callable[[Sequence[SegmentAudio]], list[SegmentResult]]:
     return EngineRunner(model, replace(settings, threads=1)).transcribe
 
 

@@ -26,7 +26,7 @@ from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.storage import files as storage
 from actors.units import Piece, Recut, SourceObject
 
-_GONE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # if one piece of an object has it, it holds for the whole object
+_OF_WHOLE_OBJECT = pa.array([ErrorKind.CHANGED, ErrorKind.MISSING])  # reported by one piece, true of all
 
 Row = dict[str, Any]
 
@@ -82,7 +82,8 @@ def _object_rows(source: SourceObject, ranges: Sequence[range], kept: Sequence[p
     """The rows of an object, at least one, joined from the stretches of its ranges."""
     for index in chain.from_iterable(ranges):
         is_gone = pc.and_(
-            pc.is_null(kept[index].column("member")), pc.is_in(kept[index].column("error_kind"), pa.array(_GONE))
+            pc.is_null(kept[index].column("member")),
+            pc.is_in(kept[index].column("error_kind"), _OF_WHOLE_OBJECT),
         )
         for row in kept[index].filter(is_gone).slice(0, 1).to_pylist():
             yield row

@@ -5,7 +5,7 @@
 
 A plain loop over NeMo's own model: no trainer, no data loader, the whole set in memory (about 1.6 GB for 14 hours).
 The same seed on the same machine gives the same model. About 20 minutes on two cores, and 10 for the second command:
-what heard only single sentences makes mistakes in a segment of 12 s.
+a model trained on single sentences only makes mistakes in a segment of 12 s.
 """
 
 import argparse

@@ -33,7 +33,7 @@ def run(config: Config) -> int:
 
 
 def describe(prepared: Prepared) -> dict[str, Any]:
-    """Summarizes a plan in numbers."""
+    """Summarises a plan in numbers."""
     counts, sizes, hours = Counter[str](), Counter[str](), defaultdict[str, float](float)
     for kind, _, size in {(each.format, each.uri, each.size) for each in prepared.listing.objects}:
         sizes[kind] += size  # a file counts once, however many manifest lines refer to it

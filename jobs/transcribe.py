@@ -141,6 +141,7 @@ def transcribe(config: Config, prepared: Prepared, run_id: str, resources: Resou
                 ledger.count_retries()
                 say(f"{len(units)} units crashed their worker; retrying one recording per process")
     except GraphError as problem:
+        ledger.defer_rest()
         say(f"Ray ended early: {problem}", "red")
     except (KeyboardInterrupt, TooManyFailures) as why:
         deferred = ledger.defer_rest()

@@ -1,4 +1,4 @@
-"""The house: every room imports from rooms below it alone, and what is slow to import is imported where it is used."""
+"""Layers: each room imports only from lower ones, and what is slow to import is imported where it is used."""
 
 import ast
 import subprocess

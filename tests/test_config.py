@@ -94,7 +94,7 @@ def test_secrets_come_from_the_environment(file: str, monkeypatch: pytest.Monkey
 )
 @pytest.mark.parametrize("value", ['"a\\0b"', '"\\ud800"'], ids=["zero", "half"])
 def test_a_name_that_storage_cannot_be_asked_for(file: str, key: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key}: holds a zero byte, or half of a character"):
+    with pytest.raises(ConfigError, match=f"{key}: contains a NUL byte or a lone surrogate"):
         load(file, [f"{key}={value}"])
     assert load(file, [r'input.uri="a\udcff"']).input.uri == "a\udcff"  # a byte that is not UTF-8
 
@@ -136,3 +136,21 @@ def test_every_key_is_described() -> None:
     keys = [f"{name}.{key}" for name, section in Config.model_fields.items() for key in section.annotation.model_fields]
     assert [line.split("`")[1] for line in described] == keys
     assert all(line.split(" | ")[-1].strip(" |") for line in described)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (["segmentation.target_seconds=30"], "segmentation.target_seconds: 30 is more than max_seconds, 20"),
+        (["export.min_seconds=9"], "export.min_seconds: 9 is more than max_seconds, 7"),
+        (["ray.actors=[4, 2]"], "ray.actors: the minimum (4) is more than the maximum (2)"),
+        (
+            ["input.uri=https://me:pw@host/a"],
+            "give the URL without it, and the login in input.storage_options as env:NAME",
+        ),
+    ],
+)
+def test_keys_that_contradict_each_other(file: str, keys: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(file, keys)
+    assert message in str(caught.value)

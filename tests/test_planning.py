@@ -17,7 +17,7 @@ from actors.storage import files as storage
 from actors.storage.listing import names
 from actors.units import Piece, SourceObject, Unit
 from jobs.planning.listing import Listing
-from jobs.planning.sizing import MAX_PIECES, estimated_seconds, pieces_of
+from jobs.planning.sizing import MAX_PLANNED_PIECES, estimated_seconds, pieces_of
 from jobs.planning.state import State, load_state, units_with_errors, write_plan
 from jobs.planning.verdicts import Plan, Policy, make_plan, recipe_of
 
@@ -40,18 +40,18 @@ class Archive:
         return load_state(self.filesystem, self.root)
 
     def plan(
-        self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, minutes: float = 2, **policy: Any
+        self, *objects: SourceObject, settings: dict[str, Any] = SETTINGS, minutes: float = 2, **policy: Any
     ) -> Plan:
         listing = Listing(list(objects), covers=lambda uri: uri.startswith("s3://archive/"))
         return make_plan(listing, self.state(), settings, Policy(minutes * 60, **policy))
 
-    def claim(self, plan: Plan, settings: dict[str, str] = SETTINGS, state: State | None = None) -> str | None:
+    def claim(self, plan: Plan, settings: dict[str, Any] = SETTINGS, state: State | None = None) -> str | None:
         self.runs += 1
         recipe = recipe_of(settings), settings
         run_id = f"run-{self.runs}"
         return write_plan(self.filesystem, self.root, state or self.state(), plan.objects, recipe, run_id)
 
-    def run(self, *objects: SourceObject, settings: dict[str, str] = SETTINGS, **policy: Any) -> Plan:
+    def run(self, *objects: SourceObject, settings: dict[str, Any] = SETTINGS, **policy: Any) -> Plan:
         plan = self.plan(*objects, settings=settings, **policy)
         assert self.claim(plan, settings)
         for unit_id in plan.remove:
@@ -167,7 +167,7 @@ def test_where_plans_disagree_the_highest_number_holds(archive: Archive) -> None
 def test_other_settings_do_not_mix_silently(archive: Archive) -> None:
     archive.run(wav("a"), wav("b"))
     other = SETTINGS | {"precision": "bfloat16"}
-    with pytest.raises(UsageError, match=r"1 units .* \(precision was float32 and is bfloat16\).*on_mismatch=keep"):
+    with pytest.raises(UsageError, match=r"1 unit .* \(precision was float32 and is bfloat16\).*on_mismatch=keep"):
         archive.plan(wav("a"), wav("b"), settings=other)
     archive.run(wav("a"), wav("b"), wav("c"), settings=other, on_mismatch="keep")
     assert archive.rows() == {"a": "run-1", "b": "run-1", "c": "run-2"}
@@ -287,7 +287,7 @@ def test_a_line_that_tells_of_months_does_not_make_pieces_without_end(size: int)
 def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
     for kind in ("audio", "tar", "parquet"):
         unit = Unit("0a", "f", (replace(wav("a", seconds=1), format=kind, size=1 << 60),))
-        assert len(pieces_of(unit, 60)) == MAX_PIECES
+        assert len(pieces_of(unit, 60)) == MAX_PLANNED_PIECES
 
 
 def test_a_unit_survives_its_json() -> None:
@@ -296,3 +296,9 @@ def test_a_unit_survives_its_json() -> None:
     )
     piece = Piece(unit, 1_800, 1, 2, 3, 4, is_streamed=True)
     assert Piece.from_json(piece.to_json()) == piece
+
+
+def test_what_differs_is_named_by_its_key(archive: Archive) -> None:
+    archive.run(wav("a"), settings=SETTINGS | {"audio": {"max_megabytes": 512.0, "channel": "average"}})
+    with pytest.raises(UsageError, match=r"\(audio\.max_megabytes was 512\.0 and is 600\.0\)"):
+        archive.run(wav("a"), settings=SETTINGS | {"audio": {"max_megabytes": 600.0, "channel": "average"}})

@@ -1,4 +1,4 @@
-"""Decoding with libsndfile: WAV, FLAC, MP3, Ogg Vorbis and other formats, fast."""
+"""Decodes with libsndfile, fast: WAV, W64, AIFF, AU, CAF, SPHERE, FLAC, and files that FFmpeg cannot read."""
 
 from collections.abc import Iterator
 

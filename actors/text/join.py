@@ -73,7 +73,7 @@ def decode_segments(
 def _tokens(segment: SegmentAudio, first: int, aligned: Aligned, engine: Engine) -> list[dict[str, Any]]:
     """Rows of the column `tokens`; `first` is the first frame that is the segment's own.
 
-    An output frame covers half a stride to either side of its center: strided convolutions are centered.
+    An output frame covers half a stride to either side of its centre: strided convolutions are centred.
     """
     frame_s = engine.frame_samples / SAMPLE_RATE
     began_s = segment.start_s - segment.before / SAMPLE_RATE + (first - 0.5) * frame_s

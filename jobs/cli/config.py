@@ -89,6 +89,12 @@ class Segmentation(Section):
     silence: Literal["keep", "drop"] = "keep"
     """segments without speech: keep (with the text "") | drop"""
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "Segmentation":
+        if self.target_seconds > self.max_seconds:
+            raise ValueError(f"target_seconds: {self.target_seconds:g} is more than max_seconds, {self.max_seconds:g}")
+        return self
+
 
 class Output(Section):
     """Where transcripts go, and how a run treats those that are there."""
@@ -98,12 +104,12 @@ class Output(Section):
     on_mismatch: Literal["fail", "keep", "replace"] = "fail"
     """units made with another model or setting: fail | keep | replace
 
-    fail: stop and name what differs. keep: leave their text, and make what is new or changed the new way. replace: make
-    all of them again."""
+    fail: stop and name what differs. keep: leave their text, and use the new settings for new and changed objects only.
+    replace: transcribe all of them again."""
     on_deleted: Literal["keep", "remove"] = "keep"
     """rows of objects that are no longer listed: keep | remove"""
     max_removed_fraction: Share = 0.1
-    """share of the objects that one run may remove; more is taken for a mistake"""
+    """share of the objects that one run may remove; more stops the run"""
     lease_seconds: Positive = 60.0
     """seconds without a heartbeat after which another run on this output is taken to be dead"""
     tokens: bool = False
@@ -191,13 +197,19 @@ class Export(Section):
     lines: Annotated[int, Field(gt=0)] = 2
     """lines of a subtitle"""
     min_seconds: Positive = 1.0
-    """seconds that a subtitle stays, if the next one lets it"""
+    """seconds that a subtitle stays, unless the next one starts earlier"""
     max_seconds: Positive = 7.0
     """seconds of a subtitle"""
     min_confidence: Share = 0.0
     """segments below it are left out"""
     storage_options: StorageOptions = {}
     """as for input; empty: those of output"""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Export":
+        if self.min_seconds > self.max_seconds:
+            raise ValueError(f"min_seconds: {self.min_seconds:g} is more than max_seconds, {self.max_seconds:g}")
+        return self
 
 
 class Evaluate(Section):

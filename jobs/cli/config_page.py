@@ -31,8 +31,8 @@ keys at their defaults.
 """
 _HEADER = "| key | values | default | meaning |\n| --- | --- | --- | --- |\n"
 _LOCAL_INTRODUCTION = """\
-# One's own archive on one machine. Replace input.uri, output.uri and model.name; all other keys are at their defaults.
-# docs/configuration.md says more of each key. (Written by `make docs` from jobs/cli/config.py.)
+# Your own archive on one machine. Replace input.uri, output.uri and model.name; all other keys are at their defaults.
+# docs/configuration.md describes each key. (Written by `make docs` from jobs/cli/config.py.)
 """
 
 

@@ -33,8 +33,8 @@ def load(path: str, overrides: list[str]) -> Config:
     for override in overrides:
         _apply(values, override)
     for names, leaf in leaves([], values):
-        if isinstance(leaf, str) and not _is_sayable(leaf):
-            raise ConfigError(f"{'.'.join(names)}: holds a zero byte, or half of a character, which no name can")
+        if isinstance(leaf, str) and not _is_valid_name(leaf):
+            raise ConfigError(f"{'.'.join(names)}: contains a NUL byte or a lone surrogate, which no name can have")
     try:
         return Config.model_validate(values)
     except ValidationError as problem:
@@ -42,14 +42,14 @@ def load(path: str, overrides: list[str]) -> Config:
 
 
 def _parsed(text: str) -> Any:
-    """What a YAML text says. Raises YAMLError and others; UsageError where aliases make it grow beyond belief."""
-    with suppress(yaml.YAMLError):  # the other parser tells it in better words
+    """Parses YAML. Raises YAMLError and others; UsageError if aliases expand it beyond the limits."""
+    with suppress(yaml.YAMLError):  # the other parser has a better message
         plain_yaml.check_size(text.encode("utf-8", "surrogatepass"))
     return yaml.safe_load(text)
 
 
-def _is_sayable(text: str) -> bool:
-    """Whether storage can be asked for a name: bytes that are not UTF-8 stand in it as Python has them."""
+def _is_valid_name(text: str) -> bool:
+    """Whether a name can be passed to storage. Undecodable bytes are surrogates in it, as in Python's file names."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
@@ -60,17 +60,18 @@ def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
-        told = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
-        raise ConfigError(f"{told and told[0]!r}: an override is section.key=value, such as input.limit=10")
+        shown_key = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
+        raise ConfigError(f"{shown_key and shown_key[0]!r}: an override is section.key=value, such as input.limit=10")
     try:
         value = _parsed(text)
         is_secret = has_secret(path, value)
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise ConfigError(f"{key}: its value is not YAML{_where(problem)}") from None
     if is_secret:
-        raise ConfigError(
-            f"{key}: a secret may not stand on a command line, which others can read; use env:NAME, or the config file"
-        )
+        where = "use env:NAME, or the config file"
+        if path[-1] != "storage_options" and "storage_options" not in path:  # a URL; only options take env:NAME
+            where = f"give the URL without it, and the login in {path[0]}.storage_options as env:NAME"
+        raise ConfigError(f"{key}: a secret must not be on a command line, which others can read; {where}")
     section = values
     for part in path[:-1]:
         section = section.setdefault(part, {})
@@ -96,7 +97,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if error["type"] == "missing":
         return f"{key}: this key is needed"
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}{_not(path, error['input'])}"
+    if error["type"] == "value_error":  # of a section as a whole; its message begins with the key
+        return f"{key}.{error['ctx']['error']}"
+    return f"{key}: {error['msg']}{_not(path, error['input'])}"
 
 
 def _not(path: list[str], value: Any) -> str:

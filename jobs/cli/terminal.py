@@ -21,6 +21,7 @@ _STDERR = StandardError()
 _CONSOLE = Console(file=cast(TextIO, _STDERR), highlight=False, soft_wrap=True)
 
 LINE_EVERY_S = 10.0  # if standard error is a log file, not a terminal that can rewrite its line
+MAX_EXAMPLE_CELL = 40  # characters of a transcript in a table
 MAX_EXAMPLES = 8  # of transcripts, and of failures, in the closing tables
 MAX_SENTENCE, MAX_LINE = 4_000, 100  # characters
 
@@ -117,8 +118,13 @@ def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:
 def show_transcripts(rows: list[Mapping[str, Any]]) -> None:
     if rows:
         columns = ("recording", "reference", "transcript")
-        cells = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:MAX_EXAMPLES]]
+        texts = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:MAX_EXAMPLES]]
+        cells = [[_beginning(text) for text in row] for row in texts]
         show_table("Some transcripts", columns, cells)
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= MAX_EXAMPLE_CELL else f"{text[:MAX_EXAMPLE_CELL]}…"
 
 
 def show_failures(rows: list[Mapping[str, Any]], total: int) -> None:

@@ -64,7 +64,9 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
             " use a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
         )
     if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
-        raise ConfigError("segmentation.vad: silero needs the package silero-vad; pip install 'citrascribe[vad]'")
+        raise ConfigError(
+            "segmentation.vad: silero needs the package silero-vad: pip install -c constraints.txt '.[vad]'"
+        )
     line = StatusLine()
     try:
         output = storage.connect(

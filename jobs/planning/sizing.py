@@ -17,7 +17,7 @@ _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, and of shards, which mostly h
 CUT_ABOVE_TARGETS = 1.5  # an object with more than this many targets of audio is cut into pieces
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
 BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
-MAX_PIECES = 10_000  # of a unit when planned; a sparse file can have any size
+MAX_PLANNED_PIECES = 10_000  # of a unit when planned; a sparse file can have any size
 
 
 def group_by_size(objects: Iterable[SourceObject], target_seconds: float) -> list[list[SourceObject]]:
@@ -58,6 +58,6 @@ def pieces_of(unit: Unit, seconds: float, min_stretch_s: float = 0.0) -> list[Pi
     if len(unit.objects) != 1 or unit.objects[0].limit or expected <= CUT_ABOVE_TARGETS * seconds:
         return [Piece(unit, seconds)]
     if unit.objects[0].format in ("tar", "parquet"):
-        return Piece(unit, seconds, ranges=min(math.ceil(expected / seconds), MAX_PIECES)).all()
-    stretches = min(math.ceil(expected / max(seconds, min_stretch_s)), MAX_PIECES)
+        return Piece(unit, seconds, ranges=min(math.ceil(expected / seconds), MAX_PLANNED_PIECES)).all()
+    stretches = min(math.ceil(expected / max(seconds, min_stretch_s)), MAX_PLANNED_PIECES)
     return Piece(unit, seconds, stretches=stretches).all()

@@ -135,18 +135,26 @@ def _mismatch_message(commits: list[Commit], recipe: str, settings: Mapping[str,
     """The error message for settings that differ from those of committed units."""
     counted = Counter(Fingerprint.recipe(commit.fingerprint) for commit in commits)
     other, units = counted.most_common(1)[0]
-    before = state.recipes.get(other, {})
+    before, now = _flat(state.recipes.get(other, {})), _flat(settings)
     differing = [
-        f"{name} was {_abbreviated(before.get(name))} and is {_abbreviated(value)}"
-        for name, value in settings.items()
-        if before.get(name) != value
+        f"{name} was {_abbreviated(before.get(name))} and is {_abbreviated(now.get(name))}"
+        for name in dict.fromkeys([*now, *before])
+        if before.get(name) != now.get(name)
     ]
     return (
-        f"output.on_mismatch: {units} units in the output were made with other settings"
-        f" ({'; '.join(differing) or 'by another version of this job'}). Choose: on_mismatch=keep leaves their text as"
-        " it is and uses the new settings only for new and changed objects, on_mismatch=replace transcribes all again;"
-        " or use another output.uri"
+        f"output.on_mismatch: {units} {'unit' if units == 1 else 'units'} in the output had other settings"
+        f" ({'; '.join(differing) or 'of another version of this job'}). Choose: output.on_mismatch=keep leaves their"
+        " text as it is and uses the new settings only for new and changed objects, output.on_mismatch=replace"
+        " transcribes all again; or use another output.uri"
     )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of sections as section.key."""
+    flat = dict[str, Any]()
+    for name, value in settings.items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _abbreviated(value: Any) -> str:

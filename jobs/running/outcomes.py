@@ -10,7 +10,7 @@ from jobs.running.metrics import Metrics
 FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
 LOST = "its worker process died"
 NOT_STARTED = "not started, or dropped"
-MAX_PIECES = 20_000  # of a unit after recuts
+MAX_RECUT_PIECES = 20_000  # of a unit after recuts
 
 
 class TooManyFailures(Exception):
@@ -70,8 +70,8 @@ class Ledger:
         """Units to recut into more pieces, by id, and how. Each is returned once."""
         requested, self._to_recut = self._to_recut, {}
         for unit, cut in requested.items():
-            if cut["ranges"] * cut["stretches"] > MAX_PIECES:
-                self.add({"unit": unit, "failure": f"it would need more than {MAX_PIECES} pieces"})
+            if cut["ranges"] * cut["stretches"] > MAX_RECUT_PIECES:
+                self.add({"unit": unit, "failure": f"it would need more than {MAX_RECUT_PIECES} pieces"})
         return {unit: cut for unit, cut in requested.items() if self._of[unit].get("failure") == LOST}
 
     def lost(self) -> list[Unit]:

@@ -29,7 +29,7 @@ def sum_up(
     wall_seconds: float,
     start_seconds: float,
 ) -> dict[str, Any]:
-    """Summarizes a run as one JSON object. `actors` is their minimum number, 0 if none was started."""
+    """Summarises a run as one JSON object. `actors` is their minimum number, 0 if none was started."""
     committed = [result for result in results if "failure" not in result]
     audio_seconds = sum(result["audio_seconds"] for result in committed)
     errors = sum((Counter(result["errors"]) for result in committed), Counter[str]())
@@ -74,10 +74,8 @@ def close(config: Config, results: list[dict[str, Any]], summary: dict[str, Any]
         ("recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"),
         ("segments", summary["segments"]),
         ("in the output", "{recordings} recordings, {errors} with an error".format(**summary["totals"])),
-        (
-            "audio",
-            f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s, {summary['rtfx']:.1f} x real time",
-        ),
+        ("audio", f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s"),
+        ("speed", f"{summary['rtfx']:.1f} x real time, start-up included"),
         ("actors busy", "" if summary["busy_share"] is None else f"{summary['busy_share']:.0%} of the time"),
         ("character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"),
         ("output", summary["output"]),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What wants a GPU, each in one call of under 8 minutes, on a machine that may have no internet:
+# Checks that need a GPU, each in one call of under 8 minutes, on a machine that may have no internet:
 #
 #   tests/campaigns/gpu.sh check [FOLDER]     kernels and engine against their references, the demo's errors in both precisions
 #   tests/campaigns/gpu.sh measure [FOLDER]   every side of the benchmark, what matters most first

@@ -1,4 +1,4 @@
-"""Mutants of what the job reads from storage: each ends as rows, as a sentence, or passed over, and nothing else.
+"""Mutants of what the job reads from storage: each results in rows or in an error message, or is skipped.
 
     python tests/campaigns/mutants.py --kind piece --count 5000 --seed 1
 
