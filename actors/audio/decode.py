@@ -98,7 +98,7 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
     container = container_of(source.head)
     if container is None:
-        reason = f"the first bytes ({source.head[:8].hex(' ')}) belong to no known audio format"
+        reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
         if not source.head:
             reason = f"its ID3 tag states {source.tag_bytes:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
