@@ -34,11 +34,19 @@ def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ray_two_cpus() -> None:
-    """A local Ray, the same for all tests that run the graph in this process; it ends with the process."""
+    """A local Ray, the same for all tests that run the graph in this process; it ends with the process.
+
+    Its workers have the credentials of the S3 servers in their environment, as those of a cluster would; this process
+    has not.
+    """
     import ray
 
     if not ray.is_initialized():
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        credentials = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": S3_SECRET}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in credentials.items():
+                patch.setenv(name, value)
+            ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 def free_port() -> int:

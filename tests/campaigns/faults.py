@@ -205,8 +205,7 @@ def grounds(keys: tuple[str, ...], address: str | None) -> Iterator[dict[bool, G
         shutil.copytree(ROOT / "demo" / "audio", folder / "s3" / "bucket" / "audio")
         with s3_server(folder / "s3") as options:
             storage = FaultyStorage(options["endpoint_url"])
-            # A Ray that is there already has no credentials for the storage: those are of the driver's environment.
-            places = Grounds(folder / "disk", None, keys, address), Grounds(folder / "s3", storage, keys)
+            places = Grounds(folder / "disk", None, keys, address), Grounds(folder / "s3", storage, keys, address)
             yield dict(zip((False, True), places, strict=True))
             storage.close()
     finally:
@@ -223,7 +222,8 @@ def campaign(
 ) -> dict[str, Counter[str]]:
     """For each kind of strike, how often the rows were the same, differed, or the strike came too early or late.
 
-    `keys` are of all runs. Those on the disk that are not struck use the Ray at an address, where there is one.
+    `keys` are of all runs. Those that are not struck use the Ray at an address, where there is one;
+    its workers need the credentials in their environment.
     """
     results = {name: Counter[str]() for name in kinds}
     quiet = dict[bool, tuple[pd.DataFrame, int]]()
