@@ -60,7 +60,7 @@ def run(config: Config, command: str) -> int:
     report = measure_sides(config) | {"command": command}
     result = result_of(report)
     for table in result.tables:
-        show_table(table.title, table.columns, table.rows)
+        show_table(table.title or f"{result.title}, {result.machine}", table.columns, table.rows)
     if file:
         storage.write(*file, result.to_json().encode())
     print_json(report)
@@ -166,17 +166,17 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: st
 
 def result_of(report: dict[str, Any]) -> Result:
     """A report as a result to keep, with its tables."""
-    minutes = f"{report['minutes']:g} minutes of audio, 2 to 15 s per recording"
-    tables = [sides_table(report, f"{report['model']}, {minutes}")] if report["sides"] else []
+    tables = [sides_table(report)] if report["sides"] else []
     tables += [kernel_table(report[KERNELS])] if KERNELS in report else []
     names = ("date", "commit", "machine", "versions", "command")
-    about = f"{minutes}. Medians; start-up is not part of the speed."
+    audio = f"{report['minutes']:g} minutes of audio, 2 to 15 s per recording"
+    about = f"{audio}. Medians; start-up is not part of the speed."
     is_whole_job = any(side["side"] in PIPELINES for side in report["sides"])
     title = "The whole job beside the bare engine" if is_whole_job else report["model"]
     return Result(title, about, tables, **{name: report[name] for name in names}, measured=report)
 
 
-def sides_table(report: dict[str, Any], title: str) -> Table:
+def sides_table(report: dict[str, Any]) -> Table:
     """The sides of a report; ratios are to the faster of NeMo's own transcribe() runs."""
     shipped = [side["rtfx"] for side in report["sides"] if "transcribe()" in side["side"]]
     rows = [
@@ -190,7 +190,7 @@ def sides_table(report: dict[str, Any], title: str) -> Table:
         ]
         for side in report["sides"]
     ]
-    return Table(["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows, title)
+    return Table(["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows)
 
 
 def kernel_table(found: dict[str, Any]) -> Table:

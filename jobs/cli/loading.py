@@ -69,7 +69,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"{key}: its value is not YAML{_where(problem)}") from None
     if is_secret:
         where = "use env:NAME, or the config file"
-        if path[-1] != "storage_options" and "storage_options" not in path:  # a URL; only options take env:NAME
+        if "storage_options" not in path:  # a URL; only options take env:NAME
             where = f"give the URL without it, and the login in {path[0]}.storage_options as env:NAME"
         raise ConfigError(f"{key}: a secret must not be on a command line, which others can read; {where}")
     section = values
