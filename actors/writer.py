@@ -23,7 +23,7 @@ from actors.parts.kept import (
 from actors.parts.summary import ROWS_AT_ONCE, rows_in
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import ChainSummary, are_complete
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Piece, Recut, SourceObject
 
 _OF_WHOLE_OBJECT = pa.array([ErrorKind.CHANGED, ErrorKind.MISSING])  # reported by one piece, true of all
@@ -31,7 +31,7 @@ _OF_WHOLE_OBJECT = pa.array([ErrorKind.CHANGED, ErrorKind.MISSING])  # reported 
 Row = dict[str, Any]
 
 
-def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str, attempt: str) -> Row:
+def commit_piece(piece: Piece, rows: pa.Table, output: Place, attempt: str) -> Row:
     """Keeps a piece's rows, of PART_SCHEMA (no rows if it is kept already); commits the unit once all pieces are kept.
 
     If several writers find all pieces kept, one of them commits: `attempt` identifies the execution of the graph.
@@ -39,24 +39,24 @@ def commit_piece(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, r
     fit together, and InvalidData if a kept piece is not valid. Safe to repeat.
     """
     if piece.is_whole:
-        return commit_unit(piece.unit, rows, filesystem, root)
+        return commit_unit(piece.unit, rows, output)
     counters = counters_in(rows)
     if rows.num_rows:
-        keep(piece, rows, filesystem, root)
-    if not claim(piece, filesystem, root, attempt):
+        keep(piece, rows, output)
+    if not claim(piece, output, attempt):
         seconds = pc.sum(pc.subtract(rows.column("end_s"), rows.column("start_s"))).as_py() or 0.0
         return {"unit": piece.unit.id, "is_partial": True, "audio_seconds": seconds} | counters
-    kept = KeptPieces(piece, filesystem, root)
+    kept = KeptPieces(piece, output)
     try:
         if not _ranges_fit(piece, kept):
             raise Recut(piece.ranges, piece.stretches, is_streamed=True)
-        summary = commit_unit(piece.unit, assemble(piece, kept), filesystem, root)
+        summary = commit_unit(piece.unit, assemble(piece, kept), output)
     except (Recut, OSError):
         raise
     except Exception:  # the pieces do not fit together: delete them, so that the next run redoes them
-        delete_kept(piece.unit, filesystem, root)
+        delete_kept(piece.unit, output)
         raise
-    delete_kept(piece.unit, filesystem, root)
+    delete_kept(piece.unit, output)
     return summary | counters
 
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.escape import escape_surrogates, without_credentials
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.text.normalise import Normalisation, normalise
 from jobs.cli.command import run_job
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say, show_table
 from jobs.transcripts.out_files import atomic_file
 from jobs.transcripts.read import Transcript, report_problems, transcripts
@@ -211,10 +211,9 @@ def _writer(config: Config) -> Iterator[Callable[[dict[str, Any]], None]]:
     if not config.evaluate.write:
         yield lambda row: None
         return
-    options = with_secrets(config.output.storage_options, "output.storage_options")
-    filesystem, path = storage.connect(config.evaluate.write, options)
+    place = Place.at(config.evaluate.write, config.output.options())
     rows = list[dict[str, Any]]()
-    with atomic_file(filesystem, path) as file, pq.ParquetWriter(file, _SCORES) as writer:
+    with atomic_file(place) as file, pq.ParquetWriter(file, _SCORES) as writer:
 
         def flush() -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCORES))

@@ -19,7 +19,7 @@ from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
 from actors.stages import TranscribeBlock, commit_block, read_block
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Piece
 from jobs.running.cluster import GraphError, Resources, configure_ray_data, reason_of
 
@@ -30,7 +30,7 @@ def build_graph(
     model: ModelFile,
     engine: EngineSettings,
     run_id: str,
-    output: tuple[storage.Filesystem, str],
+    output: Place,
     resources: Resources,
 ) -> Any:
     """The graph as a lazy Ray dataset: read and decode, transcribe, commit."""

@@ -12,7 +12,7 @@ from conftest import DEMO_MODEL, encoded, tone
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
 from actors.sources.objects import ReadSettings
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Piece, Unit
 from jobs import pipeline
 from jobs.cli.config import Cluster, ConfigError, Input
@@ -78,7 +78,7 @@ def graph_of(units: list[Unit], out: Path, device: str = "cpu") -> Any:
     resources = replace(shared(2), device=device)
     engine = EngineSettings("fused", "cpu", "float32", resources.threads, 60)
     model = resolve(str(DEMO_MODEL), None, {})
-    output = storage.connect(str(out), {})
+    output = Place.at(str(out))
     pieces = [Piece(unit, 60) for unit in units]
     return pipeline.build_graph(pieces, ReadSettings(), model, engine, "run", output, resources)
 

@@ -17,7 +17,7 @@ from conftest import encoded, tone
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
 from actors.sources.objects import ReadSettings
-from actors.sources.parquet import columns_of
+from actors.sources.parquet_columns import columns_of
 from actors.sources.tar_headers import split_key
 from actors.units import Piece, Unit
 from jobs.cli.config import Input

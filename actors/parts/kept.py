@@ -20,9 +20,8 @@ from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import ChainSummary
-from actors.storage import files as storage
 from actors.storage import listing, outputs
-from actors.storage.outputs import below
+from actors.storage.place import Place
 from actors.units import FINGERPRINT, HEX, Piece, Unit
 
 PIECES = "_pieces"
@@ -36,7 +35,7 @@ _KEPT_NAME = re.compile(rf"{HEX}\.{FINGERPRINT}\.({_PIECE_NAME}|{_CLAIM_PREFIX}[
 _log = logging.getLogger(__name__)
 
 
-def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str) -> None:
+def keep(piece: Piece, rows: pa.Table, output: Place) -> None:
     """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError if they exceed what `read_kept` accepts."""
     rows = rows.unify_dictionaries().combine_chunks()
     sink = io.BytesIO()
@@ -44,43 +43,42 @@ def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str
         writer.write_table(rows)
     if rows.nbytes > MAX_EXPANDED_BYTES or sink.tell() > MAX_FILE_BYTES:
         raise ValueError(f"a piece of {rows.nbytes:,} bytes of rows is not kept; lower unit.target_minutes")
-    storage.write(filesystem, _path(piece, root), sink.getvalue())
+    _place(piece, output).write(sink.getvalue())
 
 
-def claim(piece: Piece, filesystem: storage.Filesystem, root: str, attempt: str) -> bool:
+def claim(piece: Piece, output: Place, attempt: str) -> bool:
     """Whether all pieces of the unit are kept and this writer is the one that commits them."""
-    kept = set(_file_names(piece.unit, filesystem, root))
-    return all(_file_name(each) in kept for each in piece.all()) and storage.create(
-        filesystem, below(root, f"{PIECES}/{_prefix(piece.unit)}{_CLAIM_PREFIX}{attempt}"), piece.name.encode()
-    )
+    kept = set(_file_names(piece.unit, output))
+    file = output / PIECES / f"{_prefix(piece.unit)}{_CLAIM_PREFIX}{attempt}"
+    return all(_file_name(each) in kept for each in piece.all()) and file.create(piece.name.encode())
 
 
-def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
+def is_kept(piece: Piece, output: Place) -> bool:
     """Whether a valid piece was kept by an earlier run that did not finish its unit."""
     if piece.is_whole:
         return False
     try:
-        read_kept(piece, filesystem, root)
+        read_kept(piece, output)
     except FileNotFoundError:
         return False
     except InvalidData as problem:
-        _log.warning("%s: %s; it is redone", storage.canonical(filesystem, _path(piece, root)), problem)
+        _log.warning("%s: %s; it is redone", _place(piece, output).uri, problem)
         return False
     return True
 
 
-def delete_kept(unit: Unit, filesystem: storage.Filesystem, root: str) -> None:
+def delete_kept(unit: Unit, output: Place) -> None:
     """Removes the kept pieces of a unit."""
-    for name in _file_names(unit, filesystem, root):
-        storage.delete(filesystem, below(root, f"{PIECES}/{name}"))
+    for name in _file_names(unit, output):
+        (output / PIECES / name).delete()
 
 
-def sweep_pieces(units: Iterable[Unit], filesystem: storage.Filesystem, root: str) -> None:
+def sweep_pieces(units: Iterable[Unit], output: Place) -> None:
     """Removes the kept pieces of all units but these, which are to be done."""
     current = tuple(_prefix(unit) for unit in units)
-    for entry in listing.in_folder(filesystem, below(root, PIECES)):
+    for entry in listing.in_folder(output / PIECES):
         if is_piece_file(entry.name) and not entry.name.startswith(current):
-            storage.delete(filesystem, below(root, f"{PIECES}/{entry.name}"))
+            (output / PIECES / entry.name).delete()
 
 
 def is_piece_file(name: str) -> bool:
@@ -88,9 +86,9 @@ def is_piece_file(name: str) -> bool:
     return bool(_KEPT_NAME.fullmatch(name))
 
 
-def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
+def read_kept(piece: Piece, output: Place) -> pa.Table:
     """Reads the kept rows of a piece, of PART_SCHEMA. Raises InvalidData for damaged ones, and FileNotFoundError."""
-    rows = read_arrow(outputs.read(filesystem, _path(piece, root), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
+    rows = read_arrow(outputs.read(_place(piece, output), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
     check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
@@ -137,8 +135,8 @@ def chain_in(rows: pa.Table) -> ChainSummary | None:
 class KeptPieces(Sequence[pa.Table]):
     """The rows of a unit's pieces, in order, each read when it is accessed. Raises InvalidData as `read_kept` does."""
 
-    def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
-        self._pieces, self._output = piece.all(), (filesystem, root)
+    def __init__(self, piece: Piece, output: Place) -> None:
+        self._pieces, self._output = piece.all(), output
         self._held, self._bytes = dict[int, pa.Table](), 0
 
     def __len__(self) -> int:
@@ -147,14 +145,14 @@ class KeptPieces(Sequence[pa.Table]):
     def __getitem__(self, index: Any) -> Any:
         if index in self._held:
             return self._held[index]
-        rows = read_kept(self._pieces[index], *self._output)
+        rows = read_kept(self._pieces[index], self._output)
         if self._bytes + rows.nbytes <= HELD_BYTES:
             self._held[index], self._bytes = rows, self._bytes + rows.nbytes
         return rows
 
 
-def _file_names(unit: Unit, filesystem: storage.Filesystem, root: str) -> list[str]:
-    found = listing.in_folder(filesystem, below(root, PIECES), _prefix(unit))
+def _file_names(unit: Unit, output: Place) -> list[str]:
+    found = listing.in_folder(output / PIECES, _prefix(unit))
     return [each.name for each in found if is_piece_file(each.name)]
 
 
@@ -166,5 +164,5 @@ def _file_name(piece: Piece) -> str:
     return f"{_prefix(piece.unit)}{piece.name}.arrow"
 
 
-def _path(piece: Piece, root: str) -> str:
-    return below(root, f"{PIECES}/{_file_name(piece)}")
+def _place(piece: Piece, output: Place) -> Place:
+    return output / PIECES / _file_name(piece)

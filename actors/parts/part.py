@@ -18,7 +18,7 @@ from actors.foreign.arrow import check_table, open_parquet
 from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
 from actors.foreign.parquet_pages import Group, pages
 from actors.schema import PART_SCHEMA
-from actors.storage import files as storage
+from actors.storage.stored_file import reraise
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # approximate size of a row group, in rows and in bytes of Arrow
 
@@ -112,7 +112,7 @@ class Part:
         except InvalidData:
             raise
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
-            storage.reraise(self._file)
+            reraise(self._file)
             raise InvalidData(one_line(problem)) from None
 
     def _fits(self, group: Group) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import RecordingError
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 from actors.units import digest
 
 AUDIO_SUFFIXES = frozenset(

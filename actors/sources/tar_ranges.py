@@ -21,7 +21,7 @@ import numpy as np
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.sources.tar_headers import Header, members, split_key
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 
 BLOCK = 512
 _MAGIC = slice(257, 262)

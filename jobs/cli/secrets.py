@@ -1,11 +1,16 @@
-"""Detects secrets, which must not be on a command line, readable by all users of the machine, nor in a log."""
+"""Detects secrets, and takes them from the environment.
 
+They must not be on a command line, readable by all users of the machine, nor in a log.
+"""
+
+import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.foreign.escape import without_credentials
+from jobs.cli.errors import ConfigError
 
 #: Parts of names of options and headers whose values are secret, without separators and in lower case. On a command
 #: line, such values must be given as env:NAME.
@@ -85,3 +90,22 @@ def leaves(names: list[str], value: Any) -> Iterator[tuple[list[str], Any]]:
     secret_names = [each for each in candidates if isinstance(each, str) and is_secret_name(each)]
     for key, inner in items:
         yield from leaves([*names, key, *(each for each in secret_names if each is not inner)], inner)
+
+
+def with_secrets(options: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Storage options with every "env:NAME" replaced by that environment variable. Raises ConfigError if it is not
+    set."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: fill(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [fill(inner) for inner in value]
+        if isinstance(value, str) and value.startswith("env:"):
+            name = value.removeprefix("env:")
+            if name not in os.environ:
+                raise ConfigError(f"{key}: the environment variable {name} is not set")
+            return os.environ[name]
+        return value
+
+    return {name: fill(value) for name, value in options.items()}

@@ -5,14 +5,14 @@ Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import SourceObject, digest
 from jobs.planning import kaldi
 from jobs.planning.containment import AllowedFolders
@@ -28,15 +28,14 @@ def manifest_objects(
     listed: dict[str, SourceObject],
     reader: ListReader,
     allowed: AllowedFolders,
-    options: dict[str, Any],
+    options: Mapping[str, object],
 ) -> Iterator[SourceObject]:
     """Yields the objects of a manifest: audio files or stretches of them, and tar shards of `listed` with their lines.
 
     A line that is malformed, or names a file outside the input and the allowed roots, becomes an object with a refusal,
     and so a row with an error. Beyond MAX_BAD_ENTRIES, one last object gives the number of the rest.
     """
-    is_kaldi = os.path.basename(manifest.path) == WAV_SCP
-    folder = (manifest.filesystem, os.path.dirname(manifest.path))
+    is_kaldi, folder = manifest.place.name == WAV_SCP, manifest.place.parent
     shards, shard_lines, bad_entries = _shards_by_number(manifest, listed), dict[str, list[str]](), 0
     for found in kaldi.as_manifest(manifest, reader, allowed) if is_kaldi else _lines(manifest, reader):
         try:
@@ -65,7 +64,7 @@ def manifest_objects(
 def _lines(manifest: File, reader: ListReader) -> Iterator[Line | BadEntry]:
     """Yields the non-empty lines of a manifest."""
     try:
-        for number, line in enumerate(reader.lines(manifest.filesystem, manifest.path), 1):
+        for number, line in enumerate(reader.lines(manifest.place), 1):
             if isinstance(line, RecordingError):
                 yield BadEntry(f"{manifest.name}:{number}", line)
             elif line.strip():
@@ -105,11 +104,11 @@ def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingEr
 def _line_object(
     line: str,
     fields: dict[str, Any],
-    place: tuple[storage.Filesystem, str],
+    place: Place,
     listed: dict[str, SourceObject],
     refusal: RecordingError | None,
 ) -> SourceObject:
-    filepath, uri = fields["audio_filepath"], storage.canonical(*place)
+    filepath, uri = fields["audio_filepath"], place.uri
     name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), filepath))
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")

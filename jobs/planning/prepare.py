@@ -11,9 +11,9 @@ from actors.audio.segments import SegmentationSettings
 from actors.engine.models import ModelFile, resolve
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.sources.objects import ReadSettings
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Piece, Unit
-from jobs.cli.config import Config, ConfigError, Model, with_secrets
+from jobs.cli.config import Config, ConfigError, Model
 from jobs.cli.terminal import StatusLine
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.sizing import pieces_of
@@ -36,12 +36,12 @@ class Prepared:
     model: ModelFile
     reading: ReadSettings
     settings: dict[str, Any]  # all that can change a row, with each `auto` resolved
-    output: tuple[storage.Filesystem, str]
+    output: Place
     piece_seconds: float  # target for the audio in a piece
 
     @property
     def output_uri(self) -> str:
-        return storage.canonical(*self.output)
+        return self.output.uri
 
     def pieces_of(self, unit: Unit) -> list[Piece]:
         """The pieces that a unit is cut into when planned."""
@@ -69,17 +69,14 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         )
     line = StatusLine()
     try:
-        output = storage.connect(
-            config.output.uri, with_secrets(config.output.storage_options, "output.storage_options")
-        )
-        model_options = with_secrets(config.model.storage_options, "model.storage_options")
-        model = resolve(config.model.name, config.model.revision, model_options)
+        output = config.output.place()
+        model = resolve(config.model.name, config.model.revision, config.model.options())
         listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
         reading = ReadSettings(
             max_megabytes=config.audio.max_megabytes,
             max_hours=config.audio.max_hours,
             channel=None if config.audio.channel == "average" else config.audio.channel,
-            storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
+            storage_options=config.input.options(),
             patience_s=config.errors.patience_seconds,
             vad=config.segmentation.vad == "silero",
             drops_silence=config.segmentation.silence == "drop",
@@ -97,7 +94,7 @@ def _prepare(config: Config, on_cluster: bool) -> Prepared:
         target = config.unit.target_minutes
         minutes = AUTO_TARGET_MINUTES[expected_device(config.model)] if target == "auto" else target
         line.say(f"planning {len(listing.objects):,} objects …")
-        state = load_state(*output)
+        state = load_state(output)
         policy = Policy(
             minutes * 60,
             config.output.on_mismatch,
@@ -148,7 +145,7 @@ def totals(prepared: Prepared) -> tuple[int, int]:
     """Counts the committed recordings of the units that hold listed objects, and those with an error."""
     plan, commits = prepared.plan, prepared.state.commits
     if plan.units or plan.remove:
-        commits = load_commits(*prepared.output)
+        commits = load_commits(prepared.output)
     touched = {unit.id for unit in plan.units} | set(plan.done)
     counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
     return sum(commit.recordings for commit in counted), sum(commit.errors for commit in counted)

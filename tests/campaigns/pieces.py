@@ -19,7 +19,7 @@ from actors.blocks import advance
 from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
-from actors.storage.files import connect
+from actors.storage.place import Place
 from actors.units import Piece, Unit
 from jobs import pipeline
 from jobs.cli.config import Cluster
@@ -55,7 +55,7 @@ def main() -> int:
     resources = cluster.allocate(Cluster(actors=pool), cluster.connect_ray(None), "cpu")
     pieces = [Piece(Unit(str(number), "f", ()), 60) for number in range(options.pieces)]
     unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
-    dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources)
+    dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, Place.at("/nowhere"), resources)
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
     for _ in pipeline.outcomes(dataset):
         ends.append(time.monotonic())

@@ -1,0 +1,39 @@
+"""What storage tells of a file: its size, its version, and what it is."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+_VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file's metadata. `size` is in bytes; over HTTP it may be unknown, as is the media type elsewhere."""
+
+    size: int | None
+    version: str
+    is_file: bool
+    media_type: str | None = None
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> "FileInfo":
+        """The metadata as returned by fsspec."""
+        is_file = metadata.get("type", "file") == "file"
+        return cls(metadata.get("size"), version_of(metadata), is_file, metadata.get("mimetype"))
+
+
+def version_of(metadata: Mapping[str, Any]) -> str:
+    """An identifier of an object's version: its ETag, or on a local disk its modification time in ns."""
+    if "ino" in metadata:
+        with contextlib.suppress(FileNotFoundError):
+            return str(os.stat(metadata["name"]).st_mtime_ns)
+    for key in _VERSIONS:
+        if value := metadata.get(key):  # S3 without ETags gives "" for a single file, and none in a listing
+            if key == "LastModified" and isinstance(value, datetime):
+                value = value.replace(microsecond=0)  # a listing may be more precise than a file's own header
+            return str(value).strip('"')
+    return f"size-{metadata.get('size')}"
