@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -44,6 +44,7 @@ The last line of standard output is one JSON object.
 
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
+Value = TypeVar("Value")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,7 +118,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
     } | extra
 
 
-def _in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+def _in_new_process(function: Callable[..., Value], *arguments: object) -> Value:
     """Runs a function in a new process and returns its result."""
     pool = multiprocessing.get_context("spawn").Pool(1)
     try:

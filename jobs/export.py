@@ -3,11 +3,10 @@
 import errno
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import islice
-from typing import Any
 
 from actors.storage.outputs import check_folder
 from actors.storage.place import Place
@@ -79,7 +78,7 @@ def run(config: Config) -> int:
         "failures": [asdict(each) for each in failed[:MAX_EXAMPLES]],
         "export": target.uri,
     }
-    _show(summary)
+    _show(summary, failed[:MAX_EXAMPLES])
     print_json(summary)
     status = report_problems(problems)
     return FAILED if failed else status
@@ -98,13 +97,13 @@ def _target(config: Config) -> Place:
     return target
 
 
-def _show(summary: Mapping[str, Any]) -> None:
+def _show(summary: Mapping[str, object], failures: Sequence[FailedFile]) -> None:
     rows = [(name, summary[name]) for name in ("format", "files", "recordings", "export")]
     rows += [("left out, with an error", summary["errors"]), ("not written", summary["failed"])]
     show_table("Exported", ("", ""), rows)
-    if summary["failures"]:
-        title = f"{len(summary['failures'])} of {summary['failed']} files that could not be written"
-        show_table(title, ("recording", "file", "what is wrong"), map(Mapping.values, summary["failures"]))
+    if failures:
+        title = f"{len(failures)} of {summary['failed']} files that could not be written"
+        show_table(title, ("recording", "file", "what is wrong"), map(astuple, failures))
 
 
 def _select(

@@ -134,7 +134,9 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
             changed = RecordingError(ErrorKind.CHANGED, CHANGED)
             content = changed if size else RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
-        fields = json.loads(each.lines) if each.lines and not each.refusal else _read_companion(each, settings)
+        fields: dict[str, Any] = (
+            _read_companion(each, settings) if each.refusal or not each.lines else json.loads(each.lines)
+        )
         reference, extra = split_fields(fields)
         refusal = RecordingError(ErrorKind(each.refusal[0]), each.refusal[1]) if each.refusal else None
         yield Recording(
@@ -164,7 +166,7 @@ def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, 
     return StoredFile(place, info.size or 0), info.version
 
 
-def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, Any]:
+def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, object]:
     """The fields of the .txt or .json beside an audio file; none if there is no such file (any more)."""
     if source.companion is None:
         return {}

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -176,7 +176,7 @@ def _contents(
     lists: Set[str],
     rows: tuple[int, int],
     max_bytes: int,
-) -> Iterator[tuple[Content, dict[str, Any]]]:
+) -> Iterator[tuple[Content, dict[str, object]]]:
     """The audio and the other fields of each row of a group, among `rows`, (first, end). The largest columns are
     skipped if a row could be too large: the field `unread_columns` lists them."""
     if group.span[1] - group.span[0] <= BYTES_AT_ONCE:
@@ -201,7 +201,7 @@ def _contents(
     for fields in _rows(parquet, group, read, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
         value = fields.pop(audio)
         path = value.get("path") if isinstance(value, dict) else None
-        data = value.get("bytes") if isinstance(value, dict) else value
+        data = cast("bytes | None", value.get("bytes") if isinstance(value, dict) else value)
         content: Content = data or b""
         if data is None:
             content = RecordingError(ErrorKind.BAD_ENTRY, f"there are no audio bytes (its path: {path})")
@@ -219,7 +219,7 @@ def _is_too_large(page: Page, max_bytes: int) -> bool:
 
 def _rows(
     parquet: pq.ParquetFile, group: _SelectedGroup, names: Sequence[str], first: int, last: int, at_once: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """The rows of a group among `first` up to `last`, as values by column name."""
     at = group.first
     for batch in parquet.iter_batches(min(at_once, ROWS_AT_ONCE), row_groups=[group.number], columns=list(names)):
@@ -232,11 +232,11 @@ def _rows(
         del batch, selected, columns
 
 
-def _values(column: pa.Array) -> Callable[[int], Any]:
+def _values(column: pa.Array) -> Callable[[int], object]:
     """A function that returns a column's value by row. A value that Python cannot represent, such as a date in the year
     20,000 or text that is not UTF-8, is approximated."""
 
-    def value(row: int) -> Any:
+    def value(row: int) -> object:
         scalar = column[row]
         try:
             return scalar.as_py()
@@ -250,7 +250,7 @@ def _values(column: pa.Array) -> Callable[[int], Any]:
     return value
 
 
-def _recording(content: Content, fields: dict[str, Any], row: int, source: SourceObject, etag: str) -> Recording:
+def _recording(content: Content, fields: dict[str, object], row: int, source: SourceObject, etag: str) -> Recording:
     path = fields.pop(_PATH, None)
     name = next((str(fields[each]) for each in _ID_FIELDS if fields.get(each) is not None), None)
     reference, extra = split_fields(fields)

@@ -116,9 +116,9 @@ class Shard:
             )
 
 
-def merge_texts(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, Any]]:
+def merge_texts(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, object]]:
     """The reference and the other fields in the texts of a sample."""
-    fields = dict[str, Any]()
+    fields = dict[str, object]()
     for suffix, text in texts:
         fields.update(companion_fields(suffix, text))
     return split_fields(fields)

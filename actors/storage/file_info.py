@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 _VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
 
@@ -20,17 +19,22 @@ class FileInfo:
     media_type: str | None = None
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any]) -> "FileInfo":
+    def of(cls, metadata: Mapping[str, object]) -> "FileInfo":
         """The metadata as returned by fsspec."""
-        is_file = metadata.get("type", "file") == "file"
-        return cls(metadata.get("size"), version_of(metadata), is_file, metadata.get("mimetype"))
+        size, media_type = metadata.get("size"), metadata.get("mimetype")
+        return cls(
+            int(size) if isinstance(size, (int, float, str)) else None,
+            version_of(metadata),
+            metadata.get("type", "file") == "file",
+            str(media_type) if media_type else None,
+        )
 
 
-def version_of(metadata: Mapping[str, Any]) -> str:
+def version_of(metadata: Mapping[str, object]) -> str:
     """An identifier of an object's version: its ETag, or on a local disk its modification time in ns."""
     if "ino" in metadata:
         with contextlib.suppress(FileNotFoundError):
-            return str(os.stat(metadata["name"]).st_mtime_ns)
+            return str(os.stat(str(metadata["name"])).st_mtime_ns)
     for key in _VERSIONS:
         if value := metadata.get(key):  # S3 without ETags gives "" for a single file, and none in a listing
             if key == "LastModified" and isinstance(value, datetime):

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from fsspec.asyn import sync
 
@@ -111,7 +111,14 @@ class S3Listing:
         return page
 
 
-def _parse_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+class _Response(TypedDict):
+    """A response as botocore parses it."""
+
+    status_code: int
+    body: bytes
+
+
+def _parse_page(response_dict: _Response, customized_response_dict: dict[str, object], **_: object) -> None:
     """Parses a page in place of botocore, which is ten times slower and checks nothing.
 
     Called by botocore for each page. The fields added to `customized_response_dict` become part of the response.

@@ -4,10 +4,13 @@ import contextlib
 import io
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from actors.storage.answers import EndpointError
 from actors.storage.place import Place
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 RANGE_BYTES = 4_000_000  # read per request
 
@@ -54,10 +57,10 @@ class _RangeReader(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
-        first = self._start + self._at
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view, first = memoryview(buffer), self._start + self._at
         max_bytes = self._prefetch_end - first if first < self._prefetch_end else RANGE_BYTES
-        last = min(first + min(len(buffer), max_bytes), self._stored.size)
+        last = min(first + min(len(view), max_bytes), self._stored.size)
         if last <= first:
             return 0
         try:
@@ -66,7 +69,7 @@ class _RangeReader(io.RawIOBase):
             failure = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
             self.problem = failure
             raise failure from None
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         self._at += len(data)
         if not data:
             self._end_early()

@@ -23,7 +23,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
     later: ClassVar[frozenset[str]] = frozenset()  # keys added after the first outputs were made
 
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """The section's values as part of a recipe. A later key at its default is left out, as it was before the key
         existed, so outputs made then still match."""
         fields = type(self).model_fields

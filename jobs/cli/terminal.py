@@ -6,7 +6,7 @@ Nothing else in the project prints. Output contains untrusted file names, keys a
 import codecs
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO, cast
 
 from rich.console import Console, RenderableType
@@ -94,7 +94,7 @@ def _print(what: RenderableType) -> None:
     _CONSOLE.print(what)
 
 
-def print_json(summary: Mapping[str, Any]) -> None:
+def print_json(summary: Mapping[str, object]) -> None:
     """Prints a job's summary as the last line of standard output, in ASCII unless that is UTF-8.
 
     Raises OSError if it cannot be written.
@@ -110,16 +110,16 @@ def print_json(summary: Mapping[str, Any]) -> None:
         ) from None
 
 
-def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:
+def summary_json(summary: Mapping[str, object], is_ascii: bool = False) -> str:
     """A job's summary as one line of JSON, with credentials removed from URLs."""
     return to_json(summary, without_credentials, is_ascii)
 
 
-def show_transcripts(rows: list[Mapping[str, Any]]) -> None:
+def show_transcripts(rows: Sequence[Mapping[str, object]]) -> None:
     if rows:
         columns = ("recording", "reference", "transcript")
         texts = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:MAX_EXAMPLES]]
-        cells = [[_beginning(text) for text in row] for row in texts]
+        cells = [[_beginning(str(text)) for text in row] for row in texts]
         show_table("Some transcripts", columns, cells)
 
 
@@ -127,7 +127,7 @@ def _beginning(text: str) -> str:
     return text if len(text) <= MAX_EXAMPLE_CELL else f"{text[:MAX_EXAMPLE_CELL]}…"
 
 
-def show_failures(rows: list[Mapping[str, Any]], total: int) -> None:
+def show_failures(rows: Sequence[Mapping[str, object]], total: int) -> None:
     if rows:
         columns = ("recording", "kind", "what is wrong")
         title = f"{min(len(rows), MAX_EXAMPLES)} of {total} recordings with an error"

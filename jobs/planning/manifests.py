@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import InvalidJson, parse_json
@@ -41,8 +40,8 @@ def manifest_objects(
         try:
             if isinstance(found, BadEntry):
                 raise found.problem
-            fields = _parse(found.text)
-            place = allowed.locate(fields["audio_filepath"], folder, options)
+            filepath, fields = _parse(found.text)
+            place = allowed.locate(filepath, folder, options)
         except RecordingError as problem:
             bad_entries += 1
             if bad_entries <= MAX_BAD_ENTRIES:
@@ -51,7 +50,7 @@ def manifest_objects(
         if "shard_id" in fields and str(fields["shard_id"]) in shards:
             shard_lines.setdefault(shards[str(fields["shard_id"])], []).append(found.text)
         else:
-            yield _line_object(found.text, fields, place, listed, allowed.refusal(place, fields["audio_filepath"]))
+            yield _line_object(found.text, filepath, fields, place, listed, allowed.refusal(place, filepath))
     for uri, lines in shard_lines.items():
         text = "\n".join(lines)
         yield replace(listed[uri], lines=text, text_version=digest([text]))
@@ -75,14 +74,14 @@ def _lines(manifest: File, reader: ListReader) -> Iterator[Line | BadEntry]:
         yield BadEntry(manifest.name, problem)
 
 
-def _parse(line: str) -> dict[str, Any]:
-    """Parses a line. Raises RecordingError (bad_entry) if its fields cannot be used."""
+def _parse(line: str) -> tuple[str, dict[str, object]]:
+    """Parses a line: the file that it names, and all its fields. Raises RecordingError (bad_entry) if its fields cannot
+    be used."""
     try:
         fields = parse_json(line)
     except InvalidJson:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"not JSON: {line[:120]}") from None
-    filepath = fields.get("audio_filepath") if isinstance(fields, dict) else None
-    if not isinstance(filepath, str) or not filepath:
+    if not isinstance(fields, dict) or not isinstance(filepath := fields.get("audio_filepath"), str) or not filepath:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"no audio_filepath: {line[:120]}")
     if filepath.rstrip().endswith("|"):
         raise RecordingError(ErrorKind.BAD_ENTRY, f"commands are not run; name a file instead: {filepath[:120]}")
@@ -91,7 +90,7 @@ def _parse(line: str) -> dict[str, Any]:
         if value is not None and not (type(value) in (int, float) and 0 <= value < MAX_SECONDS):
             detail = f"{name} must be a number of seconds, not {str(value)[:40]!r}"
             raise RecordingError(ErrorKind.BAD_ENTRY, detail)
-    return dict(fields)
+    return filepath, fields
 
 
 def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingError) -> SourceObject:
@@ -103,12 +102,13 @@ def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingEr
 
 def _line_object(
     line: str,
-    fields: dict[str, Any],
+    filepath: str,
+    fields: dict[str, object],
     place: Place,
     listed: dict[str, SourceObject],
     refusal: RecordingError | None,
 ) -> SourceObject:
-    filepath, uri = fields["audio_filepath"], place.uri
+    uri = place.uri
     name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), filepath))
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")

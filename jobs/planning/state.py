@@ -223,7 +223,7 @@ def write_plan(
     output: Place,
     state: State,
     objects: Mapping[str, PlannedObject],
-    recipe: tuple[str, Mapping[str, Any]],
+    recipe: tuple[str, Mapping[str, object]],
     run_id: str,
 ) -> Place | None:
     """Writes a plan under the next number. Returns the run's folder, or None if another run took the number.

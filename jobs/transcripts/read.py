@@ -53,7 +53,7 @@ class Transcript:
         return any(row["text"] is not None for row in self.rows)
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, object]:
         """Metadata that came with the audio."""
         return fields_of(self.first["extra"]) if self.first["extra"] else {}
 
