@@ -1,6 +1,6 @@
 """A place in storage, and what can be done there: reads, and atomic writes.
 
-Each call is repeated after a transient error of the storage, as `retried` describes.
+Each call but `open` is repeated after a transient error of the storage, as `retried` describes.
 """
 
 import contextlib
