@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from actors.audio.containers import id3_length
-from actors.schema import Samples
+from actors.schema import Floats
 from actors.storage import files as storage
 from actors.storage.files import StoredFile
 
@@ -39,7 +39,7 @@ class Stream:
     sample_rate: int
     channels: int
     codec: str
-    blocks: Iterator[Samples]
+    blocks: Iterator[Floats]
     frames: int | None = None
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.engine.citrinet import checkpoint, layers
+from actors.audio.pcm import as_float
+from actors.engine.citrinet import checkpoint
+from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.models import ModelFile, fetch
@@ -28,7 +30,7 @@ def nemo_as_shipped(model: ModelFile, device: str, batch_size: int) -> Transcrib
     nemo = ASRModel.restore_from(str(fetch(model)), map_location=device).eval()
 
     def transcribe(sounds: Sequence[Samples]) -> list[str]:
-        floats = [pcm.astype(np.float32) / 32_768 for pcm in sounds]
+        floats = [as_float(pcm) for pcm in sounds]
         return [hypothesis.text for hypothesis in nemo.transcribe(floats, batch_size=batch_size, verbose=False)]
 
     return transcribe
@@ -39,7 +41,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
     import onnxruntime as runtime
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
-    features = Features(layers, config["features"], tensors, torch.device("cpu"), torch.float32)
+    features = Features(CpuLayers(torch.float32), config["features"], tensors)
     text, stride = token_decoder(config, tensors), checkpoint.stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -70,7 +72,7 @@ def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
     def transcribe(batch: Sequence[Samples]) -> list[str]:
         streams = [recognizer.create_stream() for _ in batch]
         for stream, pcm in zip(streams, batch, strict=True):
-            stream.accept_waveform(SAMPLE_RATE, pcm.astype(np.float32) / 32_768)
+            stream.accept_waveform(SAMPLE_RATE, as_float(pcm))
         recognizer.decode_streams(streams)
         return [stream.result.text for stream in streams]
 

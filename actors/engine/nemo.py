@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from actors.audio.pcm import as_float
 from actors.engine.interface import Emission
 from actors.schema import SAMPLE_RATE, Samples, UsageError
 
@@ -53,7 +54,7 @@ class NemoEngine:
         lengths = torch.tensor([len(pcm) for pcm in batch])
         padded = torch.zeros(len(batch), int(lengths.max()))
         for row, pcm in zip(padded, batch, strict=True):
-            row[: len(pcm)] = torch.from_numpy(pcm.astype(np.float32) / 32_768)
+            row[: len(pcm)] = torch.from_numpy(as_float(pcm))
         lower = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
         with torch.inference_mode(), lower:
             signal, signal_lengths = padded.to(self._device), lengths.to(self._device)

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from actors.engine.citrinet.archive import read_archive
+from actors.engine.citrinet.configuration import Configuration
 from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
 from actors.storage.cache import add_to_cache, is_intact
@@ -48,7 +48,7 @@ class LazyTensors(Mapping[str, torch.Tensor]):
         return len(self._names)
 
 
-def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTensors]:
+def load(nemo: Path, sha256: str, cache: Path) -> tuple[Configuration, LazyTensors]:
     """Loads the engine's configuration and tensors of a `.nemo` with that SHA-256.
 
     The file is only read, and hashed, if it was not converted before.
@@ -80,6 +80,6 @@ def _path(sha256: str, cache: Path) -> Path:
     return cache / "converted" / f"{sha256}-{VERSION}.safetensors"
 
 
-def stride(config: Mapping[str, Any]) -> int:
+def stride(config: Configuration) -> int:
     """Frames of features per output frame."""
     return math.prod(layer["stride"] for block in config["blocks"] for layer in block["layers"])
