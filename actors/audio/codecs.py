@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from actors.audio.containers import id3_length
+from actors.foreign.errors import one_line
 from actors.schema import Floats
 from actors.storage import files as storage
 from actors.storage.files import StoredFile
@@ -102,7 +103,7 @@ def translate_errors(
     except MemoryError:
         raise
     except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
-        raise kind(f"{decoder} fails: {type(problem).__name__}: {problem!s:.200}") from None
+        raise kind(f"{decoder} fails: {type(problem).__name__}: {one_line(problem, 200)}") from None
 
 
 def check_format(rate: int, channels: int, decoder: str) -> None:

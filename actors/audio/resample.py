@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 
 from actors.audio.pcm import as_pcm
+from actors.foreign.errors import one_line
 from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples
 
 MINUTE = 60  # seconds; a whole number of samples before and after resampling, for any integer rate
@@ -43,6 +44,6 @@ def _resample(sound: Floats, rate: int, before: int) -> Samples:
         except MemoryError:
             raise
         except Exception as problem:  # noqa: BLE001 - third-party code on untrusted sound
-            detail = f"soxr fails: {type(problem).__name__}: {problem!s:.200}"
+            detail = f"soxr fails: {type(problem).__name__}: {one_line(problem, 200)}"
             raise RecordingError(ErrorKind.UNREADABLE, detail) from None
     return as_pcm(sound[before // rate * SAMPLE_RATE :])

@@ -17,7 +17,7 @@ from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
-from actors.storage.cache import add_to_cache, cache_folder, is_intact
+from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.greedy import collapse
 
 Transcribe = Callable[[Sequence[Samples]], list[str]]
@@ -87,18 +87,16 @@ def export(model: ModelFile) -> Path:
         import onnx
         from nemo.collections.asr.models import ASRModel
 
-        folder.mkdir(parents=True, exist_ok=True)
-        partial_model, partial_tokens = folder / "model.partial.onnx", folder / "tokens.partial"
         nemo = ASRModel.restore_from(str(fetch(model)), map_location="cpu").eval()
-        nemo.export(str(partial_model))
         vocabulary = list(nemo.decoder.vocabulary)
         stride = checkpoint.stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
-        exported = onnx.load(partial_model)
         about = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
-        onnx.helper.set_model_props(exported, about | {"vocab_size": str(len(vocabulary))})
-        onnx.save(exported, partial_model)
-        add_to_cache(path, partial_model)
+        with new_file(path, with_digest=True) as partial:
+            nemo.export(str(partial))
+            exported = onnx.load(partial)
+            onnx.helper.set_model_props(exported, about | {"vocab_size": str(len(vocabulary))})
+            onnx.save(exported, partial)
         lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
-        partial_tokens.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        add_to_cache(tokens, partial_tokens)
+        with new_file(tokens, with_digest=True) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

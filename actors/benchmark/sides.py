@@ -22,7 +22,7 @@ from actors.engine.interface import EngineSettings
 from actors.engine.load import check_device
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
-from actors.storage.cache import add_to_cache, cache_folder, is_intact
+from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.join import SegmentAudio
 from actors.transcriber import EngineRunner
 
@@ -198,8 +198,6 @@ def random_reference_model(folder: Path) -> Path:
 
         torch.manual_seed(1)
         model = build(reference_config([chr(0x4E00 + number) for number in range(5206)]))
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.nemo")
-        model.eval().save_to(str(partial))
-        add_to_cache(path, partial)
+        with new_file(path, with_digest=True) as partial:
+            model.eval().save_to(str(partial))
     return path

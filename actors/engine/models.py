@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from actors.engine.citrinet.archive import read_config
-from actors.engine.citrinet.settings import describe
+from actors.foreign.errors import one_line
+from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage import files as storage
-from actors.storage.cache import cache_folder, sha256_of
+from actors.storage.cache import cache_folder, new_file, sha256_of
 from actors.units import digest
 
 #: organisation/model, which on the hub start with a letter or digit; the hub's library makes paths of these names.
@@ -37,14 +37,14 @@ class ModelFile:
     sha256: str
     revision: str | None = None
     etag: str | None = None
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    storage_options: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 def is_hub_name(name: str) -> bool:
     return bool(_HUB_NAME.fullmatch(name)) and not name.endswith(".nemo") and not Path(name).exists()
 
 
-def resolve(name: str, revision: str | None, storage_options: Mapping[str, Any]) -> ModelFile:
+def resolve(name: str, revision: str | None, storage_options: Mapping[str, object]) -> ModelFile:
     """Resolves a name to the current version of its model. Raises UsageError if it does not exist or is not usable."""
     if is_hub_name(name):
         path = _fetch_from_hub(name, revision)
@@ -82,11 +82,11 @@ def fetch(model: ModelFile) -> Path:
     return path
 
 
-def _uri(name: str, options: Mapping[str, Any]) -> str:
+def _uri(name: str, options: Mapping[str, object]) -> str:
     return storage.canonical(*storage.connect(name, options))
 
 
-def _stored_version(name: str, options: Mapping[str, Any]) -> str:
+def _stored_version(name: str, options: Mapping[str, object]) -> str:
     filesystem, path = storage.connect(name, options)
     try:
         return storage.version(storage.info(filesystem, path))
@@ -95,7 +95,7 @@ def _stored_version(name: str, options: Mapping[str, Any]) -> str:
         raise UsageError(f"model.name: there is no file {name!r}; give {hint}") from None
 
 
-def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], expected: str | None) -> Path:
+def _fetch_from_storage(name: str, etag: str, options: Mapping[str, object], expected: str | None) -> Path:
     """The file itself if it is local, else its copy in the cache; a copy whose hash is not `expected` is replaced."""
     filesystem, path = storage.connect(name, options)
     if storage.is_local(filesystem):
@@ -104,12 +104,11 @@ def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], expect
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):  # if many actors start at once, one fetches
         if not target.exists() or (expected is not None and sha256_of(target) != expected):
-            partial = target.with_suffix(".partial")
             try:
-                storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
+                with new_file(target) as partial:
+                    storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
             except storage.FileTooLarge:
                 raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
-            partial.replace(target)
     return target
 
 
@@ -124,10 +123,10 @@ def _fetch_from_hub(name: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(name, file, revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
-        reason = next(iter(str(problem).strip().splitlines()), "")
+        reason = f"{type(problem).__name__}: {one_line(problem)}"
         raise UsageError(
-            f"model.name: {name} could not be fetched from the hub ({type(problem).__name__}: {reason}). Without access"
-            f" to it, download {file} elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
+            f"model.name: {name} could not be fetched from the hub ({reason}). Without access to it, download {file}"
+            " elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
         ) from None
 
 
@@ -155,9 +154,8 @@ def _compute_hash(hash_path: Path, path: Path) -> str:
     with FileLock(f"{hash_path}.lock"):
         _check(path)
         sha256 = sha256_of(path)
-        partial = hash_path.with_suffix(".partial")
-        partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
-        partial.replace(hash_path)
+        with new_file(hash_path) as partial:
+            partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
     return sha256
 
 

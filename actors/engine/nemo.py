@@ -12,6 +12,7 @@ import torch
 
 from actors.audio.pcm import as_float
 from actors.engine.interface import Emission
+from actors.foreign.errors import one_line
 from actors.schema import SAMPLE_RATE, Samples, UsageError
 
 
@@ -29,8 +30,8 @@ class NemoEngine:
         try:
             model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
         except Exception as problem:  # noqa: BLE001 - a bad checkpoint may make NeMo raise anything
-            reason = next(iter(str(problem).strip().splitlines()), "")[:200]
-            raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
+            reason = f"{type(problem).__name__}: {one_line(problem, 200)}"
+            raise UsageError(f"{checkpoint.name} cannot be loaded: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
             raise UsageError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
         rate = model.cfg.preprocessor.sample_rate

@@ -18,7 +18,7 @@ from actors.engine.citrinet.archive import read_archive
 from actors.engine.citrinet.configuration import Configuration
 from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
-from actors.storage.cache import add_to_cache, is_intact
+from actors.storage.cache import is_intact, new_file
 
 VERSION = 2  # of the converted layout; incremented when `conversion` changes what it writes, or its checks
 
@@ -57,16 +57,15 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[Configuration, LazyTenso
     with advice.
     """
     path = _path(sha256, cache)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)  # for the lock
     with FileLock(f"{path}.lock"):
         if not is_intact(path):
             try:
                 config, tensors = convert(read_archive(nemo, sha256))
             except UsageError as problem:
                 raise UsageError(f"model.name: {nemo.name}: {problem}") from None
-            partial = path.with_suffix(".partial")
-            save_file(tensors, partial, {"config": json.dumps(config)})
-            add_to_cache(path, partial)
+            with new_file(path, with_digest=True) as partial:
+                save_file(tensors, partial, {"config": json.dumps(config)})
     with safe_open(path, framework="pt") as file:
         return json.loads(file.metadata()["config"]), LazyTensors(path)
 

@@ -11,8 +11,9 @@ import torch
 
 from actors.engine.citrinet.archive import Archive
 from actors.engine.citrinet.configuration import BlockConfig, Configuration, FeaturesConfig, LayerShape
-from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, describe, read_labels, read_settings
+from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, read_labels, read_settings
 from actors.engine.citrinet.text import SentencePieces
+from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 
 EPSILON = 1e-3  # of every batch norm in NeMo's JasperBlock
