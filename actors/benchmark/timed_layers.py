@@ -34,7 +34,10 @@ class Timer:
     def timed(self, name: str, shape: str, bytes_moved: int, operations: int = 0) -> Iterator[None]:
         kind = Kind(name, shape, bytes_moved / 1e9, operations / 1e9)
         if self._is_cuda:
-            started, stopped = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch has no type for it
+            started, stopped = (
+                torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch has no types here
+                for _ in range(2)
+            )
             started.record()
             yield
             stopped.record()

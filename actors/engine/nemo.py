@@ -19,6 +19,8 @@ from actors.schema import SAMPLE_RATE, Samples, UsageError
 class NemoEngine:
     """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is imported on demand."""
 
+    busy_seconds: float | None = None  # not measured
+
     def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
         """Raises UsageError if the checkpoint cannot be loaded, or is not a CTC model for 16 kHz audio."""
         warnings.filterwarnings("ignore")

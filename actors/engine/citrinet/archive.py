@@ -127,7 +127,8 @@ class _Members:
             else MAX_CHECKPOINT_BYTES
         )
         self._by_name = dict[str, tarfile.TarInfo]()
-        with tarfile.open(fileobj=_HeaderStream(self._stream, self._max_bytes), mode="r:") as archive:  # type: ignore[call-overload]
+        headers = _HeaderStream(self._stream, self._max_bytes)
+        with tarfile.open(fileobj=headers, mode="r:") as archive:  # type: ignore[call-overload]  # it has what tarfile calls
             for member in archive:
                 name = os.path.basename(member.name)
                 # Another reader may take the other one.

@@ -132,7 +132,7 @@ class Product:
     """
 
     def __init__(self, affine: Affine, dtype: torch.dtype) -> None:
-        self._packs = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no type for it
+        self._packs = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no types here
         weight, self._bias = affine.weight.to(dtype), affine.bias.to(dtype, copy=True)
         if self._packs:
             weight = _ONEDNN._reorder_linear_weight(weight.contiguous(), None)  # noqa: SLF001 - see _ONEDNN

@@ -18,6 +18,8 @@ from actors.schema import Samples
 class CitrinetEngine:
     """Features, encoder and text of one checkpoint, on CPUs, in float32 or bfloat16."""
 
+    busy_seconds: float | None = None  # not measured
+
     def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str) -> None:
         """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""
         config, tensors = checkpoint.load(nemo, sha256, cache)

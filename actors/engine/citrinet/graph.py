@@ -96,7 +96,10 @@ class Graph:
         return samples
 
     def _on_gpu(self, slot: Slot, samples: int) -> None:
-        copied, started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(3))  # type: ignore[no-untyped-call]
+        copied, started, ended = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch has no types here
+            for _ in range(3)
+        )
         with torch.cuda.stream(self._copies):
             slot.to_device(samples)
             copied.record()
@@ -128,7 +131,10 @@ class Graph:
         return self._layers.best(self._encoder(self._input, self._levels), self._levels[-1])
 
     def _capture(self) -> None:
-        self._compute, self._copies = (torch.cuda.Stream() for _ in range(2))  # type: ignore[no-untyped-call]
+        self._compute, self._copies = (
+            torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types here
+            for _ in range(2)
+        )
         slot, silence = self._slots.get(), np.zeros(SAMPLE_RATE, np.int16)
         batch = [silence, silence]
         samples = self._fill(slot, batch, self._encoder.packings(self._features.packing(batch, self._encoder.gap)))

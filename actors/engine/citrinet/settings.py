@@ -31,7 +31,7 @@ class _Settings(BaseModel):
 
 
 class Preprocessor(_Settings):
-    sample_rate: Literal[16_000] = SAMPLE_RATE  # type: ignore[assignment]
+    sample_rate: Literal[16_000] = SAMPLE_RATE  # type: ignore[assignment]  # its value is 16,000
     normalize: Literal["per_feature"] = "per_feature"
     frame_splicing: Literal[1] = 1
     log: Literal[True] = True
