@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import DEMO_MODEL, ROOT, encoded, free_port, tone
 
 from actors.engine.models import ModelFile
+from jobs import plan, transcribe
 from jobs.cli.loading import load
 from jobs.cli.terminal import read_json
 from jobs.planning.prepare import prepare
@@ -97,6 +99,15 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, shown: str) -
     assert Devices.of_this_machine().gpus == 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     assert Devices.of_this_machine().gpus == 0
+
+
+@pytest.mark.parametrize("main", [plan.main, transcribe.main])
+def test_a_cluster_that_does_not_answer_is_named(job: Any, monkeypatch: pytest.MonkeyPatch, main: Any) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    status, _, seen = job("model.device=auto", "output.uri=/tmp/out", main=main)
+    assert status == 2
+    assert f"ray.address: no cluster answers at {address}" in seen
 
 
 @pytest.fixture

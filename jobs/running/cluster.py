@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from jobs.cli.config import Cluster, Config, ConfigError, Model
 from jobs.planning.prepare import is_on_cluster
 from jobs.planning.recipe import Device, Devices, depends_on_devices
 
+CONNECT_PATIENCE_S = 10.0
 LARGEST_NODE = "CPU of the largest node"  # a key beside Ray's own resource names
 
 
@@ -154,14 +156,23 @@ def connect_ray(address: str | None) -> dict[str, float]:
         options |= {"address": address or "auto"}
     try:
         if not ray.is_initialized():
+            _knock(address or os.environ.get("RAY_ADDRESS", ""))
             terminated = signal.getsignal(signal.SIGTERM)
             with _without_stderr():
                 ray.init(**options)
             signal.signal(signal.SIGTERM, terminated)  # restored: Ray's handler ends the process silently
-    except ConnectionError as problem:
-        raise ConfigError(f"ray.address: no cluster answers at {options['address']}: {problem}") from None
+    except OSError as problem:  # ConnectionError is one
+        where = address or os.environ.get("RAY_ADDRESS")
+        raise ConfigError(f"ray.address: no cluster answers at {where}: {problem}") from None
     largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
     return dict(ray.cluster_resources()) | {LARGEST_NODE: largest}
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nothing listens at an address of the form host:port: Ray itself would try for minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^/\s]+):([0-9]{1,5})", address)
+    if match:
+        socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=CONNECT_PATIENCE_S).close()
 
 
 @contextlib.contextmanager
