@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.audio.headers.seconds import MIN_BYTES_PER_SECOND, header_seconds
 from actors.sources.recordings import AUDIO_SUFFIXES
-from actors.sources.tar_headers import GuardedFile, member_key, members, open_tar
+from actors.sources.tar_headers import GuardedFile, is_plain_tar, member_key, members, open_tar
 from actors.storage import files as storage
 from actors.storage.files import StoredFile
 
@@ -24,7 +24,7 @@ def tar_seconds(stored: StoredFile) -> float | None:
     """
     head = storage.read_range(stored.filesystem, stored.path, 0, min(READ_BYTES, stored.size))
     seconds, unpacked, unpacked_per_byte = 0.0, 0, 1.0
-    file = GuardedFile(io.BytesIO(head))
+    file, is_plain = GuardedFile(io.BytesIO(head)), is_plain_tar(head[:512])
     try:
         with open_tar(file) as archive:
             for number, member in enumerate(members(archive)):
@@ -33,9 +33,13 @@ def tar_seconds(stored: StoredFile) -> float | None:
                 beginning = b""
                 if member_key(member)[1] in AUDIO_SUFFIXES:
                     beginning = _beginning(archive, member)
-                    seconds += header_seconds(beginning, member.size) or 0.0
+                    told = header_seconds(beginning, member.size)
+                    if told is None and len(beginning) < min(member.size, HEAD_BYTES):
+                        break  # its header is cut off
+                    seconds += told or 0.0
                 unpacked = member.offset_data + member.size
-                unpacked_per_byte = (member.offset_data + len(beginning)) / file.position
+                if not is_plain:
+                    unpacked_per_byte = (member.offset_data + len(beginning)) / file.position
                 if unpacked > MAX_UNPACKED:
                     break
     except (tarfile.TarError, OSError):  # it is cut off: no storage is read here

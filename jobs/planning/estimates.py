@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.audio.headers.seconds import MIN_BYTES_PER_SECOND
 from actors.units import SourceObject
-from jobs.planning.sample import candidates, group_of, measure, spread
+from jobs.planning.sample import candidates, group_of, known_suffix, measure, spread
 
 #: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
 SECONDS_PER_BYTE = {
@@ -20,7 +20,7 @@ SECONDS_PER_BYTE = {
     **dict.fromkeys(("ogg", "oga", "webm", "mka", "mkv"), 1 / 8_000),
     **dict.fromkeys(("opus", "amr", "awb", "3gp"), 1 / 3_000),
 }
-_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC
+_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
 MAX_OPENED = 200  # objects of which the header is read
@@ -76,14 +76,13 @@ class Estimates:
             return 0.0
         if source.format == "manifest" and (stated := _stated_seconds(source)) is not None:
             return stated
-        if self._folders is None:
-            return source.size * self._rates[source.uri.rpartition(".")[2]]
-        folder, _, name = source.uri.rpartition("/")
-        return source.size * self._folders[folder][name.rpartition(".")[2]]
+        uri = source.uri
+        rates = self._rates if self._folders is None else self._folders[uri.rpartition("/")[0]]
+        return source.size * rates[uri.rpartition(".")[2]]
 
     def _rates_in(self, folder: str) -> dict[str, float]:
         """The seconds per byte of a folder's objects by suffix, as it is spelled."""
-        return _Remembered(lambda suffix: self._rate(folder, suffix.lower()))
+        return _Remembered(lambda suffix: self._rate(folder, known_suffix(suffix)))
 
     def _rate(self, folder: str, suffix: str) -> float:
         nominal = SECONDS_PER_BYTE.get(suffix, _DEFAULT_SECONDS_PER_BYTE)

@@ -9,12 +9,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from actors.sources.implied import implied_seconds
+from actors.sources.recordings import AUDIO_SUFFIXES
 from actors.storage import files as storage
 from actors.storage.files import StoredFile
 from actors.units import SourceObject
 
 CANDIDATES = 2_000  # objects that are looked at, by name, to choose a few
 THREADS = 16
+_SUFFIXES = frozenset(each[1:] for each in AUDIO_SUFFIXES) | set("tar tgz gz bz2 xz parquet pq".split())
 PATIENCE_S = 20.0  # in all; a sample that storage does not give soon is not worth a longer wait
 
 
@@ -28,9 +30,13 @@ def candidates(objects: Sequence[SourceObject]) -> list[SourceObject]:
 
 
 def group_of(uri: str) -> tuple[str, str]:
-    """A URI's folder, without a final slash, and its suffix in lower case, without its dot."""
-    folder, _, name = uri.rpartition("/")
-    return folder, name.rpartition(".")[2].lower()
+    """A URI's folder, without a final slash, and its suffix as of `known_suffix`."""
+    return uri.rpartition("/")[0], known_suffix(uri.rpartition(".")[2])
+
+
+def known_suffix(suffix: str) -> str:
+    """A suffix without its dot, in lower case; the same, "", for all that do not name a format."""
+    return found if (found := suffix.lower()) in _SUFFIXES else ""
 
 
 def spread(sources: Iterable[SourceObject], count: int) -> list[SourceObject]:

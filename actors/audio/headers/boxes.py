@@ -68,16 +68,16 @@ def matroska(file: Excerpt) -> float | None:
 
 
 def _last_cluster(file: Excerpt, scale: int) -> float | None:
-    """The time of the last cluster in the file's last bytes, a little less than its duration."""
-    begin = max(file.size - 2 * BLOCK_BYTES, 0)
-    at = file.read(begin, 2 * BLOCK_BYTES).rfind(_CLUSTER.to_bytes(4, "big"))
-    for kind, body, end in _elements(file, begin + at, file.size) if at >= 0 else ():
-        times = (
-            file.number(start, min(stop - start, 8), "big")
-            for name, start, stop in _elements(file, body, end)
-            if name == _TIMESTAMP
-        )
-        return next(times, 0) * scale / 1e9 if kind == _CLUSTER else None
+    """The seconds by the time of the last cluster among the file's last bytes, or if they are missing, its first."""
+    for begin in (max(file.size - 2 * BLOCK_BYTES, 0), 0):
+        at = begin + file.read(begin, 2 * BLOCK_BYTES).rfind(_CLUSTER.to_bytes(4, "big"))
+        if at <= begin:
+            continue
+        _, body, end = next(_elements(file, at, file.size))
+        for name, start, stop in _elements(file, body, end):
+            if name == _TIMESTAMP:
+                time = file.number(start, min(stop - start, 8), "big") * scale / 1e9
+                return time * file.size / at  # as if the sound were spread evenly over the bytes
     return None
 
 

@@ -101,12 +101,13 @@ def amr(file: Excerpt) -> float | None:
 
 
 def _extrapolated(file: Excerpt, at: int, measure: Callable[[bytes], _Frame | None]) -> float | None:
-    """The seconds of all frames if they are like those in the first bytes, up to the first that is none."""
-    data, position, seconds = file.read(at, BLOCK_BYTES), 0, 0.0
+    """The seconds of all frames if they are like those in the first bytes, up to the first that is none; None if there
+    is only one, since any bytes may look like a frame."""
+    data, position, seconds, count = file.read(at, BLOCK_BYTES), 0, 0.0, 0
     while frame := measure(data[position : position + 8]):
-        position += frame.length
-        seconds += frame.seconds
-    return seconds * (file.size - at) / position if position else None
+        position, seconds, count = position + frame.length, seconds + frame.seconds, count + 1
+    is_alone = count == 1 and position < len(data)
+    return None if is_alone or not count else seconds * (file.size - at) / position
 
 
 def ogg(file: Excerpt) -> float | None:
