@@ -199,12 +199,13 @@ def test_what_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     assert calibrate([], {}) == calibrate(objects[1:], {}) == Estimates()
 
 
+@pytest.mark.timeout(60)
 def test_storage_that_hangs_is_not_waited_for(serve: Serve) -> None:
     data, released = encoded(tone(1, 8_000), 8_000), threading.Event()
 
     def answer(asked: Asked) -> Answer:
         if re.search("[13579]$", asked.key):
-            released.wait(60)
+            released.wait(600)
         return Answer(data, 206, {"Content-Range": f"bytes 0-{len(data) - 1}/{len(data)}"})
 
     server = serve(answer)

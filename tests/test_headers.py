@@ -25,6 +25,7 @@ from actors.audio.headers.excerpt import BLOCK_BYTES, MAX_BLOCKS, Excerpt
 from actors.audio.headers.seconds import MIN_BYTES_PER_SECOND, header_seconds
 from actors.foreign.snappy import first_bytes
 from actors.sources.implied import implied_seconds
+from actors.sources.tar_seconds import READ_BYTES
 from actors.storage import ranges
 from actors.storage.files import StoredFile, connect
 from actors.units import Format
@@ -180,6 +181,9 @@ def test_headers_that_claim_years_are_capped() -> None:
     for claimed in (0, 0xFFFFFFFF, 0x7FFFFFFF):
         wav[at : at + 4] = struct.pack("<I", claimed)
         assert header_seconds(bytes(wav)) == 1.0
+    sphere = encoded(tone(1), kind="NIST")
+    assert header_seconds(sphere.replace(b"sample_count -i 16000", b"sample_count -i 99999")) == 1.0
+    assert b"sample_count -i 16000" in sphere
     assert header_seconds(wav_of(1, rate=4_000_000_000)) is None
     assert header_seconds(wav_of(1, channels=0)) is None
     assert header_seconds(wav_of(0x55, bits=0)) is None
@@ -232,6 +236,14 @@ def test_the_beginning_of_a_tar_tells(tmp_path: Path, recordings: list[tuple[str
 def test_a_tar_of_one_recording_larger_than_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(tar_of([("a.wav", encoded(tone(300, 8_000), 8_000, subtype="ALAW"))]))
     assert implied_seconds(stored(tmp_path / "a"), "tar") == pytest.approx(300, rel=0.01)
+
+
+def test_a_tar_of_which_a_recording_begins_where_reading_ends(tmp_path: Path) -> None:
+    first, second = (encoded(np.zeros(samples), 8_000, subtype="ALAW") for samples in (READ_BYTES - 1_024 - 58, 10**7))
+    assert len(first) == READ_BYTES - 1_024  # and two headers before the second one's sound
+    (tmp_path / "a").write_bytes(tar_of([("a.wav", first), ("b.wav", second)]))
+    expected = (len(first) + len(second)) / 8_000
+    assert implied_seconds(stored(tmp_path / "a"), "tar") == pytest.approx(expected, rel=0.01)
 
 
 def test_tars_that_tell_nothing(tmp_path: Path) -> None:

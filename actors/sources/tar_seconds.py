@@ -28,7 +28,7 @@ def tar_seconds(stored: StoredFile) -> float | None:
     try:
         with open_tar(file) as archive:
             for number, member in enumerate(members(archive)):
-                if number == MAX_MEMBERS or member.offset_data > MAX_UNPACKED:
+                if number == MAX_MEMBERS:
                     break
                 beginning = b""
                 if member_key(member)[1] in AUDIO_SUFFIXES:
