@@ -1,66 +1,60 @@
 """The blocks that travel between the stages of the graph: each has one row, which is one piece.
 
 The piece's table is stored in that row as an Arrow IPC stream, so that Ray cannot split it, merge it with another, or
-drop it for being empty; reading it back copies nothing. If a stage raises, the block carries the problem instead, which
-passes through the later stages unchanged to the driver: a bad unit does not fail the others.
+drop it for being empty; reading it back copies nothing. Once a piece has its outcome, by its last step or because an
+earlier one failed, the block carries that instead, unchanged through later stages to the driver: a bad unit does not
+fail the others.
 """
 
-import json
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 
 from actors.foreign.arrow import read_stream
-from actors.units import Piece, Recut
+from actors.outcomes import Failed, Outcome, Recut, from_json, to_json
+from actors.pieces import NeedsRecut, Piece
 
-_BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("problem", pa.string())])
+_BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("outcome", pa.string())])
 
-Step = Callable[[Piece, pa.Table], pa.Table]
-
-
-def pack(piece: str, rows: pa.Table | None, problem: str | None = None) -> pa.Table:
-    """A block of one row: a piece, as JSON, and its table, or the problem, as JSON, if there is no table."""
-    column = pa.nulls(1, pa.large_binary())
-    if rows is not None:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema) as writer:
-            writer.write_table(rows)
-        stream = sink.getvalue()
-        offsets = pa.array([0, stream.size], pa.int64()).buffers()[1]
-        column = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, stream])  # no copy of the sound
-    return pa.table([pa.array([piece]), column, pa.array([problem], pa.string())], schema=_BLOCK)
+Step = Callable[[Piece, pa.Table], pa.Table | Outcome]
 
 
-def start(piece: Piece) -> dict[str, Any]:
+def start(piece: Piece) -> dict[str, str]:
     """The row with which a piece enters the graph."""
     return {"piece": piece.to_json()}
 
 
 def advance(block: pa.Table, step: Step) -> pa.Table:
-    """Applies a step to a block's table; a block with a problem is returned unchanged."""
-    piece, rows = block.column("piece")[0].as_py(), pa.table({})
-    stream = block.column("rows")[0] if "rows" in block.schema.names else None
-    if stream is not None and not stream.is_valid:
+    """Applies a step to a block's table; a block with an outcome is returned unchanged."""
+    if "outcome" in block.schema.names and block.column("outcome")[0].is_valid:
         return block
+    piece = Piece.from_json(block.column("piece")[0].as_py())
     try:
-        if stream is not None:
-            rows = read_stream(stream.as_buffer())
-        return pack(piece, step(Piece.from_json(piece), rows))
-    except Recut as recut:
-        return pack(piece, None, json.dumps({"recut": recut.cut}))
+        rows = read_stream(block.column("rows")[0].as_buffer()) if "rows" in block.schema.names else pa.table({})
+        result = step(piece, rows)
+    except NeedsRecut as needed:
+        result = Recut(piece.unit, needed.cut)
     except Exception as problem:  # noqa: BLE001 - reported to the driver, which ends the run as failed
         where = traceback.extract_tb(problem.__traceback__)[-1]
-        failure = f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})"
-        return pack(piece, None, json.dumps({"failure": failure}))
+        result = Failed(piece.unit, f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})")
+    return _pack(block.column("piece"), result)
 
 
-def outcome(block: pa.Table) -> dict[str, Any]:
-    """The outcome of a block: the summary that its last step made, or {"unit", "failure" or "recut"}."""
-    problem = block.column("problem")[0].as_py()
-    if problem is not None:
-        unit = json.loads(block.column("piece")[0].as_py())["unit"]["id"]
-        return {"unit": unit} | dict(json.loads(problem))
-    rows = read_stream(block.column("rows")[0].as_buffer())
-    return dict(json.loads(rows.column("summary")[0].as_py()))
+def outcome_of(block: pa.Table) -> Outcome:
+    """The outcome of a piece, from the block that it left the graph in."""
+    return from_json(block.column("outcome")[0].as_py())
+
+
+def _pack(piece: pa.ChunkedArray, result: pa.Table | Outcome) -> pa.Table:
+    """A block of one row: the piece, with its table or its outcome."""
+    if not isinstance(result, pa.Table):
+        columns = [piece, pa.nulls(1, pa.large_binary()), pa.array([to_json(result)])]
+        return pa.table(columns, schema=_BLOCK)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, result.schema) as writer:
+        writer.write_table(result)
+    stream = sink.getvalue()
+    offsets = pa.array([0, stream.size], pa.int64()).buffers()[1]
+    rows = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, stream])  # no copy of the sound
+    return pa.table([piece, rows, pa.nulls(1, pa.string())], schema=_BLOCK)

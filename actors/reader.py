@@ -4,6 +4,7 @@ An error of one recording becomes its row; errors of the storage are raised, sin
 """
 
 import faulthandler
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,13 @@ import pyarrow as pa
 
 from actors.audio.containers import container_of, id3_length
 from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode
-from actors.audio.segments import Stretch, segments_of
+from actors.audio.segments import SegmentationSettings, Stretch, segments_of
 from actors.audio.speech import Companions, SpeechRows, TextBudget
 from actors.audio.voice import has_speech
 from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import to_json
 from actors.isolation import Isolated
+from actors.pieces import Cut, NeedsRecut, Piece
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, check_version, read_objects
@@ -30,32 +32,28 @@ from actors.sources.recordings import Recording
 from actors.sources.tar import merge_texts
 from actors.sources.tar_ranges import Chain
 from actors.storage.files import StoredFile
-from actors.units import Piece, Recut, SourceObject
+from actors.units import SourceObject, nominal_seconds
 
 MIN_BUDGET_BYTES = 256_000_000  # for the recordings of a piece that are being decoded, however low the limit for one
 CONCURRENT_FETCHES = 8  # storage takes tens of milliseconds to respond, so several requests are in flight
 MIN_SOUND_LIMIT_S = 7_200.0  # of sound that a piece may hold, however little was expected
-RECUT_FACTOR = 4  # times as many pieces, if one holds more than that
 
 
 def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """Reads a piece's recordings to a table of SPEECH_SCHEMA, in the order of its objects; at least one row per object.
 
     A share without a recording is a row without sound and without an error. For a range of a tar, the schema's metadata
-    hold the summary of its chain of headers. Raises Recut if there is more sound than a piece may hold.
+    hold the summary of its chain of headers. Raises NeedsRecut if there is more sound than a piece may hold.
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
-    chains, samples, max_samples = list[Chain](), 0, _max_seconds(piece) * SAMPLE_RATE
+    chains, heard = list[Chain](), Heard(piece, settings.segmentation)
     budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), TextBudget()
 
     def rows_of(group: list[SourceObject]) -> SpeechRows:
-        nonlocal samples
         reading, rows = Reading(piece, settings, budget, chains=chains), SpeechRows(texts)
-        for recording in read_objects(group, reading):
+        for number, recording in enumerate(read_objects(group, reading)):
             decoded = decode_one(recording)
-            samples += sum(len(row.get("pcm", b"")) // 2 for row in decoded)
-            if samples > max_samples:
-                raise _recut(piece)
+            heard.add(group[min(number, len(group) - 1)], recording, decoded)
             rows.add(decoded)
             del recording, decoded  # before the next one is read: each may be half a gigabyte
         rows.add_texts(_texts_in_tar(reading, piece, texts))
@@ -64,10 +62,45 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     decoder = isolated_decoder(piece, settings) if settings.isolated else watched_decoder(piece, settings)
     with decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else CONCURRENT_FETCHES) as pool:
         whole = SpeechRows(texts)
-        for rows in pool.map(rows_of, groups):
-            whole.extend(rows)
+        try:
+            for rows in pool.map(rows_of, groups):
+                whole.extend(rows)
+        except SoundLimitExceeded as exceeded:
+            raise NeedsRecut(heard.finer_cut(exceeded.recording_s)) from None
     metadata = {"chain": chains[0].summary().to_text()} if chains else {}
     return whole.table().replace_schema_metadata(metadata)
+
+
+class Heard:
+    """Measures the sound of a piece while it is decoded, and so how a piece that has too much of it is to be cut."""
+
+    def __init__(self, piece: Piece, segmentation: SegmentationSettings) -> None:
+        self._piece, self._segmentation, self._lock = piece, segmentation, threading.Lock()
+        self._seconds = self._nominal_s = 0.0  # of the recordings decoded so far
+
+    def add(self, source: SourceObject, recording: Recording, rows: list[dict[str, Any]]) -> None:
+        """Counts a recording and its rows. Raises SoundLimitExceeded if there is more than a piece may hold."""
+        nominal_s = nominal_seconds(source) / self._piece.stretches
+        if source.is_container:
+            nominal_s *= (len(recording.content) if isinstance(recording.content, bytes) else 0) / max(source.size, 1)
+        with self._lock:
+            self._seconds += sum(len(row.get("pcm", b"")) // 2 for row in rows) / SAMPLE_RATE
+            self._nominal_s += nominal_s
+            if self._seconds > max_seconds(self._piece):
+                raise SoundLimitExceeded(None)
+
+    def finer_cut(self, recording_s: float | None) -> Cut:
+        """The cut with which pieces hold about the seconds intended. `recording_s` is the length of a recording that is
+        too long by itself, None if all together are."""
+        piece, cut = self._piece, self._piece.cut
+        if recording_s is not None:
+            stretch_s = (self._segmentation.stretch(cut.seconds, 0, 2).end or 0) / SAMPLE_RATE
+            stretches = math.ceil(recording_s / stretch_s * cut.stretches / piece.stretches)
+            return replace(cut, stretches=max(stretches, cut.stretches + 1))
+        expected_s = sum(map(nominal_seconds, piece.objects)) / piece.ranges / piece.stretches
+        times_nominal = self._seconds / self._nominal_s if self._nominal_s else 0.0
+        shares = math.ceil(cut.shares * expected_s * times_nominal / cut.seconds)
+        return replace(cut, shares=max(shares, 2 * cut.shares))
 
 
 def _texts_in_tar(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str, Companions]:
@@ -87,16 +120,9 @@ def _companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[
     }
 
 
-def _max_seconds(piece: Piece) -> float:
-    return max(2 * piece.seconds, MIN_SOUND_LIMIT_S)
-
-
-def _recut(piece: Piece, is_long: bool = False) -> Recut:
-    """A finer cut of a piece's unit: into its objects, else into shares of them, or into stretches if one is long."""
-    objects = len(piece.unit.objects)
-    ranges = objects if piece.ranges < objects else piece.ranges * (1 if is_long else RECUT_FACTOR)
-    limited = any(each.limit for each in piece.unit.objects)
-    return Recut(ranges, piece.stretches * (RECUT_FACTOR if is_long else 1), piece.is_streamed or limited)
+def max_seconds(piece: Piece) -> float:
+    """The seconds of sound that a piece may hold."""
+    return max(2 * piece.cut.seconds, MIN_SOUND_LIMIT_S)
 
 
 Decoder = Callable[[Recording], list[dict[str, Any]]]  # a recording to its rows
@@ -120,7 +146,7 @@ def watched_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
         nonlocal samples
         with lock:
             samples += added
-        return samples <= _max_seconds(piece) * SAMPLE_RATE  # by all threads together
+        return samples <= max_seconds(piece) * SAMPLE_RATE  # by all threads together
 
     def decode_one(recording: Recording) -> list[dict[str, Any]]:
         if not _is_decoded(recording):  # watching starts a thread each time: for a million tiny members, minutes
@@ -179,7 +205,7 @@ def to_rows(
     } | _companions(recording.reference, recording.extra)
     if recording.content is None:
         return [row]
-    stretch = settings.segmentation.stretch(piece.seconds, piece.stretch, piece.stretches)
+    stretch = settings.segmentation.stretch(piece.cut.seconds, piece.stretch, piece.stretches)
     begin, end = settings.segmentation.needed(stretch)
     request = DecodeRequest(
         recording.offset_s or 0.0,
@@ -187,7 +213,7 @@ def to_rows(
         begin,
         end,
         settings.channel,
-        max_seconds=_max_seconds(piece),
+        max_seconds=max_seconds(piece),
         max_hours=settings.max_hours,
         admit=admit,
     )
@@ -200,9 +226,7 @@ def to_rows(
         return _segment_rows(row, sound, stretch, settings)
     except RecordingError as problem:
         kind, detail = problem.kind, problem.detail
-    except SoundLimitExceeded as exceeded:
-        raise _recut(piece, exceeded.is_one_recording) from None
-    except (Recut, OSError, MemoryError, ImportError):
+    except (SoundLimitExceeded, OSError, MemoryError, ImportError):
         raise  # errors of the piece, the storage or the machine concern all recordings
     except Exception as problem:  # noqa: BLE001 - only this recording is lost
         # It was not foreseen, or it would have a kind: so it is reported like a crash, and `errors.retry` retries it

@@ -1,19 +1,17 @@
 """The three stages of the graph as Ray Data calls them: block in, block out."""
 
-import json
-
 import pyarrow as pa
 
 from actors.blocks import advance
 from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
 from actors.parts.kept import is_kept
+from actors.pieces import Piece
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA
 from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
 from actors.transcriber import Transcriber
-from actors.units import Piece
 from actors.writer import commit_piece
 
 
@@ -37,9 +35,5 @@ class TranscribeBlock:
 
 
 def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str], attempt: str) -> pa.Table:
-    """Commits a piece: writes its rows, and returns its summary as JSON."""
-
-    def commit(piece: Piece, rows: pa.Table) -> pa.Table:
-        return pa.table({"summary": [json.dumps(commit_piece(piece, rows, *output, attempt))]})
-
-    return advance(block, commit)
+    """Commits a piece: writes its rows, and returns its outcome."""
+    return advance(block, lambda piece, rows: commit_piece(piece, rows, *output, attempt))

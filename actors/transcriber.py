@@ -18,6 +18,7 @@ from actors.engine.interface import Emission, Engine, EngineSettings
 from actors.engine.load import load_engine
 from actors.engine.models import ModelFile
 from actors.isolation import Isolated
+from actors.outcomes import Work
 from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Samples
 from actors.text.join import Hypothesis, SegmentAudio, SegmentResult, decode_segments
 
@@ -26,7 +27,7 @@ class Transcriber:
     """Transcribes tables of SPEECH_SCHEMA into tables of PART_SCHEMA with one loaded engine. Thread-safe.
 
     Rows stay as they are, less the sound. Segments of other pieces (`own` is false) are transcribed as context for the
-    join and dropped. The schema's metadata keep what came with the table and add the counters of the unit's summary.
+    join and dropped. The schema's metadata keep what came with the table and add the work that transcribing took.
     """
 
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
@@ -55,11 +56,11 @@ class Transcriber:
             columns[name] = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
         columns["transcribed_at"] = pa.array([now] * rows, PART_SCHEMA.field("transcribed_at").type)
         ended = time.time()
-        counters = {"began": began, "ended": ended, "busy_seconds": ended - began} | self._runner.take_counters()
+        work = Work(began, ended, **({"busy_seconds": ended - began} | self._runner.take_counters()))
         table = pa.table(
             [columns.get(each.name, pa.nulls(rows, each.type)) for each in PART_SCHEMA], schema=PART_SCHEMA
         )
-        metadata = {name: str(value) for name, value in counters.items()} | (speech.schema.metadata or {})
+        metadata = work.to_metadata() | (speech.schema.metadata or {})
         return table.filter(speech.column("own")).replace_schema_metadata(metadata)
 
     def _results(self, speech: pa.Table) -> list[SegmentResult | None]:

@@ -1,20 +1,27 @@
-"""The elements of a plan: objects, the units in which they are committed, and the pieces of units."""
+"""The elements of a plan: stored objects, and the units in which they are committed."""
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from itertools import product
-from typing import Any, Literal
-
-from actors.foreign.errors import InvalidData
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 #: Patterns of ids, fingerprints and digests. They become file names, so what is read must match.
 HEX = r"[0-9a-f]{1,64}"
 FINGERPRINT = rf"(?:{HEX}|[0-9a-f]{{1,8}}incomplete)"
 
 Format = Literal["audio", "tar", "parquet", "manifest"]
+
+#: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
+_SECONDS_PER_BYTE = {
+    **dict.fromkeys(("wav", "wave", "w64", "aif", "aiff", "au", "snd", "caf", "sph"), 1 / 32_000),
+    **dict.fromkeys(("mp3", "m4a", "mp4", "aac", "wma", "ogg", "webm"), 1 / 8_000),
+    **dict.fromkeys(("opus", "amr"), 1 / 3_000),
+}
+_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, and of shards, which mostly hold FLAC
+
+MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
+BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,104 +54,50 @@ class SourceObject:
         refusal = fields.get("refusal")
         return cls(**{**fields, "refusal": tuple(refusal) if refusal else None})
 
+    @property
+    def is_container(self) -> bool:
+        """Whether it holds recordings by number, in a tar or a Parquet file, and is not one itself."""
+        return self.format in ("tar", "parquet")
+
+
+class Carried(NamedTuple):
+    """An object that belongs to a unit but was not listed this time: its rows, those with this URI and offset in
+    seconds (None for a whole file), are copied from the committed part."""
+
+    key: str
+    version: str
+    uri: str
+    offset_s: float | None
+
 
 @dataclass(frozen=True)
 class Unit:
-    """Whole objects that are committed together, as one part.
-
-    `carried` are objects, as (URI, offset in seconds or None), that belong to the unit but were not listed this time:
-    their rows are copied from the committed part.
-    """
+    """Whole objects that are committed together, as one part."""
 
     id: str
     fingerprint: str
     objects: tuple[SourceObject, ...]
-    carried: tuple[tuple[str, float | None], ...] = ()
+    carried: tuple[Carried, ...] = ()
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Unit":
-        """Raises InvalidData if the id or the fingerprint is not hexadecimal."""
-        for pattern, name in ((HEX, "id"), (FINGERPRINT, "fingerprint")):
-            if not re.fullmatch(pattern, fields[name]):
-                raise InvalidData(f"{fields[name][:80]!r} is not a unit's {name}")
-        objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
-        return cls(fields["id"], fields["fingerprint"], objects, tuple((uri, at) for uri, at in fields["carried"]))
+    def of(cls, unit_id: str, recipe: str, objects: Iterable[SourceObject], carried: Iterable[Carried] = ()) -> "Unit":
+        """A unit with its fingerprint: of the recipe's digest, and of the versions of its objects.
 
-
-@dataclass(frozen=True)
-class Piece:
-    """The content of one block: a unit, or a share of one that is too large for a block.
-
-    A unit is cut into `ranges`: first into its objects, then each object into shares of a tar's bytes or a Parquet
-    file's rows. Its recordings are cut into `stretches` of about `seconds`, the last up to the end. A piece is one
-    stretch of the recordings of one range. If `is_streamed`, a tar is read from its start.
-    """
-
-    unit: Unit
-    seconds: float
-    range: int = 0
-    ranges: int = 1
-    stretch: int = 0
-    stretches: int = 1
-    is_streamed: bool = False
+        Rows that are carried over may be of another recipe, so a unit with such rows has a fingerprint of its own.
+        """
+        objects, carried = tuple(objects), tuple(carried)
+        return cls(unit_id, Fingerprint.of(recipe, _versions(objects, carried)), objects, carried)
 
     @property
-    def is_whole(self) -> bool:
-        return self.ranges == self.stretches == 1
-
-    @property
-    def objects(self) -> tuple[SourceObject, ...]:
-        """The objects that it reads: all of the unit's, or the one that its range is in."""
-        if self.ranges == 1:
-            return self.unit.objects
-        first = self.range // self._ranges_per_object
-        return self.unit.objects[first : first + 1]
-
-    @property
-    def share(self) -> tuple[int, int]:
-        """The share of its object that it reads: the share's number, and the number of shares."""
-        return self.range % self._ranges_per_object, self._ranges_per_object
-
-    @property
-    def _ranges_per_object(self) -> int:
-        return max(self.ranges // len(self.unit.objects), 1)
-
-    @property
-    def count(self) -> int:
-        """The number of the unit's pieces."""
-        return self.ranges * self.stretches
-
-    @property
-    def cut(self) -> str:
-        """The unit's cut, as it appears in file names."""
-        return f"{self.ranges}.{self.stretches}-by-{self.seconds:g}s" + "-streamed" * self.is_streamed
-
-    @property
-    def name(self) -> str:
-        """The name of the file that keeps its rows."""
-        return f"{self.range}.{self.stretch}-of-{self.cut}"
-
-    def all(self) -> list["Piece"]:
-        """All pieces of the unit in order, including this one."""
-        pairs = product(range(self.ranges), range(self.stretches))
-        return [replace(self, range=number, stretch=stretch) for number, stretch in pairs]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Piece":
-        """Raises InvalidData as `Unit.from_dict` does."""
-        fields = json.loads(text)
-        return cls(**{**fields, "unit": Unit.from_dict(fields["unit"])})
+    def has_own_fingerprint(self) -> bool:
+        """Whether its fingerprint is that of its objects."""
+        recipe, versions = Fingerprint.recipe(self.fingerprint), _versions(self.objects, self.carried)
+        return self.fingerprint == Fingerprint.of(recipe, versions)
 
 
-class Recut(Exception):
-    """A unit has to be cut differently, which only shows when a piece is read."""
-
-    def __init__(self, ranges: int, stretches: int, is_streamed: bool) -> None:
-        super().__init__(ranges, stretches, is_streamed)
-        self.cut = {"ranges": ranges, "stretches": stretches, "is_streamed": is_streamed}
+def _versions(objects: Iterable[SourceObject], carried: Iterable[Carried]) -> dict[str, str]:
+    """The versions that a fingerprint is made of, by key; those of objects that are carried over are marked."""
+    return {each.key: each.version for each in objects} | {each.key: f"{each.version}*" for each in carried}
 
 
 class Fingerprint:
@@ -183,3 +136,18 @@ def digest(texts: Iterable[str]) -> str:
     for text in texts:
         state.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return state.hexdigest()[:16]
+
+
+def nominal_seconds(source: SourceObject) -> float:
+    """An object's seconds of audio by its manifest's duration, or by its size and suffix; 0 if refused.
+
+    A manifest's duration is capped at what its file can hold.
+    """
+    if source.refusal:
+        return 0.0
+    if source.format == "manifest":
+        duration = json.loads(source.lines or "{}").get("duration")
+        if duration is not None:
+            return min(float(duration), source.size / BYTES_PER_SECOND if source.size else MAX_CLAIMED_SECONDS)
+    suffix = source.uri.rsplit(".", 1)[-1].lower()
+    return source.size * _SECONDS_PER_BYTE.get(suffix, _DEFAULT_SECONDS_PER_BYTE)

@@ -11,48 +11,53 @@ and collects the outcomes; the three stages are in `actors/stages.py`.
 
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from actors.blocks import outcome, start
-from actors.engine.interface import EngineSettings
-from actors.engine.models import ModelFile
-from actors.sources.objects import ReadSettings
+from actors.blocks import outcome_of, start
+from actors.outcomes import Outcome
+from actors.pieces import Piece
 from actors.stages import TranscribeBlock, commit_block, read_block
 from actors.storage import files as storage
-from actors.units import Piece
+from jobs.planning.recipe import Recipe
 from jobs.running.cluster import GraphError, Resources, configure_ray_data, reason_of
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
 
 
 def build_graph(
     pieces: Sequence[Piece],
-    reading: ReadSettings,
-    model: ModelFile,
-    engine: EngineSettings,
-    run_id: str,
-    output: tuple[storage.Filesystem, str],
+    recipe: Recipe,
     resources: Resources,
-) -> Any:
-    """The graph as a lazy Ray dataset: read and decode, transcribe, commit."""
+    output: tuple[storage.Filesystem, str],
+    run_id: str,
+    isolated: bool = False,
+) -> "Dataset":
+    """The graph as a lazy Ray dataset: read and decode, transcribe, commit. If `isolated`, each recording is handled in
+    a process of its own, since one of them may crash it."""
     import ray.data
 
     configure_ray_data()
     attempt = f"{run_id}-{uuid.uuid4().hex[:6]}"
+    reading = replace(recipe.reading, isolated=isolated)
+    engine = replace(recipe.engine_settings(resources.threads), isolated=isolated)
     whole_blocks = {"batch_size": 1, "batch_format": "pyarrow"}
     return (
         ray.data.from_items([start(piece) for piece in pieces], override_num_blocks=len(pieces))
         .map_batches(partial(read_block, settings=reading, output=output), **whole_blocks, **resources.of_readers())
         .map_batches(
-            TranscribeBlock, fn_constructor_args=(model, engine, run_id), **whole_blocks, **resources.of_actors()
+            TranscribeBlock, fn_constructor_args=(recipe.model, engine, run_id), **whole_blocks, **resources.of_actors()
         )
         .map_batches(partial(commit_block, output=output, attempt=attempt), **whole_blocks, **resources.of_commits())
     )
 
 
-def outcomes(dataset: Any) -> Iterator[dict[str, Any]]:
-    """Runs the graph; yields the outcome of each piece as it ends (see `blocks.outcome`). Raises GraphError."""
+def outcomes(dataset: "Dataset") -> Iterator[Outcome]:
+    """Runs the graph; yields the outcome of each piece as it ends. Raises GraphError."""
     try:
         for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
-            yield outcome(block)
+            yield outcome_of(block)
     except Exception as problem:
         raise GraphError(reason_of(problem)) from problem

@@ -2,13 +2,14 @@
 
 import sys
 from collections import Counter, defaultdict
-from typing import Any
+from typing import TypedDict
 
+from actors.pieces import cut_unit
 from jobs.cli.command import DONE, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, show_table
-from jobs.planning.prepare import Prepared, is_on_cluster, prepare
-from jobs.planning.sizing import estimated_seconds
+from jobs.planning.prepare import Prepared, prepare
+from jobs.running.cluster import find_devices
 
 EPILOG = """
 examples:
@@ -20,28 +21,58 @@ estimated from sizes, or taken from manifests. All keys are described in docs/co
 standard output is one JSON object.
 """
 
+MAX_REASONS = 30  # shown, of those why units are done or not
+
 
 def main(arguments: list[str] | None = None) -> int:
     return run_job("jobs.plan", __doc__, EPILOG, run, arguments)
 
 
 def run(config: Config) -> int:
-    summary = describe(prepare(config, is_on_cluster(config)))
+    summary = describe(prepare(config, find_devices(config)))
     show(config, summary)
     print_json(summary)
     return DONE
 
 
-def describe(prepared: Prepared) -> dict[str, Any]:
+class UnitCounts(TypedDict):
+    new: int
+    redo: int
+    done: int
+    remove: int
+
+
+class Summary(TypedDict):
+    """The JSON object of a plan. `reasons` counts units by verdict and reason, the most frequent ones."""
+
+    objects: dict[str, int]
+    bytes: dict[str, int]
+    estimated_hours: dict[str, float]
+    units: UnitCounts
+    reasons: dict[str, dict[str, int]]
+    pieces: int
+    estimated_hours_to_do: float
+    unknown_names: dict[str, int]
+    repeated_lines: int
+    device: str
+    precision: str
+    model_sha256: str
+    output: str
+
+
+def describe(prepared: Prepared) -> Summary:
     """Summarises a plan in numbers."""
     counts, sizes, hours = Counter[str](), Counter[str](), defaultdict[str, float](float)
+    plan, estimate = prepared.plan, prepared.plan.estimate
     for kind, _, size in {(each.format, each.uri, each.size) for each in prepared.listing.objects}:
         sizes[kind] += size  # a file counts once, however many manifest lines refer to it
     for each in prepared.listing.objects:
         counts[each.format] += 1
-        hours[each.format] += estimated_seconds(each) / 3600
-    plan = prepared.plan
-    to_do = sum(estimated_seconds(each) for unit in plan.units for each in unit.objects) / 3600
+        hours[each.format] += estimate(each) / 3600
+    to_do = sum(estimate(each) for unit in plan.units for each in unit.objects) / 3600
+    reasons = defaultdict[str, dict[str, int]](dict)
+    for verdict, count in Counter(plan.verdicts.values()).most_common(MAX_REASONS):
+        reasons[verdict.kind][verdict.reason] = count
     return {
         "objects": dict(counts),
         "bytes": dict(sizes),
@@ -52,27 +83,33 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "done": len(plan.done),
             "remove": len(plan.remove),
         },
-        "pieces": sum(len(prepared.pieces_of(unit)) for unit in plan.units),
+        "reasons": dict(reasons),
+        "pieces": sum(len(cut_unit(unit, prepared.cut_of(unit))) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
         "unknown_names": dict(prepared.listing.unknown),
         "repeated_lines": prepared.listing.repeated,
-        "model_sha256": prepared.model.sha256,
+        "device": prepared.recipe.device,
+        "precision": prepared.recipe.precision,
+        "model_sha256": prepared.recipe.model.sha256,
         "output": prepared.output_uri,
     }
 
 
-def show(config: Config, summary: dict[str, Any]) -> None:
+def show(config: Config, summary: Summary) -> None:
     rows = [
         (name, count, f"{summary['bytes'][name] / 1e9:.3f}", f"{summary['estimated_hours'][name]:.2f}")
         for name, count in sorted(summary["objects"].items())
     ]
     show_table("Listed", ("format", "objects", "GB", "hours, estimated"), rows)
+    reasons = [(kind, why, count) for kind, counts in summary["reasons"].items() for why, count in counts.items()]
+    show_table("Units", ("verdict", "because", "units"), reasons)
     unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
     facts = [
         ("units", "{new} new, {redo} to redo, {done} done, {remove} to remove".format(**summary["units"])),
         ("pieces", summary["pieces"]),
         ("to transcribe, estimated", f"{summary['estimated_hours_to_do']:.2f} h"),
         ("skipped, unknown file type", ", ".join(unknown) or "none"),
+        ("device", f"{summary['device']}, in {summary['precision']}"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
         ("output", summary["output"]),
     ]

@@ -1,25 +1,26 @@
 """Transcribes an archive: lists audio, transcribes what is not done yet, writes Parquet."""
 
 import time
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
-from actors.engine.interface import EngineSettings
 from actors.parts.commit import remove_unit
 from actors.parts.kept import sweep_pieces
+from actors.pieces import Cut, cut_unit
 from actors.storage import files as storage
 from jobs import pipeline
 from jobs.cli.command import BUSY, FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, summary_json
-from jobs.planning.prepare import Prepared, is_on_cluster, prepare
+from jobs.planning.prepare import Prepared, is_on_cluster, prepare, recordings_in_output
+from jobs.planning.recipe import Device, Devices
 from jobs.planning.state import sweep, write_plan
-from jobs.planning.verdicts import new_run_id, recipe_of
+from jobs.planning.verdicts import new_run_id
 from jobs.running import cluster
-from jobs.running.cluster import PADDED_SECONDS, GraphError, Resources
+from jobs.running.cluster import GraphError, Resources
 from jobs.running.lease import active_run, heartbeat
-from jobs.running.outcomes import Ledger, TooManyFailures
-from jobs.running.summary import close, say_plan, sum_up
+from jobs.running.metrics import Metrics
+from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures, Totals
+from jobs.running.summary import Finished, close, say_plan, sum_up
 
 TRIES = 20  # to get a plan's number before other runs
 
@@ -47,12 +48,12 @@ def run(config: Config) -> int:
     """Runs the job: plans, claims a run number, transcribes, sums up. Returns the exit status."""
     began = time.monotonic()
     run_id = new_run_id()
-    prepared, folder = prepare_and_claim(config, run_id)
+    prepared, folder = prepare_and_claim(config, cluster.find_devices(config), run_id)
     filesystem, root = prepared.output
     with heartbeat(filesystem, folder, config.output.lease_seconds, run_id):
         other = active_run(filesystem, root, folder, config.output.lease_seconds)
         if other:
-            summary: dict[str, Any] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
+            summary: dict[str, object] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
             say(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", "red")
         else:
             summary = work(config, prepared, run_id, began)
@@ -62,17 +63,17 @@ def run(config: Config) -> int:
             say(f"storage: summary.json was not written: {problem}", "red")
             summary["status"] = summary["status"] or FAILED
     print_json(summary)
-    return int(summary["status"])
+    return int(str(summary["status"]))
 
 
-def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
+def prepare_and_claim(config: Config, devices: Devices, run_id: str) -> tuple[Prepared, str]:
     """Plans, and claims the next run number; plans again if another run took it. Returns the plan and the run's folder.
 
     Raises ConfigError.
     """
     for _ in range(TRIES):
-        prepared = prepare(config, is_on_cluster(config))
-        recipe = recipe_of(prepared.settings), prepared.settings
+        prepared = prepare(config, devices)
+        recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
             folder = write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
         except PermissionError as problem:
@@ -84,83 +85,75 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, str]:
     )
 
 
-def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, Any]:
-    """Executes a plan. Returns the summary, which holds the exit status."""
+def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, object]:
+    """Executes a plan. Returns the summary, with the exit status."""
     plan, (filesystem, root) = prepared.plan, prepared.output
     say_plan(prepared.listing, plan)
     sweep(filesystem, root, 10 * config.output.lease_seconds)
-    sweep_pieces(plan.units, filesystem, root)
+    kept_cuts = sweep_pieces(plan.units, filesystem, root)
     for unit_id in plan.remove:
         remove_unit(unit_id, filesystem, root)
     ray_began = time.time()
-    resources = claim_resources(config) if plan.units else None
-    outcomes = transcribe(config, prepared, run_id, resources) if resources else []
-    first = min((each["began"] for each in outcomes if "began" in each), default=0)  # when an actor first had work
-    actors = resources.actors[0] if resources else 0
-    summary = sum_up(run_id, prepared, outcomes, actors, time.monotonic() - began, max(first - ray_began, 0))
-    return summary | {"status": close(config, outcomes, summary)}
+    totals, failed, actors = Totals(), dict[str, str](), 0
+    if plan.units:
+        resources = claim_resources(config, prepared.recipe.device)
+        ledger = transcribe(prepared, run_id, resources, kept_cuts)
+        totals, failed, actors = ledger.totals, ledger.failed, resources.actors[0]
+    finished = Finished(
+        run_id=run_id,
+        planned=len(plan.units),
+        skipped=len(plan.done),
+        totals=totals,
+        failed=failed,
+        actors=actors,
+        wall_seconds=time.monotonic() - began,
+        start_seconds=max(totals.began - ray_began, 0),  # until an actor first had work
+        in_output=recordings_in_output(prepared),
+        output=prepared.output_uri,
+    )
+    summary = sum_up(finished)
+    return {**summary, "status": close(finished, summary, config.errors.max_fraction)}
 
 
-def claim_resources(config: Config) -> Resources:
+def claim_resources(config: Config, device: Device) -> Resources:
     """Connects to Ray, or starts it, and divides its resources among the stages. Raises ConfigError."""
     say("connecting to Ray …" if is_on_cluster(config) else "starting Ray and loading the model …")
-    return cluster.allocate(config.ray, cluster.connect_ray(config.ray.address), config.model.device)
+    return cluster.allocate(config.ray, cluster.connect_ray(config.ray.address), device)
 
 
-def transcribe(config: Config, prepared: Prepared, run_id: str, resources: Resources) -> list[dict[str, Any]]:
-    """Sends the planned units through the graph. Returns a summary per unit, {"unit", "failure"} if not committed.
+def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts: Mapping[str, Cut]) -> Ledger:
+    """Sends the planned units through the graph. Returns what became of each.
 
-    Units that hold more audio than estimated are recut and sent again. Units that crashed their worker are retried
-    once, with one recording per process.
+    Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
+    again and sent again. Units that crashed their worker are retried once, with one recording per process.
     """
-    engine = engine_settings(config, prepared, resources)
-    say(f"engine {engine.engine}, {engine.precision} on {engine.device}; {resources.described()}")
-    ledger = Ledger(run_id, prepared.plan.units, resources.actors[0])
-    pieces = {unit.id: prepared.pieces_of(unit) for unit in prepared.plan.units}
-    units, isolated = prepared.plan.units, False
+    recipe, plan = prepared.recipe, prepared.plan
+    say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {resources.described()}")
+    ledger = Ledger(plan.units, Metrics(run_id, len(plan.units), resources.actors[0]))
+    cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.units}
+    units, isolated = plan.units, False
     try:
         while units:
-            dataset = pipeline.build_graph(
-                [piece for unit in units for piece in pieces[unit.id]],
-                replace(prepared.reading, isolated=isolated),
-                prepared.model,
-                replace(engine, isolated=isolated),
-                run_id,
-                prepared.output,
-                resources,
-            )
+            pieces = [piece for unit in units for piece in cut_unit(unit, cuts[unit.id])]
+            dataset = pipeline.build_graph(pieces, recipe, resources, prepared.output, run_id, isolated)
             for outcome in pipeline.outcomes(dataset):
                 ledger.add(outcome)
-            recuts = ledger.to_recut()
-            pieces |= {unit: replace(pieces[unit][0], **cut).all() for unit, cut in recuts.items()}
-            units = [unit for unit in prepared.plan.units if unit.id in recuts]
+            needed = ledger.to_recut()
+            cuts |= needed
+            units = [unit for unit in plan.units if unit.id in needed]
             if units:
                 say(f"splitting {len(units)} units that hold more audio than estimated")
-            elif not isolated and (units := ledger.lost()):
+            elif not isolated and (units := ledger.retry_lost()):
                 isolated = True
-                ledger.count_retries()
                 say(f"{len(units)} units crashed their worker; retrying one recording per process")
+        ledger.give_up(LOST)
     except GraphError as problem:
-        ledger.defer_rest()
+        ledger.give_up(NOT_STARTED)
         say(f"Ray ended early: {problem}", "red")
     except (KeyboardInterrupt, TooManyFailures) as why:
-        deferred = ledger.defer_rest()
-        say(f"{str(why) or 'interrupted'}: {deferred} units are left for the next run; committed units are kept")
-    return ledger.all()
-
-
-def engine_settings(config: Config, prepared: Prepared, resources: Resources) -> EngineSettings:
-    """The settings of every actor's engine."""
-    padded = config.batch.max_padded_seconds
-    return EngineSettings(
-        engine=prepared.settings["engine"],
-        device=resources.device,
-        precision=prepared.settings["precision"],
-        threads=resources.threads,
-        max_padded_seconds=PADDED_SECONDS[resources.device] if padded == "auto" else padded,
-        patience_s=config.errors.patience_seconds,
-        tokens=config.output.tokens,
-    )
+        left = ledger.give_up(NOT_STARTED)
+        say(f"{str(why) or 'interrupted'}: {left} units are left for the next run; committed units are kept")
+    return ledger
 
 
 if __name__ == "__main__":

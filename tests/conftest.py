@@ -11,13 +11,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+
+from actors.pieces import Cut, Piece, cut_unit
+from actors.units import SourceObject, Unit
 
 ROOT = Path(__file__).parent.parent
 DEMO_MODEL = ROOT / "demo" / "citrinet_zh_demo.nemo"
@@ -132,6 +135,11 @@ def forget_peak() -> int:
     """Begins anew with the peak of memory; returns what is held now."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak_bytes()
+
+
+def piece_of(objects: Iterable[SourceObject], seconds: float = 60.0) -> Piece:
+    """Objects as a unit that is one piece."""
+    return cut_unit(Unit("0a", "f", tuple(objects)), Cut(seconds))[0]
 
 
 def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:

@@ -16,6 +16,8 @@ LAYERS = [
     ["actors/foreign/"],
     ["actors/storage/"],
     ["actors/units.py", "actors/isolation.py"],
+    ["actors/pieces.py"],
+    ["actors/outcomes.py"],
     ["actors/blocks.py"],
     ["actors/audio/"],
     ["actors/sources/"],

@@ -19,15 +19,17 @@ from actors.foreign.arrow import open_parquet, parquet_footer, read_arrow
 from actors.foreign.arrow_sizes import expanded_bytes
 from actors.foreign.errors import InvalidData
 from actors.foreign.parquet_pages import pages, row_groups
+from actors.outcomes import Committed, Kept
 from actors.parts import kept
 from actors.parts.part import BATCH_BYTES, Part
+from actors.pieces import Cut, cut_unit
 from actors.schema import PART_SCHEMA
 from actors.sources.tar_ranges import Chain, ChainSummary, are_complete
 from actors.storage import files as storage
-from actors.units import Piece, Unit
+from actors.units import Unit
 from actors.writer import commit_piece
 
-UNIT = Unit("0a", "f", tuple(objects(1)))
+UNIT = Unit.of("0a", "f" * 8, objects(1))
 ROW = rows_of(UNIT).slice(0, 1).to_pylist()[0]
 
 
@@ -124,7 +126,7 @@ def piece_files(folder: Path) -> list[Path]:
 )
 def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str, Any]) -> None:
     output = storage.connect(str(tmp_path), {})
-    piece = Piece(UNIT, 60, stretches=2)
+    piece = cut_unit(UNIT, Cut(60, stretches=2))[0]
     kept.keep(piece, rows_of(UNIT), *output)
     assert kept.is_kept(piece, *output)
     kept.keep(piece, pa.Table.from_pylist([ROW | change], schema=PART_SCHEMA), *output)
@@ -133,22 +135,23 @@ def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str
 
 def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_next_run(tmp_path: Path) -> None:
     output = storage.connect(str(tmp_path), {})
-    first, second = Piece(UNIT, 60, stretches=2).all()
+    first, second = cut_unit(UNIT, Cut(60, stretches=2))
     two = pa.concat_tables([rows_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
     kept.keep(first, two, *output)
     assert kept.is_kept(first, *output)
     with pytest.raises(InvalidData, match="do not have the same recordings"):
         commit_piece(second, rows_of(UNIT), *output, "one")
     assert not piece_files(tmp_path)
-    assert commit_piece(first, rows_of(UNIT), *output, "two")["is_partial"]
-    assert commit_piece(second, rows_of(UNIT), *output, "two")["recordings"] == 1
+    assert commit_piece(first, rows_of(UNIT), *output, "two") == Kept("0a", 60.0)
+    assert isinstance(commit_piece(second, rows_of(UNIT), *output, "two"), Committed)
 
 
 def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
     output = storage.connect(str(tmp_path), {})
     names = ["ARROW:extension:name", "ARROW:extension:name.wav", "\udcff"]
     text = Chain(0, 512, names, names).summary().to_text()
-    kept.keep(piece := Piece(UNIT, 60, stretches=2), rows_of(UNIT).replace_schema_metadata({"chain": text}), *output)
+    piece = cut_unit(UNIT, Cut(60, stretches=2))[0]
+    kept.keep(piece, rows_of(UNIT).replace_schema_metadata({"chain": text}), *output)
     assert kept.is_kept(piece, *output)
     assert are_complete([ChainSummary.from_text(text.encode())], 512)
     apart = [Chain(0, 512, ["a"], ["b"]).summary(), Chain(512, 1_024, ["b"], []).summary()]

@@ -66,7 +66,7 @@ def output(tmp_path: Path) -> Path:
         SourceObject(f"file:///audio/{each}", f"file:///audio/{each}", each, "audio", "e", 9) for each in names
     )
     table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
-    commit_unit(Unit("0a", "f", objects), table, *connect(str(tmp_path / "out"), {}))
+    commit_unit(Unit("0a", "f", objects), [table], *connect(str(tmp_path / "out"), {}))
     return tmp_path / "out"
 
 

@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -11,21 +12,21 @@ import pyarrow as pa
 import pytest
 import soundfile
 import soxr
-from conftest import ROOT, encoded, forget_peak, peak_bytes, tone
+from conftest import ROOT, encoded, forget_peak, peak_bytes, piece_of, tone
 from test_audio import FILES, error_of, ffmpeg_file, hertz_of
 
 from actors import reader
 from actors.audio.decode import DecodeRequest, decode
+from actors.pieces import Piece
 from actors.reader import to_rows
 from actors.schema import SPEECH_SCHEMA, ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording
 from actors.storage import ranges
 from actors.storage.files import StoredFile, connect
-from actors.units import Piece, Unit
 from demo.bundle import encode
 
-PIECE = Piece(Unit("u", "f", ()), 60)
+PIECE = piece_of(())
 INTERESTING = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\0\1", b"\1\0\0\0", b"\xff\xff\xff\x7f"]
 
 
@@ -78,7 +79,7 @@ def test_mutants_end_as_rows(demo_files: dict[str, bytes]) -> None:
         data = mutant(list(demo_files.values())[seed % len(demo_files)], draw)
         offset = draw.choice([None, None, 0.0, 1.0, 2.5, 1e6, 1e11])
         duration = draw.choice([None, 0.0, 1.0, 1e6])
-        piece = Piece(Unit("u", "f", ()), 60, stretch=draw.choice([0, 0, 1, 2]), stretches=3)
+        piece = replace(PIECE, stretch=draw.choice([0, 0, 1, 2]), stretches=3)
         rows = rows_of(data, piece, draw.choice([None, None, 0, 1]), offset_s=offset, duration_s=duration)
         kinds |= {row["error_kind"] for row in rows}
     assert kinds <= {None, "unreadable", "not_audio", "too_short"}  # and none that nobody foresaw

@@ -48,7 +48,7 @@ def output_of(folder: Path, names: Sequence[str]) -> Path:
     rows = [row_of(name, text=f"第{number}个", uri=uri, member=name) for number, name in enumerate(names)]
     table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
     unit = Unit("0a", "f", (SourceObject(uri, uri, "a.tar", "tar", "e", 9),))
-    commit_unit(unit, table, *connect(str(folder), {}))
+    commit_unit(unit, [table], *connect(str(folder), {}))
     return folder
 
 
@@ -215,7 +215,7 @@ def test_groups_and_scores_of_hostile_names(job: Any, tmp_path: Path) -> None:
     ]
     objects = tuple(SourceObject(row["uri"], row["uri"], row["recording_id"], "audio", "e", 9) for row in rows)
     unit = Unit("0a", "f", objects)
-    commit_unit(unit, pa.Table.from_pylist(rows, schema=PART_SCHEMA), *connect(str(tmp_path / "out"), {}))
+    commit_unit(unit, [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], *connect(str(tmp_path / "out"), {}))
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "scores.parquet").symlink_to("mine")
     policy = ("evaluate.group=speaker", f"evaluate.write={tmp_path / 'scores.parquet'}")

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import encoded, tone
+from conftest import encoded, piece_of, tone
 
+from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
 from actors.schema import ErrorKind, RecordingError, UsageError
 from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
-from actors.units import Piece, Unit
+from actors.units import Unit
 from jobs.cli.config import Input
 from jobs.planning import manifests
 from jobs.planning.containment import AllowedFolders
@@ -45,7 +46,7 @@ def listed(uri: Path | str, **config: Any) -> Listing:
 def rows_of(uri: Path | str, **config: Any) -> dict[str, dict[str, Any]]:
     """The rows of an input by recording_id. No row knows of what lies outside."""
     unit = Unit("u", "f", tuple(listed(uri, **config).objects))
-    rows: list[dict[str, Any]] = read_piece(Piece(unit, 60), ReadSettings()).to_pylist()
+    rows: list[dict[str, Any]] = read_piece(cut_unit(unit, Cut(60))[0], ReadSettings()).to_pylist()
     assert "AKIA" not in json.dumps(rows, default=str)
     assert len({row["recording_id"] for row in rows}) == len(rows)
     return {row["recording_id"]: row for row in rows}
@@ -264,5 +265,5 @@ def test_what_grows_after_it_was_looked_at_is_changed(tree: Path, monkeypatch: p
         return info(filesystem, path) | {"size": 100}
 
     monkeypatch.setattr(storage, "info", before)
-    (row,) = read_piece(Piece(Unit("u", "f", tuple(listing.objects)), 60), ReadSettings()).to_pylist()
+    (row,) = read_piece(piece_of(listing.objects), ReadSettings()).to_pylist()
     assert row["error_kind"] == ErrorKind.CHANGED

@@ -15,8 +15,8 @@ from actors.schema import PART_SCHEMA, UsageError
 from actors.storage.files import connect
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, plan, transcribe
+from jobs.planning.recipe import recipe_digest
 from jobs.planning.state import RUNS, load_state, run_files, write_plan
-from jobs.planning.verdicts import recipe_of
 
 INPUT = "input.uri=demo/audio/loose/00.wav"
 
@@ -26,7 +26,7 @@ def commit(folder: Path, unit: str, *rows: dict[str, Any]) -> None:
     uri = f"file:///archive/{unit}.tar"
     table = pa.Table.from_pylist([{"text": "今天"} | row | {"uri": uri} for row in rows], schema=PART_SCHEMA)
     objects = (SourceObject(uri, uri, f"{unit}.tar", "tar", "e", 9),)
-    commit_unit(Unit(unit, "f", objects), table, *connect(str(folder), {}))
+    commit_unit(Unit(unit, "f", objects), [table], *connect(str(folder), {}))
 
 
 def as_file(path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_file_in_the_place_of_the_next_run_is_named(tmp_path: Path) -> None:
     (tmp_path / RUNS / "000001").write_text("precious")
     assert run_files(filesystem, root) == []
     with pytest.raises(UsageError, match="_runs/000001 is not a folder"):
-        write_plan(filesystem, root, load_state(filesystem, root), {}, (recipe_of({}), {}), "run")
+        write_plan(filesystem, root, load_state(filesystem, root), {}, (recipe_digest({}), {}), "run")
 
 
 @pytest.mark.parametrize("name", ["_export", "_export/srt"])

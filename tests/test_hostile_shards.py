@@ -17,13 +17,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, encoded, tone
+from conftest import ROOT, encoded, piece_of, tone
 from test_pieces import tar_of
 
 from actors.reader import read_piece
 from actors.sources import parquet, tar
 from actors.sources.objects import ReadSettings
-from actors.units import Piece, Unit
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -33,7 +32,7 @@ SETTINGS = ReadSettings()
 
 def rows_of(uri: Path, settings: ReadSettings = SETTINGS, **config: Any) -> list[dict[str, Any]]:
     objects = list_input(Input(uri=str(uri), **config), "/nowhere/out").objects
-    rows: list[dict[str, Any]] = read_piece(Piece(Unit("u", "f", tuple(objects)), 60), settings).to_pylist()
+    rows: list[dict[str, Any]] = read_piece(piece_of(objects), settings).to_pylist()
     return rows
 
 

@@ -15,15 +15,17 @@ from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.parts import kept
 from actors.parts.commit import COMMITS, Commit, commit_unit, part_name
+from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
 from actors.storage import files as storage
 from actors.storage import outputs
-from actors.units import FINGERPRINT, Piece, Unit, digest
+from actors.units import FINGERPRINT, Unit, digest
 from jobs import export, plan
 from jobs.planning.listing import Listing
+from jobs.planning.recipe import recipe_digest
 from jobs.planning.run_files import RUNS, run_files
 from jobs.planning.state import load_state, sweep, units_with_errors, write_plan
-from jobs.planning.verdicts import Policy, make_plan, recipe_of
+from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 
 UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
@@ -35,8 +37,8 @@ def output(tmp_path: Path) -> Output:
     """An output with a plan, and a unit that is committed."""
     filesystem, root = storage.connect(str(tmp_path / "out"), {})
     made = make_plan(Listing(objects(4)), load_state(filesystem, root), SETTINGS, Policy(200))
-    write_plan(filesystem, root, load_state(filesystem, root), made.objects, (recipe_of(SETTINGS), SETTINGS), "run")
-    commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+    write_plan(filesystem, root, load_state(filesystem, root), made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
+    commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
     return filesystem, root
 
 
@@ -54,18 +56,18 @@ def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Output, tmp_path: Pa
     filesystem, root = output
     state = load_state(filesystem, root)
     known = {key: type(each)(unit, each.uri, None, each.version) for key, each in state.objects.items()}
-    write_plan(filesystem, root, state, known, (recipe_of(SETTINGS), SETTINGS), "run")
+    write_plan(filesystem, root, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is not a unit id"):
         load_state(filesystem, root)
     assert [each.name for each in tmp_path.iterdir() if not each.name.startswith("cache")] == ["out"]
 
 
 def test_units_of_blocks_are_held_to_their_ids() -> None:
-    piece = Piece(UNIT, 60)
+    piece = cut_unit(UNIT, Cut(60))[0]
     assert Piece.from_json(piece.to_json()) == piece
-    for name, value in (("id", "../x"), ("fingerprint", "f/../../x"), ("fingerprint", "zincomplete")):
+    for name, value in (("unit", "../x"), ("fingerprint", "f/../../x"), ("fingerprint", "zincomplete")):
         fields = json.loads(piece.to_json())
-        fields["unit"][name] = value
+        fields[name] = value
         with pytest.raises(InvalidData):
             Piece.from_json(json.dumps(fields))
     assert FINGERPRINT
@@ -82,7 +84,7 @@ def test_a_path_that_leads_elsewhere_is_not_made(name: str) -> None:
 def test_a_state_folder_that_is_a_link_is_refused(output: Output, tmp_path: Path, job: Any, name: str) -> None:
     elsewhere, folder = tmp_path / "elsewhere", Path(output[1]) / name
     elsewhere.mkdir()
-    for each in ("precious", f"0b.{'f' * 24}.0.0-of-1.2-by-60s.arrow"):
+    for each in ("precious", f"0b.{'f' * 24}.0-of-2.1.2.60s.arrow"):
         (elsewhere / each).write_text("precious")
     if folder.exists():
         os.rename(folder, tmp_path / "before")
@@ -98,7 +100,8 @@ def test_only_names_of_the_job_are_deleted(output: Output) -> None:
     filesystem, root = output
     strangers = ["_pieces/notes.txt", "_pieces/0b.x.arrow", "_pieces/.hidden", "_commits/0a.notes", ".notes.tmp"]
     strangers += [f".part-0a.parquet.{'0' * 31}.tmp", f".x.{'0' * 32}.tmp", "part-0a.parquet.old", "_commits/.x.tmp"]
-    own = [f"_pieces/0b.{'f' * 24}.0.1-of-1.2-by-1800s.arrow", f"_pieces/0b.{'f' * 24}.claim-20260101T000000Z-ab-cd"]
+    own = [f"_pieces/0b.{'f' * 24}.{name}.arrow" for name in ("0.1-of-1.2-by-1800s", "1-of-2.1.2.1800s-streamed")]
+    own += [f"_pieces/0b.{'f' * 24}.claim-20260101T000000Z-ab-cd"]
     own += [f".part-0a.parquet.{'0' * 32}.tmp"]
     (Path(root) / "_pieces").mkdir()
     for name in strangers + own:
@@ -107,7 +110,7 @@ def test_only_names_of_the_job_are_deleted(output: Output) -> None:
         os.utime(path, (1, 1))
     kept.sweep_pieces([UNIT], filesystem, root)
     sweep(filesystem, root, 60)
-    commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+    commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
     assert all((Path(root) / name).exists() for name in strangers)
     assert not any((Path(root) / name).exists() for name in own)
 
@@ -121,11 +124,11 @@ def test_a_part_or_commit_that_is_a_link_is_not_followed(output: Output, tmp_pat
         path.symlink_to(target)
         before = target.read_bytes()
         assert load_state(filesystem, root).commit_of(UNIT.id) is None
-        commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+        commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
         assert target.read_bytes() == before
         assert load_state(filesystem, root).commit_of(UNIT.id)
         path.unlink(missing_ok=True)
-        commit_unit(UNIT, rows_of(UNIT), filesystem, root)
+        commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
 
 
 def test_what_a_person_copied_is_passed_over(output: Output, job: Any) -> None:
@@ -233,7 +236,7 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monk
 def test_a_damaged_part_is_told_and_the_others_are_exported(output: Output, job: Any) -> None:
     filesystem, root = output
     other = Unit("0b", "f" * 24, tuple(objects(4)[2:]))
-    commit_unit(other, rows_of(other), filesystem, root)
+    commit_unit(other, [rows_of(other)], filesystem, root)
     path = Path(root) / part_name(UNIT.id)
     path.write_bytes(path.read_bytes()[:-100])
     (commit,) = (Path(root) / COMMITS).glob("0a.*")

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import ROOT, encoded, tone
+from conftest import ROOT, encoded, piece_of, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,6 @@ from actors.foreign.plain_json import MAX_DEPTH, InvalidJson, parse_json, to_jso
 from actors.reader import to_rows
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording, companion_fields, split_fields
-from actors.units import Piece, Unit
 from jobs import plan
 from jobs.cli import terminal
 
@@ -184,7 +183,7 @@ def test_extra_is_json_for_others(tmp_path: Path) -> None:
     for _ in range(5_000):
         deep = [deep]
     recording = Recording("a", "file:///a.wav", "e", None, extra=HARD | {"deep": deep})
-    (row,) = to_rows(recording, Piece(Unit("u", "f", ()), 60), ReadSettings())
+    (row,) = to_rows(recording, piece_of(()), ReadSettings())
     told = strict(row["extra"])
     assert told["nan"] == [None, None, None, 1.5]
     assert told["surrogate \\ud800"] == "\\udfff"

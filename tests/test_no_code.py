@@ -15,27 +15,30 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import encoded, tone
+from conftest import encoded, piece_of, tone
 
 from actors import blocks
 from actors.foreign import arrow
 from actors.foreign.errors import InvalidData
+from actors.outcomes import Failed
 from actors.parts import kept
 from actors.parts.commit import Commit, commit_unit, open_part, part_name
-from actors.parts.summary import rows_in
+from actors.parts.recordings import rows_in
+from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, UsageError
 from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
-from actors.units import Piece, SourceObject, Unit, digest
+from actors.units import Carried, SourceObject, Unit, digest
 from jobs.cli.config import Input
 from jobs.cli.loading import load
 from jobs.planning.listing import list_input
 from jobs.planning.state import _PLAN, load_state
 from jobs.transcripts.read import transcripts
 
-UNIT = Unit("0a", "f" * 24, (SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9),), (("s3://b/y", None),))
-PIECE = Piece(UNIT, 60, stretches=2)
+SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", "1", "s3://b/y", None)
+UNIT = Unit.of("0a", "f" * 8, [SOURCE], [CARRIED])
+PIECE = cut_unit(UNIT, Cut(60, stretches=2))[0]
 KIND = {b"ARROW:extension:name": b"ray.data.arrow_pickled_object", b"ARROW:extension:metadata": b""}
 
 
@@ -136,7 +139,7 @@ def carry_over(folder: Path, table: pa.Table) -> None:
     output = write(folder, part_name(UNIT.id), parquet_file(table))
     row = dict.fromkeys(("recording_id", "etag", "model", "model_sha256", "decoding", "run_id"), "x")
     row |= {"uri": "s3://b/x", "segment_index": 0, "transcribed_at": 0}
-    assert commit_unit(UNIT, pa.Table.from_pylist([row], PART_SCHEMA), *output)["recordings"] == 1
+    assert commit_unit(UNIT, [pa.Table.from_pylist([row], PART_SCHEMA)], *output).counts.recordings == 1
     assert load_state(*output).commits[UNIT.id][0].fingerprint.endswith("incomplete")
 
 
@@ -151,11 +154,10 @@ def read_transcripts(folder: Path, table: pa.Table) -> None:
 
 def read_block(folder: Path, table: pa.Table) -> None:
     rows = pa.array([arrow_stream(table)], pa.large_binary())
-    block = pa.table({"piece": [PIECE.to_json()], "rows": rows, "problem": pa.nulls(1, pa.string())})
-    with pytest.raises(InvalidData):
-        blocks.outcome(block)
-    told = blocks.advance(block, lambda _, rows: pa.table({"summary": [json.dumps(rows.to_pylist(), default=str)]}))
-    assert "InvalidData" in blocks.outcome(told)["failure"]
+    block = pa.table({"piece": [PIECE.to_json()], "rows": rows, "outcome": pa.nulls(1, pa.string())})
+    told = blocks.outcome_of(blocks.advance(block, lambda _, rows: Failed("0a", json.dumps(rows.to_pylist()))))
+    assert isinstance(told, Failed)
+    assert told.reason.startswith("InvalidData")
 
 
 def read_shard(folder: Path, table: pa.Table) -> None:
@@ -165,10 +167,10 @@ def read_shard(folder: Path, table: pa.Table) -> None:
     write(folder, "b.parquet", parquet_file(whole))
     for limit in (None, 1):  # with a limit, its rows are counted
         objects = list_input(Input(uri=str(folder), limit=limit), "/nowhere/out").objects
-        for piece in Piece(Unit("0a", "f", tuple(objects)), 60, ranges=2 * len(objects)).all():
+        for piece in cut_unit(Unit("0a", "f", tuple(objects)), Cut(60, 2 * len(objects))):
             kinds = [row["error_kind"] for row in read_piece(piece, ReadSettings()).to_pylist()]
             assert set(kinds) <= {None, "not_audio", "unreadable"}
-    (row,) = read_piece(Piece(Unit("0a", "f", tuple(objects[-1:])), 60), ReadSettings()).to_pylist()
+    (row,) = read_piece(piece_of(objects[-1:]), ReadSettings()).to_pylist()
     assert row["uri"].endswith("/a.parquet")
     (row,) = shard_rows(folder / "b.parquet")
     assert row["duration_s"] == 1.0
@@ -176,7 +178,7 @@ def read_shard(folder: Path, table: pa.Table) -> None:
 
 def shard_rows(path: Path) -> list[dict[str, Any]]:
     objects = list_input(Input(uri=str(path)), "/nowhere/out").objects
-    rows: list[dict[str, Any]] = read_piece(Piece(Unit("0a", "f", tuple(objects)), 60), ReadSettings()).to_pylist()
+    rows: list[dict[str, Any]] = read_piece(piece_of(objects), ReadSettings()).to_pylist()
     return rows
 
 

@@ -11,10 +11,11 @@ import pytest
 from conftest import encoded, tone
 from loopback import Loopback
 
+from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
 from actors.sources import objects, parquet
 from actors.sources.objects import ReadSettings
-from actors.units import Format, Piece, SourceObject, Unit
+from actors.units import Format, SourceObject, Unit
 
 pytestmark = pytest.mark.usefixtures("_tried_at_once")
 
@@ -73,7 +74,7 @@ def web() -> Iterator[Callable[..., Web]]:
 def rows_of(url: str, kind: Format = "parquet") -> pa.Table:
     source = SourceObject(url, url, "a.parquet", kind, None, 0)
     unit = Unit("a" * 16, "b" * 24, (source,))
-    return read_piece(Piece(unit, 60), ReadSettings(storage_options={"skip_instance_cache": True}))
+    return read_piece(cut_unit(unit, Cut(60))[0], ReadSettings(storage_options={"skip_instance_cache": True}))
 
 
 def test_what_the_storage_does_not_give_is_no_fault_of_the_file(

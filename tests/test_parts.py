@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pandas as pd
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors.outcomes import Counts, Example
 from actors.parts.commit import Commit, commit_unit, part_name
 from actors.parts.summary import Tally
 from actors.schema import PART_SCHEMA
@@ -41,23 +41,25 @@ def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.T
     return pa.Table.from_pylist(rows, schema=PART_SCHEMA)
 
 
-def summarise(unit_id: str, *tables: pa.Table) -> dict[str, Any]:
+def tallied(*tables: pa.Table) -> Tally:
     tally = Tally()
     for table in tables:
         tally.add(table)
-    return tally.summary(unit_id)
+    tally.end()
+    return tally
 
 
 UNIT = Unit("a1", "f1", tuple(SourceObject(f"s3://b/{n}", f"s3://b/{n}", n, "audio", "e", 9) for n in ("x", "y")))
 
 
 def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
-    summary = commit_unit(UNIT, part_rows(UNIT), *connect(str(tmp_path), {}))
+    committed = commit_unit(UNIT, [part_rows(UNIT)], *connect(str(tmp_path), {}))
     path = tmp_path / part_name("a1")
     assert pq.read_schema(path) == PART_SCHEMA
     (commit,) = (Commit.from_name(each.name) for each in (tmp_path / "_commits").iterdir())
     assert commit == Commit("a1", "f1", digest([str(path.stat().st_mtime_ns)]), 2, 0)
-    assert (summary["recordings"], summary["audio_seconds"], summary["character_errors"]) == (2, 4.0, 2)
+    assert committed.counts == Counts(2, 2, 4.0, {}, 2, 4)
+    assert committed.transcripts == tuple(Example(name, "明天", "今天") for name in ("x", "y"))
     assert not [each for each in tmp_path.iterdir() if each.name.endswith(".tmp")]
 
     described = duckdb.sql(f"DESCRIBE SELECT * FROM '{tmp_path}/*.parquet'").fetchall()
@@ -74,9 +76,9 @@ def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
 
 def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
     output = connect(str(tmp_path), {})
-    commit_unit(UNIT, part_rows(UNIT), *output)
-    commit_unit(Unit("a1", "f2", UNIT.objects), part_rows(UNIT, error="missing"), *output)
-    commit_unit(Unit("a10", "f1", UNIT.objects), part_rows(UNIT), *output)  # a1 is the beginning of its name
+    commit_unit(UNIT, [part_rows(UNIT)], *output)
+    commit_unit(Unit("a1", "f2", UNIT.objects), [part_rows(UNIT, error="missing")], *output)
+    commit_unit(Unit("a10", "f1", UNIT.objects), [part_rows(UNIT)], *output)  # a1 is the beginning of its name
     first, second = sorted((tmp_path / "_commits").iterdir())
     assert (first.name[:6], first.name[-5:], second.name[:7]) == ("a1.f2.", ".2r2e", "a10.f1.")
     assert first.read_text() == '{"errors": {"missing": 2}}'
@@ -84,7 +86,7 @@ def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
 
 def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="s3://b/y"):
-        commit_unit(UNIT, part_rows(UNIT).slice(0, 1), *connect(str(tmp_path), {}))
+        commit_unit(UNIT, [part_rows(UNIT).slice(0, 1)], *connect(str(tmp_path), {}))
     assert not list(tmp_path.iterdir())
 
 
@@ -97,10 +99,9 @@ def test_a_commits_name_says_what_it_is() -> None:
 
 def test_a_summary_counts_errors_by_kind() -> None:
     rows = pa.concat_tables([part_rows(UNIT), part_rows(UNIT, error="missing")])
-    summary = summarise("a1", rows)
-    assert (summary["recordings"], summary["errors"], summary["audio_seconds"]) == (4, {"missing": 2}, 4.0)
-    assert (summary["character_errors"], summary["reference_characters"]) == (2, 4)
-    assert [row["error_detail"] for row in summary["failures"]] == ["why", "why"]
+    tally = tallied(rows)
+    assert tally.counts == Counts(4, 4, 4.0, {"missing": 2}, 2, 4)
+    assert tally.failures == [Example(name, error_kind="missing", error_detail="why") for name in ("x", "y")]
 
 
 def test_a_recording_of_several_segments_counts_once() -> None:
@@ -108,8 +109,8 @@ def test_a_recording_of_several_segments_counts_once() -> None:
     later = [first | {"segment_index": index, "reference": None} for index in (1, 2)]
     right = [first, later[0] | {"text": "早"}, later[1] | {"text": "上"}]
     wrong = [first | {"text": None, "error_kind": "crashed"}, later[0], later[1] | {"error_kind": "crashed"}]
-    summary = summarise("a1", pa.Table.from_pylist(right + wrong, schema=PART_SCHEMA))
-    assert (summary["recordings"], summary["segments"], summary["errors"]) == (2, 6, {"crashed": 1})
-    assert (summary["character_errors"], summary["reference_characters"]) == (0, 4)
+    counts = tallied(pa.Table.from_pylist(right + wrong, schema=PART_SCHEMA)).counts
+    assert (counts.recordings, counts.segments, counts.errors) == (2, 6, {"crashed": 1})
+    assert (counts.character_errors, counts.reference_characters) == (0, 4)
     long = pa.Table.from_pylist([first | {"text": "今" * 1_000}], schema=PART_SCHEMA)
-    assert len(summarise("a1", long)["transcripts"][0]["text"]) < 400
+    assert len(tallied(long).transcripts[0].text) < 400

@@ -5,7 +5,6 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,22 @@ from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.outcomes import Committed, Kept, Work
 from actors.parts.kept import PIECES, is_kept, sweep_pieces
+from actors.pieces import Cut, NeedsRecut, Piece, cut_unit
 from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
-from actors.units import Piece, Recut, Unit
+from actors.units import Unit
 from actors.writer import commit_piece
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
 Transcribe = Callable[[pa.Table], pa.Table]
+
+
+WORK = Work(1, 2, 1, 1).to_metadata()
 
 
 def digested(speech: pa.Table) -> pa.Table:
@@ -37,11 +41,11 @@ def digested(speech: pa.Table) -> pa.Table:
         row["text"] = hashlib.md5(row["pcm"]).hexdigest() if row["pcm"] else None
         row |= dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m") | {"transcribed_at": 0}
     table = pa.Table.from_pylist([{name: row.get(name) for name in PART_SCHEMA.names} for row in rows], PART_SCHEMA)
-    return table.replace_schema_metadata({"began": "1"} | (speech.schema.metadata or {}))
+    return table.replace_schema_metadata(WORK | (speech.schema.metadata or {}))
 
 
 def unit_of(path: Path, **config: Any) -> Unit:
-    return Unit("0a", "f", tuple(list_input(Input(uri=str(path), **config), "/nowhere/out").objects))
+    return Unit.of("0a", "f" * 8, list_input(Input(uri=str(path), **config), "/nowhere/out").objects)
 
 
 def worked(
@@ -57,11 +61,16 @@ def worked(
     for piece in reversed(pieces):
         try:
             told = commit_piece(piece, transcribe(read_piece(piece, settings or ReadSettings())), *output, attempt)
-            assert ("is_partial" in told) == (piece is not pieces[0])
-        except Recut as asked:
-            finer = replace(piece, **asked.cut)
+            assert isinstance(told, Committed if piece is pieces[0] else Kept)
+        except NeedsRecut as needed:
+            finer = finer.merged(needed.cut) if finer else needed.cut
     if finer:
-        return worked(finer.all(), out, transcribe, attempt + "x", settings)
+        unit = Unit(
+            piece.unit,
+            piece.fingerprint,
+            tuple({each.key: each for piece in pieces for each in piece.objects}.values()),
+        )
+        return worked(cut_unit(unit, finer), out, transcribe, attempt + "x", settings)
     assert not (out / PIECES).exists() or not list((out / PIECES).iterdir())
     rows: list[dict[str, Any]] = pq.read_table(out / "part-0a.parquet").to_pylist()
     for row in rows:
@@ -69,8 +78,8 @@ def worked(
     return rows
 
 
-def cut(unit: Unit, ranges: int = 1, stretches: int = 1, **more: Any) -> list[Piece]:
-    return Piece(unit, 1.0, ranges=ranges, stretches=stretches, **more).all()
+def cut(unit: Unit, shares: int = 1, stretches: int = 1, seconds: float = 1.0) -> list[Piece]:
+    return cut_unit(unit, Cut(seconds, shares, stretches))
 
 
 def tar_of(members: Iterable[tuple[str, bytes]], **options: Any) -> bytes:
@@ -186,15 +195,17 @@ def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
     pieces, out = cut(unit, 4), tmp_path / "out"
     output = storage.connect(str(out), {})
     for piece in pieces[1:]:
-        assert commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")["is_partial"]
+        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")
+        assert isinstance(told, Kept)
     assert [is_kept(piece, *output) for piece in pieces] == [False, True, True, True]
     sweep_pieces([unit], *output)
     sweep_pieces([Unit("0b", "f", ())], *storage.connect(str(tmp_path / "elsewhere"), {}))
     assert [is_kept(piece, *output) for piece in pieces] == [False, True, True, True]
-    kept = PART_SCHEMA.empty_table().replace_schema_metadata({"began": "1"})
-    assert commit_piece(pieces[2], kept, *output, "two")["is_partial"]
+    kept = PART_SCHEMA.empty_table().replace_schema_metadata(WORK)
+    assert isinstance(commit_piece(pieces[2], kept, *output, "two"), Kept)
     told = commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "two")
-    assert (told["recordings"], told["segments"]) == (24, 24)
+    assert isinstance(told, Committed)
+    assert (told.counts.recordings, told.counts.segments) == (24, 24)
     assert not list((out / PIECES).iterdir())
     commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "three")
     sweep_pieces([], *output)
@@ -210,7 +221,8 @@ def test_an_object_that_changed_is_one_row(tmp_path: Path) -> None:
     path.write_bytes(encoded(tone(301, 8_000), 8_000))
     for piece in pieces[1:]:
         told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")
-    assert told["errors"] == {"changed": 1}
+    assert isinstance(told, Committed)
+    assert told.counts.errors == {"changed": 1}
     assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1
 
 
@@ -221,11 +233,11 @@ def test_an_object_that_goes_midway_is_one_row(tmp_path: Path) -> None:
     output = storage.connect(str(tmp_path / "out"), {})
     commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "one")
     path.unlink()
-    assert commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "one")["is_partial"]
-    with pytest.raises(Recut) as asked:  # its ranges do not fit together
-        commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), *output, "one")
-    rows = worked(replace(pieces[0], **asked.value.cut).all(), tmp_path / "out", attempt="two")
-    assert [row["error_kind"] for row in rows] == ["missing"]
+    assert isinstance(commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "one"), Kept)
+    told = commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), *output, "one")
+    assert isinstance(told, Committed)
+    assert told.counts.errors == {"missing": 1}
+    assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1
 
 
 def test_a_broken_parquet_file_is_told_once(tmp_path: Path) -> None:

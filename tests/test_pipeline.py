@@ -9,24 +9,26 @@ import pandas as pd
 import pytest
 from conftest import DEMO_MODEL, encoded, tone
 
-from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
-from actors.sources.objects import ReadSettings
+from actors.outcomes import Committed, Failed
+from actors.pieces import Cut, cut_unit
 from actors.storage import files as storage
-from actors.units import Piece, Unit
+from actors.units import Unit
 from jobs import pipeline
 from jobs.cli.config import Cluster, ConfigError, Input
+from jobs.cli.loading import load
 from jobs.planning.listing import list_input
+from jobs.planning.recipe import Device, Devices, Recipe
 from jobs.running import cluster
 
 MEMORY = 8e9
 
 
 def shared(
-    cpus: float, gpus: float = 0, device: str = "auto", node: float | None = None, **keys: Any
+    cpus: float, gpus: float = 0, device: Device | None = None, node: float | None = None, **keys: Any
 ) -> cluster.Resources:
     there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, cluster.LARGEST_NODE: node or cpus}
-    return cluster.allocate(Cluster(**keys), there, device)
+    return cluster.allocate(Cluster(**keys), there, device or ("cuda" if gpus else "cpu"))
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])
@@ -74,13 +76,13 @@ def test_without_a_wish_every_gpu_or_machine_has_its_actor() -> None:
     assert shared(cpus=64, node=16, actors=(1, 8)).actors == (1, 8)
 
 
-def graph_of(units: list[Unit], out: Path, device: str = "cpu") -> Any:
-    resources = replace(shared(2), device=device)
-    engine = EngineSettings("fused", "cpu", "float32", resources.threads, 60)
-    model = resolve(str(DEMO_MODEL), None, {})
+def graph_of(units: list[Unit], out: Path, device: Device = "cpu") -> Any:
+    """A graph with the resources of a device, whose engine computes on the CPU."""
+    config = load("configs/demo.yaml", [f"model.name={DEMO_MODEL}", "model.device=cpu", "batch.max_padded_seconds=60"])
+    recipe = Recipe.of(config, resolve(str(DEMO_MODEL), None, {}), Devices(0, has_bfloat16=False))
+    pieces = [cut_unit(unit, Cut(60))[0] for unit in units]
     output = storage.connect(str(out), {})
-    pieces = [Piece(unit, 60) for unit in units]
-    return pipeline.build_graph(pieces, ReadSettings(), model, engine, "run", output, resources)
+    return pipeline.build_graph(pieces, recipe, replace(shared(2), device=device), output, "run")
 
 
 def units_of(folder: Path) -> list[Unit]:
@@ -94,8 +96,8 @@ def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
     dataset = graph_of(units_of(tmp_path), tmp_path / "out")
-    summaries = list(pipeline.outcomes(dataset))
-    assert sorted(each["unit"] for each in summaries) == ["a0", "a1", "a2"]
+    outcomes = list(pipeline.outcomes(dataset))
+    assert sorted(each.unit for each in outcomes) == ["a0", "a1", "a2"]
     executed = [line for line in dataset.stats().splitlines() if line.startswith("Operator")]
     names = [line.split()[2] for line in executed]
     assert names == [
@@ -112,13 +114,14 @@ def test_an_actor_works_on_two_blocks_at_once_as_on_a_gpu(tmp_path: Path, speech
     for number, (samples, _) in enumerate(speech[:8]):
         (tmp_path / f"{number}.wav").write_bytes(encoded(samples))
     units, out = units_of(tmp_path), tmp_path / "out"
-    summaries = list(pipeline.outcomes(graph_of(units, out, device="cuda")))
-    assert {each["unit"] for each in summaries} == {unit.id for unit in units}
-    spans = sorted((each["began"], each["ended"]) for each in summaries)
+    committed = [each for each in pipeline.outcomes(graph_of(units, out, device="cuda")) if isinstance(each, Committed)]
+    assert {each.unit for each in committed} == {unit.id for unit in units}
+    works = [each.work for each in committed if each.work]
+    spans = sorted((work.began, work.ended) for work in works)
     assert any(later < ended for (_, ended), (later, _) in pairwise(spans))  # two were worked on at the same time
     found = pd.read_parquet(sorted(out.glob("*.parquet"))).set_index("recording_id")["text"]
     assert [found[f"{number}.wav"] for number in range(8)] == [text for _, text in speech[:8]]
-    assert sum(each["padded_seconds"] for each in summaries) == pytest.approx(
+    assert sum(work.padded_seconds for work in works) == pytest.approx(
         sum(len(samples) for samples, _ in speech[:8]) / 16_000
     )
 
@@ -130,7 +133,9 @@ def test_a_unit_that_fails_leaves_the_others(tmp_path: Path) -> None:
     units = units_of(tmp_path)
     out = tmp_path / "out"
     (out / f"part-{units[1].id}.parquet").mkdir(parents=True)  # nothing can be renamed over a folder
-    summaries = {each["unit"]: each for each in pipeline.outcomes(graph_of(units, out))}
-    assert sorted(unit for unit, each in summaries.items() if "failure" not in each) == ["a0", "a2"]
-    assert "IsADirectoryError" in summaries["a1"]["failure"]
+    outcomes = {each.unit: each for each in pipeline.outcomes(graph_of(units, out))}
+    assert sorted(unit for unit, each in outcomes.items() if isinstance(each, Committed)) == ["a0", "a2"]
+    failed = outcomes["a1"]
+    assert isinstance(failed, Failed)
+    assert "IsADirectoryError" in failed.reason
     assert sorted(each.name.split(".")[0] for each in (out / "_commits").iterdir()) == ["a0", "a2"]

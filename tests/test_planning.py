@@ -12,14 +12,16 @@ import pytest
 from test_parts import part_rows
 
 from actors.parts.commit import COMMITS, commit_unit, remove_unit
+from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
 from actors.storage import files as storage
 from actors.storage.listing import names
-from actors.units import Piece, SourceObject, Unit
+from actors.units import Carried, SourceObject, Unit, nominal_seconds
 from jobs.planning.listing import Listing
-from jobs.planning.sizing import MAX_PLANNED_PIECES, estimated_seconds, pieces_of
+from jobs.planning.recipe import recipe_digest
+from jobs.planning.sizing import MAX_PLANNED_PIECES, planned_cut
 from jobs.planning.state import State, load_state, units_with_errors, write_plan
-from jobs.planning.verdicts import Plan, Policy, make_plan, recipe_of
+from jobs.planning.verdicts import Plan, Policy, make_plan
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
 
@@ -47,7 +49,7 @@ class Archive:
 
     def claim(self, plan: Plan, settings: dict[str, Any] = SETTINGS, state: State | None = None) -> str | None:
         self.runs += 1
-        recipe = recipe_of(settings), settings
+        recipe = recipe_digest(settings), settings
         run_id = f"run-{self.runs}"
         return write_plan(self.filesystem, self.root, state or self.state(), plan.objects, recipe, run_id)
 
@@ -57,7 +59,7 @@ class Archive:
         for unit_id in plan.remove:
             remove_unit(unit_id, self.filesystem, self.root)
         for unit in plan.units:
-            commit_unit(unit, part_rows(unit, f"run-{self.runs}"), self.filesystem, self.root)
+            commit_unit(unit, [part_rows(unit, f"run-{self.runs}")], self.filesystem, self.root)
         return plan
 
     def rows(self) -> dict[str, str]:
@@ -132,7 +134,7 @@ def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
     archive.run(wav("a"), wav("b"))
     assert not archive.plan(wav("a")).units
     (unit,) = archive.run(wav("a", etag="2")).redo
-    assert unit.carried == (("s3://archive/b.wav", None),)
+    assert [(each.uri, each.offset_s) for each in unit.carried] == [("s3://archive/b.wav", None)]
     assert archive.rows() == {"a": "run-2", "b": "run-1"}
     assert not archive.plan(wav("a", etag="2")).units
     archive.run(wav("a", etag="2"), wav("b"))  # rows that were carried over may be of other settings: made anew
@@ -203,8 +205,8 @@ def test_units_with_errors_are_retried_where_asked(archive: Archive) -> None:
     archive.claim(plan)
     good, bad = plan.units
     output = archive.filesystem, archive.root
-    commit_unit(good, part_rows(good), *output)
-    commit_unit(bad, part_rows(bad, error="missing"), *output)
+    commit_unit(good, [part_rows(good)], *output)
+    commit_unit(bad, [part_rows(bad, error="missing")], *output)
     assert not archive.plan(wav("a"), wav("b"), wav("c")).units
     assert units_with_errors(frozenset({"crashed"}), archive.state(), output) == set()
     retry = units_with_errors(frozenset({"missing", "crashed"}), archive.state(), output)
@@ -226,7 +228,7 @@ def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch
     assert sorted(plans) == ["_runs/000004/plan.arrow", "_runs/000005/plan.arrow"]
     assert archive.rows() == {f"{each}": f"run-{each + 1}" for each in range(5)}
     assert not archive.plan(*(wav(f"{each}") for each in range(5))).units
-    assert archive.state().recipes[recipe_of(SETTINGS)] == SETTINGS
+    assert archive.state().recipes[recipe_digest(SETTINGS)] == SETTINGS
 
 
 def claims_at_once(archive: Archive, contenders: int = 8) -> list[str | None]:
@@ -269,33 +271,32 @@ def test_a_broken_plan_is_named(archive: Archive) -> None:
 
 
 def test_hours_are_estimated_from_size_or_taken_from_the_manifest() -> None:
-    assert estimated_seconds(wav("a", seconds=10)) == 10
+    assert nominal_seconds(wav("a", seconds=10)) == 10
     line = SourceObject("k", "s3://b/a.mp3", "a", "manifest", None, 8_000, lines='{"duration": 2.5}')
-    assert estimated_seconds(line) == 2.5
-    assert estimated_seconds(replace(line, lines="{}")) == 1.0
+    assert nominal_seconds(line) == 2.5
+    assert nominal_seconds(replace(line, lines="{}")) == 1.0
 
 
 @pytest.mark.parametrize("size", [75_000, 0])
 def test_a_line_that_tells_of_months_does_not_make_pieces_without_end(size: int) -> None:
     line = replace(wav("a", seconds=1), format="manifest", size=size, lines='{"duration": 9999999.9}')
-    assert len(pieces_of(Unit("0a", "f", (line,)), 60)) <= 240
+    assert planned_cut(Unit("0a", "f", (line,)), 60, 0, nominal_seconds).shares <= 240
     refused = replace(line, refusal=("outside_input", "elsewhere"))
-    assert len(pieces_of(Unit("0a", "f", (refused,)), 60)) == 1
-    assert estimated_seconds(replace(line, lines='{"duration": 3600}', size=3_600 * 600)) == 3_600
+    assert planned_cut(Unit("0a", "f", (refused,)), 60, 0, nominal_seconds) == Cut(60)
+    assert nominal_seconds(replace(line, lines='{"duration": 3600}', size=3_600 * 600)) == 3_600
 
 
 def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
     for kind in ("audio", "tar", "parquet"):
         unit = Unit("0a", "f", (replace(wav("a", seconds=1), format=kind, size=1 << 60),))
-        assert len(pieces_of(unit, 60)) == MAX_PLANNED_PIECES
+        assert len(cut_unit(unit, planned_cut(unit, 60, 0, nominal_seconds))) == MAX_PLANNED_PIECES
 
 
 def test_a_unit_survives_its_json() -> None:
-    unit = Unit(
-        "0a", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), (("s3://x", 1.5), ("s3://y", None))
-    )
-    piece = Piece(unit, 1_800, 1, 2, 3, 4, is_streamed=True)
-    assert Piece.from_json(piece.to_json()) == piece
+    carried = (Carried("x", "1", "s3://x", 1.5), Carried("y", "1", "s3://y", None))
+    unit = Unit("0a", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), carried)
+    for piece in cut_unit(unit, Cut(1_800, 3, 2, is_streamed=True)):
+        assert Piece.from_json(piece.to_json()) == piece
 
 
 def test_what_differs_is_named_by_its_key(archive: Archive) -> None:

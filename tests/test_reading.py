@@ -12,14 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import encoded, tone
+from conftest import encoded, piece_of, tone
 
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
 from actors.sources.objects import ReadSettings
 from actors.sources.parquet import columns_of
 from actors.sources.tar_headers import split_key
-from actors.units import Piece, Unit
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -29,7 +28,7 @@ SETTINGS = ReadSettings()
 def rows_of(uri: Path | str | list[str], settings: ReadSettings = SETTINGS, **config: Any) -> list[dict[str, Any]]:
     """The rows of an input, listed and read as the job does it, in one unit."""
     listing = list_input(Input(uri=uri if isinstance(uri, list) else str(uri), **config), "/nowhere/out")
-    table = read_piece(Piece(Unit("u", "f", tuple(listing.objects)), 60), settings)
+    table = read_piece(piece_of(listing.objects), settings)
     assert table.schema == SPEECH_SCHEMA
     return table.to_pylist()
 
@@ -274,7 +273,7 @@ def test_what_changes_or_goes_meanwhile(tmp_path: Path) -> None:
     listing = list_input(Input(uri=str(tmp_path)), "/nowhere/out")
     (tmp_path / "goes.wav").unlink()
     (tmp_path / "changes.wav").write_bytes(encoded(tone(2)))
-    rows = read_piece(Piece(Unit("u", "f", tuple(listing.objects)), 60), SETTINGS).to_pylist()
+    rows = read_piece(piece_of(listing.objects), SETTINGS).to_pylist()
     kinds = {Path(row["uri"]).stem: row["error_kind"] for row in rows}
     assert kinds == {"stays": None, "changes": "changed", "goes": "missing"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import DEMO_MODEL
+from conftest import DEMO_MODEL, piece_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,6 @@ from actors.sources.objects import ReadSettings
 from actors.text.cer import character_errors
 from actors.text.join import Hypothesis, SegmentAudio
 from actors.transcriber import EngineRunner
-from actors.units import Piece, Unit
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -158,7 +157,7 @@ def test_a_long_recording_says_what_its_sentences_say(
 def all_speech() -> list[tuple[np.ndarray, str]]:
     """All short recordings of the demo, as int16, with their words."""
     objects = list_input(Input(uri="demo/audio", exclude=["long/*"]), "/nowhere").objects
-    rows = read_piece(Piece(Unit("u", "f", tuple(objects)), 600), ReadSettings()).to_pylist()
+    rows = read_piece(piece_of(objects, 600), ReadSettings()).to_pylist()
     return [(np.frombuffer(row["pcm"], np.int16), row["reference"]) for row in rows if row["pcm"]]
 
 
@@ -245,10 +244,11 @@ import sys
 from pathlib import Path
 from actors.sources.objects import ReadSettings
 from actors.reader import read_piece
-from actors.units import Piece, SourceObject, Unit
+from actors.pieces import Cut, Piece
+from actors.units import SourceObject, Unit
 uri = "file://" + sys.argv[1]
 unit = Unit("u", "f", (SourceObject(uri, uri, "long.flac", "audio", None, 1),))
-table = read_piece(Piece(unit, 6_000), ReadSettings())
+table = read_piece(cut_unit(unit, Cut(6_000))[0], ReadSettings())
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(table.num_rows, table.column("end_s")[-1], int(peak.split()[1]) / 1e6)
 """

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import piece_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.blocks import advance, outcome, pack, start
+from actors.blocks import advance, outcome_of, start
 from actors.engine.batching import make_batches
+from actors.outcomes import Failed, Kept, Outcome, Recut
+from actors.pieces import Cut, NeedsRecut, Piece
 from actors.storage import files as storage
 from actors.text.cer import character_errors, normalise
 from actors.text.greedy import collapse
-from actors.units import Piece, Recut, Unit
 
 
 @given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 2_000))
@@ -46,7 +48,7 @@ def test_character_errors_by_hand() -> None:
 
 
 def test_a_block_is_one_row_and_loses_nothing() -> None:
-    piece = Piece(Unit("0a", "f", ()), 60)
+    piece = piece_of(())
     rows = pa.table({"pcm": pa.array([b"abc", None, b""], pa.large_binary())})
     block = advance(pa.table({"piece": [start(piece)["piece"]]}), lambda _, __: rows)
     assert block.num_rows == 1
@@ -54,23 +56,31 @@ def test_a_block_is_one_row_and_loses_nothing() -> None:
     advance(block, lambda same, table: seen.append((same, table)) or table)
     assert seen == [(piece, rows)]
     nothing = advance(block, lambda _, __: rows.slice(0, 0))
-    assert (nothing.num_rows, nothing.column("problem")[0].as_py()) == (1, None)
+    assert (nothing.num_rows, nothing.column("outcome")[0].as_py()) == (1, None)
 
 
-def test_a_failure_goes_through_untouched() -> None:
+def test_an_outcome_goes_through_untouched() -> None:
+    block = pa.table({"piece": [start(piece_of(()))["piece"]]})
+
     def fail(piece: Piece, rows: pa.Table) -> pa.Table:
-        raise PermissionError("no access to s3://x")
+        raise PermissionError("no access to s3://x\udc80")
 
-    failed = advance(pack(Piece(Unit("0a", "f", ()), 60).to_json(), pa.table({})), fail)
-    assert outcome(failed)["unit"] == "0a"
-    assert outcome(failed)["failure"].startswith("PermissionError: no access to s3://x (fail, line ")
+    failed = advance(block, fail)
+    match outcome_of(failed):
+        case Failed("0a", reason):
+            assert reason.startswith("PermissionError: no access to s3://x\udc80 (fail, line ")
+        case other:
+            pytest.fail(f"{other}")
     assert advance(failed, fail) is failed
 
     def refuse(piece: Piece, rows: pa.Table) -> pa.Table:
-        raise Recut(4, 1, is_streamed=False)
+        raise NeedsRecut(Cut(60, 4, 2, is_streamed=True))
 
-    finer = advance(pack(Piece(Unit("0a", "f", ()), 60).to_json(), pa.table({})), refuse)
-    assert outcome(finer) == {"unit": "0a", "recut": {"ranges": 4, "stretches": 1, "is_streamed": False}}
+    def keep(piece: Piece, rows: pa.Table) -> Outcome:
+        return Kept(piece.unit, 1.5)
+
+    assert outcome_of(advance(block, refuse)) == Recut("0a", Cut(60, 4, 2, is_streamed=True))
+    assert outcome_of(advance(block, keep)) == Kept("0a", 1.5)
 
 
 def test_storage_writes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

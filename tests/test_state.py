@@ -23,8 +23,9 @@ from actors.parts.commit import commit_unit, remove_unit
 from actors.schema import PART_SCHEMA
 from actors.units import SourceObject, Unit
 from jobs.planning.listing import Listing
+from jobs.planning.recipe import recipe_digest
 from jobs.planning.state import load_state, write_plan
-from jobs.planning.verdicts import Policy, make_plan, recipe_of
+from jobs.planning.verdicts import Policy, make_plan
 
 ROOT = "/out"
 NAMES = "abcde"
@@ -129,7 +130,7 @@ class Run:
 def undisturbed(bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy) -> None:
     state = load_state(bucket, ROOT)
     plan = make_plan(listing, state, recipe, policy)
-    if write_plan(bucket, ROOT, state, plan.objects, (recipe_of(recipe), recipe), "run") is None:
+    if write_plan(bucket, ROOT, state, plan.objects, (recipe_digest(recipe), recipe), "run") is None:
         return  # another run took the number; a real one plans anew
     for unit_id in plan.remove:
         remove_unit(unit_id, bucket, ROOT)
@@ -137,7 +138,7 @@ def undisturbed(bucket: Bucket, listing: Listing, recipe: dict[str, str], policy
         with suppress(
             FileExistsError
         ):  # another run wrote the part at the same moment: told to the driver as a failure
-            commit_unit(unit, rows_of(unit, recipe), bucket, ROOT)
+            commit_unit(unit, [rows_of(unit, recipe)], bucket, ROOT)
 
 
 def rows_of(unit: Unit, recipe: dict[str, str]) -> pa.Table:

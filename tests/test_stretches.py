@@ -1,6 +1,5 @@
 """A long recording that is worked in stretches has the rows that it has when worked at once."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,15 @@ from test_pieces import WAVS, cut, tar_of, unit_of, worked
 from actors.audio.decode import DecodeRequest, decode
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
+from actors.pieces import Cut, NeedsRecut, cut_unit
 from actors.reader import read_piece
 from actors.schema import SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.text.cer import character_errors
 from actors.transcriber import Transcriber
-from actors.units import Recut
+from actors.units import nominal_seconds
 from demo.bundle import encode
-from jobs.planning.sizing import pieces_of
+from jobs.planning.sizing import planned_cut
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +124,11 @@ def test_what_holds_more_than_its_size_promised_is_cut_finer(tmp_path: Path) -> 
             file.write(np.zeros(8_000 * 3_600, np.int16))  # four hours of silence in little space
     (tmp_path / "short.wav").write_bytes(WAVS[0])
     unit = unit_of(tmp_path)
-    (piece,) = pieces_of(unit, 1_800)
-    with pytest.raises(Recut) as asked:
+    (piece,) = cut_unit(unit, planned_cut(unit, 1_800, 120, nominal_seconds))
+    with pytest.raises(NeedsRecut) as asked:
         read_piece(piece, ReadSettings())
-    assert asked.value.cut == {"ranges": 2, "stretches": 4, "is_streamed": False}
-    pieces = replace(piece, **asked.value.cut).all()
-    assert [read_piece(each, ReadSettings()).column("error_kind").null_count > 0 for each in pieces[:3]] == [True] * 3
-    with pytest.raises(Recut) as asked:  # the last stretch goes to the end: two and a half hours
-        read_piece(pieces[3], ReadSettings())
-    assert asked.value.cut == {"ranges": 2, "stretches": 16, "is_streamed": False}
-    rows = worked(replace(piece, **asked.value.cut).all(), tmp_path / "out")
+    assert asked.value.cut == Cut(1_800, 1, 8)  # by the length that was measured
+    rows = worked(cut_unit(unit, asked.value.cut), tmp_path / "out")
     assert [row["duration_s"] for row in rows if row["segment_index"] == 0] == [4 * 3_600, pytest.approx(0.1)]
 
 

@@ -3,13 +3,12 @@
 import json
 import os
 import struct
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import encoded, tone
+from conftest import encoded, piece_of, tone
 from fsspec.implementations.local import LocalFileSystem
 from test_audio import error_of
 from test_pieces import cut, tar_of, unit_of, worked
@@ -20,10 +19,9 @@ from actors.schema import ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.storage import ranges
 from actors.storage.files import StoredFile
-from actors.units import Piece
 from jobs.cli.config import Audio, Input
 from jobs.planning.listing import list_input
-from jobs.planning.verdicts import recipe_of
+from jobs.planning.recipe import recipe_digest
 
 HOUR = 3_600
 SETTINGS = ReadSettings(max_hours=2.05)  # more than a piece may hold
@@ -72,7 +70,7 @@ def test_what_is_too_long_is_not_asked_for_in_finer_cuts(long_flac: bytes, tmp_p
     (tmp_path / "a.flac").write_bytes(long_flac)
     (tmp_path / "a.txt").write_text("said")
     unit = unit_of(tmp_path)
-    table = read_piece(Piece(unit, 60), SETTINGS).to_pylist()
+    table = read_piece(cut(unit, seconds=60)[0], SETTINGS).to_pylist()
     assert [(row["error_kind"], row["pcm"], row["reference"]) for row in table] == [("too_long", None, "said")]
 
 
@@ -81,7 +79,7 @@ def test_one_row_however_it_is_cut(long_flac: bytes, stretches: int, tmp_path: P
     (tmp_path / "t.tar").write_bytes(
         tar_of([("a.wav", encoded(tone(1))), ("b.flac", long_flac), ("b.txt", b"said"), ("c.wav", encoded(tone(1)))])
     )
-    pieces = [replace(each, seconds=600) for each in cut(unit_of(tmp_path / "t.tar"), stretches=stretches)]
+    pieces = cut(unit_of(tmp_path / "t.tar"), stretches=stretches, seconds=600)
     rows = worked(pieces, tmp_path / "out", settings=SETTINGS)
     assert [row["error_kind"] for row in rows] == [None, "too_long", None]
     assert (rows[1]["member"], rows[1]["reference"], rows[1]["segment_index"]) == ("b.flac", "said", 0)
@@ -136,8 +134,7 @@ def test_a_size_is_enough_in_a_piece(stretches: int, tmp_path: Path) -> None:
     size = 3 * HOUR * 16_000
     (tmp_path / "a.wav").write_bytes(with_size("WAV", size)[0])
     os.truncate(tmp_path / "a.wav", (tmp_path / "a.wav").stat().st_size + size)
-    rows = worked([replace(each, seconds=600) for each in cut(unit_of(tmp_path), stretches=stretches)],
-                  tmp_path / "out", settings=SETTINGS)  # fmt: skip
+    rows = worked(cut(unit_of(tmp_path), stretches=stretches, seconds=600), tmp_path / "out", settings=SETTINGS)
     assert [row["error_kind"] for row in rows] == ["too_long"]
 
 
@@ -156,7 +153,7 @@ def test_a_manifest_counts_its_own_stretch(long_flac: bytes, tmp_path: Path) -> 
     listing = list_input(Input(uri=str(tmp_path / "m.jsonl")), "/nowhere/out")
     wrong = dict[Any, Any]()
     for each in listing.objects:
-        piece = Piece(replace(unit_of(tmp_path), objects=(each,)), 60)
+        piece = piece_of([each])
         rows = read_piece(piece, ReadSettings(max_hours=0.5)).to_pylist()
         fields = json.loads(each.lines or "")
         wrong[fields["offset"], fields.get("duration")] = rows[0]["error_kind"]
@@ -167,6 +164,6 @@ def test_a_manifest_counts_its_own_stretch(long_flac: bytes, tmp_path: Path) -> 
 def test_an_output_of_before_the_key_still_matches() -> None:
     before = {"max_megabytes": 512.0, "channel": "average"}
     assert Audio().recipe() == Audio(max_hours=24).recipe() == before
-    assert recipe_of({"audio": Audio().recipe()}) == recipe_of({"audio": before})
+    assert recipe_digest({"audio": Audio().recipe()}) == recipe_digest({"audio": before})
     assert Audio(max_hours=2).recipe() == before | {"max_hours": 2.0}
     assert Audio(channel=1, max_megabytes=1).recipe() == {"max_megabytes": 1.0, "channel": 1}

@@ -29,12 +29,12 @@ _FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"}
 class SoundLimitExceeded(Exception):
     """There is more sound than the piece may hold; nothing is wrong with the recording.
 
-    `is_one_recording` if one recording alone exceeds the limit, and not several together.
+    `recording_s` is the length of the recording if it alone exceeds the limit, None if several together do.
     """
 
-    def __init__(self, is_one_recording: bool) -> None:
-        super().__init__(is_one_recording)
-        self.is_one_recording = is_one_recording
+    def __init__(self, recording_s: float | None) -> None:
+        super().__init__(recording_s)
+        self.recording_s = recording_s
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
         if samples > request.max_seconds * SAMPLE_RATE or not request.admit(len(part)):
             parts.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
-            raise SoundLimitExceeded(samples > request.max_seconds * SAMPLE_RATE)
+            is_too_long = samples > request.max_seconds * SAMPLE_RATE
+            raise SoundLimitExceeded((skipped_samples + samples) / SAMPLE_RATE if is_too_long else None)
     if not samples and not request.begin:
         raise Undecodable("no sound could be decoded")
     return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]

@@ -13,12 +13,13 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
+from actors.outcomes import Committed, Work
 from actors.parts.part import Part, PartWriter, check_rows
 from actors.parts.summary import Tally
 from actors.storage import files as storage
@@ -27,7 +28,6 @@ from actors.storage.outputs import below
 from actors.units import FINGERPRINT, HEX, Fingerprint, Unit, digest
 
 COMMITS = "_commits"
-COUNTERS = ("began", "ended", "busy_seconds", "padded_seconds")
 HELD_BYTES = 32_000_000  # bytes; a larger part is read in ranges, not whole
 _PART_NAME = re.compile(rf"part-({HEX})\.parquet")
 _COMMIT_NAME = re.compile(rf"({HEX})\.({FINGERPRINT})\.({HEX})\.(0|[1-9][0-9]{{0,11}})r(0|[1-9][0-9]{{0,11}})e")
@@ -70,22 +70,23 @@ class Commit:
 
 
 def commit_unit(
-    unit: Unit, rows: pa.Table | Iterable[pa.Table], filesystem: storage.Filesystem, root: str
-) -> dict[str, Any]:
-    """Commits a unit's rows, of PART_SCHEMA, below `root`, and returns the unit's summary. Safe to repeat.
+    unit: Unit, tables: Iterable[pa.Table], filesystem: storage.Filesystem, root: str, work: Work | None = None
+) -> Committed:
+    """Commits a unit's rows, tables of PART_SCHEMA, below `root`. Safe to repeat.
 
-    Rows in several tables are written one table after the other, without holding them; these have no counters.
+    The tables are written one after the other, without holding them. What the unit carries over is not counted in the
+    outcome. Raises RuntimeError if an object has no row.
     """
-    counters = counters_in(rows) if isinstance(rows, pa.Table) else {}
     part, tally, without_rows = PartWriter(), Tally(), {escape_surrogates(each.uri) for each in unit.objects}
-    for table in [rows] if isinstance(rows, pa.Table) else rows:
+    for table in tables:
         without_rows.difference_update(table.column("uri").unique().to_pylist())
         tally.add(table)
         part.add(table)
     if without_rows:  # no object may be lost, not even by a bug
         raise RuntimeError(f"{len(without_rows)} objects of unit {unit.id} have no row, {min(without_rows)} among them")
-    summary = tally.summary(unit.id)
-    missing = set(unit.carried)
+    tally.end()
+    committed = Committed(unit.id, tally.counts, work, tuple(tally.transcripts), tuple(tally.failures))
+    missing = {(each.uri, each.offset_s) for each in unit.carried}
     for table in _carried_rows(unit, filesystem, root, missing):
         tally.add(table)
         part.add(table)
@@ -97,7 +98,7 @@ def commit_unit(
     commit = Commit(unit.id, fingerprint, digest([version]), tally.recordings, sum(tally.errors.values()))
     body = json.dumps({"errors": dict(tally.errors)}).encode()
     storage.write(filesystem, below(root, f"{COMMITS}/{commit.name}"), body)
-    return summary | counters
+    return committed
 
 
 def open_part(
@@ -113,12 +114,6 @@ def open_part(
     stored = storage.StoredFile(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
     file: BinaryIO = io.BytesIO(storage.read(filesystem, path)) if stored.size <= HELD_BYTES else stored.open()
     return Part(file, check)
-
-
-def counters_in(rows: pa.Table) -> dict[str, float]:
-    """The actor's counters for the summary, from a table's metadata."""
-    metadata = {name.decode(): value for name, value in (rows.schema.metadata or {}).items()}
-    return {name: float(metadata[name]) for name in COUNTERS if name in metadata}
 
 
 def remove_unit(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:
@@ -150,7 +145,7 @@ def _carried_rows(
         path = storage.canonical(filesystem, below(root, part_name(unit.id)))
         _log.warning("%s: %s; its rows of objects that are no longer listed are lost", path, problem)
         return
-    carried = frozenset(unit.carried)
+    carried = frozenset(missing)
     for table in committed.tables():
         keep = []
         for uri, offset in zip(table.column("uri").to_pylist(), table.column("offset_s").to_pylist(), strict=True):

@@ -7,8 +7,8 @@ redone.
 import io
 import logging
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,20 +18,24 @@ from actors.foreign.arrow import read_arrow
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
+from actors.pieces import Cut, Piece
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import ChainSummary
 from actors.storage import files as storage
 from actors.storage import listing, outputs
 from actors.storage.outputs import below
-from actors.units import FINGERPRINT, HEX, Piece, Unit
+from actors.units import FINGERPRINT, HEX, Unit
 
 PIECES = "_pieces"
 MAX_FILE_BYTES, MAX_EXPANDED_BYTES = 256_000_000, 512_000_000  # of a piece and of its rows; a million rows have 400 MB
 MAX_TEXT_BYTES = 32_000_000  # bytes of transcripts of a piece; a day of speech has 1.2 MB
 HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committed; further ones are read twice
 _CLAIM_PREFIX = "claim-"
-_PIECE_NAME = r"[0-9]+\.[0-9]+-of-[0-9]+\.[0-9]+-by-[0-9.e+-]+s(-streamed)?\.arrow"
-_KEPT_NAME = re.compile(rf"{HEX}\.{FINGERPRINT}\.({_PIECE_NAME}|{_CLAIM_PREFIX}[0-9A-Za-z-]+)")
+_PIECE_NAME = r"\d{1,9}-of-\d{1,9}\.(?P<cut>[0-9.e+-]{1,40}s(?:-streamed)?)\.arrow"
+_OLD_PIECE_NAME = r"\d+\.\d+-of-\d+\.\d+-by-[0-9.e+-]+s(?:-streamed)?\.arrow"  # before version 0.2: only removed
+_KEPT_NAME = re.compile(
+    rf"(?P<prefix>{HEX}\.{FINGERPRINT}\.)(?:{_PIECE_NAME}|{_OLD_PIECE_NAME}|{_CLAIM_PREFIX}[0-9A-Za-z-]+)", re.ASCII
+)
 
 _log = logging.getLogger(__name__)
 
@@ -39,19 +43,21 @@ _log = logging.getLogger(__name__)
 def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str) -> None:
     """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError if they exceed what `read_kept` accepts."""
     rows = rows.unify_dictionaries().combine_chunks()
+    metadata = (rows.schema.metadata or {}) | {b"piece": piece.without_lines().to_json().encode()}
     sink = io.BytesIO()
-    with pa.ipc.new_file(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(rows)
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, rows.schema.with_metadata(metadata), options=options) as writer:
+        writer.write_table(rows.replace_schema_metadata(metadata))
     if rows.nbytes > MAX_EXPANDED_BYTES or sink.tell() > MAX_FILE_BYTES:
         raise ValueError(f"a piece of {rows.nbytes:,} bytes of rows is not kept; lower unit.target_minutes")
-    storage.write(filesystem, _path(piece, root), sink.getvalue())
+    storage.write(filesystem, _path(piece, piece.name, root), sink.getvalue())
 
 
 def claim(piece: Piece, filesystem: storage.Filesystem, root: str, attempt: str) -> bool:
     """Whether all pieces of the unit are kept and this writer is the one that commits them."""
-    kept = set(_file_names(piece.unit, filesystem, root))
-    return all(_file_name(each) in kept for each in piece.all()) and storage.create(
-        filesystem, below(root, f"{PIECES}/{_prefix(piece.unit)}{_CLAIM_PREFIX}{attempt}"), piece.name.encode()
+    kept, prefix = set(_file_names(piece, filesystem, root)), _prefix(piece.unit, piece.fingerprint)
+    return all(f"{prefix}{name}.arrow" in kept for name in piece.names()) and storage.create(
+        filesystem, below(root, f"{PIECES}/{prefix}{_CLAIM_PREFIX}{attempt}"), piece.name.encode()
     )
 
 
@@ -60,27 +66,34 @@ def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
     if piece.is_whole:
         return False
     try:
-        read_kept(piece, filesystem, root)
+        kept = read_kept(piece, piece.number, filesystem, root)
     except FileNotFoundError:
         return False
     except InvalidData as problem:
-        _log.warning("%s: %s; it is redone", storage.canonical(filesystem, _path(piece, root)), problem)
+        path = storage.canonical(filesystem, _path(piece, piece.name, root))
+        _log.warning("%s: %s; it is redone", path, problem)
         return False
-    return True
+    return kept.piece == piece.without_lines()
 
 
-def delete_kept(unit: Unit, filesystem: storage.Filesystem, root: str) -> None:
-    """Removes the kept pieces of a unit."""
-    for name in _file_names(unit, filesystem, root):
+def delete_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
+    """Removes the kept pieces of a piece's unit."""
+    for name in _file_names(piece, filesystem, root):
         storage.delete(filesystem, below(root, f"{PIECES}/{name}"))
 
 
-def sweep_pieces(units: Iterable[Unit], filesystem: storage.Filesystem, root: str) -> None:
-    """Removes the kept pieces of all units but these, which are to be done."""
-    current = tuple(_prefix(unit) for unit in units)
+def sweep_pieces(units: Iterable[Unit], filesystem: storage.Filesystem, root: str) -> dict[str, Cut]:
+    """Removes the kept pieces of all units but these, which are to be done. Returns the cut of the units that have any,
+    by unit: with another one they would be of no use. Of several cuts, the finest."""
+    current, cuts = {_prefix(unit.id, unit.fingerprint): unit.id for unit in units}, dict[str, Cut]()
     for entry in listing.in_folder(filesystem, below(root, PIECES)):
-        if is_piece_file(entry.name) and not entry.name.startswith(current):
+        match = _KEPT_NAME.fullmatch(entry.name)
+        if match and match["prefix"] not in current:
             storage.delete(filesystem, below(root, f"{PIECES}/{entry.name}"))
+        elif match and (cut := Cut.parse(match["cut"] or "")):
+            unit = current[match["prefix"]]
+            cuts[unit] = max(cuts.get(unit, cut), cut, key=lambda each: each.shares * each.stretches)
+    return cuts
 
 
 def is_piece_file(name: str) -> bool:
@@ -88,15 +101,32 @@ def is_piece_file(name: str) -> bool:
     return bool(_KEPT_NAME.fullmatch(name))
 
 
-def read_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> pa.Table:
-    """Reads the kept rows of a piece, of PART_SCHEMA. Raises InvalidData for damaged ones, and FileNotFoundError."""
-    rows = read_arrow(outputs.read(filesystem, _path(piece, root), MAX_FILE_BYTES), PART_SCHEMA, MAX_EXPANDED_BYTES)
+class KeptPiece(NamedTuple):
+    """A piece as it was kept, without manifest lines, and its rows."""
+
+    piece: Piece
+    rows: pa.Table
+
+
+def read_kept(sibling: Piece, number: int, filesystem: storage.Filesystem, root: str) -> KeptPiece:
+    """Reads the kept rows, of PART_SCHEMA, of a piece by its number in the unit of another, or of the same.
+
+    Raises InvalidData for damaged ones, and FileNotFoundError.
+    """
+    data = outputs.read(filesystem, _path(sibling, sibling.names()[number], root), MAX_FILE_BYTES)
+    rows = read_arrow(data, PART_SCHEMA, MAX_EXPANDED_BYTES)
+    piece = Piece.from_json((rows.schema.metadata or {}).get(b"piece", b""))
+    if (piece.unit, piece.fingerprint, piece.cut, piece.number, piece.count) != (
+        *(sibling.unit, sibling.fingerprint, sibling.cut),
+        *(number, sibling.count),
+    ):
+        raise InvalidData("it is of another piece than its name says")
     check_rows(rows)
     fault = _fault(piece, rows)
     if fault:
         raise InvalidData(fault)
     chain_in(rows)
-    return rows
+    return KeptPiece(piece, rows)
 
 
 def _fault(piece: Piece, rows: pa.Table) -> str | None:
@@ -134,37 +164,30 @@ def chain_in(rows: pa.Table) -> ChainSummary | None:
     return None if text is None else ChainSummary.from_text(text)
 
 
-class KeptPieces(Sequence[pa.Table]):
-    """The rows of a unit's pieces, in order, each read when it is accessed. Raises InvalidData as `read_kept` does."""
+class KeptPieces:
+    """The pieces of a unit by number, each read when it is asked for. Raises InvalidData as `read_kept` does."""
 
     def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
-        self._pieces, self._output = piece.all(), (filesystem, root)
-        self._held, self._bytes = dict[int, pa.Table](), 0
+        self._piece, self._output = piece, (filesystem, root)
+        self._held, self._bytes = dict[int, KeptPiece](), 0
 
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    def __getitem__(self, index: Any) -> Any:
-        if index in self._held:
-            return self._held[index]
-        rows = read_kept(self._pieces[index], *self._output)
-        if self._bytes + rows.nbytes <= HELD_BYTES:
-            self._held[index], self._bytes = rows, self._bytes + rows.nbytes
-        return rows
+    def __call__(self, number: int) -> KeptPiece:
+        if number in self._held:
+            return self._held[number]
+        kept = read_kept(self._piece, number, *self._output)
+        if self._bytes + kept.rows.nbytes <= HELD_BYTES:
+            self._held[number], self._bytes = kept, self._bytes + kept.rows.nbytes
+        return kept
 
 
-def _file_names(unit: Unit, filesystem: storage.Filesystem, root: str) -> list[str]:
-    found = listing.in_folder(filesystem, below(root, PIECES), _prefix(unit))
+def _file_names(piece: Piece, filesystem: storage.Filesystem, root: str) -> list[str]:
+    found = listing.in_folder(filesystem, below(root, PIECES), _prefix(piece.unit, piece.fingerprint))
     return [each.name for each in found if is_piece_file(each.name)]
 
 
-def _prefix(unit: Unit) -> str:
-    return f"{unit.id}.{unit.fingerprint}."
+def _prefix(unit: str, fingerprint: str) -> str:
+    return f"{unit}.{fingerprint}."
 
 
-def _file_name(piece: Piece) -> str:
-    return f"{_prefix(piece.unit)}{piece.name}.arrow"
-
-
-def _path(piece: Piece, root: str) -> str:
-    return below(root, f"{PIECES}/{_file_name(piece)}")
+def _path(piece: Piece, name: str, root: str) -> str:
+    return below(root, f"{PIECES}/{_prefix(piece.unit, piece.fingerprint)}{name}.arrow")

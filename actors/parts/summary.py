@@ -1,36 +1,25 @@
 """Counts recordings, table by table: a unit may have a million rows, and none of them is kept."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
+from actors.outcomes import Counts, Example
+from actors.parts.recordings import Grouping, Row
 from actors.text.cer import character_errors
 from actors.text.normalise import join_texts
 
 EXAMPLES = 3  # transcripts and errors per unit, for display at the end of a run
 MAX_EXAMPLE = 300  # characters
-ROWS_AT_ONCE = 1_000  # held as Python objects
-BYTES_AT_ONCE = 4_000_000  # of Arrow that are so; tokens take twenty times as much as Python objects
 
-_COLUMNS = ["recording_id", "uri", "member", "segment_index", "reference", "text", "error_kind", "error_detail"]
-
-Row = dict[str, Any]
-
-
-def rows_in(tables: Iterable[pa.Table]) -> Iterator[Row]:
-    """Rows as dictionaries, converted a few at a time."""
-    for table in tables:
-        at_once = max(min(ROWS_AT_ONCE, BYTES_AT_ONCE * table.num_rows // max(table.nbytes, 1)), 1)
-        for batch in table.to_batches(max_chunksize=at_once):
-            yield from batch.to_pylist()
+_COLUMNS = ["recording_id", "segment_index", "duration_s", "reference", "text", "error_kind", "error_detail"]
 
 
 @dataclass
 class Tally:
-    """Totals over recordings. Their rows come in order; a recording starts with its segment 0."""
+    """Totals over recordings, whose rows come in order, and a few of them as examples."""
 
     recordings: int = 0
     segments: int = 0
@@ -38,53 +27,54 @@ class Tally:
     audio_seconds: float = 0.0
     character_errors: int = 0
     reference_characters: int = 0
-    transcripts: list[Row] = field(default_factory=list)  # examples of recordings without an error
-    failures: list[Row] = field(default_factory=list)  # examples of those with one
-    _first: Row | None = None  # row of the current recording, with the first error of its rows
-    _texts: list[str | None] = field(default_factory=list)
+    transcripts: list[Example] = field(default_factory=list)
+    failures: list[Example] = field(default_factory=list)
+    _grouping: Grouping = field(default_factory=Grouping)
 
     def add(self, table: pa.Table) -> None:
         """Adds rows of PART_SCHEMA; the last recording may continue in the next table."""
-        for row in rows_in([table.select([*_COLUMNS, "duration_s"])]):
-            self.segments += 1
-            if row["segment_index"] == 0:
-                self.end()
-                self.audio_seconds += row.pop("duration_s") or 0.0
-                self._first = row
-            elif self._first and row["error_kind"] and not self._first["error_kind"]:
-                self._first |= {"error_kind": row["error_kind"], "error_detail": row["error_detail"]}
-            self._texts.append(row["text"])
+        self.segments += table.num_rows
+        for recording in self._grouping.add(table.select(_COLUMNS)):
+            self._count(recording)
 
     def end(self) -> None:
-        """Ends the current recording and counts it."""
-        if self._first is None:
-            return
-        several = len(self._texts) > 1
-        recording = self._first | ({"text": join_texts(self._texts)} if several else {})
-        self._first, self._texts = None, []
+        """Counts the last recording."""
+        for recording in self._grouping.end():
+            self._count(recording)
+
+    @property
+    def counts(self) -> Counts:
+        """The totals so far."""
+        return Counts(
+            self.recordings,
+            self.segments,
+            self.audio_seconds,
+            dict(self.errors),
+            self.character_errors,
+            self.reference_characters,
+        )
+
+    def _count(self, recording: Sequence[Row]) -> None:
+        first = recording[0]
         self.recordings += 1
-        if recording["error_kind"]:
-            self.errors[recording["error_kind"]] += 1
-            examples = self.failures
-        else:
-            edits, characters = character_errors([(recording["reference"], recording["text"] or "")])
-            self.character_errors += edits
-            self.reference_characters += characters
-            examples = self.transcripts
-        if len(examples) < EXAMPLES:
-            examples.append(_shortened(recording))
-
-    def summary(self, unit_id: str) -> Row:
-        """The summary of a unit for the driver: counts, duration, character errors, and a few examples."""
-        self.end()
-        names = ("recordings", "segments", "audio_seconds", "character_errors", "reference_characters")
-        counts = {name: getattr(self, name) for name in names} | {"errors": dict(self.errors)}
-        return {"unit": unit_id} | counts | {"transcripts": [*self.transcripts], "failures": [*self.failures]}
+        self.audio_seconds += first["duration_s"] or 0.0
+        failed = next((row for row in recording if row["error_kind"]), None)
+        if failed:
+            self.errors[failed["error_kind"]] += 1
+            if len(self.failures) < EXAMPLES:
+                kind, detail = failed["error_kind"], _shortened(failed["error_detail"])
+                self.failures.append(Example(_shortened(first["recording_id"]), error_kind=kind, error_detail=detail))
+            return
+        text = join_texts(row["text"] for row in recording) if len(recording) > 1 else first["text"] or ""
+        edits, characters = character_errors([(first["reference"], text)])
+        self.character_errors += edits
+        self.reference_characters += characters
+        if len(self.transcripts) < EXAMPLES:
+            texts = (first["recording_id"], first["reference"], text)
+            self.transcripts.append(Example(*map(_shortened, texts)))
 
 
-def _shortened(recording: Row) -> Row:
-    """Truncates texts for display, since hours of text would go through the driver otherwise."""
-    return {
-        name: f"{value[:MAX_EXAMPLE]} …" if isinstance(value, str) and len(value) > MAX_EXAMPLE else value
-        for name, value in recording.items()
-    }
+def _shortened(text: str | None) -> str:
+    """Truncates a text for display, since hours of text would go through the driver otherwise."""
+    text = text or ""
+    return text if len(text) <= MAX_EXAMPLE else f"{text[:MAX_EXAMPLE]} …"

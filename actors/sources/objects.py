@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.audio.segments import SegmentationSettings
+from actors.pieces import Piece
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
@@ -17,7 +18,7 @@ from actors.sources.tar_headers import is_plain_tar
 from actors.sources.tar_ranges import Chain, range_members
 from actors.storage import files as storage
 from actors.storage.files import StoredFile
-from actors.units import Piece, SourceObject
+from actors.units import SourceObject
 
 HELD_BYTES = 64_000_000  # a larger audio file is read in ranges, not whole
 CHANGED = "replaced during the run; the next run reads it"
@@ -85,24 +86,23 @@ def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Record
         return
     if not found:
         empty = RecordingError(ErrorKind.EMPTY, f"the {first.format} file holds no recording")
-        yield Recording(first.name, first.uri, etag, empty if reading.piece.is_whole else None)
+        yield Recording(first.name, first.uri, etag, empty if reading.piece.has_whole_objects else None)
 
 
 def _read_container(source: SourceObject, stored: StoredFile, etag: str, reading: Reading) -> Iterator[Recording]:
     """Reads the recordings of a tar or a Parquet file, or of the piece's share of one."""
     piece, max_bytes = reading.piece, reading.settings.max_bytes
-    number, count = piece.share
     if source.format == "parquet":
-        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, piece.share)
+        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, (piece.range, piece.ranges))
         return
     shard = Shard(source, etag, max_bytes, reading.budget, reading.texts)
-    if count == 1 or piece.is_streamed or not is_plain_tar(stored.open().read(512)):
-        yield from read_tar(stored, shard, piece.share)
+    if piece.ranges == 1 or piece.cut.is_streamed or source.limit or not is_plain_tar(stored.open().read(512)):
+        yield from read_tar(stored, shard, (piece.range, piece.ranges))
         return
     chain = Chain()
     reading.chains.append(chain)
     try:
-        for archive, member in range_members(stored, number, count, chain):
+        for archive, member in range_members(stored, piece.range, piece.ranges, chain):
             yield from shard.recordings_of(archive, member)
     except tarfile.TarError:
         pass  # the chain remains incomplete, so the tar is read again from its start

@@ -6,7 +6,7 @@ Nothing else in the project prints. Output contains untrusted file names, keys a
 import codecs
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO, cast
 
 from rich.console import Console, RenderableType
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from actors.foreign.escape import for_terminal, without_credentials
 from actors.foreign.plain_json import to_json
+from actors.outcomes import Counts, Example
 from jobs.cli.streams import StandardError, redirect_to_null
 
 _STDERR = StandardError()
@@ -48,7 +49,7 @@ class StatusLine:
 
 
 class Progress:
-    """Counts summaries of units as they arrive, and prints the progress of the run."""
+    """Counts units and recordings as they are committed, and prints the progress of the run."""
 
     def __init__(self, units: int) -> None:
         self.units = units
@@ -58,10 +59,11 @@ class Progress:
         self._began = time.monotonic()
         self._line = StatusLine()
 
-    def add(self, summary: Mapping[str, Any]) -> None:
-        self.done += not summary.get("is_partial")
-        self.recordings += summary.get("recordings", 0)
-        self.audio_seconds += summary.get("audio_seconds", 0.0)
+    def add(self, counts: Counts, units: int) -> None:
+        """Adds what a piece counts, and the units that ended with it."""
+        self.done += units
+        self.recordings += counts.recordings
+        self.audio_seconds += counts.audio_seconds
         elapsed = max(time.monotonic() - self._began, 1e-9)
         self._line.say(
             f"units {self.done}/{self.units} · {self.recordings} recordings · {self.audio_seconds / 3600:.2f} h"
@@ -115,24 +117,19 @@ def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:
     return to_json(summary, without_credentials, is_ascii)
 
 
-def show_transcripts(rows: list[Mapping[str, Any]]) -> None:
-    if rows:
+def show_transcripts(examples: Sequence[Example]) -> None:
+    if examples:
         columns = ("recording", "reference", "transcript")
-        texts = [(row["recording_id"], row["reference"] or "", row["text"]) for row in rows[:MAX_EXAMPLES]]
-        cells = [[_beginning(text) for text in row] for row in texts]
-        show_table("Some transcripts", columns, cells)
+        texts = [(each.recording_id, each.reference, each.text) for each in examples[:MAX_EXAMPLES]]
+        show_table("Some transcripts", columns, [[_beginning(text) for text in row] for row in texts])
 
 
 def _beginning(text: str) -> str:
     return text if len(text) <= MAX_EXAMPLE_CELL else f"{text[:MAX_EXAMPLE_CELL]}…"
 
 
-def show_failures(rows: list[Mapping[str, Any]], total: int) -> None:
-    if rows:
-        columns = ("recording", "kind", "what is wrong")
-        title = f"{min(len(rows), MAX_EXAMPLES)} of {total} recordings with an error"
-        show_table(
-            title,
-            columns,
-            [(row["recording_id"], row["error_kind"], row["error_detail"]) for row in rows[:MAX_EXAMPLES]],
-        )
+def show_failures(examples: Sequence[Example], total: int) -> None:
+    if examples:
+        title = f"{min(len(examples), MAX_EXAMPLES)} of {total} recordings with an error"
+        rows = [(each.recording_id, each.error_kind, each.error_detail) for each in examples[:MAX_EXAMPLES]]
+        show_table(title, ("recording", "kind", "what is wrong"), rows)

@@ -4,139 +4,85 @@ import gc
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
-from actors.audio.segments import SegmentationSettings
-from actors.engine.models import ModelFile, resolve
+from actors.engine.models import resolve
+from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
-from actors.sources.objects import ReadSettings
 from actors.storage import files as storage
-from actors.units import Piece, Unit
-from jobs.cli.config import Config, ConfigError, Model, with_secrets
+from actors.units import Unit
+from jobs.cli.config import Config, ConfigError, with_secrets
 from jobs.cli.terminal import StatusLine
 from jobs.planning.listing import Listing, list_input
-from jobs.planning.sizing import pieces_of
+from jobs.planning.recipe import Devices, Recipe
+from jobs.planning.sizing import planned_cut
 from jobs.planning.state import State, load_commits, load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
-
-#: Minutes of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver handles 37
-#: pieces a second (docs/benchmarks.md); at two and a half hours, 290 MB, each, that keeps 8 GPUs busy at 40,000 times
-#: real time.
-AUTO_TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The result of planning: the units to process, and all settings they need."""
+    """The result of planning: the units to process, and how."""
 
     listing: Listing
     state: State
     plan: Plan
-    model: ModelFile
-    reading: ReadSettings
-    settings: dict[str, Any]  # all that can change a row, with each `auto` resolved
+    recipe: Recipe
     output: tuple[storage.Filesystem, str]
-    piece_seconds: float  # target for the audio in a piece
 
     @property
     def output_uri(self) -> str:
         return storage.canonical(*self.output)
 
-    def pieces_of(self, unit: Unit) -> list[Piece]:
-        """The pieces that a unit is cut into when planned."""
-        return pieces_of(unit, self.piece_seconds, self.reading.segmentation.anchor_distance / SAMPLE_RATE)
+    def cut_of(self, unit: Unit) -> Cut:
+        """The cut of a unit into pieces, as planned."""
+        recipe = self.recipe
+        min_stretch_s = recipe.reading.segmentation.anchor_distance / SAMPLE_RATE
+        return planned_cut(unit, recipe.piece_seconds, min_stretch_s, self.plan.estimate)
 
 
-def prepare(config: Config, on_cluster: bool) -> Prepared:
-    """Lists the input, reads the state of the output, and plans. Raises ConfigError."""
+def prepare(config: Config, devices: Devices) -> Prepared:
+    """Lists the input, reads the state of the output, and plans a run on some devices. Raises ConfigError."""
+    _check(config)
+    line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
-        return _prepare(config, on_cluster)
+        return _prepare(config, devices, line)
+    except (UsageError, PermissionError) as problem:
+        raise ConfigError(str(problem)) from None
     finally:
+        line.clear()
         gc.enable()
 
 
-def _prepare(config: Config, on_cluster: bool) -> Prepared:
-    if on_cluster and "://" not in config.output.uri and not config.output.uri.startswith("/"):
+def _check(config: Config) -> None:
+    """Raises ConfigError for what cannot work, before anything is read."""
+    uri = config.output.uri
+    if is_on_cluster(config) and "://" not in uri and not uri.startswith("/"):
         raise ConfigError(
-            f"output.uri: {config.output.uri} is relative, but on a cluster each machine has its own working folder;"
-            " use a URL such as s3://bucket/transcripts, or an absolute path that all machines share"
+            f"output.uri: {uri} is relative, but on a cluster each machine has its own working folder; use a URL such"
+            " as s3://bucket/transcripts, or an absolute path that all machines share"
         )
     if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
         raise ConfigError(
             "segmentation.vad: silero needs the package silero-vad: pip install -c constraints.txt '.[vad]'"
         )
-    line = StatusLine()
-    try:
-        output = storage.connect(
-            config.output.uri, with_secrets(config.output.storage_options, "output.storage_options")
-        )
-        model_options = with_secrets(config.model.storage_options, "model.storage_options")
-        model = resolve(config.model.name, config.model.revision, model_options)
-        listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
-        reading = ReadSettings(
-            max_megabytes=config.audio.max_megabytes,
-            max_hours=config.audio.max_hours,
-            channel=None if config.audio.channel == "average" else config.audio.channel,
-            storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
-            patience_s=config.errors.patience_seconds,
-            vad=config.segmentation.vad == "silero",
-            drops_silence=config.segmentation.silence == "drop",
-            segmentation=SegmentationSettings(config.segmentation.target_seconds, config.segmentation.max_seconds),
-        )
-        settings = {
-            "model_sha256": model.sha256,
-            "engine": "fused" if config.model.engine == "auto" else config.model.engine,
-            "precision": choose_precision(config.model),
-            "decoding": "greedy",
-            "audio": config.audio.recipe(),
-            "segmentation": config.segmentation.model_dump(),
-            "tokens": config.output.tokens,
-        }
-        target = config.unit.target_minutes
-        minutes = AUTO_TARGET_MINUTES[expected_device(config.model)] if target == "auto" else target
-        line.say(f"planning {len(listing.objects):,} objects …")
-        state = load_state(*output)
-        policy = Policy(
-            minutes * 60,
-            config.output.on_mismatch,
-            config.output.on_deleted,
-            config.output.max_removed_fraction,
-            units_with_errors(frozenset(config.errors.retry), state, output),
-        )
-        plan = make_plan(listing, state, settings, policy)
-    except (UsageError, PermissionError) as problem:
-        raise ConfigError(str(problem)) from None
-    finally:
-        line.clear()
-    return Prepared(listing, state, plan, model, reading, settings, output, minutes * 60)
 
 
-def expected_device(model: Model) -> str:
-    """cpu or cuda: the configured device; for `auto` that of this machine, which is taken to be like the others."""
-    if model.device != "auto":
-        return model.device
-    return "cuda" if os.path.exists("/dev/nvidiactl") else "cpu"
-
-
-def choose_precision(model: Model) -> str:
-    """Resolves `auto` precision: bfloat16 on GPUs and on CPUs that support its multiplication, else float32.
-
-    NeMo's engine is the reference and remains in float32. The precision is part of the fingerprint, so the driver
-    chooses it, not each actor; if the device is `auto` too, this machine is taken to be like the others.
-    """
-    if model.precision != "auto":
-        return model.precision
-    if model.engine == "nemo":
-        return "float32"
-    if expected_device(model) == "cuda":
-        return "bfloat16"
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return "float32"
-    return "bfloat16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "float32"
+def _prepare(config: Config, devices: Devices, line: StatusLine) -> Prepared:
+    output = storage.connect(config.output.uri, with_secrets(config.output.storage_options, "output.storage_options"))
+    model_options = with_secrets(config.model.storage_options, "model.storage_options")
+    recipe = Recipe.of(config, resolve(config.model.name, config.model.revision, model_options), devices)
+    listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
+    line.say(f"planning {len(listing.objects):,} objects …")
+    state = load_state(*output)
+    policy = Policy(
+        recipe.piece_seconds,
+        config.output.on_mismatch,
+        config.output.on_deleted,
+        config.output.max_removed_fraction,
+        units_with_errors(frozenset(config.errors.retry), state, output),
+    )
+    return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
 
 
 def is_on_cluster(config: Config) -> bool:
@@ -144,7 +90,7 @@ def is_on_cluster(config: Config) -> bool:
     return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
 
 
-def totals(prepared: Prepared) -> tuple[int, int]:
+def recordings_in_output(prepared: Prepared) -> tuple[int, int]:
     """Counts the committed recordings of the units that hold listed objects, and those with an error."""
     plan, commits = prepared.plan, prepared.state.commits
     if plan.units or plan.remove:

@@ -1,30 +1,24 @@
-"""Groups objects into units and cuts units into pieces, by estimated seconds of audio."""
+"""Groups objects into units and decides how units are cut into pieces, by estimated seconds of audio."""
 
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from actors.units import Piece, SourceObject, Unit
+from actors.pieces import Cut
+from actors.units import SourceObject, Unit
 
-#: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
-_SECONDS_PER_BYTE = {
-    **dict.fromkeys((".wav", ".wave", ".w64", ".aif", ".aiff", ".au", ".snd", ".caf", ".sph"), 1 / 32_000),
-    **dict.fromkeys((".mp3", ".m4a", ".mp4", ".aac", ".wma", ".ogg", ".webm"), 1 / 8_000),
-    **dict.fromkeys((".opus", ".amr"), 1 / 3_000),
-}
-_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, and of shards, which mostly hold FLAC
-
-CUT_ABOVE_TARGETS = 1.5  # an object with more than this many targets of audio is cut into pieces
-MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
-BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
+CUT_ABOVE_TARGETS = 1.5  # a unit with more than this many targets of audio is cut into pieces
 MAX_PLANNED_PIECES = 10_000  # of a unit when planned; a sparse file can have any size
 
+Estimate = Callable[[SourceObject], float]  # of an object's seconds of audio
 
-def group_by_size(objects: Iterable[SourceObject], target_seconds: float) -> list[list[SourceObject]]:
+
+def group_by_size(
+    objects: Iterable[SourceObject], target_seconds: float, estimate: Estimate
+) -> list[list[SourceObject]]:
     """Groups objects, in order, into units of about `target_seconds`. A larger object has a unit of its own."""
     groups, filled = list[list[SourceObject]](), 0.0
     for each in objects:
-        seconds = estimated_seconds(each)
+        seconds = estimate(each)
         if not groups or filled + seconds > target_seconds:
             groups.append([])
             filled = 0.0
@@ -33,31 +27,15 @@ def group_by_size(objects: Iterable[SourceObject], target_seconds: float) -> lis
     return groups
 
 
-def estimated_seconds(source: SourceObject) -> float:
-    """Estimates an object's seconds of audio from its manifest's duration, or from its size and suffix; 0 if refused.
+def planned_cut(unit: Unit, seconds: float, min_stretch_s: float, estimate: Estimate) -> Cut:
+    """The cut of a unit into pieces of about `seconds`: one piece, unless it holds much more.
 
-    A manifest's duration is capped at what its file can hold.
+    Stretches of recordings are at least `min_stretch_s` long. If the estimate is too low, the reader asks for another
+    cut (`pieces.NeedsRecut`).
     """
-    if source.refusal:
-        return 0.0
-    if source.format == "manifest":
-        duration = json.loads(source.lines or "{}").get("duration")
-        if duration is not None:
-            return min(float(duration), source.size / BYTES_PER_SECOND if source.size else MAX_CLAIMED_SECONDS)
-    suffix = "." + source.uri.rsplit(".", 1)[-1].lower()
-    return source.size * _SECONDS_PER_BYTE.get(suffix, _DEFAULT_SECONDS_PER_BYTE)
-
-
-def pieces_of(unit: Unit, seconds: float, min_stretch_s: float = 0.0) -> list[Piece]:
-    """Cuts a unit into pieces: one, unless its object is much larger than the target.
-
-    Stretches of recordings are at least `min_stretch_s` long. If the estimate is too low, the reader requests a recut
-    (`units.Recut`).
-    """
-    expected = sum(map(estimated_seconds, unit.objects))
-    if len(unit.objects) != 1 or unit.objects[0].limit or expected <= CUT_ABOVE_TARGETS * seconds:
-        return [Piece(unit, seconds)]
-    if unit.objects[0].format in ("tar", "parquet"):
-        return Piece(unit, seconds, ranges=min(math.ceil(expected / seconds), MAX_PLANNED_PIECES)).all()
-    stretches = min(math.ceil(expected / max(seconds, min_stretch_s)), MAX_PLANNED_PIECES)
-    return Piece(unit, seconds, stretches=stretches).all()
+    expected = sum(map(estimate, unit.objects))
+    if expected <= CUT_ABOVE_TARGETS * seconds or any(each.limit for each in unit.objects):
+        return Cut(seconds)
+    is_one_recording = len(unit.objects) == 1 and not unit.objects[0].is_container
+    share_s = max(seconds, min_stretch_s) if is_one_recording else seconds
+    return Cut(seconds, min(math.ceil(expected / share_s), MAX_PLANNED_PIECES))

@@ -1,103 +1,97 @@
-"""Plans a run: listed objects minus those that are done, as units. No part is opened for it."""
+"""Decides what a run does with each unit: listed objects minus those that are done. No part is opened for it."""
 
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal, NamedTuple
 
 from actors.foreign.escape import escape_surrogates
 from actors.parts.commit import Commit
 from actors.schema import UsageError
-from actors.units import Fingerprint, SourceObject, Unit, digest
+from actors.units import Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
 from jobs.planning.listing import Listing
-from jobs.planning.sizing import group_by_size
+from jobs.planning.recipe import Settings, differences, recipe_digest
+from jobs.planning.sizing import Estimate, group_by_size
 from jobs.planning.state import PlannedObject, State
 
-RECIPE = "4"  # part of every fingerprint; raised when a change of the code changes the content of parts
+
+class Verdict(NamedTuple):
+    """What a run does with a unit, and why."""
+
+    kind: Literal["new", "done", "redo", "remove"]
+    reason: str
+
+
+NEW = Verdict("new", "not planned before")
+DONE = Verdict("done", "committed, and nothing has changed")
+EMPTY = Verdict("remove", "none of its objects is left")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_* and errors.retry)."""
+    """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_* and errors.retry).
+
+    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed.
+    """
 
     target_seconds: float = 1_800.0
     on_mismatch: str = "fail"
     on_deleted: str = "keep"
     max_removed_fraction: float = 0.1
     retry: frozenset[str] = frozenset()  # ids of units to redo because of their errors
+    calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """Units to transcribe, `new` or to `redo`, and ids of units that are `done` or have no objects left, to `remove`.
+    """Units to transcribe, `new` or to `redo`, and the verdict on every unit that the input concerns, by id.
 
-    `objects` are the new and changed ones, by key.
+    `objects` are the new and changed ones, by key; `estimate` returns the seconds of audio that one probably has.
     """
 
-    new: list[Unit]
-    redo: list[Unit]
-    done: list[str]
-    remove: list[str] = field(default_factory=list)
+    new: list[Unit] = field(default_factory=list)
+    redo: list[Unit] = field(default_factory=list)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
     objects: dict[str, PlannedObject] = field(default_factory=dict)
+    estimate: Estimate = nominal_seconds
 
     @property
     def units(self) -> list[Unit]:
         return self.redo + self.new
 
+    @property
+    def done(self) -> list[str]:
+        """Ids of units that are done."""
+        return [unit for unit, verdict in self.verdicts.items() if verdict.kind == "done"]
 
-def recipe_of(settings: Mapping[str, Any]) -> str:
-    """The digest of all settings that can change a row, including the model's SHA-256."""
-    return Fingerprint.recipe(digest([RECIPE, json.dumps(settings, sort_keys=True)]))
+    @property
+    def remove(self) -> list[str]:
+        """Ids of units that have no objects left."""
+        return [unit for unit, verdict in self.verdicts.items() if verdict.kind == "remove"]
 
 
-def make_plan(listing: Listing, state: State, settings: Mapping[str, Any], policy: Policy) -> Plan:
+def make_plan(listing: Listing, state: State, settings: Settings, policy: Policy) -> Plan:
     """Plans a run. Raises UsageError if settings changed, or too many objects disappeared, and `policy` forbids it."""
-    recipe = recipe_of(settings)
     listed = {each.key: each for each in listing.objects}
-    planned = _changed_objects(listing, listed, state, policy)
-    members = state.members()
-    touched = dict.fromkeys(state.objects[key].unit for key in (*listed, *planned) if key in state.objects)
-    # A run that was paused may have committed a unit that was removed meanwhile.
-    gone = (known.unit for known in state.objects.values() if known.removed)
-    touched |= dict.fromkeys(unit for unit in gone if unit in state.parts or unit in state.commits)
-    plan = Plan([], [], [], [], planned)
-    mismatched = list[Commit]()
-    for unit_id in touched:
-        commit = state.commit_of(unit_id)
-        if commit and Fingerprint.recipe(commit.fingerprint) != recipe:
-            mismatched.append(commit)
-        present = {key: planned.get(key, known) for key, known in members[unit_id].items()}
-        present = {key: known for key, known in present.items() if not known.removed}
-        if unit_id not in state.parts or (commit and Fingerprint.is_incomplete(commit.fingerprint)):
-            absent = {key: replace(known, removed=True) for key, known in present.items() if key not in listed}
-            planned |= absent  # neither listed, nor with rows to carry over
-            present = {key: known for key, known in present.items() if key not in absent}
-        # Rows that are carried over may be of another recipe, so a unit with such rows has a different fingerprint.
-        accepted = [Fingerprint.of(recipe, {key: known.version for key, known in present.items()})]
-        if any(key not in listed for key in present):
-            marked = {key: known.version + "*" * (key not in listed) for key, known in present.items()}
-            accepted.append(Fingerprint.of(recipe, marked))
-        if not present:
-            if unit_id in state.parts or unit_id in state.commits:
-                plan.remove.append(unit_id)
-        elif commit and _is_current(commit, accepted, policy) and unit_id not in policy.retry:
-            plan.done.append(unit_id)
-        else:
-            objects = sorted((listed[key] for key in present if key in listed), key=lambda each: (each.uri, each.key))
-            carried = tuple((known.uri, known.offset_s) for key, known in present.items() if key not in listed)
-            plan.redo.append(Unit(unit_id, accepted[-1], tuple(objects), carried))
-    if mismatched and policy.on_mismatch == "fail":
-        raise UsageError(_mismatch_message(mismatched, recipe, settings, state))
-    for group in group_by_size(
-        (each for key, each in listed.items() if key not in state.objects), policy.target_seconds
-    ):
-        unit_id = digest(each.key for each in group)
-        fingerprint = Fingerprint.of(recipe, {each.key: each.version for each in group})
-        plan.new.append(Unit(unit_id, fingerprint, tuple(group)))
-        planned |= {each.key: _planned_object(each, unit_id) for each in group}
+    plan = Plan(objects=_changed_objects(listing, listed, state, policy))
+    judge, members = _Judge(state, listed, plan.objects, settings, policy), state.members()
+    for unit_id in _touched_units(state, listed, plan.objects):
+        found = judge(unit_id, members[unit_id])
+        if found is not None:
+            plan.verdicts[unit_id], unit = found
+            plan.redo += [unit] if unit else []
+    judge.refuse_mismatch()
+    new = [each for key, each in listed.items() if key not in state.objects]
+    plan.estimate = policy.calibrate([*(each for unit in plan.redo for each in unit.objects), *new])
+    recipe = recipe_digest(settings)
+    for group in group_by_size(new, policy.target_seconds, plan.estimate):
+        unit = Unit.of(digest(each.key for each in group), recipe, group)
+        plan.new.append(unit)
+        plan.verdicts[unit.id] = NEW
+        plan.objects |= {each.key: _planned_object(each, unit.id) for each in group}
     return plan
 
 
@@ -124,42 +118,135 @@ def _changed_objects(
     return planned
 
 
-def _is_current(commit: Commit, accepted: list[str], policy: Policy) -> bool:
-    """Whether a commit has one of the accepted fingerprints; with on_mismatch=keep, of any recipe."""
-    if policy.on_mismatch == "keep":
-        return Fingerprint.objects(commit.fingerprint) in map(Fingerprint.objects, accepted)
-    return commit.fingerprint in accepted
+def _touched_units(
+    state: State, listed: Mapping[str, SourceObject], planned: Mapping[str, PlannedObject]
+) -> dict[str, None]:
+    """Ids of the units with objects that are listed, changed, or removed."""
+    touched = dict.fromkeys(state.objects[key].unit for key in (*listed, *planned) if key in state.objects)
+    # A run that was paused may have committed a unit that was removed meanwhile.
+    gone = (known.unit for known in state.objects.values() if known.removed)
+    return touched | dict.fromkeys(unit for unit in gone if unit in state.parts or unit in state.commits)
 
 
-def _mismatch_message(commits: list[Commit], recipe: str, settings: Mapping[str, Any], state: State) -> str:
-    """The error message for settings that differ from those of committed units."""
-    counted = Counter(Fingerprint.recipe(commit.fingerprint) for commit in commits)
-    other, units = counted.most_common(1)[0]
-    before, now = _flat(state.recipes.get(other, {})), _flat(settings)
-    differing = [
-        f"{name} was {_abbreviated(before.get(name))} and is {_abbreviated(now.get(name))}"
-        for name in dict.fromkeys([*now, *before])
-        if before.get(name) != now.get(name)
-    ]
-    return (
-        f"output.on_mismatch: {units} {'unit' if units == 1 else 'units'} in the output had other settings"
-        f" ({'; '.join(differing) or 'of another version of this job'}). Choose: output.on_mismatch=keep leaves their"
-        " text as it is and uses the new settings only for new and changed objects, output.on_mismatch=replace"
-        " transcribes all again; or use another output.uri"
-    )
+class _Judge:
+    """Gives the verdicts on units of earlier plans. Objects without rows that are not listed are given up in
+    `planned`."""
+
+    def __init__(
+        self,
+        state: State,
+        listed: Mapping[str, SourceObject],
+        planned: dict[str, PlannedObject],
+        settings: Settings,
+        policy: Policy,
+    ) -> None:
+        self._state, self._listed, self._planned, self._policy = state, listed, planned, policy
+        self._settings, self._recipe = settings, recipe_digest(settings)
+        self._mismatched = list[Commit]()
+        self._differences = dict[str, str]()  # by the digest of other settings
+
+    def __call__(self, unit_id: str, members: Mapping[str, PlannedObject]) -> tuple[Verdict, Unit | None] | None:
+        """The verdict on a unit, and the unit if it is to be redone. None if it has neither objects nor a part."""
+        state, commit = self._state, self._state.commit_of(unit_id)
+        if commit and Fingerprint.recipe(commit.fingerprint) != self._recipe:
+            self._mismatched.append(commit)
+        present = self._present(unit_id, members, commit)
+        if not present:
+            return (EMPTY, None) if unit_id in state.parts or unit_id in state.commits else None
+        fingerprints = self._fingerprints(present)
+        is_current = commit is not None and self._is_current(commit, fingerprints)
+        if is_current and unit_id not in self._policy.retry:
+            return DONE, None
+        objects = sorted(
+            (self._listed[key] for key in present if key in self._listed), key=lambda each: (each.uri, each.key)
+        )
+        carried = tuple(
+            Carried(key, known.version, known.uri, known.offset_s)
+            for key, known in present.items()
+            if key not in self._listed
+        )
+        reason = "errors.retry names an error that it has" if is_current else self._reason(unit_id, members, commit)
+        return Verdict("redo", reason), Unit(unit_id, fingerprints[-1], tuple(objects), carried)
+
+    def refuse_mismatch(self) -> None:
+        """Raises UsageError if units have other settings, and that is not allowed."""
+        if self._mismatched and self._policy.on_mismatch == "fail":
+            counted = Counter(Fingerprint.recipe(commit.fingerprint) for commit in self._mismatched)
+            other, units = counted.most_common(1)[0]
+            raise UsageError(
+                f"output.on_mismatch: {units} {'unit' if units == 1 else 'units'} in the output had other settings"
+                f" ({self._differing(other)}). Choose: output.on_mismatch=keep leaves their text as it is and uses the"
+                " new settings only for new and changed objects, output.on_mismatch=replace transcribes all again; or"
+                " use another output.uri"
+            )
+
+    def _present(
+        self, unit_id: str, members: Mapping[str, PlannedObject], commit: Commit | None
+    ) -> dict[str, PlannedObject]:
+        """The objects that the unit has now."""
+        present = {key: self._planned.get(key, known) for key, known in members.items()}
+        present = {key: known for key, known in present.items() if not known.removed}
+        if unit_id not in self._state.parts or (commit and Fingerprint.is_incomplete(commit.fingerprint)):
+            absent = {key: replace(each, removed=True) for key, each in present.items() if key not in self._listed}
+            self._planned |= absent  # neither listed, nor with rows to carry over
+            present = {key: known for key, known in present.items() if key not in absent}
+        return present
+
+    def _fingerprints(self, present: Mapping[str, PlannedObject]) -> list[str]:
+        """The fingerprints with which the unit is done; the last one is that of redoing it now.
+
+        Rows that are carried over may be of another recipe, so a unit with such rows has a different fingerprint.
+        """
+        fingerprints = [Fingerprint.of(self._recipe, {key: known.version for key, known in present.items()})]
+        if any(key not in self._listed for key in present):
+            marked = {key: known.version + "*" * (key not in self._listed) for key, known in present.items()}
+            fingerprints.append(Fingerprint.of(self._recipe, marked))
+        return fingerprints
+
+    def _is_current(self, commit: Commit, fingerprints: list[str]) -> bool:
+        """Whether a commit has one of the fingerprints; with on_mismatch=keep, of any recipe."""
+        if self._policy.on_mismatch == "keep":
+            return Fingerprint.objects(commit.fingerprint) in map(Fingerprint.objects, fingerprints)
+        return commit.fingerprint in fingerprints
+
+    def _reason(self, unit_id: str, members: Mapping[str, PlannedObject], commit: Commit | None) -> str:
+        """Why a unit is not done."""
+        if commit is None:
+            return _reason_without_commit(len(self._state.commits.get(unit_id, ())), unit_id in self._state.parts)
+        if Fingerprint.is_incomplete(commit.fingerprint):
+            return "rows of some of its objects are missing"
+        reasons, recipe = _changes(members, self._planned), Fingerprint.recipe(commit.fingerprint)
+        if recipe != self._recipe and self._policy.on_mismatch == "replace":
+            reasons.append(f"settings differ: {self._differing(recipe)}")
+        return ", ".join(reasons) or "its objects have changed since it was committed"
+
+    def _differing(self, recipe: str) -> str:
+        """How other settings, given by their digest, differ from those of this run."""
+        if recipe not in self._differences:
+            differing = differences(self._state.recipes.get(recipe, {}), self._settings)
+            self._differences[recipe] = "; ".join(differing) or "of another version of this job"
+        return self._differences[recipe]
 
 
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of sections as section.key."""
-    flat = dict[str, Any]()
-    for name, value in settings.items():
-        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
+def _reason_without_commit(commits: int, has_part: bool) -> str:
+    """Why a unit without a valid commit is not done."""
+    if not has_part:
+        return "its part is missing" if commits else "an earlier run did not finish it"
+    if commits > 1:
+        return f"it has {commits} commits"
+    return "its part is not the committed one" if commits else "its commit is missing"
 
 
-def _abbreviated(value: Any) -> str:
-    text = str(value)
-    return f"{text[:12]}…" if len(text) == 64 else text
+def _changes(members: Mapping[str, PlannedObject], planned: Mapping[str, PlannedObject]) -> list[str]:
+    """How the objects of a unit changed since the last plan, as phrases: `2 objects changed`, `1 object came back`."""
+    changes = Counter[str]()
+    for key, known in members.items():
+        now = planned.get(key, known)
+        if now.removed != known.removed:
+            changes["removed" if now.removed else "came back"] += 1
+        elif now != known:
+            changes["changed"] += 1
+    return [f"{count} {'object' if count == 1 else 'objects'} {change}" for change, count in changes.items()]
 
 
 def _planned_object(source: SourceObject, unit: str) -> PlannedObject:

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.cli.config import Cluster, ConfigError
+from actors.engine.devices import cpu_has_bfloat16
+from jobs.cli.config import Cluster, Config, ConfigError, Model
+from jobs.planning.prepare import is_on_cluster
+from jobs.planning.recipe import Device, Devices, depends_on_devices
 
-PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
 LARGEST_NODE = "CPU of the largest node"  # a key beside Ray's own resource names
 
 
@@ -31,7 +33,7 @@ class Resources:
     decoder_memory: float  # bytes
     commit_cpus: float
     threads: int
-    device: str
+    device: Device
 
     def described(self) -> str:
         """The actors as a phrase: `1 actor, 1 CPU`, `2 to 8 actors, each 1 CPU and 1 GPU`."""
@@ -68,7 +70,33 @@ class Resources:
         return 2 if self.device == "cuda" else 1
 
 
-def allocate(cluster: Cluster, available: Mapping[str, float], device: str) -> Resources:
+def find_devices(config: Config) -> Devices:
+    """The devices that a run will use: those of the cluster, if one is named, else of this machine.
+
+    A cluster is only asked if anything depends on it, as it takes seconds. No Ray is started. Raises ConfigError.
+    """
+    if is_on_cluster(config) and depends_on_devices(config.model):
+        return devices_of(connect_ray(config.ray.address), config.model)
+    return Devices.of_this_machine()
+
+
+def devices_of(available: Mapping[str, float], model: Model) -> Devices:
+    """The devices of the cluster that this process is connected to. A task on each machine asks its CPU, where that
+    matters: if there is no GPU, or it is not to be used."""
+    gpus = int(available.get("GPU", 0))
+    if gpus and model.device == "auto":
+        return Devices(gpus, has_bfloat16=True)
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask = ray.remote(num_cpus=0)(cpu_has_bfloat16)
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    places = [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes]
+    answers = [ask.options(scheduling_strategy=place).remote() for place in places]
+    return Devices(gpus, all(ray.get(answers)))
+
+
+def allocate(cluster: Cluster, available: Mapping[str, float], device: Device) -> Resources:
     """Divides the available resources among the stages, such that actors, a decoder and a commit fit together.
     By default there is one actor per GPU share, else per node.
 
@@ -77,7 +105,6 @@ def allocate(cluster: Cluster, available: Mapping[str, float], device: str) -> R
     """
     cpus, gpus, memory = (float(available.get(name, 0)) for name in ("CPU", "GPU", "memory"))
     node = float(available[LARGEST_NODE])
-    device = device if device != "auto" else ("cuda" if gpus >= 1 else "cpu")
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
         raise ConfigError("ray.gpus_per_actor: 0 leaves no GPU for the actors, but model.device is cuda")

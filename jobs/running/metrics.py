@@ -1,8 +1,9 @@
-"""Publishes a run's metrics for Prometheus, through Ray's own: by the driver, from the units' summaries."""
+"""Publishes a run's metrics for Prometheus, through Ray's own: by the driver, from the outcomes of pieces."""
 
 import time
-from collections.abc import Mapping
 from typing import Any
+
+from actors.outcomes import Counts, Work
 
 
 class Metrics:
@@ -30,26 +31,26 @@ class Metrics:
         self._planned.set(units)
         self._left.set(units)
         self._units_left, self._actors, self._began = units, actors, time.monotonic()
-        self._totals = dict.fromkeys(("audio_seconds", "padded_seconds", "busy_seconds"), 0.0)
+        self._audio_seconds = self._padded_seconds = self._busy_seconds = 0.0
 
-    def add(self, summary: Mapping[str, Any]) -> None:
-        """Counts the summary of a unit or piece. A failed unit still counts as left."""
-        if "failure" in summary:
-            return
-        for name in self._totals:
-            self._totals[name] += summary.get(name, 0.0)
-        self._units_left -= not summary.get("is_partial")
+    def add(self, counts: Counts, work: Work | None, units: int) -> None:
+        """Counts what a piece adds, its work, and the units that it committed. A failed unit still counts as left."""
+        self._units_left -= units
+        self._audio_seconds += counts.audio_seconds
+        if work:
+            self._padded_seconds += work.padded_seconds
+            self._busy_seconds += work.busy_seconds
         elapsed = max(time.monotonic() - self._began, 1e-9)
-        for counter, name in ((self._audio, "audio_seconds"), (self._recordings, "recordings")):
-            if summary.get(name):
-                counter.inc(summary[name])
-        for kind, count in summary.get("errors", {}).items():
+        for counter, value in ((self._audio, counts.audio_seconds), (self._recordings, counts.recordings)):
+            if value:
+                counter.inc(value)
+        for kind, count in counts.errors.items():
             self._errors.inc(count, tags={"kind": kind})
         self._left.set(self._units_left)
-        self._speed.set(self._totals["audio_seconds"] / elapsed)
-        self._busy.set(min(self._totals["busy_seconds"] / (elapsed * self._actors), 1.0))
-        if self._totals["padded_seconds"]:
-            self._padding.set(max(1 - self._totals["audio_seconds"] / self._totals["padded_seconds"], 0.0))
+        self._speed.set(self._audio_seconds / elapsed)
+        self._busy.set(min(self._busy_seconds / (elapsed * self._actors), 1.0))
+        if self._padded_seconds:
+            self._padding.set(max(1 - self._audio_seconds / self._padded_seconds, 0.0))
 
     def retry(self, units: int) -> None:
         self._retries.inc(units)

@@ -1,92 +1,128 @@
-"""The outcome of each planned unit, collected while the summaries of its pieces arrive."""
+"""Collects the outcomes of a run's pieces: what is done, what failed, and what is left."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
+from actors.pieces import Cut
 from actors.units import Unit
 from jobs.cli.terminal import MAX_EXAMPLES, Progress
 from jobs.running.metrics import Metrics
 
 FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
+MAX_RECUT_PIECES = 20_000  # of a unit after recuts
 LOST = "its worker process died"
 NOT_STARTED = "not started, or dropped"
-MAX_RECUT_PIECES = 20_000  # of a unit after recuts
 
 
 class TooManyFailures(Exception):
     """So many units failed in a row that the run stops."""
 
 
+@dataclass
+class Totals:
+    """Totals over the committed units of a run, and over the work on all pieces."""
+
+    units: int = 0
+    recordings: int = 0
+    segments: int = 0
+    audio_seconds: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+    character_errors: int = 0
+    reference_characters: int = 0
+    transcripts: list[Example] = field(default_factory=list)
+    failures: list[Example] = field(default_factory=list)
+    began: float = 0.0  # seconds since 1970, when an actor first had work; 0 if none had
+    ended: float = 0.0
+    busy_seconds: float = 0.0
+
+    def add_unit(self, committed: Committed) -> None:
+        self.units += 1
+        counts = committed.counts
+        self.recordings += counts.recordings
+        self.segments += counts.segments
+        self.audio_seconds += counts.audio_seconds
+        self.errors.update(counts.errors)
+        self.character_errors += counts.character_errors
+        self.reference_characters += counts.reference_characters
+        self.transcripts += committed.transcripts[: MAX_EXAMPLES - len(self.transcripts)]
+        self.failures += committed.failures[: MAX_EXAMPLES - len(self.failures)]
+
+    def add_work(self, work: Work | None) -> None:
+        if work:
+            self.began = min(self.began or work.began, work.began)
+            self.ended = max(self.ended, work.ended)
+            self.busy_seconds += work.busy_seconds
+
+
 class Ledger:
-    """Summaries of units by id, {"unit", "failure"} for those not committed; reported as progress and metrics."""
+    """The state of every planned unit, as the outcomes of its pieces arrive; reported as progress and metrics.
 
-    def __init__(self, run_id: str, units: Sequence[Unit], actors: int) -> None:
-        self._units = units
-        self._of: dict[str, dict[str, Any]] = {unit.id: {"unit": unit.id, "failure": LOST} for unit in units}
-        self._progress, self._metrics = Progress(len(units)), Metrics(run_id, len(units), actors)
-        self._examples = {"transcripts": 0, "failures": 0}
-        self._failures = 0
-        self._so_far = dict[str, dict[str, float]]()  # of units in several pieces
-        self._to_recut = dict[str, dict[str, Any]]()
+    `waiting` are units without an outcome, by id; `failed` the reasons of those that were not committed.
+    """
 
-    def add(self, summary: dict[str, Any]) -> None:
-        """Records the outcome of a piece (see `blocks.outcome`). Raises TooManyFailures."""
-        unit = summary["unit"]
-        if "recut" in summary:
-            requested = self._to_recut.setdefault(unit, summary["recut"])
-            self._to_recut[unit] = {name: max(value, requested[name]) for name, value in summary["recut"].items()}
-            return
-        if "failure" in summary and self._of[unit].get("failure", LOST) != LOST:
-            return  # another of its pieces failed before
-        news = self._added_by(summary)
-        if not summary.get("is_partial"):
-            self._of[unit] = summary
-        self._progress.add(news)
-        self._metrics.add(news)
-        for kind in self._examples:  # only the first few are shown; those of all units would fill the memory
-            self._examples[kind] += len(summary.get(kind, ()))
-            if self._examples[kind] > 2 * MAX_EXAMPLES:
-                summary[kind] = []
-        self._failures = self._failures + 1 if "failure" in summary else 0
-        if self._failures == FAILURES_IN_A_ROW:
-            raise TooManyFailures(f"{self._failures} units in a row failed")
+    def __init__(self, units: Sequence[Unit], metrics: Metrics) -> None:
+        self.waiting = {unit.id: unit for unit in units}
+        self.failed = dict[str, str]()
+        self.totals = Totals()
+        self._progress, self._metrics = Progress(len(units)), metrics
+        self._failures_in_a_row = 0
+        self._kept_seconds = dict[str, float]()  # of audio, by unit
+        self._cuts = dict[str, Cut]()  # that units need
 
-    def _added_by(self, summary: dict[str, Any]) -> dict[str, Any]:
-        """The part of a summary that earlier pieces of the unit have not reported yet."""
-        if "failure" in summary:
-            return summary
-        initial = {"began": summary["began"], "audio_seconds": 0.0, "busy_seconds": 0.0}
-        so_far = self._so_far.setdefault(summary["unit"], initial)
-        if summary.get("is_partial"):
-            for name in ("audio_seconds", "busy_seconds"):
-                so_far[name] += summary.get(name, 0.0)
-            return summary
-        news = summary | {"audio_seconds": max(summary["audio_seconds"] - so_far["audio_seconds"], 0.0)}
-        summary["began"] = so_far["began"]
-        summary["busy_seconds"] = summary.get("busy_seconds", 0.0) + so_far["busy_seconds"]
-        return news
+    def add(self, outcome: Outcome) -> None:
+        """Records the outcome of a piece. Raises TooManyFailures."""
+        match outcome:
+            case Recut(unit, cut):
+                self._cuts[unit] = self._cuts.get(unit, cut).merged(cut)
+            case Kept(unit, seconds, work):
+                self._failures_in_a_row = 0
+                self._kept_seconds[unit] = self._kept_seconds.get(unit, 0.0) + seconds
+                self._report(Counts(audio_seconds=seconds), work)
+            case Committed(unit, counts, work):
+                self._failures_in_a_row = 0
+                if unit not in self.waiting and unit not in self.failed:
+                    return  # two writers committed it, as may happen where storage has no conditional create
+                self.waiting.pop(unit, None)
+                self.failed.pop(unit, None)
+                self.totals.add_unit(outcome)
+                seconds = max(counts.audio_seconds - self._kept_seconds.pop(unit, 0.0), 0.0)  # not reported before
+                self._report(replace(counts, audio_seconds=seconds), work, units=1)
+            case Failed(unit, reason):
+                if unit not in self.failed:  # else another of its pieces failed before
+                    self._fail(unit, reason)
 
-    def to_recut(self) -> dict[str, dict[str, Any]]:
-        """Units to recut into more pieces, by id, and how. Each is returned once."""
-        requested, self._to_recut = self._to_recut, {}
-        for unit, cut in requested.items():
-            if cut["ranges"] * cut["stretches"] > MAX_RECUT_PIECES:
-                self.add({"unit": unit, "failure": f"it would need more than {MAX_RECUT_PIECES} pieces"})
-        return {unit: cut for unit, cut in requested.items() if self._of[unit].get("failure") == LOST}
+    def to_recut(self) -> dict[str, Cut]:
+        """Units to cut into other pieces, by id, and how. Each is returned once."""
+        cuts, self._cuts = self._cuts, {}
+        for unit, cut in cuts.items():
+            if cut.shares * cut.stretches > MAX_RECUT_PIECES:
+                self._fail(unit, f"it would need more than {MAX_RECUT_PIECES} pieces")
+        return {unit: cut for unit, cut in cuts.items() if unit in self.waiting}
 
-    def lost(self) -> list[Unit]:
-        """Units without an outcome: each crashed its worker, or was not started."""
-        return [unit for unit in self._units if self._of[unit.id].get("failure") == LOST]
+    def retry_lost(self) -> list[Unit]:
+        """The units without an outcome, which are counted as retried: each crashed its worker, or was not started."""
+        if self.waiting:
+            self._metrics.retry(len(self.waiting))
+        return list(self.waiting.values())
 
-    def count_retries(self) -> None:
-        """Counts the lost units as retried, in the metrics."""
-        self._metrics.retry(len(self.lost()))
+    def give_up(self, reason: str) -> int:
+        """Leaves the units without an outcome to the next run, for a reason. Returns their number."""
+        given_up = dict.fromkeys(self.waiting, reason)
+        self.waiting.clear()
+        self.failed |= given_up
+        return len(given_up)
 
-    def defer_rest(self) -> int:
-        """Leaves the lost units to the next run; returns their number."""
-        lost = self.lost()
-        self._of |= {unit.id: {"unit": unit.id, "failure": NOT_STARTED} for unit in lost}
-        return len(lost)
+    def _fail(self, unit: str, reason: str) -> None:
+        self.waiting.pop(unit, None)
+        self.failed[unit] = reason
+        self._progress.add(Counts(), units=1)
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row == FAILURES_IN_A_ROW:
+            raise TooManyFailures(f"{self._failures_in_a_row} units in a row failed")
 
-    def all(self) -> list[dict[str, Any]]:
-        return list(self._of.values())
+    def _report(self, counts: Counts, work: Work | None, units: int = 0) -> None:
+        self.totals.add_work(work)
+        self._progress.add(counts, units)
+        self._metrics.add(counts, work, units)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from actors.foreign.errors import InvalidData
 from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part, check_rows
-from actors.parts.summary import rows_in
+from actors.parts.recordings import Row, recordings_in
 from actors.sources.recordings import fields_of
 from actors.storage import files as storage
 from actors.text.normalise import join_texts
@@ -30,14 +30,12 @@ _TOKEN_FIELDS = ("token", "start_s", "end_s", "confidence")
 MAX_SECONDS = 1e8  # of a recording; three years
 MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 tokens, which take 20 kB
 
-Row = dict[str, Any]
-
 
 @dataclass
 class Transcript:
     """A recording as its rows, one per segment, in order."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
 
     @property
     def first(self) -> Row:
@@ -96,7 +94,7 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
             part = pending.pop(0).result()
             pending += [pool.submit(read, unit) for unit in islice(remaining, 1)]
             if part:
-                yield from group_by_recording(table.select(_COLUMNS) for table in part.tables())
+                yield from map(Transcript, recordings_in(table.select(_COLUMNS) for table in part.tables()))
 
 
 def _check(rows: pa.Table) -> None:
@@ -131,15 +129,3 @@ def report_problems(problems: Iterable[str]) -> int:
         say(f"output.uri: {sentence}", "red")
         status = FAILED
     return status
-
-
-def group_by_recording(tables: Iterable[pa.Table]) -> Iterator[Transcript]:
-    """Yields the recordings of a part; the rows of one are adjacent."""
-    current = Transcript()
-    for row in rows_in(tables):
-        if row["segment_index"] == 0 and current.rows:
-            yield current
-            current = Transcript()
-        current.rows.append(row)
-    if current.rows:
-        yield current

@@ -15,16 +15,19 @@ import list_kinds
 import pyarrow as pa
 
 from actors.foreign.errors import InvalidData
+from actors.outcomes import Committed, Work
 from actors.parts import kept
 from actors.parts.commit import COMMITS, Commit, commit_unit, open_part, part_name
-from actors.parts.summary import rows_in
+from actors.parts.recordings import rows_in
+from actors.pieces import Cut, cut_unit
 from actors.schema import PART_SCHEMA, UsageError
 from actors.storage import files as storage
-from actors.units import Piece, SourceObject, Unit
+from actors.units import Carried, SourceObject, Unit
 from actors.writer import commit_piece
 from jobs.planning.listing import Listing
+from jobs.planning.recipe import recipe_digest
 from jobs.planning.state import load_state, units_with_errors, write_plan
-from jobs.planning.verdicts import Policy, make_plan, recipe_of
+from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 
 Kind = Callable[[Path], tuple[bytes, Callable[[bytes], str]]]
@@ -70,7 +73,7 @@ def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     def planned() -> str | None:
         state = load_state(filesystem, root)
         made = make_plan(listing, state, SETTINGS, Policy(600))
-        return write_plan(filesystem, root, state, made.objects, (recipe_of(SETTINGS), SETTINGS), "run")
+        return write_plan(filesystem, root, state, made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
 
     path = Path(planned() or "") / "plan.arrow"
 
@@ -89,9 +92,9 @@ def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
 def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     filesystem, root = storage.connect(str(folder), {})
-    unit = Unit("0a", "f", tuple(objects(1)))
-    first, second = Piece(unit, 60, stretches=2).all()
-    rows = rows_of(unit).replace_schema_metadata({"began": "1.0"})
+    unit = Unit.of("0a", "f" * 8, objects(1))
+    first, second = cut_unit(unit, Cut(60, stretches=2))
+    rows = rows_of(unit).replace_schema_metadata(Work(1, 2, 1, 1).to_metadata())
     commit_piece(first, rows, filesystem, root, "one")
     (path,) = (folder / kept.PIECES).iterdir()
     good = path.read_bytes()
@@ -104,7 +107,8 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         if made:
             commit_piece(first, rows, filesystem, root, "two")
         told = commit_piece(second, rows, filesystem, root, "three")
-        assert told["recordings"] == 1
+        assert isinstance(told, Committed)
+        assert told.counts.recordings == 1
         assert not list((folder / kept.PIECES).iterdir())
         return "passed over" if made else "rows"
 
@@ -115,10 +119,11 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """A part of which rows are carried over, and whose recordings are read by other jobs."""
     filesystem, root = storage.connect(str(folder), {})
     unit = Unit("0a", "f" * 24, tuple(objects(6)))
-    commit_unit(unit, rows_of(unit), filesystem, root)
+    commit_unit(unit, [rows_of(unit)], filesystem, root)
     path = folder / part_name(unit.id)
     good = path.read_bytes()
-    redo = replace(unit, objects=unit.objects[:2], carried=tuple((each.uri, None) for each in unit.objects[2:]))
+    carried = tuple(Carried(each.key, each.version, each.uri, None) for each in unit.objects[2:])
+    redo = replace(unit, objects=unit.objects[:2], carried=carried)
 
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
@@ -127,7 +132,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
             end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
         except InvalidData:
             end = "sentence"
-        commit_unit(redo, rows_of(redo), filesystem, root)
+        commit_unit(redo, [rows_of(redo)], filesystem, root)
         (commit,) = (Commit.from_name(each.name) for each in (folder / COMMITS).iterdir())
         assert commit
         assert end == "rows" or commit.fingerprint == "f" * 8 + "incomplete"

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from conftest import encoded, tone
+from conftest import encoded, piece_of, tone
 
 from actors.foreign.plain_json import parse_json
 from actors.reader import read_piece
 from actors.sources.objects import ReadSettings
-from actors.units import Piece, Unit
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -35,7 +34,7 @@ def _input_in(folder: Path) -> Path:
 def _read(root: Path) -> str:
     """Lists and reads an input."""
     objects = list_input(Input(uri=str(root)), "/nowhere/out").objects
-    rows = read_piece(Piece(Unit("0a", "f", tuple(objects)), 60), ReadSettings()).to_pylist()
+    rows = read_piece(piece_of(objects), ReadSettings()).to_pylist()
     assert {row["uri"] for row in rows} >= {each.uri for each in objects}, "an object has no row"
     heard = [row for row in rows if row["error_kind"] is None]
     assert all(row["uri"].startswith(f"file://{root}/") for row in heard), "a file outside was read"

@@ -15,9 +15,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from actors.parts.kept import keep
+from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import PART_SCHEMA
 from actors.storage import files as storage
-from actors.units import Piece, SourceObject, Unit
+from actors.units import SourceObject, Unit
 from actors.writer import commit_piece
 
 URI = "s3://archive/shard-000001.tar"
@@ -25,7 +26,7 @@ URI = "s3://archive/shard-000001.tar"
 
 def pieces_of(count: int) -> list[Piece]:
     source = SourceObject(URI, URI, "shard-000001.tar", "tar", "e", 1_500_000_000)
-    return Piece(Unit("0a", "f", (source,)), 1_800, ranges=count).all()
+    return cut_unit(Unit.of("0a", "f" * 8, (source,)), Cut(1_800, count))
 
 
 def rows_of(first: int, count: int) -> pa.Table:
@@ -49,7 +50,7 @@ def commit(folder: str, count: int, pieces: int) -> None:
     each = count // pieces
     began = time.monotonic()
     told = commit_piece(last, rows_of(each * (pieces - 1), each), filesystem, root, "one")
-    assert told["recordings"] == told["errors"]["not_audio"] == each * pieces, told
+    assert told.counts.recordings == told.counts.errors["not_audio"] == each * pieces, told
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     took = f"{time.monotonic() - began:.1f} s, {int(peak.split()[1]) / 1e6:.2f} GB"
     print(f"{each * pieces:,} rows in {pieces} pieces: {took}")

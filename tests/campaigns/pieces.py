@@ -18,9 +18,9 @@ from kept_results import add_write_option, publish
 from actors.blocks import advance
 from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
+from actors.pieces import Cut, Piece
 from actors.sources.objects import ReadSettings
 from actors.storage.files import connect
-from actors.units import Piece, Unit
 from jobs import pipeline
 from jobs.cli.config import Cluster
 from jobs.running import cluster
@@ -53,7 +53,7 @@ def main() -> int:
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
     resources = cluster.allocate(Cluster(actors=pool), cluster.connect_ray(None), "cpu")
-    pieces = [Piece(Unit(str(number), "f", ()), 60) for number in range(options.pieces)]
+    pieces = [Piece(str(number), "f", Cut(60), ()) for number in range(options.pieces)]
     unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
     dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources)
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)

@@ -39,9 +39,10 @@ except ImportError:  # a checkout from before the modules had rooms
     from actors.reading import read_piece
     from jobs.config import Input
     from jobs.listing import list_input
-from actors.units import Piece, Unit
+from actors.pieces import Cut, Piece
+from actors.units import Unit
 objects = list_input(Input(uri=sys.argv[1]), "/nowhere/out").objects
-piece, times = Piece(Unit("0a", "f", tuple(objects)), 36_000), []
+piece, times = piece_of(tuple(objects), 36_000), []
 for _ in range(int(sys.argv[2])):
     began = time.process_time()
     rows = read_piece(piece, ReadSettings()).num_rows

@@ -24,8 +24,8 @@ from actors.storage import files as storage
 from actors.units import digest
 from jobs.cli.loading import load
 from jobs.planning.prepare import prepare
+from jobs.planning.recipe import recipe_digest
 from jobs.planning.state import write_plan
-from jobs.planning.verdicts import recipe_of
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
 from conftest import S3_KEY, S3_SECRET  # noqa: E402
@@ -96,7 +96,7 @@ def alone(job: str, keys: list[str]) -> None:
 def commit_all(url: str, per_unit: int) -> list[Recorded]:
     """Writes the plan of a first run, and returns what its parts and commits look like in a listing."""
     prepared = prepare(load(keys_of(url, per_unit)[0], keys_of(url, per_unit)[1:]), on_cluster=False)
-    recipe = recipe_of(prepared.settings), prepared.settings
+    recipe = recipe_digest(prepared.settings), prepared.settings
     write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, "r")
     etag = digest(["part"]) * 2
     made = list[Recorded]()

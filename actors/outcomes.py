@@ -1,0 +1,123 @@
+"""What comes back from the graph for each piece: one of four outcomes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
+from actors.pieces import Cut
+
+
+@dataclass(frozen=True)
+class Work:
+    """What transcribing took: from `began` to `ended`, in seconds since 1970, of which the device was busy for
+    `busy_seconds`, with `padded_seconds` of audio, padding included."""
+
+    began: float
+    ended: float
+    busy_seconds: float
+    padded_seconds: float
+
+    def to_metadata(self) -> dict[str, str]:
+        """As metadata of an Arrow schema, to travel with the rows."""
+        return {name: str(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Work | None":
+        """The work that a schema's metadata state, if they state any."""
+        names = [each.name for each in fields(cls)]
+        values = [(metadata or {}).get(name.encode()) for name in names]
+        return cls(*(float(value) for value in values if value)) if all(values) else None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A recording to show at the end of a run: its reference and transcript, or its error."""
+
+    recording_id: str
+    reference: str = ""
+    text: str = ""
+    error_kind: str = ""
+    error_detail: str = ""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Totals over recordings. `errors` counts those with an error by its kind; `character_errors` are the edits to
+    `reference_characters`."""
+
+    recordings: int = 0
+    segments: int = 0
+    audio_seconds: float = 0.0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    character_errors: int = 0
+    reference_characters: int = 0
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A unit was committed, with this piece as the last of it. `work` is the piece's, None if nothing was heard."""
+
+    unit: str
+    counts: Counts
+    work: Work | None = None
+    transcripts: tuple[Example, ...] = ()
+    failures: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A piece is kept until its unit has all of them."""
+
+    unit: str
+    audio_seconds: float
+    work: Work | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A unit was not committed, for a reason that concerns all of it."""
+
+    unit: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recut:
+    """A unit has to be cut into other pieces."""
+
+    unit: str
+    cut: Cut
+
+
+Outcome = Committed | Kept | Failed | Recut
+
+
+def to_json(outcome: Outcome) -> str:
+    return json.dumps({"kind": type(outcome).__name__} | asdict(outcome))
+
+
+def from_json(text: str) -> Outcome:
+    """Raises InvalidData if the text was not made by `to_json`."""
+    try:
+        return _from_fields(**parse_object(text))
+    except (TypeError, KeyError) as problem:
+        raise InvalidData(f"it is not an outcome: {problem}") from None
+
+
+def _from_fields(kind: str, unit: str, work: Mapping[str, float] | None = None, **fields: Any) -> Outcome:
+    done = Work(**work) if work else None
+    match kind:
+        case "Committed":
+            examples = (tuple(Example(**each) for each in fields[name]) for name in ("transcripts", "failures"))
+            return Committed(unit, Counts(**fields["counts"]), done, *examples)
+        case "Kept":
+            return Kept(unit, fields["audio_seconds"], done)
+        case "Failed":
+            return Failed(unit, fields["reason"])
+        case "Recut":
+            return Recut(unit, Cut(**fields["cut"]))
+        case _:
+            raise InvalidData(f"{kind[:80]!r} is not an outcome")

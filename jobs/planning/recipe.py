@@ -1,0 +1,168 @@
+"""Resolves every `auto` of a configuration, once, from the devices that the run will use.
+
+The settings that can change a row become part of every fingerprint. So the driver decides them, not each actor, and
+before it plans: the size of units and the precision depend on the devices.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from actors.audio.segments import SegmentationSettings
+from actors.engine.devices import cpu_has_bfloat16
+from actors.engine.interface import EngineSettings
+from actors.engine.models import ModelFile
+from actors.sources.objects import ReadSettings
+from actors.units import Fingerprint, digest
+from jobs.cli.config import Config, Model, with_secrets
+
+VERSION = "4"  # part of every fingerprint; raised when a change of the code changes the content of parts
+
+#: Minutes of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver handles 37
+#: pieces a second (docs/benchmarks.md); at two and a half hours, 290 MB, each, that keeps 8 GPUs busy at 40,000 times
+#: real time.
+TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
+PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
+
+Device = Literal["cpu", "cuda"]
+Settings = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices that a run will use: how many GPUs, and whether every CPU multiplies in bfloat16."""
+
+    gpus: int
+    has_bfloat16: bool
+
+    @classmethod
+    def of_this_machine(cls) -> "Devices":
+        """Those of this machine, as far as CUDA_VISIBLE_DEVICES shows them."""
+        try:
+            cards = sum(name.removeprefix("nvidia").isdigit() for name in os.listdir("/dev") if "nvidia" in name)
+        except OSError:
+            cards = 0
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if shown is not None:
+            cards = min(cards, len([each for each in shown.split(",") if each.strip() not in ("", "-1")]))
+        return cls(cards, cpu_has_bfloat16())
+
+
+def depends_on_devices(model: Model) -> bool:
+    """Whether an `auto` of the configuration is resolved by the devices that there are."""
+    return model.device == "auto" or (model.device == "cpu" and model.precision == "auto" and model.engine != "nemo")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run transcribes: what all stages derive their settings from.
+
+    `settings` are those that can change a row, as plans record them; `piece_seconds` is the audio intended for a piece.
+    """
+
+    model: ModelFile
+    device: Device
+    reading: ReadSettings
+    piece_seconds: float
+    max_padded_seconds: float
+    patience_s: float
+    settings: Settings
+
+    @classmethod
+    def of(cls, config: Config, model: ModelFile, devices: Devices) -> "Recipe":
+        """Resolves a configuration. Raises ConfigError if a secret is not set."""
+        device: Device = config.model.device if config.model.device != "auto" else "cuda" if devices.gpus else "cpu"
+        minutes, padded = config.unit.target_minutes, config.batch.max_padded_seconds
+        return cls(
+            model,
+            device,
+            _reading(config),
+            60 * (TARGET_MINUTES[device] if minutes == "auto" else minutes),
+            PADDED_SECONDS[device] if padded == "auto" else padded,
+            config.errors.patience_seconds,
+            {
+                "model_sha256": model.sha256,
+                "engine": "fused" if config.model.engine == "auto" else config.model.engine,
+                "precision": _precision(config.model, device, devices),
+                "decoding": "greedy",
+                "audio": config.audio.recipe(),
+                "segmentation": config.segmentation.model_dump(),
+                "tokens": config.output.tokens,
+            },
+        )
+
+    @property
+    def digest(self) -> str:
+        return recipe_digest(self.settings)
+
+    @property
+    def engine(self) -> str:
+        return str(self.settings["engine"])
+
+    @property
+    def precision(self) -> str:
+        return str(self.settings["precision"])
+
+    def engine_settings(self, threads: int) -> EngineSettings:
+        """The settings of every actor's engine."""
+        return EngineSettings(
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            threads=threads,
+            max_padded_seconds=self.max_padded_seconds,
+            patience_s=self.patience_s,
+            tokens=bool(self.settings["tokens"]),
+        )
+
+
+def _reading(config: Config) -> ReadSettings:
+    return ReadSettings(
+        max_megabytes=config.audio.max_megabytes,
+        max_hours=config.audio.max_hours,
+        channel=None if config.audio.channel == "average" else config.audio.channel,
+        storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
+        patience_s=config.errors.patience_seconds,
+        vad=config.segmentation.vad == "silero",
+        drops_silence=config.segmentation.silence == "drop",
+        segmentation=SegmentationSettings(config.segmentation.target_seconds, config.segmentation.max_seconds),
+    )
+
+
+def _precision(model: Model, device: Device, devices: Devices) -> str:
+    """bfloat16 on GPUs, and on CPUs that multiply in it. NeMo's engine is the reference, and stays in float32."""
+    if model.precision != "auto":
+        return model.precision
+    if model.engine == "nemo":
+        return "float32"
+    return "bfloat16" if device == "cuda" or devices.has_bfloat16 else "float32"
+
+
+def recipe_digest(settings: Settings) -> str:
+    """The digest of all settings that can change a row, including the model's SHA-256."""
+    return Fingerprint.recipe(digest([VERSION, json.dumps(settings, sort_keys=True)]))
+
+
+def differences(before: Settings, now: Settings) -> list[str]:
+    """How settings differ, as phrases: `audio.channel was average and is 1`."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{name} was {_abbreviated(old.get(name))} and is {_abbreviated(new.get(name))}"
+        for name in dict.fromkeys([*new, *old])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(settings: Settings) -> dict[str, object]:
+    """Settings of sections as section.key."""
+    flat = dict[str, object]()
+    for name, value in settings.items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _abbreviated(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
