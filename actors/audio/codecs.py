@@ -34,6 +34,7 @@ class Stream:
     """Decoded blocks of shape (frames, channels), float32 in -1..1, at the stored rate, from the requested frame on.
 
     `frames` is the number of frames in the whole file if the file's size confirms it, since headers are untrusted.
+    `stated_s` is what the header states or implies of the file's seconds, unconfirmed.
     """
 
     sample_rate: int
@@ -41,6 +42,7 @@ class Stream:
     codec: str
     blocks: Iterator[Samples]
     frames: int | None = None
+    stated_s: float | None = None
 
 
 #: Maps the stored sample rate to the frame of the stored file at which decoding starts.
@@ -55,10 +57,12 @@ class Source:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, StoredFile) else len(content)
-        self._start = self.tag_bytes = id3_length(self._read_head())
+        self.head = self._read_head()
+        self._start = self.tag_bytes = id3_length(self.head)
         if self.tag_bytes and not isinstance(content, StoredFile):
             self._content, self._start = content[self.tag_bytes :], 0  # copied once, not at each opening
-        self.head = self._read_head()
+        if self.tag_bytes:
+            self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content

@@ -121,16 +121,18 @@ def read_range(filesystem: Filesystem, path: str, start: int, end: int) -> bytes
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that is read in ranges because it is too large for memory: its path and its size in bytes."""
+    """A file that is read in ranges because it is too large for memory, or little of it is needed: its path, its size
+    in bytes, and how many of them one request reads."""
 
     filesystem: Filesystem
     path: str
     size: int
+    range_bytes: int = RANGE_BYTES
 
     def open(self, start: int = 0, prefetch: tuple[int, int] = (0, 0)) -> io.BufferedReader:
         """Opens it as a seekable file that begins at byte `start`. The bytes of `prefetch`, (first, end), are read in
         one request."""
-        size = max(prefetch[1] - prefetch[0], RANGE_BYTES)
+        size = max(prefetch[1] - prefetch[0], self.range_bytes)
         return io.BufferedReader(_RangeReader(self, start, prefetch[1]), buffer_size=size)
 
 
@@ -164,7 +166,7 @@ class _RangeReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         first = self._start + self._at
-        max_bytes = self._prefetch_end - first if first < self._prefetch_end else RANGE_BYTES
+        max_bytes = self._prefetch_end - first if first < self._prefetch_end else self._stored.range_bytes
         last = min(first + min(len(buffer), max_bytes), self._stored.size)
         if last <= first:
             return 0

@@ -1,45 +1,30 @@
 """Estimates the seconds of audio in objects from their sizes, calibrated by the headers of a sample of them."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from actors.audio.headers.seconds import MIN_BYTES_PER_SECOND
-from actors.units import SourceObject
+from actors.units import SourceObject, known_seconds, nominal_seconds, seconds_per_byte
 from jobs.planning.sample import candidates, group_of, known_suffix, measure, spread
 
-#: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
-SECONDS_PER_BYTE = {
-    **dict.fromkeys(
-        ("wav", "wave", "w64", "rf64", "aif", "aiff", "aifc", "au", "snd", "caf", "sph", "nist"), 1 / 32_000
-    ),
-    "flac": 1 / 16_000,
-    **dict.fromkeys(("mp3", "aac", "m4a", "m4b", "mp4", "mov", "wma", "asf"), 1 / 8_000),
-    **dict.fromkeys(("ogg", "oga", "webm", "mka", "mkv"), 1 / 8_000),
-    **dict.fromkeys(("opus", "amr", "awb", "3gp"), 1 / 3_000),
-}
-_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
-
-MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
 MAX_OPENED = 200  # objects of which the header is read
+MAX_CONTAINERS = 20  # of these; megabytes are read of each
 MAX_FACTOR = 64.0  # on the nominal seconds, and its inverse the least; 8 channels of 96 kHz and 16 bit have 1/48
 AGREEMENT = 1.25  # a folder whose factor differs by less from that of the folder above has that one
 MAX_REMEMBERED = 10_000  # folders whose factors are looked up once; objects come in order, so a few would do
 
-#: A line of a manifest is valid JSON when it is listed, and parsing it again would take longer than all the rest.
-_DURATION = re.compile(r'"duration"\s*:\s*([\d.eE+-]+)')
+Value = TypeVar("Value")
 
 
-class _Remembered(dict[str, Any]):
+class _Remembered(dict[str, Value], Generic[Value]):
     """Values that are made when they are first asked for, and forgotten when there are many."""
 
-    def __init__(self, make: Callable[[str], Any]) -> None:
+    def __init__(self, make: Callable[[str], Value]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, key: str) -> Any:
+    def __missing__(self, key: str) -> Value:
         if len(self) >= MAX_REMEMBERED:
             self.clear()
         self[key] = value = self._make(key)
@@ -70,12 +55,10 @@ class Estimates:
         object.__setattr__(self, "_folders", _Remembered(nearest) if len(with_factors) > 1 else None)
 
     def seconds(self, source: SourceObject) -> float:
-        """Estimates an object's seconds of audio from its manifest's duration, or from its size, suffix and folder; 0
-        if refused. A manifest's duration is capped at what its file can hold."""
-        if source.refusal:
-            return 0.0
-        if source.format == "manifest" and (stated := _stated_seconds(source)) is not None:
-            return stated
+        """An object's seconds of audio: those that are known, as of `known_seconds`, else the nominal ones times the
+        factor."""
+        if (source.refusal or source.format == "manifest") and (known := known_seconds(source)) is not None:
+            return known
         uri = source.uri
         rates = self._rates if self._folders is None else self._folders[uri.rpartition("/")[0]]
         return source.size * rates[uri.rpartition(".")[2]]
@@ -85,14 +68,8 @@ class Estimates:
         return _Remembered(lambda suffix: self._rate(folder, known_suffix(suffix)))
 
     def _rate(self, folder: str, suffix: str) -> float:
-        nominal = SECONDS_PER_BYTE.get(suffix, _DEFAULT_SECONDS_PER_BYTE)
-        return nominal * next((self.factors[each] for each in _groups_above(folder, suffix) if each in self.factors), 1)
-
-
-_NOMINAL = Estimates()
-
-#: Estimates an object's seconds of audio as `Estimates.seconds` does, without any sample.
-nominal_seconds = _NOMINAL.seconds
+        groups = _groups_above(folder, suffix)
+        return seconds_per_byte(suffix) * next((self.factors[each] for each in groups if each in self.factors), 1)
 
 
 def calibrate(objects: Sequence[SourceObject], options: Mapping[str, Any], max_opened: int = MAX_OPENED) -> Estimates:
@@ -100,7 +77,9 @@ def calibrate(objects: Sequence[SourceObject], options: Mapping[str, Any], max_o
 
     `options` are those of the input's storage. What cannot be read says nothing, and nothing is raised for it.
     """
-    sample = spread((each for each in candidates(objects) if _may_be_sampled(each)), max_opened)
+    found = [each for each in candidates(objects) if _may_be_sampled(each)]
+    containers = spread((each for each in found if each.is_container), min(MAX_CONTAINERS, max_opened))
+    sample = spread((each for each in found if not each.is_container), max_opened - len(containers)) + containers
     sums = defaultdict[tuple[str, str], list[float]](lambda: [0.0, 0.0])
     for source, seconds in zip(sample, measure(sample, options), strict=True):
         if seconds is not None:
@@ -117,19 +96,9 @@ def calibrate(objects: Sequence[SourceObject], options: Mapping[str, Any], max_o
     return Estimates(factors)
 
 
-def _stated_seconds(line: SourceObject) -> float | None:
-    """The duration that a manifest's line states, capped at what its file can hold; None if it states none."""
-    found = _DURATION.search(line.lines or "")
-    if found is None:
-        return None
-    return min(float(found[1]), line.size / MIN_BYTES_PER_SECOND if line.size else MAX_CLAIMED_SECONDS)
-
-
 def _may_be_sampled(source: SourceObject) -> bool:
     """Whether an object's header would tell something: not if it is refused or limited, or its duration is stated."""
-    if source.refusal or source.limit is not None or not source.size:
-        return False
-    return source.format != "manifest" or _stated_seconds(source) is None
+    return source.limit is None and source.size > 0 and known_seconds(source) is None
 
 
 def _groups_above(folder: str, suffix: str) -> Iterator[tuple[str, str]]:

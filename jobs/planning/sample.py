@@ -1,23 +1,27 @@
 """Chooses a few of many objects, and measures the sound in them by their headers, within a bounded time."""
 
 import random
-import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import partial
 from operator import itemgetter
-from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
+from actors.isolation import Isolated
+from actors.schema import RecordingError
 from actors.sources.implied import implied_seconds
 from actors.sources.recordings import AUDIO_SUFFIXES
 from actors.storage import files as storage
 from actors.storage.files import StoredFile
-from actors.units import SourceObject
+from actors.units import Format, SourceObject
 
 CANDIDATES = 2_000  # objects that are looked at, by name, to choose a few
-THREADS = 16
+AT_ONCE = 25  # objects that a child is given together, a thread each
 _SUFFIXES = frozenset(each[1:] for each in AUDIO_SUFFIXES) | set("tar tgz gz bz2 xz parquet pq".split())
 PATIENCE_S = 20.0  # in all; a sample that storage does not give soon is not worth a longer wait
+SHARES = 4  # of the time, of which a child may take one for what it is given
 
 
 def candidates(objects: Sequence[SourceObject]) -> list[SourceObject]:
@@ -57,47 +61,63 @@ def _in_turn(queues: list[list[SourceObject]]) -> list[SourceObject]:
 def measure(
     sources: Sequence[SourceObject], options: Mapping[str, Any], patience_s: float = PATIENCE_S
 ) -> list[float | None]:
-    """The seconds of sound in each object, in order; None for one that does not tell, cannot be read, or whose storage
-    takes too long. The run itself reports what is wrong with it."""
-    found: list[float | None] = [None] * len(sources)
-    to_do, done, is_over = SimpleQueue[tuple[int, StoredFile]](), SimpleQueue[tuple[int, float | None]](), False
-    for number, each in enumerate(sources):
-        if stored := _stored(each, options):
-            to_do.put((number, stored))
-    opened = to_do.qsize()
+    """The seconds of sound in each object by its headers, in order, read in a child process; None for one that does not
+    tell, cannot be read, or is not read within the time. The run itself reports what is wrong with it.
 
-    def work() -> None:
-        while not is_over:
-            try:
-                number, stored = to_do.get_nowait()
-            except Empty:
-                return
-            try:
-                seconds = implied_seconds(stored, sources[number].format)
-            except Exception:  # noqa: BLE001 - clients of storage raise many kinds
-                seconds = None
-            done.put((number, seconds))
-
-    for _ in range(min(THREADS, opened)):
-        threading.Thread(target=work, daemon=True).start()  # an executor would wait for them when the process exits
-    end = time.monotonic() + patience_s
-    for _ in range(opened):
-        try:
-            number, seconds = done.get(timeout=max(end - time.monotonic(), 0))
-        except Empty:
-            break
-        found[number] = seconds
-    is_over = True
+    A child that crashes, or is caught in a decoder, says nothing about the objects that it was given together.
+    """
+    end, share_s, found = time.monotonic() + patience_s, patience_s / SHARES, list[float | None]()
+    child = Isolated(partial(measurer, options, share_s * 0.8), share_s)
+    try:
+        for start in range(0, len(sources), AT_ONCE):
+            asked = [Sampled(each.uri, each.size, each.format) for each in sources[start : start + AT_ONCE]]
+            told: list[float | None] = [None] * len(asked)
+            if time.monotonic() + share_s <= end:
+                with suppress(RecordingError, OSError):
+                    told = child(asked)
+            found += told
+    finally:
+        child.close()
     return found
 
 
-def _stored(source: SourceObject, options: Mapping[str, Any]) -> StoredFile | None:
-    """An object's stored file, which is not asked for; None if its URL names none.
+class Sampled(NamedTuple):
+    """What a child is told of an object."""
+
+    uri: str
+    size: int
+    format: Format
+
+
+def measurer(options: Mapping[str, Any], patience_s: float) -> Callable[[Sequence[Sampled]], list[float | None]]:
+    """A function that measures objects side by side, in the child; those that take longer than `patience_s` are
+    None."""
+
+    def measured(asked: Sequence[Sampled]) -> list[float | None]:
+        end = time.monotonic() + patience_s
+        pool = ThreadPoolExecutor(AT_ONCE)  # of its own: threads of an earlier one may still wait for storage
+        futures = [pool.submit(_seconds, _stored(each, options), each.format) for each in asked]
+        wait(futures, end - time.monotonic())  # connecting loads the storage's client, for a second
+        pool.shutdown(wait=False, cancel_futures=True)
+        return [each.result() if each.done() and not each.cancelled() else None for each in futures]
+
+    return measured
+
+
+def _seconds(stored: StoredFile | None, kind: Format) -> float | None:
+    try:
+        return implied_seconds(stored, kind) if stored else None
+    except Exception:  # noqa: BLE001 - clients of storage, and decoders of containers, raise many kinds
+        return None
+
+
+def _stored(asked: Sampled, options: Mapping[str, Any]) -> StoredFile | None:
+    """An object's stored file, without a request; None if its URL names none.
 
     Called in one thread: fsspec makes a client for each.
     """
     try:
-        filesystem, path = storage.connect(source.uri, options)
+        filesystem, path = storage.connect(asked.uri, options)
     except Exception:  # noqa: BLE001 - clients of storage raise many kinds
         return None
-    return StoredFile(filesystem, path, source.size)
+    return StoredFile(filesystem, path, asked.size)
