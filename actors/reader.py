@@ -76,6 +76,7 @@ class Heard:
 
     def __init__(self, piece: Piece, segmentation: SegmentationSettings) -> None:
         self._piece, self._segmentation, self._lock = piece, segmentation, threading.Lock()
+        self._held_samples = 0  # context of segments included
         self._seconds = self._nominal_s = 0.0  # of the recordings decoded so far
 
     def add(self, source: SourceObject, recording: Recording, rows: list[dict[str, Any]]) -> None:
@@ -84,9 +85,10 @@ class Heard:
         if source.is_container:
             nominal_s *= (len(recording.content) if isinstance(recording.content, bytes) else 0) / max(source.size, 1)
         with self._lock:
-            self._seconds += sum(len(row.get("pcm", b"")) // 2 for row in rows) / SAMPLE_RATE
+            self._held_samples += sum(len(row.get("pcm", b"")) // 2 for row in rows)
+            self._seconds += sum(row["end_s"] - row["start_s"] for row in rows if "pcm" in row and row["own"])
             self._nominal_s += nominal_s
-            if self._seconds > max_seconds(self._piece):
+            if self._held_samples > max_seconds(self._piece) * SAMPLE_RATE:
                 raise SoundLimitExceeded(None)
 
     def finer_cut(self, recording_s: float | None) -> Cut:

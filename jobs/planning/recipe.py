@@ -46,7 +46,7 @@ class Devices:
             cards = 0
         shown = os.environ.get("CUDA_VISIBLE_DEVICES")
         if shown is not None:
-            cards = min(cards, len([each for each in shown.split(",") if each.strip() not in ("", "-1")]))
+            cards = min(cards, sum(each.strip() not in ("", "-1", "NoDevFiles") for each in shown.split(",")))
         return cls(cards, cpu_has_bfloat16())
 
 

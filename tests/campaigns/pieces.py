@@ -16,13 +16,15 @@ import ray
 from kept_results import add_write_option, publish
 
 from actors.blocks import advance
-from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
+from actors.outcomes import Kept
 from actors.pieces import Cut, Piece
 from actors.sources.objects import ReadSettings
 from actors.storage.files import connect
 from jobs import pipeline
 from jobs.cli.config import Cluster
+from jobs.cli.loading import load
+from jobs.planning.recipe import Devices, Recipe
 from jobs.running import cluster
 
 
@@ -39,7 +41,7 @@ class Transcribe:
 
 
 def commit(block: pa.Table, output: Any, attempt: str) -> pa.Table:
-    return advance(block, lambda unit, _: pa.table({"summary": ["{}"]}))
+    return advance(block, lambda piece, _: Kept(piece.unit, 0.0))
 
 
 def main() -> int:
@@ -53,9 +55,9 @@ def main() -> int:
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
     resources = cluster.allocate(Cluster(actors=pool), cluster.connect_ray(None), "cpu")
-    pieces = [Piece(str(number), "f", Cut(60), ()) for number in range(options.pieces)]
-    unused = ModelFile("", ""), EngineSettings("fused", "cpu", "float32", 1, 30), "run"
-    dataset = pipeline.build_graph(pieces, ReadSettings(), *unused, connect("/nowhere", {}), resources)
+    pieces = [Piece(f"{number:x}", "f", Cut(60), ()) for number in range(options.pieces)]
+    recipe = Recipe.of(load("configs/demo.yaml", []), ModelFile("", ""), Devices(0, has_bfloat16=False))
+    dataset = pipeline.build_graph(pieces, recipe, resources, connect("/nowhere", {}), "run")
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
     for _ in pipeline.outcomes(dataset):
         ends.append(time.monotonic())

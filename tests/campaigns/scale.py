@@ -24,7 +24,7 @@ from actors.storage import files as storage
 from actors.units import digest
 from jobs.cli.loading import load
 from jobs.planning.prepare import prepare
-from jobs.planning.recipe import recipe_digest
+from jobs.planning.recipe import Devices
 from jobs.planning.state import write_plan
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
@@ -95,8 +95,8 @@ def alone(job: str, keys: list[str]) -> None:
 
 def commit_all(url: str, per_unit: int) -> list[Recorded]:
     """Writes the plan of a first run, and returns what its parts and commits look like in a listing."""
-    prepared = prepare(load(keys_of(url, per_unit)[0], keys_of(url, per_unit)[1:]), on_cluster=False)
-    recipe = recipe_digest(prepared.settings), prepared.settings
+    prepared = prepare(load(keys_of(url, per_unit)[0], keys_of(url, per_unit)[1:]), Devices.of_this_machine())
+    recipe = prepared.recipe.digest, prepared.recipe.settings
     write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, "r")
     etag = digest(["part"]) * 2
     made = list[Recorded]()

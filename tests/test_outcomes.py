@@ -1,0 +1,193 @@
+"""What comes back from the graph: outcomes by themselves, their sum for a run, and what a person and a program see."""
+
+import json
+from collections.abc import Sequence
+from typing import get_args
+
+import pytest
+from conftest import ROOT
+
+from actors.foreign.errors import InvalidData
+from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work, from_json, to_json
+from actors.pieces import Cut
+from actors.units import Unit
+from jobs.cli.command import DONE, FAILED, OVER_BUDGET
+from jobs.running.outcomes import FAILURES_IN_A_ROW, MAX_RECUT_PIECES, Ledger, TooManyFailures, Totals
+from jobs.running.summary import Finished, Summary, close, sum_up
+
+WORK = Work(began=100.0, ended=104.0, busy_seconds=3.0, padded_seconds=50.0)
+COUNTS = Counts(3, 5, 60.0, {"missing": 1}, 2, 40)
+EXAMPLES = (Example("a.wav", "今天", "今日"),), (Example("b.wav", error_kind="missing", error_detail="\udc80"),)
+OUTCOMES = [
+    Committed("0a", COUNTS, WORK, *EXAMPLES),
+    Committed("0a", Counts()),
+    Kept("0b", 12.5, WORK),
+    Kept("0b", 0.0),
+    Failed("0c", "OSError: \udcff is gone"),
+    Recut("0d", Cut(1_800.0, 12, 2, is_streamed=True)),
+]
+
+
+class NoMetrics:
+    """What a ledger publishes, noted instead of sent to Ray."""
+
+    def __init__(self) -> None:
+        self.added, self.retried = list[tuple[Counts, Work | None, int]](), 0
+
+    def add(self, counts: Counts, work: Work | None, units: int) -> None:
+        self.added.append((counts, work, units))
+
+    def retry(self, units: int) -> None:
+        self.retried += units
+
+
+def ledger_of(names: Sequence[str], *outcomes: Outcome) -> tuple[Ledger, NoMetrics]:
+    metrics = NoMetrics()
+    ledger = Ledger([Unit(name, "f", ()) for name in names], metrics)
+    for each in outcomes:
+        ledger.add(each)
+    return ledger, metrics
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda each: type(each).__name__)
+def test_an_outcome_survives_its_json(outcome: Outcome) -> None:
+    assert from_json(to_json(outcome)) == outcome
+    assert {type(each) for each in OUTCOMES} == set(get_args(Outcome))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "x", '{"kind": "Lost", "unit": "0a"}', '{"kind": "Kept", "unit": "0a"}'])
+def test_what_is_no_outcome_is_refused(text: str) -> None:
+    with pytest.raises(InvalidData):
+        from_json(text)
+
+
+def test_a_run_counts_what_was_committed() -> None:
+    later = Work(began=98.0, ended=103.0, busy_seconds=2.0, padded_seconds=10.0)
+    ledger, metrics = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK, *EXAMPLES), Committed("0b", COUNTS, later))
+    totals = ledger.totals
+    assert (totals.units, totals.recordings, totals.segments, totals.audio_seconds) == (2, 6, 10, 120.0)
+    assert (totals.errors, totals.character_errors, totals.reference_characters) == ({"missing": 2}, 4, 80)
+    assert (totals.began, totals.ended, totals.busy_seconds) == (98.0, 104.0, 5.0)
+    assert (totals.transcripts, totals.failures) == (list(EXAMPLES[0]), list(EXAMPLES[1]))
+    assert (ledger.waiting, ledger.failed) == ({}, {})
+    assert metrics.added == [(COUNTS, WORK, 1), (COUNTS, later, 1)]
+
+
+def test_a_unit_of_several_pieces_counts_its_audio_once() -> None:
+    pieces = [Kept("0a", 20.0, WORK), Kept("0a", 25.0, WORK), Committed("0a", COUNTS, WORK)]
+    ledger, metrics = ledger_of(["0a"], *pieces)
+    assert ledger.totals.audio_seconds == 60.0
+    assert ledger.totals.busy_seconds == 9.0
+    assert [counts.audio_seconds for counts, _, _ in metrics.added] == [20.0, 25.0, 15.0]
+    assert [units for _, _, units in metrics.added] == [0, 0, 1]
+
+
+def test_a_unit_that_two_writers_commit_counts_once() -> None:
+    ledger, metrics = ledger_of(["0a"], Committed("0a", COUNTS, WORK), Committed("0a", COUNTS, WORK))
+    assert (ledger.totals.units, ledger.totals.recordings, len(metrics.added)) == (1, 3, 1)
+
+
+def test_the_first_failure_of_a_unit_is_told() -> None:
+    outcomes = [Failed("0a", "disk full"), Failed("0a", "no more"), Kept("0a", 1.0), Failed("0b", "disk full")]
+    ledger, _ = ledger_of(["0a", "0b", "0c"], *outcomes)
+    assert ledger.failed == {"0a": "disk full", "0b": "disk full"}
+    assert list(ledger.waiting) == ["0c"]
+    ledger.add(Committed("0a", COUNTS))  # by another writer, after all
+    assert ledger.failed == {"0b": "disk full"}
+    assert ledger.totals.units == 1
+
+
+def test_many_failures_in_a_row_end_the_run() -> None:
+    names = [f"{number:02x}" for number in range(2 * FAILURES_IN_A_ROW)]
+    ledger, _ = ledger_of(names, *(Failed(name, "x") for name in names[: FAILURES_IN_A_ROW - 1]))
+    ledger.add(Kept(names[-1], 1.0))
+    for name in names[FAILURES_IN_A_ROW : 2 * FAILURES_IN_A_ROW - 1]:
+        ledger.add(Failed(name, "x"))
+    with pytest.raises(TooManyFailures, match=f"{FAILURES_IN_A_ROW} units in a row failed"):
+        ledger.add(Failed(names[-1], "x"))
+
+
+def test_the_finest_cut_that_a_unit_asks_for_is_made_once() -> None:
+    cuts = [Cut(60, 4, 1), Cut(60, 1, 3), Cut(60, 2, 2, is_streamed=True)]
+    ledger, _ = ledger_of(["0a", "0b", "0c"], *(Recut("0a", cut) for cut in cuts), Recut("0b", Cut(60, 9)))
+    ledger.add(Failed("0b", "disk full"))
+    ledger.add(Recut("0c", Cut(60, MAX_RECUT_PIECES + 1)))
+    assert ledger.to_recut() == {"0a": Cut(60, 4, 3, is_streamed=True)}
+    assert ledger.to_recut() == {}
+    assert ledger.failed == {"0b": "disk full", "0c": f"it would need more than {MAX_RECUT_PIECES} pieces"}
+
+
+def test_what_has_no_outcome_is_retried_and_then_given_up() -> None:
+    ledger, metrics = ledger_of(["0a", "0b", "0c"], Committed("0a", COUNTS), Failed("0b", "x"))
+    assert ([unit.id for unit in ledger.retry_lost()], metrics.retried) == (["0c"], 1)
+    assert ledger.give_up("its worker process died") == 1
+    assert ledger.failed == {"0b": "x", "0c": "its worker process died"}
+    assert (ledger.retry_lost(), metrics.retried, ledger.give_up("again")) == ([], 1, 0)
+
+
+def finished(totals: Totals, failed: dict[str, str] | None = None, in_output: tuple[int, int] = (6, 0)) -> Finished:
+    return Finished("run-1", 4, 3, totals, failed or {}, 2, 20.0, 8.0, in_output, "file:///out")
+
+
+def test_a_summary_is_what_programs_read() -> None:
+    ledger, _ = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK), Committed("0b", COUNTS, WORK))
+    assert sum_up(finished(ledger.totals)) == {
+        "run_id": "run-1",
+        "units": {"planned": 4, "skipped": 3, "done": 2},
+        "recordings": 6,
+        "segments": 10,
+        "errors": {"missing": 2},
+        "totals": {"recordings": 6, "errors": 0},
+        "cer": 0.05,
+        "audio_hours": 0.0333,
+        "wall_seconds": 20.0,
+        "start_seconds": 8.0,
+        "rtfx": 6.0,
+        "busy_share": 0.75,  # 6 of the 2 x 4 seconds
+        "output": "file:///out",
+    }
+    page = (ROOT / "docs/running.md").read_text()
+    assert all(f"`{name}`" in page for name in Summary.__annotations__)
+
+
+def test_a_run_with_nothing_to_do_has_a_summary() -> None:
+    summary = sum_up(finished(Totals(), in_output=(0, 0)))
+    assert (summary["cer"], summary["busy_share"], summary["rtfx"], summary["audio_hours"]) == (None, None, 0.0, 0.0)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def closed(run: Finished, capsys: pytest.CaptureFixture[str], budget: float = 0.05) -> tuple[int, str]:
+    status = close(run, sum_up(run), budget)
+    return status, " ".join(capsys.readouterr().err.split())
+
+
+def test_a_report_shows_what_was_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK, *EXAMPLES))
+    status, seen = closed(finished(ledger.totals, in_output=(100, 5)), capsys)
+    assert status == DONE
+    for line in (
+        "Some transcripts recording reference transcript a.wav 今天 今日",
+        "1 of 1 recordings with an error recording kind what is wrong b.wav missing \\udc80",
+        "units 1 done, 3 skipped",
+        "recordings 3, 1 with an error",
+        "in the output 100 recordings, 5 with an error",
+        "audio 0.017 h in 20.0 s",
+        "actors busy 38% of the time",
+        "character error rate 5.00%",
+    ):
+        assert line in seen
+
+
+def test_a_report_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, seen = closed(finished(Totals(), {"0a": "disk full", "0b": "disk full", "0c": "gone"}), capsys)
+    assert status == FAILED
+    assert "unit 0b, and 1 more was not committed: disk full" in seen
+    assert "unit 0c was not committed: gone" in seen
+    assert "3 of 4 units failed; run the job again" in seen
+
+
+@pytest.mark.parametrize(("errors", "status"), [(5, DONE), (6, OVER_BUDGET)])
+def test_a_report_holds_to_the_budget_of_errors(errors: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    found, seen = closed(finished(Totals(), in_output=(100, errors)), capsys)
+    assert found == status
+    assert ("6.0% of the recordings have an error" in seen) == (status == OVER_BUDGET)

@@ -1,0 +1,112 @@
+"""Why each unit is done, redone or removed, as a plan tells it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_parts import part_rows
+from test_planning import SETTINGS, Archive, wav
+
+from actors.parts.commit import COMMITS, commit_unit
+from jobs import plan as plan_job
+from jobs.planning.verdicts import DONE, EMPTY, NEW, Plan, Verdict
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(str(tmp_path / "out"))
+
+
+def verdict(plan: Plan) -> Verdict:
+    """The only one of a plan."""
+    (found,) = plan.verdicts.values()
+    return found
+
+
+def test_new_and_done(archive: Archive) -> None:
+    assert verdict(archive.plan(wav("a"))) == NEW
+    archive.run(wav("a"))
+    assert verdict(archive.plan(wav("a"))) == DONE
+    assert archive.plan(wav("a")).done
+    assert set(archive.plan(wav("a"), wav("b"), wav("c")).verdicts.values()) == {DONE, NEW}
+
+
+def test_objects_that_changed_are_counted(archive: Archive) -> None:
+    objects = [wav(name, seconds=10) for name in "abcdefghij"]
+    archive.run(*objects)
+    changed = [wav(name, etag="2", seconds=10) for name in "ab"]
+    assert verdict(archive.plan(*changed, *objects[2:])) == ("redo", "2 objects changed")
+    assert verdict(archive.plan(changed[0], *objects[1:])) == ("redo", "1 object changed")
+    assert verdict(archive.plan(*objects[1:], on_deleted="remove")) == ("redo", "1 object removed")
+    both = archive.plan(changed[1], *objects[2:], on_deleted="remove")
+    assert verdict(both) == ("redo", "1 object removed, 1 object changed")
+    archive.run(*objects[1:], on_deleted="remove")
+    assert verdict(archive.plan(*objects)) == ("redo", "1 object came back")
+
+
+def test_an_interrupted_run_is_told(archive: Archive) -> None:
+    archive.claim(archive.plan(wav("a")))
+    assert verdict(archive.plan(wav("a"))) == ("redo", "an earlier run did not finish it")
+    archive.run(wav("a"))
+    archive.claim(archive.plan(wav("a", etag="2")))
+    reason = "its objects have changed since it was committed"
+    assert verdict(archive.plan(wav("a", etag="2"))) == ("redo", reason)
+
+
+def test_files_that_are_missing_are_told(archive: Archive) -> None:
+    (unit,) = archive.run(wav("a")).new
+    part, commits = Path(f"{archive.root}/part-{unit.id}.parquet"), Path(archive.root) / COMMITS
+    data = part.read_bytes()
+    part.unlink()
+    assert verdict(archive.plan(wav("a"))) == ("redo", "its part is missing")
+    part.write_bytes(data)
+    assert verdict(archive.plan(wav("a"))) == ("redo", "its part is not the committed one")
+    (commit,) = commits.iterdir()
+    commit.unlink()
+    assert verdict(archive.plan(wav("a"))) == ("redo", "its commit is missing")
+    for number in "01":
+        (commits / f"{unit.id}.{'0' * 24}.{number * 16}.1r0e").write_bytes(b"{}")
+    assert verdict(archive.plan(wav("a"))) == ("redo", "it has 2 commits")
+
+
+def test_rows_that_could_not_be_kept_are_told(archive: Archive) -> None:
+    (unit,) = archive.run(wav("a"), wav("b")).new
+    plan = archive.plan(wav("a", etag="2"))
+    archive.claim(plan)
+    Path(f"{archive.root}/part-{unit.id}.parquet").unlink()  # which has the rows of b
+    (redo,) = plan.redo
+    commit_unit(redo, [part_rows(redo)], archive.filesystem, archive.root)
+    told = archive.plan(wav("a", etag="2"), wav("b"))
+    assert verdict(told) == ("redo", "rows of some of its objects are missing")
+
+
+def test_settings_that_differ_are_named(archive: Archive) -> None:
+    archive.run(wav("a"), settings=SETTINGS | {"audio": {"channel": "average"}})
+    other = SETTINGS | {"audio": {"channel": 1}, "precision": "bfloat16"}
+    reason = "settings differ: precision was float32 and is bfloat16; audio.channel was average and is 1"
+    assert verdict(archive.plan(wav("a"), settings=other, on_mismatch="replace")) == ("redo", reason)
+    assert verdict(archive.plan(wav("a"), settings=other, on_mismatch="keep")) == DONE
+    changed = archive.plan(wav("a", etag="2"), settings=other, on_mismatch="replace")
+    assert verdict(changed) == ("redo", f"1 object changed, {reason}")
+    kept = archive.plan(wav("a", etag="2"), settings=other, on_mismatch="keep")
+    assert verdict(kept) == ("redo", "1 object changed")
+
+
+def test_errors_to_retry_are_told(archive: Archive) -> None:
+    (unit,) = archive.run(wav("a")).new
+    plan = archive.plan(wav("a"), retry=frozenset({unit.id}))
+    assert verdict(plan) == ("redo", "errors.retry names an error that it has")
+
+
+def test_a_unit_without_objects_is_removed(archive: Archive) -> None:
+    archive.run(wav("a"), *(wav(f"{number}", seconds=120) for number in range(20)))
+    plan = archive.plan(*(wav(f"{number}", seconds=120) for number in range(20)), on_deleted="remove")
+    assert sorted(set(plan.verdicts.values())) == [DONE, EMPTY]
+    assert len(plan.remove) == 1
+
+
+def test_a_plan_prints_its_verdicts(job: Any, tmp_path: Path, demo_copy: Path) -> None:
+    keys = (f"input.uri={demo_copy}", f"output.uri={tmp_path}/out")
+    _, summary, seen = job(*keys, main=plan_job.main)
+    assert summary["reasons"] == {"new": {"not planned before": summary["units"]["new"]}}
+    assert "not planned before" in seen
