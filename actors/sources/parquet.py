@@ -59,15 +59,15 @@ def read_parquet(
     max_bytes: int,
     budget: MemoryBudget,
     share: tuple[int, int] = (0, 1),
-    held_bytes: int = HELD_BYTES,
+    held_bytes: int | None = None,
 ) -> Iterator[Recording]:
     """Reads the rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
 
     At most `source.limit` rows. `share` is (number, count): one of several shares of the file's row groups, or of its
     rows if there are fewer groups than shares. Each row of a group whose pages are too large to be decompressed has the
-    error `too_large`.
+    error `too_large`. A file of more than `held_bytes` is not read whole.
     """
-    file, row = _BufferedFile(stored, held_bytes), 0
+    file, row = _BufferedFile(stored, HELD_BYTES if held_bytes is None else held_bytes), 0
     try:
         parquet, groups = open_parquet(file, pre_buffer=False)
         with parquet:
