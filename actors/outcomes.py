@@ -102,7 +102,7 @@ def to_json(outcome: Outcome) -> str:
 def from_json(text: str) -> Outcome:
     """Raises InvalidData if the text was not made by `to_json`."""
     try:
-        return _from_fields(**parse_object(text))
+        return _from_fields(**dict[str, Any](parse_object(text)))
     except (TypeError, KeyError) as problem:
         raise InvalidData(f"it is not an outcome: {problem}") from None
 

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
@@ -106,7 +107,7 @@ class Piece:
     @classmethod
     def from_json(cls, text: str | bytes) -> "Piece":
         """Raises InvalidData if the text is not that of a piece, or its ids are not hexadecimal."""
-        fields = parse_object(text)
+        fields = dict[str, Any](parse_object(text))
         try:
             for pattern, name in ((HEX, "unit"), (FINGERPRINT, "fingerprint")):
                 if not re.fullmatch(pattern, fields[name]):

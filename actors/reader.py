@@ -31,7 +31,7 @@ from actors.sources.objects import Reading, ReadSettings, check_version, read_ob
 from actors.sources.recordings import Recording
 from actors.sources.tar import merge_texts
 from actors.sources.tar_ranges import Chain
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 from actors.units import SourceObject, nominal_seconds
 
 MIN_BUDGET_BYTES = 256_000_000  # for the recordings of a piece that are being decoded, however low the limit for one

@@ -10,16 +10,16 @@ from actors.pieces import Piece
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA
 from actors.sources.objects import ReadSettings
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.transcriber import Transcriber
 from actors.writer import commit_piece
 
 
-def read_block(block: pa.Table, settings: ReadSettings, output: tuple[storage.Filesystem, str]) -> pa.Table:
+def read_block(block: pa.Table, settings: ReadSettings, output: Place) -> pa.Table:
     """Reads and decodes a piece; one that an earlier run kept is not read again."""
 
     def read(piece: Piece, _: pa.Table) -> pa.Table:
-        return SPEECH_SCHEMA.empty_table() if is_kept(piece, *output) else read_piece(piece, settings)
+        return SPEECH_SCHEMA.empty_table() if is_kept(piece, output) else read_piece(piece, settings)
 
     return advance(block, read)
 
@@ -34,6 +34,6 @@ class TranscribeBlock:
         return advance(block, lambda _, speech: self._transcriber(speech))
 
 
-def commit_block(block: pa.Table, output: tuple[storage.Filesystem, str], attempt: str) -> pa.Table:
+def commit_block(block: pa.Table, output: Place, attempt: str) -> pa.Table:
     """Commits a piece: writes its rows, and returns its outcome."""
-    return advance(block, lambda piece, rows: commit_piece(piece, rows, *output, attempt))
+    return advance(block, lambda piece, rows: commit_piece(piece, rows, output, attempt))

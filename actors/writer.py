@@ -9,12 +9,10 @@ from actors.parts.assemble import Pieces, rows_of, unit_of
 from actors.parts.commit import commit_unit
 from actors.parts.kept import KeptPiece, KeptPieces, claim, delete_kept, keep
 from actors.pieces import NeedsRecut, Piece
-from actors.storage import files as storage
+from actors.storage.place import Place
 
 
-def commit_piece(
-    piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str, attempt: str
-) -> Committed | Kept:
+def commit_piece(piece: Piece, rows: pa.Table, output: Place, attempt: str) -> Committed | Kept:
     """Commits a piece's rows, of PART_SCHEMA; those of a share of a unit once all shares are kept.
 
     A piece that is kept already comes without rows. If several writers find all pieces kept, one of them commits:
@@ -23,23 +21,23 @@ def commit_piece(
     """
     work = Work.from_metadata(rows.schema.metadata)
     if piece.is_whole:
-        return _commit(lambda _: KeptPiece(piece, rows), 1, filesystem, root, work)
+        return _commit(lambda _: KeptPiece(piece, rows), 1, output, work)
     if rows.num_rows:
-        keep(piece, rows, filesystem, root)
-    if not claim(piece, filesystem, root, attempt):
+        keep(piece, rows, output)
+    if not claim(piece, output, attempt):
         seconds = pc.sum(pc.subtract(rows.column("end_s"), rows.column("start_s"))).as_py() or 0.0
         return Kept(piece.unit, seconds, work)
     try:
-        committed = _commit(KeptPieces(piece, filesystem, root), piece.count, filesystem, root, work)
+        committed = _commit(KeptPieces(piece, output), piece.count, output, work)
     except (NeedsRecut, OSError):
         raise
     except Exception:  # the pieces do not fit together: delete them, so that the next run redoes them
-        delete_kept(piece, filesystem, root)
+        delete_kept(piece, output)
         raise
-    delete_kept(piece, filesystem, root)
+    delete_kept(piece, output)
     return committed
 
 
-def _commit(pieces: Pieces, count: int, filesystem: storage.Filesystem, root: str, work: Work | None) -> Committed:
+def _commit(pieces: Pieces, count: int, output: Place, work: Work | None) -> Committed:
     """Commits the unit that pieces make up. Here a unit has all of its rows, whether it came in one piece or many."""
-    return commit_unit(unit_of(pieces, count), rows_of(pieces, count), filesystem, root, work)
+    return commit_unit(unit_of(pieces, count), rows_of(pieces, count), output, work)

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from actors.benchmark.results import Result, Table, commit_of_checkout, versions_of
 from actors.engine.models import resolve
 from actors.schema import UsageError
-from actors.storage import files as storage
 from actors.storage.cache import cache_folder
+from actors.storage.place import Place
 from jobs.cli.command import DONE, run_job
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, show_table
 
 EPILOG = """
@@ -44,6 +44,7 @@ The last line of standard output is one JSON object.
 
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
+Value = TypeVar("Value")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,17 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config, command: str) -> int:
-    options = with_secrets(config.output.storage_options, "output.storage_options")
     kept = config.benchmark.write
     if kept and not kept.endswith(".json"):
         raise ConfigError(f"benchmark.write: the result is JSON, so {kept} must end in .json")
-    file = storage.connect(kept, options) if kept else None
+    file = Place.at(kept, config.output.options()) if kept else None
     report = measure_sides(config) | {"command": command}
     result = result_of(report)
     for table in result.tables:
         show_table(table.title or f"{result.title}, {result.machine}", table.columns, table.rows)
     if file:
-        storage.write(*file, result.to_json().encode())
+        file.write(result.to_json().encode())
     print_json(report)
     return DONE
 
@@ -84,7 +84,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
                 else f"is not one of {', '.join(known)}"
             )
             raise ConfigError(f"benchmark.sides: {side!r} {reason}")
-    options = with_secrets(config.model.storage_options, "model.storage_options")
+    options = config.model.options()
     try:
         if settings.model == "reference":
             say("creating a Citrinet-1024 with random weights, unless it exists …")
@@ -118,7 +118,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
     } | extra
 
 
-def _in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+def _in_new_process(function: Callable[..., Value], *arguments: object) -> Value:
     """Runs a function in a new process and returns its result."""
     pool = multiprocessing.get_context("spawn").Pool(1)
     try:

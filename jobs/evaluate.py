@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.escape import escape_surrogates, without_credentials
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.text.normalise import Normalisation, normalise
 from jobs.cli.command import run_job
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say, show_table
 from jobs.transcripts.out_files import atomic_file
 from jobs.transcripts.read import Transcript, report_problems, transcripts
@@ -53,6 +52,7 @@ _SCORES = pa.schema(
         *((f"{unit}_{name}", pa.int32()) for unit in ("character", "word") for name in COUNTS),
     ]
 )
+Score = dict[str, object]  # a row of it
 
 
 @dataclass
@@ -71,6 +71,24 @@ class Group:
         self.errors.append(characters.errors)
         self.lengths.append(characters.tokens)
 
+    def rates(self, samples: int) -> "Rates":
+        """Its error rates, with a confidence interval from so many samples."""
+        low, high = interval(self.errors, self.lengths, samples)
+        cer, wer = _rounded(self.characters.rate), _rounded(self.words.rate)
+        return Rates(self.recordings, cer, (round(low, 5), round(high, 5)), self.characters, wer, self.words)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A group's error rates and edits, as in the summary."""
+
+    recordings: int
+    cer: float | None
+    interval: tuple[float, float]
+    characters: Edits
+    wer: float | None
+    words: Edits
+
 
 def main(arguments: list[str] | None = None) -> int:
     return run_job("jobs.evaluate", __doc__, EPILOG, run, arguments)
@@ -80,37 +98,41 @@ def run(config: Config) -> int:
     policy = config.evaluate
     normalisation = Normalisation(policy.width, policy.case, policy.punctuation, policy.spaces, policy.digits)
     groups, confusions, counts = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
-    worst, line, problems = list[dict[str, Any]](), StatusLine(), list[str]()
+    worst, line, problems = list[tuple[int, Score]](), StatusLine(), list[str]()
     with _writer(config) as write:
         for transcript in transcripts(config, problems):
             if not transcript.first["reference"]:
                 counts["without_reference"] += 1
                 continue
             counts["with_error"] += not transcript.is_transcribed
-            score, characters, words = _score(transcript, normalisation, policy.group, confusions)
-            groups[score["group"]].add(characters, words)
+            name = _group_of(transcript, policy.group)
+            score, characters, words = _score(transcript, normalisation, name, confusions)
+            groups[name].add(characters, words)
             write(score)
-            if score["character_errors"]:
-                worst = sorted([*worst, score], key=lambda each: -int(each["character_errors"]))[: policy.shown]
-            line.say(f"{groups[score['group']].recordings:,} recordings of {score['group']} …")
+            if characters.errors:
+                worst = sorted([*worst, (characters.errors, score)], key=lambda each: -each[0])[: policy.shown]
+            line.say(f"{groups[name].recordings:,} recordings of {name} …")
     line.clear()
     if not groups:
         report_problems(problems)
         raise ConfigError("output.uri: no recording has a reference to compare with")
-    summary = {
-        "groups": {name: _rates(group, policy.bootstrap) for name, group in sorted(groups.items())},
-        "all": _rates(_merged(groups.values()), policy.bootstrap),
-        "normalisation": asdict(normalisation),
-        **{name: counts[name] for name in ("without_reference", "with_error")},
-    }
-    _show(summary, worst, confusions.most_common(policy.shown))
-    print_json(summary)
+    rates = {name: group.rates(policy.bootstrap) for name, group in sorted(groups.items())}
+    overall = _merged(groups.values()).rates(policy.bootstrap)
+    _show(rates, overall, [score for _, score in worst], confusions.most_common(policy.shown), counts)
+    print_json(
+        {
+            "groups": {name: asdict(each) for name, each in rates.items()},
+            "all": asdict(overall),
+            "normalisation": asdict(normalisation),
+            **{name: counts[name] for name in ("without_reference", "with_error")},
+        }
+    )
     return report_problems(problems)
 
 
 def _score(
     transcript: Transcript, normalisation: Normalisation, group: str, confusions: Counter[tuple[str, str]]
-) -> tuple[dict[str, Any], Edits, Edits]:
+) -> tuple[Score, Edits, Edits]:
     """Scores a recording: its row of scores, and its edits by characters and by words."""
     first, spaced = transcript.first, replace(normalisation, spaces=False)
     reference, hypothesis = normalise(first["reference"], spaced), normalise(transcript.text, spaced)
@@ -118,8 +140,8 @@ def _score(
     if normalisation.spaces:
         reference, hypothesis = reference.replace(" ", ""), hypothesis.replace(" ", "")
     characters = compare(reference, hypothesis, confusions)
-    row = {name: first[name] for name in ("recording_id", "uri", "member", "offset_s", "error_kind")}
-    row |= {"group": _group_of(transcript, group), "reference": reference, "transcript": hypothesis}
+    row: Score = {name: first[name] for name in ("recording_id", "uri", "member", "offset_s", "error_kind")}
+    row |= {"group": group, "reference": reference, "transcript": hypothesis}
     for unit, edits in (("character", characters), ("word", words)):
         row |= {f"{unit}_{name}": getattr(edits, name) for name in COUNTS}
     return row, characters, words
@@ -146,34 +168,25 @@ def _merged(groups: Iterable[Group]) -> Group:
     return whole
 
 
-def _rates(group: Group, samples: int) -> dict[str, Any]:
-    """A group's error rates and edits, as in the summary."""
-    low, high = interval(group.errors, group.lengths, samples)
-    return {
-        "recordings": group.recordings,
-        "cer": _rounded(group.characters.rate),
-        "interval": [round(low, 5), round(high, 5)],
-        "characters": asdict(group.characters),
-        "wer": _rounded(group.words.rate),
-        "words": asdict(group.words),
-    }
-
-
 def _rounded(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 6)
 
 
 def _show(
-    summary: Mapping[str, Any], worst: Sequence[Mapping[str, Any]], confusions: Sequence[tuple[tuple[str, str], int]]
+    groups: Mapping[str, Rates],
+    whole: Rates,
+    worst: Sequence[Score],
+    confusions: Sequence[tuple[tuple[str, str], int]],
+    counts: Mapping[str, int],
 ) -> None:
     """Prints the tables."""
     header = ("group", "recordings", "characters", "CER", "95 % interval", "S", "D", "I", "WER")
-    overall = {"all": summary["all"]} if len(summary["groups"]) > 1 else {}
-    shown = dict(islice(summary["groups"].items(), MAX_GROUPS)) | overall
+    shown = dict(islice(groups.items(), MAX_GROUPS)) | ({"all": whole} if len(groups) > 1 else {})
     show_table("Error rates", header, [_row(name, each) for name, each in shown.items()])
-    columns = {f"{part} {name}": _condition(summary["groups"], name, part) for name in CONDITIONS for part in SETS}
+    columns = {f"{part} {name}": _condition(groups, name, part) for name in CONDITIONS for part in SETS}
     if all(columns.values()):
-        show_table("AISHELL-2, CER in %", columns, [[f"{100 * each['cer']:.1f}" for each in columns.values() if each]])
+        cells = ["" if each.cer is None else f"{100 * each.cer:.1f}" for each in columns.values() if each]
+        show_table("AISHELL-2, CER in %", columns, [cells])
     if worst:
         names = ("recording_id", "character_errors", "reference", "transcript")
         rows = [[each[name] for name in names] for each in worst]
@@ -185,42 +198,41 @@ def _show(
         ("without_reference", "have no reference"),
         ("with_error", "have an error and count as deleted"),
     ):
-        if summary[name]:
-            say(f"{summary[name]} recordings {phrase}")
+        if counts[name]:
+            say(f"{counts[name]} recordings {phrase}")
 
 
-def _row(name: str, group: Mapping[str, Any]) -> tuple[object, ...]:
-    edits = group["characters"]
-    is_spaced = group["words"]["tokens"] > 1.5 * group["recordings"]  # else the text has no spaces between words
-    cer = "" if group["cer"] is None else f"{group['cer']:.2%}"
-    wer = f"{group['wer']:.2%}" if is_spaced else ""
-    between = "{:.2%} to {:.2%}".format(*group["interval"])
-    counts = (edits["substitutions"], edits["deletions"], edits["insertions"])
-    return name, group["recordings"], edits["tokens"], cer, between, *counts, wer
+def _row(name: str, group: Rates) -> tuple[object, ...]:
+    edits = group.characters
+    is_spaced = group.words.tokens > 1.5 * group.recordings  # else the text has no spaces between words
+    cer = "" if group.cer is None else f"{group.cer:.2%}"
+    wer = f"{group.wer:.2%}" if is_spaced else ""
+    between = "{:.2%} to {:.2%}".format(*group.interval)
+    counts = (edits.substitutions, edits.deletions, edits.insertions)
+    return name, group.recordings, edits.tokens, cer, between, *counts, wer
 
 
-def _condition(groups: Mapping[str, Any], condition: str, part: str) -> Mapping[str, Any] | None:
+def _condition(groups: Mapping[str, Rates], condition: str, part: str) -> Rates | None:
     """The group of a condition and set of AISHELL-2, found by the folders in its name."""
     folders = {condition.lower(), part}
     return next((each for name, each in groups.items() if folders <= set(name.lower().split("/"))), None)
 
 
 @contextmanager
-def _writer(config: Config) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _writer(config: Config) -> Iterator[Callable[[Score], None]]:
     """A function that takes rows of scores, and writes them to the file evaluate.write if that is set."""
     if not config.evaluate.write:
         yield lambda row: None
         return
-    options = with_secrets(config.output.storage_options, "output.storage_options")
-    filesystem, path = storage.connect(config.evaluate.write, options)
-    rows = list[dict[str, Any]]()
-    with atomic_file(filesystem, path) as file, pq.ParquetWriter(file, _SCORES) as writer:
+    place = Place.at(config.evaluate.write, config.output.options())
+    rows = list[Score]()
+    with atomic_file(place) as file, pq.ParquetWriter(file, _SCORES) as writer:
 
         def flush() -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCORES))
             rows.clear()
 
-        def write(row: dict[str, Any]) -> None:
+        def write(row: Score) -> None:
             rows.append(row)
             if len(rows) >= ROWS_AT_ONCE:
                 flush()

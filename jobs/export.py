@@ -3,16 +3,15 @@
 import errno
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import islice
-from typing import Any
 
-from actors.storage import files as storage
-from actors.storage.outputs import below, check_folder
+from actors.storage.outputs import check_folder
+from actors.storage.place import Place
 from jobs.cli.command import FAILED, run_job
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
@@ -59,17 +58,16 @@ def run(config: Config) -> int:
     is_one_file = policy.files == "one" or (policy.files == "auto" and policy.format not in PER_RECORDING)
     if is_one_file and policy.format in PER_RECORDING:
         raise ConfigError(f"export.files: a {policy.format} file holds one recording; use files=recording")
-    options = with_secrets(policy.storage_options or config.output.storage_options, "export.storage_options")
-    filesystem, root = _target(config, options)
+    target = _target(config)
     writer = WRITERS[policy.format, is_one_file]
     layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds)
     counts, line, problems = Counter[str](), StatusLine(), list[str]()
     selected = _select(transcripts(config, problems), policy.min_confidence, counts, line)
     failed = list[FailedFile]()
     if is_one_file:
-        _write_one(filesystem, f"{root}/all{SUFFIXES[policy.format]}", selected, writer, layout)
+        _write_one(target / f"all{SUFFIXES[policy.format]}", selected, writer, layout)
     else:
-        failed = list(_write_each(filesystem, root, SUFFIXES[policy.format], selected, writer, layout))
+        failed = list(_write_each(target, SUFFIXES[policy.format], selected, writer, layout))
     line.clear()
     summary = {
         "format": policy.format,
@@ -78,34 +76,34 @@ def run(config: Config) -> int:
         "errors": counts["errors"],
         "failed": len(failed),
         "failures": [asdict(each) for each in failed[:MAX_EXAMPLES]],
-        "export": storage.canonical(filesystem, root),
+        "export": target.uri,
     }
-    _show(summary)
+    _show(summary, failed[:MAX_EXAMPLES])
     print_json(summary)
     status = report_problems(problems)
     return FAILED if failed else status
 
 
-def _target(config: Config, options: Mapping[str, Any]) -> tuple[storage.Filesystem, str]:
+def _target(config: Config) -> Place:
     """The folder to write to. Raises UsageError if it is below the output and is a link or not a folder."""
     policy = config.export
+    options = policy.options() or config.output.options()
     if policy.uri:
-        return storage.connect(policy.uri, options)
-    filesystem, output = storage.connect(config.output.uri, options)
-    own = below(output, EXPORT)
-    root = below(own, policy.format)
-    for folder in (own, root):
-        check_folder(filesystem, folder)
-    return filesystem, root
+        return Place.at(policy.uri, options)
+    own = Place.at(config.output.uri, options) / EXPORT
+    target = own / policy.format
+    for folder in (own, target):
+        check_folder(folder)
+    return target
 
 
-def _show(summary: Mapping[str, Any]) -> None:
+def _show(summary: Mapping[str, object], failures: Sequence[FailedFile]) -> None:
     rows = [(name, summary[name]) for name in ("format", "files", "recordings", "export")]
     rows += [("left out, with an error", summary["errors"]), ("not written", summary["failed"])]
     show_table("Exported", ("", ""), rows)
-    if summary["failures"]:
-        title = f"{len(summary['failures'])} of {summary['failed']} files that could not be written"
-        show_table(title, ("recording", "file", "what is wrong"), map(Mapping.values, summary["failures"]))
+    if failures:
+        title = f"{len(failures)} of {summary['failed']} files that could not be written"
+        show_table(title, ("recording", "file", "what is wrong"), map(astuple, failures))
 
 
 def _select(
@@ -123,33 +121,26 @@ def _select(
             yield transcript
 
 
-def _write_one(
-    filesystem: storage.Filesystem, path: str, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout
-) -> None:
+def _write_one(place: Place, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout) -> None:
     """Writes all recordings to one file, as they arrive."""
-    with atomic_file(filesystem, path) as file:
+    with atomic_file(place) as file:
         for transcript in selected:
             file.write(writer(transcript, layout).encode("utf-8", "replace"))
 
 
 def _write_each(
-    filesystem: storage.Filesystem,
-    root: str,
-    suffix: str,
-    selected: Iterator[Transcript],
-    writer: Writer,
-    layout: SubtitleLayout,
+    target: Place, suffix: str, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout
 ) -> Iterator[FailedFile]:
     """Writes a file per recording; yields those that could not be written. Raises OSError if the storage itself fails.
 
     An invalid name or missing permission concerns one file. A full disk concerns the storage, and so does any other
     error of many files in a row.
     """
-    names, in_a_row = FileNames(root, suffix), 0
+    names, in_a_row = FileNames(target.path, suffix), 0
 
     def write(transcript: Transcript, name: str) -> OSError | None:
         try:
-            write_below(filesystem, root, name, writer(transcript, layout).encode("utf-8", "replace"))
+            write_below(target, name, writer(transcript, layout).encode("utf-8", "replace"))
         except OSError as problem:
             return problem
         return None

@@ -19,7 +19,7 @@ from actors.blocks import outcome_of, start
 from actors.outcomes import Outcome
 from actors.pieces import Piece
 from actors.stages import TranscribeBlock, commit_block, read_block
-from actors.storage import files as storage
+from actors.storage.place import Place
 from jobs.planning.recipe import Recipe
 from jobs.running.cluster import GraphError, Resources, configure_ray_data, reason_of
 
@@ -31,7 +31,7 @@ def build_graph(
     pieces: Sequence[Piece],
     recipe: Recipe,
     resources: Resources,
-    output: tuple[storage.Filesystem, str],
+    output: Place,
     run_id: str,
     isolated: bool = False,
 ) -> "Dataset":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from actors.parts.commit import remove_unit
 from actors.parts.kept import sweep_pieces
 from actors.pieces import Cut, cut_unit
-from actors.storage import files as storage
+from actors.storage.place import Place
 from jobs import pipeline
 from jobs.cli.command import BUSY, FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
@@ -49,16 +49,15 @@ def run(config: Config) -> int:
     began = time.monotonic()
     run_id = new_run_id()
     prepared, folder = prepare_and_claim(config, cluster.find_devices(config), run_id)
-    filesystem, root = prepared.output
-    with heartbeat(filesystem, folder, config.output.lease_seconds, run_id):
-        other = active_run(filesystem, root, folder, config.output.lease_seconds)
+    with heartbeat(folder, config.output.lease_seconds, run_id):
+        other = active_run(prepared.output, folder, config.output.lease_seconds)
         if other:
             summary: dict[str, object] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
-            say(f"another run is at work on this output, {other.rsplit('/', 1)[-1]}", "red")
+            say(f"another run is at work on this output, {other.name}", "red")
         else:
             summary = work(config, prepared, run_id, began)
         try:
-            storage.write(filesystem, f"{folder}/summary.json", summary_json(summary).encode())
+            (folder / "summary.json").write(summary_json(summary).encode())
         except OSError as problem:  # a full disk: the summary is printed all the same
             say(f"storage: summary.json was not written: {problem}", "red")
             summary["status"] = summary["status"] or FAILED
@@ -66,7 +65,7 @@ def run(config: Config) -> int:
     return int(str(summary["status"]))
 
 
-def prepare_and_claim(config: Config, devices: Devices, run_id: str) -> tuple[Prepared, str]:
+def prepare_and_claim(config: Config, devices: Devices, run_id: str) -> tuple[Prepared, Place]:
     """Plans, and claims the next run number; plans again if another run took it. Returns the plan and the run's folder.
 
     Raises ConfigError.
@@ -75,7 +74,7 @@ def prepare_and_claim(config: Config, devices: Devices, run_id: str) -> tuple[Pr
         prepared = prepare(config, devices)
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
-            folder = write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
+            folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
         except PermissionError as problem:
             raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
@@ -87,12 +86,12 @@ def prepare_and_claim(config: Config, devices: Devices, run_id: str) -> tuple[Pr
 
 def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, object]:
     """Executes a plan. Returns the summary, with the exit status."""
-    plan, (filesystem, root) = prepared.plan, prepared.output
+    plan, output = prepared.plan, prepared.output
     say_plan(prepared.listing, plan)
-    sweep(filesystem, root, 10 * config.output.lease_seconds)
-    kept_cuts = sweep_pieces(plan.units, filesystem, root)
+    sweep(output, 10 * config.output.lease_seconds)
+    kept_cuts = sweep_pieces(plan.units, output)
     for unit_id in plan.remove:
-        remove_unit(unit_id, filesystem, root)
+        remove_unit(unit_id, output)
     ray_began = time.time()
     totals, failed, actors = Totals(), dict[str, str](), 0
     if plan.units:

@@ -214,10 +214,10 @@ def make_tokenizer(folder: Path) -> Path:
 @pytest.fixture
 def _tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What storage is asked again is asked at once."""
-    from actors.storage import files as storage
+    from actors.storage.place import Place
     from actors.storage.s3_listing import S3Listing
 
-    for call in (storage.read, storage.info, storage.read_range, storage.modified, S3Listing.request):
+    for call in (Place.read, Place.info, Place.read_range, Place.modified, S3Listing.request):
         monkeypatch.setattr(call.retry, "wait", lambda state: 0)
 
 

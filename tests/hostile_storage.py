@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from conftest import S3_KEY, S3_SECRET
 from loopback import Loopback
 
-from actors.storage import files as storage
+from actors.storage.place import Place
 
 WRITTEN = "2026-01-01T00:00:00.000Z"
 
@@ -41,8 +41,8 @@ class HostileStorage:
         self.url = self._server.url
         self.options = {"endpoint_url": self.url, "key": S3_KEY, "secret": S3_SECRET, "skip_instance_cache": True}
 
-    def place(self, path: str = "a") -> tuple[storage.Filesystem, str]:
-        return storage.connect(f"s3://bucket/{path}", self.options)
+    def place(self, path: str = "a") -> Place:
+        return Place.at(f"s3://bucket/{path}", self.options)
 
     def close(self) -> None:
         self._server.close()

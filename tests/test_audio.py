@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from actors.audio.containers import container_of, id3_length
 from actors.audio.decode import MIN_SECONDS, DecodeRequest, SoundLimitExceeded, decode
 from actors.schema import ErrorKind, RecordingError
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 from demo.bundle import encode
 
 

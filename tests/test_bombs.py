@@ -25,7 +25,7 @@ from actors.parts.part import BATCH_BYTES, Part
 from actors.pieces import Cut, cut_unit
 from actors.schema import PART_SCHEMA
 from actors.sources.tar_ranges import Chain, ChainSummary, are_complete
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Unit
 from actors.writer import commit_piece
 
@@ -125,34 +125,34 @@ def piece_files(folder: Path) -> list[Path]:
     ids=lambda change: next(iter(change)),
 )
 def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str, Any]) -> None:
-    output = storage.connect(str(tmp_path), {})
+    output = Place.at(str(tmp_path))
     piece = cut_unit(UNIT, Cut(60, stretches=2))[0]
-    kept.keep(piece, rows_of(UNIT), *output)
-    assert kept.is_kept(piece, *output)
-    kept.keep(piece, pa.Table.from_pylist([ROW | change], schema=PART_SCHEMA), *output)
-    assert not kept.is_kept(piece, *output)
+    kept.keep(piece, rows_of(UNIT), output)
+    assert kept.is_kept(piece, output)
+    kept.keep(piece, pa.Table.from_pylist([ROW | change], schema=PART_SCHEMA), output)
+    assert not kept.is_kept(piece, output)
 
 
 def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_next_run(tmp_path: Path) -> None:
-    output = storage.connect(str(tmp_path), {})
+    output = Place.at(str(tmp_path))
     first, second = cut_unit(UNIT, Cut(60, stretches=2))
     two = pa.concat_tables([rows_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
-    kept.keep(first, two, *output)
-    assert kept.is_kept(first, *output)
+    kept.keep(first, two, output)
+    assert kept.is_kept(first, output)
     with pytest.raises(InvalidData, match="do not have the same recordings"):
-        commit_piece(second, rows_of(UNIT), *output, "one")
+        commit_piece(second, rows_of(UNIT), output, "one")
     assert not piece_files(tmp_path)
-    assert commit_piece(first, rows_of(UNIT), *output, "two") == Kept("0a", 60.0)
-    assert isinstance(commit_piece(second, rows_of(UNIT), *output, "two"), Committed)
+    assert commit_piece(first, rows_of(UNIT), output, "two") == Kept("0a", 60.0)
+    assert isinstance(commit_piece(second, rows_of(UNIT), output, "two"), Committed)
 
 
 def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
-    output = storage.connect(str(tmp_path), {})
+    output = Place.at(str(tmp_path))
     names = ["ARROW:extension:name", "ARROW:extension:name.wav", "\udcff"]
     text = Chain(0, 512, names, names).summary().to_text()
     piece = cut_unit(UNIT, Cut(60, stretches=2))[0]
-    kept.keep(piece, rows_of(UNIT).replace_schema_metadata({"chain": text}), *output)
-    assert kept.is_kept(piece, *output)
+    kept.keep(piece, rows_of(UNIT).replace_schema_metadata({"chain": text}), output)
+    assert kept.is_kept(piece, output)
     assert are_complete([ChainSummary.from_text(text.encode())], 512)
     apart = [Chain(0, 512, ["a"], ["b"]).summary(), Chain(512, 1_024, ["b"], []).summary()]
     assert not are_complete(apart, 1_024)

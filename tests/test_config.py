@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from jobs.cli import config_page
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 
 BASE = "input: {uri: a}\noutput: {uri: b}\nmodel: {name: c}\n"
@@ -84,9 +84,9 @@ def test_secrets_come_from_the_environment(file: str, monkeypatch: pytest.Monkey
     config = load(file, ["input.storage_options={key: 'env:CITRA_KEY', endpoint_url: 'http://x'}"])
     assert "CITRA_KEY" not in repr(config.input)
     with pytest.raises(ConfigError, match="CITRA_KEY is not set"):
-        with_secrets(config.input.storage_options, "input.storage_options")
+        config.input.options()
     monkeypatch.setenv("CITRA_KEY", "hunter2")
-    assert with_secrets(config.input.storage_options, "x") == {"key": "hunter2", "endpoint_url": "http://x"}
+    assert config.input.options() == {"key": "hunter2", "endpoint_url": "http://x"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, S3_KEY, S3_SECRET, encoded, tone
 from faulty_storage import FaultyStorage
 
-from actors.storage import files as storage
+from actors.storage.place import Place
 from jobs import transcribe
 from jobs.running import lease
 
@@ -117,27 +117,27 @@ def test_a_run_that_is_terminated_says_what_it_leaves(tmp_path: Path) -> None:
 def test_a_second_run_leaves_the_output_to_the_first(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    filesystem, root = storage.connect(str(tmp_path / "out"), {})
-    storage.write(filesystem, f"{root}/_runs/000001/other", b"")
-    where = [f"output.uri={root}", "input.uri=demo/audio/loose/00.wav"]
+    output = Place.at(str(tmp_path / "out"))
+    (output / "_runs/000001/other").write(b"")
+    where = [f"output.uri={output.path}", "input.uri=demo/audio/loose/00.wav"]
     monkeypatch.setattr(transcribe, "transcribe", lambda *_: [])
     monkeypatch.setattr(transcribe, "claim_resources", lambda *_: SimpleNamespace(actors=(1, 1)))
     for status, sign in ((4, {"machine": "another", "process": 1, "began": "1"}), (0, None)):
-        path = f"{root}/_runs/000000/heartbeat"
+        file = output / "_runs/000000/heartbeat"
         if sign:
-            storage.write(filesystem, path, json.dumps(sign).encode())
+            file.write(json.dumps(sign).encode())
         else:  # of a process of this machine that is gone
-            with lease.heartbeat(filesystem, f"{root}/_runs/000000", 60, "r"):
-                while not filesystem.exists(path):
+            with lease.heartbeat(file.parent, 60, "r"):
+                while not file.exists():
                     time.sleep(0.01)
-                gone = json.loads(storage.read(filesystem, path)) | {"process": 2**22 - 1}
-            storage.write(filesystem, path, json.dumps(gone).encode())
+                gone = json.loads(file.read()) | {"process": 2**22 - 1}
+            file.write(json.dumps(gone).encode())
         assert transcribe.main(["configs/demo.yaml", *where]) == status
         seen = capfd.readouterr()
         assert ("another run is at work on this output" in seen.err) == (status == 4)
-    os.utime(path, (time.time() - 100, time.time() - 100))  # older than the lease
-    storage.write(filesystem, path, json.dumps({"machine": "another", "process": 1, "began": "1"}).encode())
-    os.utime(path, (time.time() - 100, time.time() - 100))
+    os.utime(file.path, (time.time() - 100, time.time() - 100))  # older than the lease
+    file.write(json.dumps({"machine": "another", "process": 1, "began": "1"}).encode())
+    os.utime(file.path, (time.time() - 100, time.time() - 100))
     assert transcribe.main(["configs/demo.yaml", *where]) == 0
 
 

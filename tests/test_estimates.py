@@ -23,7 +23,7 @@ from test_reading import tar_of
 
 from actors.isolation import Isolated
 from actors.sources.recordings import AUDIO_SUFFIXES
-from actors.storage.files import connect
+from actors.storage.place import Place
 from actors.units import Format, SourceObject, known_seconds, nominal_seconds
 from jobs.cli.config import Input
 from jobs.planning import sample
@@ -57,7 +57,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
-def lethal(options: Mapping[str, Any], patience_s: float) -> Callable[[Sequence[Sampled]], list[float | None]]:
+def lethal(options: Mapping[str, object], patience_s: float) -> Callable[[Sequence[Sampled]], list[float | None]]:
     """A measurer that is killed by the number 30, as a codec might be, and caught in a loop by 60."""
 
     def measured(asked: Sequence[Sampled]) -> list[float | None]:
@@ -286,11 +286,11 @@ def test_few_containers_are_opened(tmp_path: Path, opened: list[str]) -> None:
 
 
 def test_s3(s3_options: dict[str, Any]) -> None:
-    filesystem, _ = connect("s3://bucket/", s3_options)
+    folder = Place.at("s3://bucket/estimates", s3_options)
     objects = list[SourceObject]()
     for kind in ("wav", "flac", "mp3"):
         data = encoded(tone(9), kind=kind.upper())
-        filesystem.pipe_file(f"bucket/estimates/a.{kind}", data)
+        (folder / f"a.{kind}").write(data)
         objects.append(audio(f"s3://bucket/estimates/a.{kind}", len(data)))
     assert measure(objects, s3_options) == [pytest.approx(9, rel=0.01)] * 3
     assert measure(objects, s3_options | {"secret": "wrong"}) == [None] * 3

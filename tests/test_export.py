@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA
-from actors.storage.files import connect
+from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import export
 from jobs.transcripts.read import Transcript
@@ -66,7 +66,7 @@ def output(tmp_path: Path) -> Path:
         SourceObject(f"file:///audio/{each}", f"file:///audio/{each}", each, "audio", "e", 9) for each in names
     )
     table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
-    commit_unit(Unit("0a", "f", objects), [table], *connect(str(tmp_path / "out"), {}))
+    commit_unit(Unit("0a", "f", objects), [table], Place.at(str(tmp_path / "out")))
     return tmp_path / "out"
 
 

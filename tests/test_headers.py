@@ -25,7 +25,8 @@ from actors.foreign.errors import InvalidData
 from actors.schema import RecordingError
 from actors.sources.implied import RANGE_BYTES, TAR_BYTES, implied_seconds
 from actors.storage import ranges
-from actors.storage.files import StoredFile, connect
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND, Format
 from demo.bundle import encode
 
@@ -131,16 +132,15 @@ def test_headers_tell_what_decoding_does(files: dict[str, bytes], name: str) -> 
 
 
 def stored(path: Path) -> StoredFile:
-    filesystem, name = connect(str(path), {})
-    return StoredFile(filesystem, name, os.stat(path).st_size)
+    return StoredFile(Place.at(str(path)), os.stat(path).st_size)
 
 
 def test_few_ranges_are_read(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, lengths = ranges.read_part, list[int]()
 
-    def counted(filesystem: object, path: str, start: int, end: int) -> bytes:
+    def counted(place: Place, start: int, end: int) -> bytes:
         lengths.append(end - start)
-        return read(filesystem, path, start, end)
+        return read(place, start, end)
 
     monkeypatch.setattr(ranges, "read_part", counted)
     for name, data in files.items():
@@ -186,11 +186,10 @@ def test_no_bytes_raise(files: dict[str, bytes]) -> None:
 
 def test_storage_errors_pass(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    filesystem, _ = connect(str(tmp_path), {})
     for name in ("pipe", "missing"):
         for kind in ("audio", "tar", "parquet"):
             with pytest.raises(OSError, match=name):
-                implied_seconds(StoredFile(filesystem, str(tmp_path / name), 1_000_000), kind)
+                implied_seconds(StoredFile(Place.at(str(tmp_path / name)), 1_000_000), kind)
 
 
 DURATIONS = [int(each) for each in np.random.default_rng(3).integers(2, 16, 40)]

@@ -23,7 +23,8 @@ from actors.schema import SPEECH_SCHEMA, ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording
 from actors.storage import ranges
-from actors.storage.files import StoredFile, connect
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from demo.bundle import encode
 
 PIECE = piece_of(())
@@ -178,8 +179,7 @@ def test_what_is_no_recordings_fault_passes(problem: BaseException, monkeypatch:
 @pytest.mark.parametrize("name", ["flac", "m4a", "mp3"])
 def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_path: Any, monkeypatch: Any) -> None:
     (tmp_path / "a").write_bytes(FILES[name]())
-    filesystem, path = connect(str(tmp_path / "a"), {})
-    stored, reads = StoredFile(filesystem, path, (tmp_path / "a").stat().st_size), []
+    stored, reads = StoredFile(Place.at(str(tmp_path / "a")), (tmp_path / "a").stat().st_size), []
 
     def fails_later(*args: Any, **options: Any) -> bytes:
         reads.append(args)

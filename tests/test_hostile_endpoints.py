@@ -9,7 +9,6 @@ from hostile_storage import Answer, Asked, Serve, page
 
 from actors.engine.models import resolve
 from actors.schema import UsageError
-from actors.storage import files as storage
 from actors.storage import listing, s3_pages
 from actors.storage.answers import EndpointError
 from jobs import plan
@@ -78,9 +77,9 @@ LIES: dict[str, Callable[[Asked], Answer]] = {
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.replace(" ", "_"))
 def test_a_listing_that_lies_ends_with_a_sentence(serve: Serve, lie: str) -> None:
     server = serve(LIES[lie])
-    filesystem, path = server.place()
+    place = server.place()
     with pytest.raises(EndpointError, match=r"\(s3://bucket/a/") as told:
-        list(listing.find(filesystem, path))
+        list(listing.find(place))
     assert server.url in str(told.value)
     assert len(str(told.value)) < 600
     assert len(server.requests) <= s3_pages.MAX_EMPTY_PAGES + 600
@@ -104,18 +103,18 @@ def test_the_plan_ends_with_a_line_and_a_status(
 
 def test_the_state_of_an_output_that_lies_is_not_taken_for_none(serve: Serve) -> None:
     server = serve(LIES["truncated without a token"])
-    filesystem, path = server.place()
-    for call in (lambda: listing.in_folder(filesystem, path), lambda: list(listing.below(filesystem, path))):
+    place = server.place()
+    for call in (lambda: listing.in_folder(place), lambda: list(listing.below(place))):
         with pytest.raises(EndpointError):
             call()
     with pytest.raises(EndpointError):
-        listing.glob(filesystem, f"{path}/*.wav")
+        listing.glob(place / "*.wav")
 
 
 def test_a_bucket_that_goes_between_two_pages_is_no_short_listing(serve: Serve) -> None:
     server = serve(lambda asked: Answer(status=404) if asked.token else page("a/1", token="t"))
     with pytest.raises(EndpointError, match="no longer"):
-        list(listing.find(*server.place()))
+        list(listing.find(server.place()))
 
 
 def test_what_is_odd_but_right_is_listed(serve: Serve) -> None:
@@ -126,7 +125,7 @@ def test_what_is_odd_but_right_is_listed(serve: Serve) -> None:
         page("a/last", etag=""),
     ]
     server = serve(lambda asked: pages[int(asked.token or 0)])
-    found = {each.path.removeprefix("bucket/"): each for each in listing.find(*server.place())}
+    found = {each.path.removeprefix("bucket/"): each for each in listing.find(server.place())}
     assert set(found) == {"a/z", "a//b", "a/k & %", "a/" + "k" * 1_022, "a/b..c", "a/last"}
     assert not any(each.fault for each in found.values())
     assert found["a/k & %"].size == 50_000_000_000_000
@@ -135,7 +134,7 @@ def test_what_is_odd_but_right_is_listed(serve: Serve) -> None:
 
 def test_a_key_that_climbs_is_outside_and_the_others_are_listed(serve: Serve) -> None:
     server = serve(lambda asked: page("a/1", "a/../../etc/passwd", "a/x/..", "a/..b"))
-    found = {each.path: each.fault for each in listing.find(*server.place())}
+    found = {each.path: each.fault for each in listing.find(server.place())}
     climbing = ("bucket/a/../../etc/passwd", "bucket/a/x/..")
     assert found == {"bucket/a/1": "", "bucket/a/..b": "", **dict.fromkeys(climbing, "outside")}
 
@@ -143,9 +142,9 @@ def test_a_key_that_climbs_is_outside_and_the_others_are_listed(serve: Serve) ->
 def test_a_version_without_an_etag_is_the_same_from_a_listing_and_of_a_file(serve: Serve) -> None:
     header = {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "Content-Length": "3"}
     server = serve(lambda asked: Answer(headers=header) if asked.method == "HEAD" else page("a/1", etag=""))
-    filesystem, path = server.place()
-    [entry] = listing.find(filesystem, path)
-    assert entry.version == storage.version(storage.info(filesystem, entry.path))
+    place = server.place()
+    [entry] = listing.find(place)
+    assert entry.version == place.with_path(entry.path).info().version
 
 
 @pytest.mark.parametrize("length", ["5000", "100"])

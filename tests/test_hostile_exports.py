@@ -21,8 +21,7 @@ from test_export import files_in, row_of
 from actors.foreign.escape import control_characters
 from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA
-from actors.storage import files as storage
-from actors.storage.files import connect
+from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, transcribe
 from jobs.transcripts import out_files
@@ -48,7 +47,7 @@ def output_of(folder: Path, names: Sequence[str]) -> Path:
     rows = [row_of(name, text=f"第{number}个", uri=uri, member=name) for number, name in enumerate(names)]
     table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
     unit = Unit("0a", "f", (SourceObject(uri, uri, "a.tar", "tar", "e", 9),))
-    commit_unit(unit, [table], *connect(str(folder), {}))
+    commit_unit(unit, [table], Place.at(str(folder)))
     return folder
 
 
@@ -156,7 +155,7 @@ def test_a_link_that_leads_out_is_not_written_through(job: Any, tmp_path: Path) 
 def test_a_name_that_leads_out_is_never_written(tmp_path: Path) -> None:
     for name in ("../x", "a/../../x", "/x", "", ".", "a//b", "./a"):
         with pytest.raises(ValueError, match="is not below"):
-            out_files.write_below(*connect(str(tmp_path / "into"), {}), name, b"x")
+            out_files.write_below(Place.at(str(tmp_path / "into")), name, b"x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,21 +177,21 @@ def test_a_storage_that_takes_nothing_ends_it(
 ) -> None:
     output, asked = output_of(tmp_path / "out", [f"{n}.wav" for n in range(1_000)]), list[str]()
 
-    def refuse(filesystem: Any, path: str, data: bytes) -> None:
-        asked.append(path)
+    def refuse(place: Place, data: bytes) -> None:
+        asked.append(place.path)
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(storage, "write", refuse)
+    monkeypatch.setattr(Place, "write", refuse)
     status, summary, seen = run_export(job, output, tmp_path / "into")
     assert (status, summary, "storage: " in seen) == (1, {}, True)
     assert len(asked) <= tries
 
 
 def test_a_whole_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
-    place = connect(str(tmp_path / "new" / "file"), {})
+    place = Place.at(str(tmp_path / "new" / "file"))
 
     def write_half() -> None:
-        with out_files.atomic_file(*place) as file:
+        with out_files.atomic_file(place) as file:
             file.write(b"half")
             raise KeyError
 
@@ -200,7 +199,7 @@ def test_a_whole_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
         write_half()
     assert os.listdir(tmp_path / "new") == []
     (tmp_path / "new" / "file").symlink_to(tmp_path / "elsewhere")
-    with out_files.atomic_file(*place) as file:
+    with out_files.atomic_file(place) as file:
         file.write(b"whole")
     assert (tmp_path / "new" / "file").read_bytes() == b"whole"
     assert os.listdir(tmp_path / "new") == ["file"]
@@ -215,7 +214,7 @@ def test_groups_and_scores_of_hostile_names(job: Any, tmp_path: Path) -> None:
     ]
     objects = tuple(SourceObject(row["uri"], row["uri"], row["recording_id"], "audio", "e", 9) for row in rows)
     unit = Unit("0a", "f", objects)
-    commit_unit(unit, [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], *connect(str(tmp_path / "out"), {}))
+    commit_unit(unit, [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], Place.at(str(tmp_path / "out")))
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "scores.parquet").symlink_to("mine")
     policy = ("evaluate.group=speaker", f"evaluate.write={tmp_path / 'scores.parquet'}")

@@ -4,6 +4,7 @@ read."""
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
 from actors.schema import ErrorKind, RecordingError, UsageError
 from actors.sources.objects import ReadSettings
-from actors.storage import files as storage
+from actors.storage.file_info import FileInfo
+from actors.storage.place import Place
 from actors.units import Unit
 from jobs.cli.config import Input
 from jobs.planning import manifests
@@ -76,9 +78,9 @@ def test_a_protocol_is_judged_by_its_name(tree: Path, monkeypatch: pytest.Monkey
 def test_a_protocol_of_an_allowed_root_is_read_below_it_alone(
     tree: Path, s3_options: dict[str, Any], tmp_path: Path
 ) -> None:
-    filesystem, _ = storage.connect("s3://bucket", s3_options)
+    bucket = Place.at("s3://bucket", s3_options)
     for name in ("allowed/a.wav", "other/a.wav"):
-        filesystem.pipe_file(f"bucket/{name}", WAV)
+        (bucket / name).write(WAV)
     names = ("s3://bucket/allowed/a.wav", "s3://bucket/other/a.wav", "s3://bucket/allowed/../other/b.wav")
     write_lines(tree / "m.jsonl", *({"audio_filepath": name, "id": name} for name in names))
     config = {"allowed_roots": ["s3://bucket/allowed"], "storage_options": s3_options}
@@ -88,14 +90,14 @@ def test_a_protocol_of_an_allowed_root_is_read_below_it_alone(
 
 
 def test_ways_out_of_an_http_folder_are_seen() -> None:
-    filesystem, root = storage.connect("http://127.0.0.1:9/archive", {})
-    allowed = AllowedFolders([(filesystem, root)])
+    root = Place.at("http://127.0.0.1:9/archive")
+    allowed = AllowedFolders([root])
     for way in ("%2e%2e/secret.wav", "x/%252e%252e/%2e%2e/s.wav", "..%5cs.wav", "a/..%2Fs.wav", "../s.wav"):
-        assert allowed.refusal(allowed.locate(way, (filesystem, root), {}), way), way
-    assert not allowed.refusal(allowed.locate("a..b/%41.wav?x=1", (filesystem, root), {}), "a")
+        assert allowed.refusal(allowed.locate(way, root, {}), way), way
+    assert not allowed.refusal(allowed.locate("a..b/%41.wav?x=1", root, {}), "a")
     with pytest.raises(RecordingError):
-        allowed.locate("https://127.0.0.1:9/archive/a.wav", (filesystem, root), {})
-    assert allowed.refusal(allowed.locate("http://127.0.0.1:9@evil/a.wav", (filesystem, root), {}), "x")
+        allowed.locate("https://127.0.0.1:9/archive/a.wav", root, {})
+    assert allowed.refusal(allowed.locate("http://127.0.0.1:9@evil/a.wav", root, {}), "x")
 
 
 def test_a_connection_is_a_plain_protocol() -> None:
@@ -108,7 +110,7 @@ def test_a_connection_is_a_plain_protocol() -> None:
         "nosuch://x",
     ):
         with pytest.raises(UsageError):
-            storage.connect(uri, {})
+            Place.at(uri)
 
 
 @pytest.mark.parametrize("name", ["text", "trans.txt", "utt2spk", "segments", "wav.scp"])
@@ -259,11 +261,11 @@ def test_companions_are_bounded_and_the_sound_is_read_all_the_same(tree: Path) -
 
 
 def test_what_grows_after_it_was_looked_at_is_changed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listing, info = listed(tree), storage.info
+    listing, info = listed(tree), Place.info
 
-    def before(filesystem: Any, path: str) -> dict[str, Any]:
-        return info(filesystem, path) | {"size": 100}
+    def before(place: Place) -> FileInfo:
+        return replace(info(place), size=100)
 
-    monkeypatch.setattr(storage, "info", before)
+    monkeypatch.setattr(Place, "info", before)
     (row,) = read_piece(piece_of(listing.objects), ReadSettings()).to_pylist()
     assert row["error_kind"] == ErrorKind.CHANGED

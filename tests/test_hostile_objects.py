@@ -11,18 +11,18 @@ import pytest
 from conftest import forget_peak, peak_bytes
 from hostile_storage import Answer, Asked, HostileStorage, Serve
 
-from actors.storage import files as storage
 from actors.storage import listing
-from actors.storage.answers import EndpointError, NotRegularFile
-from actors.storage.files import FileTooLarge, StoredFile
+from actors.storage.answers import EndpointError, FileTooLarge, NotRegularFile
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 
 pytestmark = pytest.mark.usefixtures("_tried_at_once")
 CONTENT = bytes(range(256)) * 40
 PROTOCOLS = ["s3", "http"]
 
 
-def place(server: HostileStorage, protocol: str) -> tuple[storage.Filesystem, str]:
-    return server.place("a") if protocol == "s3" else storage.connect(f"{server.url}/a", {"skip_instance_cache": True})
+def place(server: HostileStorage, protocol: str) -> Place:
+    return server.place("a") if protocol == "s3" else Place.at(f"{server.url}/a", {"skip_instance_cache": True})
 
 
 def ranged(body: bytes, content_range: str, status: int = 206) -> Callable[[Asked], Answer]:
@@ -50,7 +50,7 @@ BAD_RANGES: dict[str, Callable[[Asked], Answer]] = {
 def test_a_range_that_is_another_is_not_believed(serve: Serve, lie: str, protocol: str) -> None:
     server = serve(BAD_RANGES[lie])
     with pytest.raises(EndpointError, match="bytes 100 to 199") as told:
-        storage.read_range(*place(server, protocol), 100, 200)
+        place(server, protocol).read_range(100, 200)
     assert server.url in str(told.value)
     assert len(server.requests) <= 12
     assert server.sent < 30_000_000
@@ -65,7 +65,7 @@ def test_ranges_as_they_should_be(serve: Serve, protocol: str) -> None:
         (0, 20_000): lambda asked: Answer(CONTENT),  # all there is: a store may leave it at that
     }
     for (start, end), answer in answers.items():
-        assert storage.read_range(*place(serve(answer), protocol), start, end) == CONTENT[start:end]
+        assert place(serve(answer), protocol).read_range(start, end) == CONTENT[start:end]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -78,7 +78,7 @@ def test_a_file_that_ends_before_its_size_is_no_shorter_file(serve: Serve, proto
         return answer(asked) if asked.number == 0 or asked.method == "HEAD" else Answer(status=404)
 
     for served in (answer, at_its_end):
-        with StoredFile(*place(serve(served), protocol), 20_480).open() as file, pytest.raises(OSError):  # noqa: PT011
+        with StoredFile(place(serve(served), protocol), 20_480).open() as file, pytest.raises(OSError):  # noqa: PT011
             file.read()
 
 
@@ -87,42 +87,42 @@ def test_a_file_that_ends_before_its_size_is_no_shorter_file(serve: Serve, proto
 def test_a_size_that_cannot_be_is_not_believed(serve: Serve, protocol: str, size: str) -> None:
     server = serve(lambda asked: Answer(headers={"Content-Length": size, "Connection": "close"}))
     if (protocol, size) == ("http", ""):
-        assert storage.info(*place(server, protocol))["size"] is None  # as where pages are made while they are sent
+        assert place(server, protocol).info().size is None  # as where pages are made while they are sent
         return
     with pytest.raises(OSError) as told:  # noqa: PT011
-        storage.info(*place(server, protocol))
+        place(server, protocol).info()
     assert not isinstance(told.value, FileNotFoundError)
     assert server.url in str(told.value)
 
 
 @pytest.mark.parametrize("status", [500, 503, 403, 429])
 def test_over_http_what_fails_is_not_absent(serve: Serve, status: int) -> None:
-    filesystem, path = place(serve(lambda asked: Answer(status=status)), "http")
-    path += "?Signature=s3cret"
-    for call in (storage.info, storage.read, lambda *place: list(listing.find(*place))):
+    file = place(serve(lambda asked: Answer(status=status)), "http")
+    file = file.with_path(f"{file.path}?Signature=s3cret")
+    for call in (Place.info, Place.read, lambda file: list(listing.find(file))):
         with pytest.raises(OSError, match=f"/a: responded with {status}") as told:
-            call(filesystem, path)
+            call(file)
         assert not isinstance(told.value, FileNotFoundError)
         assert "s3cret" not in str(told.value)
-    filesystem, path = place(serve(lambda asked: Answer(status=404)), "http")
+    file = place(serve(lambda asked: Answer(status=404)), "http")
     with pytest.raises(FileNotFoundError):
-        storage.info(filesystem, path)
-    assert list(listing.find(filesystem, path)) == []
+        file.info()
+    assert list(listing.find(file)) == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_more_is_read_than_is_believed(serve: Serve, protocol: str) -> None:
     server = serve(lambda asked: Answer(CONTENT))
-    assert storage.read(*place(server, protocol), len(CONTENT)) == CONTENT
-    assert storage.read(*place(server, protocol)) == CONTENT
+    assert place(server, protocol).read(len(CONTENT)) == CONTENT
+    assert place(server, protocol).read() == CONTENT
     with pytest.raises(FileTooLarge) as told:
-        storage.read(*place(server, protocol), 1_000)
+        place(server, protocol).read(1_000)
     assert (told.value.size, told.value.max_bytes) == (len(CONTENT), 1_000)
     assert len(server.requests) == 3  # not tried again
     assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
     endless = serve(lambda asked: Answer(bytes(100_000), endless=True))
     with pytest.raises(FileTooLarge):
-        storage.read(*place(endless, protocol), 1_000_000)
+        place(endless, protocol).read(1_000_000)
     assert len(endless.requests) == 1
     assert endless.sent < 20_000_000
 
@@ -132,10 +132,10 @@ def test_pages_of_http_have_an_end(serve: Serve) -> None:
         return Answer(b'<a href="a/">a</a><a href="../">up</a>', headers={"Content-Type": "text/html"})
 
     with pytest.raises(EndpointError, match="nested"):
-        list(listing.find(*place(serve(deeper), "http")))
+        list(listing.find(place(serve(deeper), "http")))
     endless = serve(lambda asked: Answer(b"<a>" * 100_000, headers={"Content-Type": "text/html"}, endless=True))
     with pytest.raises(FileTooLarge):
-        list(listing.find(*place(endless, "http")))
+        list(listing.find(place(endless, "http")))
 
 
 def test_pages_of_http_are_listed(serve: Serve) -> None:
@@ -148,48 +148,44 @@ def test_pages_of_http_are_listed(serve: Serve) -> None:
             return Answer(pages[asked.key].encode(), headers={"Content-Type": "text/html"})
         return Answer(CONTENT, headers={"ETag": '"e"'})
 
-    filesystem, path = place(serve(answer), "http")
-    found = {
-        each.path.removeprefix(path): (each.size, each.version, each.fault) for each in listing.find(filesystem, path)
-    }
+    root = place(serve(answer), "http")
+    found = {each.path.removeprefix(root.path): (each.size, each.version, each.fault) for each in listing.find(root)}
     real = (len(CONTENT), "e", "")
     assert found == {"/x%20y.wav": real, "/b/z.wav": real, "/%2e%2e/up.wav": (0, "", "outside")}
-    assert [each.path for each in listing.glob(filesystem, f"{path}/*/*.wav") if not each.fault] == [f"{path}/b/z.wav"]
+    assert [each.path for each in listing.glob(root / "*/*.wav") if not each.fault] == [f"{root.path}/b/z.wav"]
 
 
 def test_what_is_no_file_on_a_disk_is_not_read(tmp_path: Path) -> None:
-    filesystem = storage.connect(str(tmp_path), {})[0]
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero")):
         for call in (
-            lambda path=path: storage.read(filesystem, str(path), 10),
-            lambda path=path: storage.read(filesystem, str(path)),
+            lambda path=path: Place.at(str(path)).read(10),
+            lambda path=path: Place.at(str(path)).read(),
         ):
             with pytest.raises(NotRegularFile, match=str(path)):
                 call()
         with pytest.raises(NotRegularFile):
-            storage.read_range(filesystem, str(path), 0, 10)
+            Place.at(str(path)).read_range(0, 10)
     with pytest.raises(IsADirectoryError):
-        storage.read(filesystem, str(tmp_path))
+        Place.at(str(tmp_path)).read()
 
 
 def test_a_large_file_on_a_disk_is_told_before_it_is_read(tmp_path: Path) -> None:
-    filesystem = storage.connect(str(tmp_path), {})[0]
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(2 << 30)
     before = forget_peak()
     with pytest.raises(FileTooLarge, match="sparse has 2,147,483,648 bytes") as told:
-        storage.read(filesystem, str(tmp_path / "sparse"), 10_000_000)
+        Place.at(str(tmp_path / "sparse")).read(10_000_000)
     assert told.value.path == str(tmp_path / "sparse")
     assert peak_bytes() - before < 50_000_000
     (tmp_path / "small").write_bytes(CONTENT)
-    assert storage.read(filesystem, str(tmp_path / "small"), len(CONTENT)) == CONTENT
+    assert Place.at(str(tmp_path / "small")).read(len(CONTENT)) == CONTENT
     with pytest.raises(FileTooLarge):
-        storage.read(filesystem, str(tmp_path / "small"), len(CONTENT) - 1)
-    assert storage.read(filesystem, "/proc/self/status", 100_000).startswith(b"Name")  # has no size, and is a file
+        Place.at(str(tmp_path / "small")).read(len(CONTENT) - 1)
+    assert Place.at("/proc/self/status").read(100_000).startswith(b"Name")  # has no size, and is a file
     with pytest.raises(FileTooLarge):
-        storage.read(filesystem, "/proc/self/status", 10)
+        Place.at("/proc/self/status").read(10)
 
 
 def test_a_file_that_grows_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,22 +202,22 @@ def test_a_file_that_grows_while_it_is_read(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "fstat", grows)
     with pytest.raises(FileTooLarge):
-        storage.read(storage.connect(str(path), {})[0], str(path), 20_000)
+        Place.at(str(path)).read(20_000)
     assert ended.is_set()
 
 
 def test_what_lies_where_a_file_was_put_is_read_no_further_than_the_file(tmp_path: Path, serve: Serve) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert not storage.create(storage.connect(str(tmp_path), {})[0], str(tmp_path / "pipe"), b"a claim")
+    assert not Place.at(str(tmp_path / "pipe")).create(b"a claim")
     told = Answer(headers={"Content-Length": "7", "ETag": '"e"'})
     answers = {"PUT": Answer(), "HEAD": told, "GET": Answer(CONTENT, endless=True)}
     server = serve(lambda asked: answers[asked.method])
     with pytest.raises(FileExistsError):
-        storage.put(*server.place(), b"a claim")
+        server.place().put(b"a claim")
     assert server.sent < 30_000_000
 
 
 def test_a_protocol_may_be_written_in_capitals(tmp_path: Path) -> None:
-    assert storage.connect("S3://bucket/A", {"anon": True})[1] == storage.connect("s3a://bucket/A", {})[1] == "bucket/A"
-    assert storage.connect("HTTP://host/A", {})[1] == "http://host/A"
-    assert storage.connect(f"FILE://{tmp_path}/A", {})[1] == f"{tmp_path}/A"
+    assert Place.at("S3://bucket/A", {"anon": True}).path == Place.at("s3a://bucket/A").path == "bucket/A"
+    assert Place.at("HTTP://host/A").path == "http://host/A"
+    assert Place.at(f"FILE://{tmp_path}/A").path == f"{tmp_path}/A"

@@ -12,7 +12,7 @@ from test_links import as_nobody
 
 from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA, UsageError
-from actors.storage.files import connect
+from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, plan, transcribe
 from jobs.planning.recipe import recipe_digest
@@ -26,7 +26,7 @@ def commit(folder: Path, unit: str, *rows: dict[str, Any]) -> None:
     uri = f"file:///archive/{unit}.tar"
     table = pa.Table.from_pylist([{"text": "今天"} | row | {"uri": uri} for row in rows], schema=PART_SCHEMA)
     objects = (SourceObject(uri, uri, f"{unit}.tar", "tar", "e", 9),)
-    commit_unit(Unit(unit, "f", objects), [table], *connect(str(folder), {}))
+    commit_unit(Unit(unit, "f", objects), [table], Place.at(str(folder)))
 
 
 def as_file(path: Path) -> None:
@@ -63,12 +63,12 @@ def test_what_should_be_a_folder_and_is_none_is_named(
 
 
 def test_a_file_in_the_place_of_the_next_run_is_named(tmp_path: Path) -> None:
-    filesystem, root = connect(str(tmp_path), {})
+    output = Place.at(str(tmp_path))
     (tmp_path / RUNS).mkdir()
     (tmp_path / RUNS / "000001").write_text("precious")
-    assert run_files(filesystem, root) == []
+    assert run_files(output) == []
     with pytest.raises(UsageError, match="_runs/000001 is not a folder"):
-        write_plan(filesystem, root, load_state(filesystem, root), {}, (recipe_digest({}), {}), "run")
+        write_plan(output, load_state(output), {}, (recipe_digest({}), {}), "run")
 
 
 @pytest.mark.parametrize("name", ["_export", "_export/srt"])

@@ -23,6 +23,7 @@ from test_pieces import tar_of
 from actors.reader import read_piece
 from actors.sources import parquet, tar
 from actors.sources.objects import ReadSettings
+from actors.sources.parquet_columns import columns_of
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -207,4 +208,4 @@ def test_only_columns_that_are_needed_are_read(tmp_path: Path) -> None:
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string()), ("array", pa.list_(pa.float64()))])
     other = pa.struct([("deep", pa.list_(pa.binary()))])
     schema = pa.schema([("audio", kind), ("other", other), ("second", pa.large_binary()), ("speaker", pa.string())])
-    assert parquet.columns_of(schema) == ("audio", ["audio.bytes", "audio.path", "speaker"])
+    assert columns_of(schema) == ("audio", ["audio.bytes", "audio.path", "speaker"])

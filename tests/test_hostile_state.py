@@ -17,8 +17,7 @@ from actors.parts import kept
 from actors.parts.commit import COMMITS, Commit, commit_unit, part_name
 from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
-from actors.storage import files as storage
-from actors.storage import outputs
+from actors.storage.place import Place
 from actors.units import FINGERPRINT, Unit, digest
 from jobs import export, plan
 from jobs.planning.listing import Listing
@@ -29,17 +28,16 @@ from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 
 UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
-Output = tuple[storage.Filesystem, str]
 
 
 @pytest.fixture
-def output(tmp_path: Path) -> Output:
+def output(tmp_path: Path) -> Place:
     """An output with a plan, and a unit that is committed."""
-    filesystem, root = storage.connect(str(tmp_path / "out"), {})
-    made = make_plan(Listing(objects(4)), load_state(filesystem, root), SETTINGS, Policy(200))
-    write_plan(filesystem, root, load_state(filesystem, root), made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
-    commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
-    return filesystem, root
+    output = Place.at(str(tmp_path / "out"))
+    made = make_plan(Listing(objects(4)), load_state(output), SETTINGS, Policy(200))
+    write_plan(output, load_state(output), made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
+    commit_unit(UNIT, [rows_of(UNIT)], output)
+    return output
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,13 +50,12 @@ def test_mutants_end_as_rows_or_sentences(kind: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["../../escape", "/tmp/escape", "0A", "a.b", "a" * 65, "", "0a\n", "０ａ"])
-def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Output, tmp_path: Path, unit: str) -> None:
-    filesystem, root = output
-    state = load_state(filesystem, root)
+def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Path, unit: str) -> None:
+    state = load_state(output)
     known = {key: type(each)(unit, each.uri, None, each.version) for key, each in state.objects.items()}
-    write_plan(filesystem, root, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
+    write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is not a unit id"):
-        load_state(filesystem, root)
+        load_state(output)
     assert [each.name for each in tmp_path.iterdir() if not each.name.startswith("cache")] == ["out"]
 
 
@@ -75,14 +72,15 @@ def test_units_of_blocks_are_held_to_their_ids() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a/../../b", "/etc/x", "a//b", ".", "a/./b", "..\\x", "a\0b"])
 def test_a_path_that_leads_elsewhere_is_not_made(name: str) -> None:
-    with pytest.raises(ValueError, match="not a valid name of a file below"):
-        outputs.below("/out", name)
-    assert outputs.below("/out", "_runs/000001/plan.arrow") == "/out/_runs/000001/plan.arrow"
+    output = Place.at("/out")
+    with pytest.raises(ValueError, match="is not below /out"):
+        output / name
+    assert (output / "_runs/000001/plan.arrow").path == "/out/_runs/000001/plan.arrow"
 
 
 @pytest.mark.parametrize("name", ["_pieces", "_commits", "_runs", "_runs/000001", "_runs/000007"])
-def test_a_state_folder_that_is_a_link_is_refused(output: Output, tmp_path: Path, job: Any, name: str) -> None:
-    elsewhere, folder = tmp_path / "elsewhere", Path(output[1]) / name
+def test_a_state_folder_that_is_a_link_is_refused(output: Place, tmp_path: Path, job: Any, name: str) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", Path(output.path) / name
     elsewhere.mkdir()
     for each in ("precious", f"0b.{'f' * 24}.0-of-2.1.2.60s.arrow"):
         (elsewhere / each).write_text("precious")
@@ -90,49 +88,47 @@ def test_a_state_folder_that_is_a_link_is_refused(output: Output, tmp_path: Path
         os.rename(folder, tmp_path / "before")
     folder.symlink_to(elsewhere)
     for main in (plan.main, export.main):
-        status, _, seen = job(f"output.uri={output[1]}", main=main)
+        status, _, seen = job(f"output.uri={output.path}", main=main)
         assert status == 2
         assert f"{name} is a link, which is not followed" in "".join(seen.split("\n"))
     assert len(list(elsewhere.iterdir())) == 2
 
 
-def test_only_names_of_the_job_are_deleted(output: Output) -> None:
-    filesystem, root = output
+def test_only_names_of_the_job_are_deleted(output: Place) -> None:
     strangers = ["_pieces/notes.txt", "_pieces/0b.x.arrow", "_pieces/.hidden", "_commits/0a.notes", ".notes.tmp"]
     strangers += [f".part-0a.parquet.{'0' * 31}.tmp", f".x.{'0' * 32}.tmp", "part-0a.parquet.old", "_commits/.x.tmp"]
     own = [f"_pieces/0b.{'f' * 24}.{name}.arrow" for name in ("0.1-of-1.2-by-1800s", "1-of-2.1.2.1800s-streamed")]
     own += [f"_pieces/0b.{'f' * 24}.claim-20260101T000000Z-ab-cd"]
     own += [f".part-0a.parquet.{'0' * 32}.tmp"]
-    (Path(root) / "_pieces").mkdir()
+    (Path(output.path) / "_pieces").mkdir()
     for name in strangers + own:
-        path = Path(root) / name
+        path = Path(output.path) / name
         path.write_text("x")
         os.utime(path, (1, 1))
-    kept.sweep_pieces([UNIT], filesystem, root)
-    sweep(filesystem, root, 60)
-    commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
-    assert all((Path(root) / name).exists() for name in strangers)
-    assert not any((Path(root) / name).exists() for name in own)
+    kept.sweep_pieces([UNIT], output)
+    sweep(output, 60)
+    commit_unit(UNIT, [rows_of(UNIT)], output)
+    assert all((Path(output.path) / name).exists() for name in strangers)
+    assert not any((Path(output.path) / name).exists() for name in own)
 
 
-def test_a_part_or_commit_that_is_a_link_is_not_followed(output: Output, tmp_path: Path) -> None:
-    filesystem, root = output
+def test_a_part_or_commit_that_is_a_link_is_not_followed(output: Place, tmp_path: Path) -> None:
     for pattern in (part_name(UNIT.id), f"{COMMITS}/0a.*"):
-        (path,) = Path(root).glob(pattern)
+        (path,) = Path(output.path).glob(pattern)
         target = tmp_path / path.name
         os.rename(path, target)
         path.symlink_to(target)
         before = target.read_bytes()
-        assert load_state(filesystem, root).commit_of(UNIT.id) is None
-        commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
+        assert load_state(output).commit_of(UNIT.id) is None
+        commit_unit(UNIT, [rows_of(UNIT)], output)
         assert target.read_bytes() == before
-        assert load_state(filesystem, root).commit_of(UNIT.id)
+        assert load_state(output).commit_of(UNIT.id)
         path.unlink(missing_ok=True)
-        commit_unit(UNIT, [rows_of(UNIT)], filesystem, root)
+        commit_unit(UNIT, [rows_of(UNIT)], output)
 
 
-def test_what_a_person_copied_is_passed_over(output: Output, job: Any) -> None:
-    runs, plan_file = Path(output[1]) / RUNS, Path(output[1]) / RUNS / "000001" / "plan.arrow"
+def test_what_a_person_copied_is_passed_over(output: Place, job: Any) -> None:
+    runs, plan_file = Path(output.path) / RUNS, Path(output.path) / RUNS / "000001" / "plan.arrow"
     names = ["backup", "000003 (copy)", "9" * 40, "0000009", "-00001", "٠٠٠٠٠٩", "000004\n", "000005/old"]
     for name in names:
         (runs / name).mkdir(parents=True)
@@ -141,26 +137,26 @@ def test_what_a_person_copied_is_passed_over(output: Output, job: Any) -> None:
     (runs / "plan.arrow").write_bytes(b"torn")
     (runs / "000006").write_bytes(b"a file")
     (runs / "backup" / "deep").symlink_to("/")
-    assert [each.path for each in run_files(*output)] == [str(plan_file)]
-    state = load_state(*output)
+    assert [each.place.path for each in run_files(output)] == [str(plan_file)]
+    state = load_state(output)
     assert (len(state.objects), state.next_number) == (4, 2)
-    assert job(f"output.uri={output[1]}", main=plan.main)[0] == 0
+    assert job(f"output.uri={output.path}", main=plan.main)[0] == 0
 
 
-def test_a_plan_that_is_no_file_is_told_by_name(output: Output, tmp_path: Path) -> None:
-    path = Path(output[1]) / RUNS / "000002" / "plan.arrow"
+def test_a_plan_that_is_no_file_is_told_by_name(output: Place, tmp_path: Path) -> None:
+    path = Path(output.path) / RUNS / "000002" / "plan.arrow"
     path.mkdir(parents=True)
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan"):
-        load_state(*output)
+        load_state(output)
     path.rmdir()
-    path.symlink_to(Path(output[1]) / RUNS / "000001" / "plan.arrow")
+    path.symlink_to(Path(output.path) / RUNS / "000001" / "plan.arrow")
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: it is a link"):
-        load_state(*output)
+        load_state(output)
     path.unlink()
     with path.open("wb") as file:
         file.truncate(2_000_000_000)
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: it has more than"):
-        load_state(*output)
+        load_state(output)
 
 
 SIGN = {"run_id": "r", "machine": "another", "process": 1, "began": "1"}
@@ -170,44 +166,44 @@ SIGNS += [SIGN | {"machine": ["x"]}, SIGN | {"began": 1}, {"machine": "another"}
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: repr(sign)[:40])
-def test_an_odd_sign_of_life_is_passed_over(output: Output, sign: Any) -> None:
-    own, other = (Path(output[1]) / RUNS / name / "heartbeat" for name in ("000005", "000004"))
+def test_an_odd_sign_of_life_is_passed_over(output: Place, sign: Any) -> None:
+    own, other = (Path(output.path) / RUNS / name / "heartbeat" for name in ("000005", "000004"))
     for path in (own, other):
         path.parent.mkdir()
         path.write_text(json.dumps(SIGN))
-    assert active_run(*output, str(own.parent), 60) == str(other.parent)
+    assert active_run(output, Place.at(str(own.parent)), 60) == Place.at(str(other.parent))
     other.write_bytes(sign if isinstance(sign, bytes) else json.dumps(sign).encode())
-    assert active_run(*output, str(own.parent), 60) is None
+    assert active_run(output, Place.at(str(own.parent)), 60) is None
 
 
-def test_a_sign_of_life_of_the_future_or_of_2_gb_is_passed_over(output: Output) -> None:
-    own, other = (Path(output[1]) / RUNS / name / "heartbeat" for name in ("000005", "000004"))
+def test_a_sign_of_life_of_the_future_or_of_2_gb_is_passed_over(output: Place) -> None:
+    own, other = (Path(output.path) / RUNS / name / "heartbeat" for name in ("000005", "000004"))
     for path in (own, other):
         path.parent.mkdir()
         path.write_text(json.dumps(SIGN))
     os.utime(other, (time.time() + 1e6, time.time() + 1e6))
-    assert active_run(*output, str(own.parent), 60) is None
+    assert active_run(output, Place.at(str(own.parent)), 60) is None
     with other.open("wb") as file:
         file.truncate(2_000_000_000)
-    assert active_run(*output, str(own.parent), 60) is None
+    assert active_run(output, Place.at(str(own.parent)), 60) is None
 
 
 BODIES = [b"[]", b'{"errors": []}', b'{"errors": "missing"}', b"\xff", b"null", b"[" * 99_000, b"{" + b" " * 200_000]
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:20]))
-def test_a_commit_of_an_odd_body_tells_of_no_error(output: Output, body: bytes) -> None:
-    commits = Path(output[1]) / COMMITS
+def test_a_commit_of_an_odd_body_tells_of_no_error(output: Place, body: bytes) -> None:
+    commits = Path(output.path) / COMMITS
     for unit, told in (("0b", body), ("0c", b'{"errors": {"missing": 1}}')):
         (commits / Commit(unit, "f" * 24, "0" * 16, 2, 1).name).write_bytes(told)
-    assert units_with_errors(frozenset({"missing"}), load_state(*output), output) == {"0c"}
+    assert units_with_errors(frozenset({"missing"}), load_state(output), output) == {"0c"}
 
 
-def test_a_name_that_is_no_commits_is_passed_over(output: Output) -> None:
+def test_a_name_that_is_no_commits_is_passed_over(output: Place) -> None:
     for name in ("g.f.0.1r0e", "0a.f.0.1r0e\n", "0a.f.0.01r0e", f"0a.f.0.{'9' * 200}r0e", "0a.f.0.１r0e", "..f.0.1r0e"):
         assert Commit.from_name(name) is None
-        (Path(output[1]) / COMMITS / name).write_bytes(b"{}")
-    assert load_state(*output).commit_of(UNIT.id)
+        (Path(output.path) / COMMITS / name).write_bytes(b"{}")
+    assert load_state(output).commit_of(UNIT.id)
     assert Commit.from_name(f"0a.{'f' * 8}incomplete.0.1r0e")
 
 
@@ -233,17 +229,16 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monk
     assert "summary.json was not written" in seen
 
 
-def test_a_damaged_part_is_told_and_the_others_are_exported(output: Output, job: Any) -> None:
-    filesystem, root = output
+def test_a_damaged_part_is_told_and_the_others_are_exported(output: Place, job: Any) -> None:
     other = Unit("0b", "f" * 24, tuple(objects(4)[2:]))
-    commit_unit(other, [rows_of(other)], filesystem, root)
-    path = Path(root) / part_name(UNIT.id)
+    commit_unit(other, [rows_of(other)], output)
+    path = Path(output.path) / part_name(UNIT.id)
     path.write_bytes(path.read_bytes()[:-100])
-    (commit,) = (Path(root) / COMMITS).glob("0a.*")
+    (commit,) = (Path(output.path) / COMMITS).glob("0a.*")
     told = Commit.from_name(commit.name)
     assert told
     version = digest([str(path.stat().st_mtime_ns)])
     commit.rename(commit.with_name(Commit(UNIT.id, told.fingerprint, version, 2, 0).name))
-    status, summary, seen = job(f"output.uri={root}", "export.format=jsonl", main=export.main)
+    status, summary, seen = job(f"output.uri={output.path}", "export.format=jsonl", main=export.main)
     assert (status, summary["recordings"]) == (1, 2)
     assert "part-0a.parquet is not a valid part for this version" in "".join(seen.split("\n"))

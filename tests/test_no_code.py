@@ -28,7 +28,7 @@ from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, UsageError
 from actors.sources.objects import ReadSettings
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Carried, SourceObject, Unit, digest
 from jobs.cli.config import Input
 from jobs.cli.loading import load
@@ -113,34 +113,34 @@ def parquet_file(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def write(folder: Path, name: str, data: bytes) -> tuple[storage.Filesystem, str]:
+def write(folder: Path, name: str, data: bytes) -> Place:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
-    return storage.connect(str(folder), {})
+    return Place.at(str(folder))
 
 
 def read_plan(folder: Path, table: pa.Table) -> None:
     with pytest.raises(UsageError, match=r"000001/plan\.arrow"):
-        load_state(*write(folder, "_runs/000001/plan.arrow", arrow_file(table)))
+        load_state(write(folder, "_runs/000001/plan.arrow", arrow_file(table)))
 
 
 def read_kept_piece(folder: Path, table: pa.Table) -> None:
     name = f"{UNIT.id}.{UNIT.fingerprint}.{PIECE.name}.arrow"
-    assert not kept.is_kept(PIECE, *write(folder, f"{kept.PIECES}/{name}", arrow_file(table)))
+    assert not kept.is_kept(PIECE, write(folder, f"{kept.PIECES}/{name}", arrow_file(table)))
 
 
 def read_part(folder: Path, table: pa.Table) -> None:
     output = write(folder, part_name(UNIT.id), parquet_file(table))
     with pytest.raises(InvalidData):
-        list(rows_in(open_part(UNIT.id, *output).tables()))
+        list(rows_in(open_part(UNIT.id, output).tables()))
 
 
 def carry_over(folder: Path, table: pa.Table) -> None:
     output = write(folder, part_name(UNIT.id), parquet_file(table))
     row = dict.fromkeys(("recording_id", "etag", "model", "model_sha256", "decoding", "run_id"), "x")
     row |= {"uri": "s3://b/x", "segment_index": 0, "transcribed_at": 0}
-    assert commit_unit(UNIT, [pa.Table.from_pylist([row], PART_SCHEMA)], *output).counts.recordings == 1
-    assert load_state(*output).commits[UNIT.id][0].fingerprint.endswith("incomplete")
+    assert commit_unit(UNIT, [pa.Table.from_pylist([row], PART_SCHEMA)], output).counts.recordings == 1
+    assert load_state(output).commits[UNIT.id][0].fingerprint.endswith("incomplete")
 
 
 def read_transcripts(folder: Path, table: pa.Table) -> None:

@@ -13,7 +13,7 @@ from actors.outcomes import Counts, Example
 from actors.parts.commit import Commit, commit_unit, part_name
 from actors.parts.summary import Tally
 from actors.schema import PART_SCHEMA
-from actors.storage.files import connect
+from actors.storage.place import Place
 from actors.units import SourceObject, Unit, digest
 
 
@@ -53,7 +53,7 @@ UNIT = Unit("a1", "f1", tuple(SourceObject(f"s3://b/{n}", f"s3://b/{n}", n, "aud
 
 
 def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
-    committed = commit_unit(UNIT, [part_rows(UNIT)], *connect(str(tmp_path), {}))
+    committed = commit_unit(UNIT, [part_rows(UNIT)], Place.at(str(tmp_path)))
     path = tmp_path / part_name("a1")
     assert pq.read_schema(path) == PART_SCHEMA
     (commit,) = (Commit.from_name(each.name) for each in (tmp_path / "_commits").iterdir())
@@ -75,10 +75,10 @@ def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
 
 
 def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
-    output = connect(str(tmp_path), {})
-    commit_unit(UNIT, [part_rows(UNIT)], *output)
-    commit_unit(Unit("a1", "f2", UNIT.objects), [part_rows(UNIT, error="missing")], *output)
-    commit_unit(Unit("a10", "f1", UNIT.objects), [part_rows(UNIT)], *output)  # a1 is the beginning of its name
+    output = Place.at(str(tmp_path))
+    commit_unit(UNIT, [part_rows(UNIT)], output)
+    commit_unit(Unit("a1", "f2", UNIT.objects), [part_rows(UNIT, error="missing")], output)
+    commit_unit(Unit("a10", "f1", UNIT.objects), [part_rows(UNIT)], output)  # a1 is the beginning of its name
     first, second = sorted((tmp_path / "_commits").iterdir())
     assert (first.name[:6], first.name[-5:], second.name[:7]) == ("a1.f2.", ".2r2e", "a10.f1.")
     assert first.read_text() == '{"errors": {"missing": 2}}'
@@ -86,7 +86,7 @@ def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
 
 def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="s3://b/y"):
-        commit_unit(UNIT, [part_rows(UNIT).slice(0, 1)], *connect(str(tmp_path), {}))
+        commit_unit(UNIT, [part_rows(UNIT).slice(0, 1)], Place.at(str(tmp_path)))
     assert not list(tmp_path.iterdir())
 
 

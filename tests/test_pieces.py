@@ -22,7 +22,7 @@ from actors.pieces import Cut, NeedsRecut, Piece, cut_unit
 from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, SAMPLE_RATE
 from actors.sources.objects import ReadSettings
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Unit
 from actors.writer import commit_piece
 from jobs.cli.config import Input
@@ -56,11 +56,11 @@ def worked(
     settings: ReadSettings | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of the part that pieces are committed to, cut finer where they ask for it, in an odd order."""
-    output = storage.connect(str(out), {})
+    output = Place.at(str(out))
     finer = None
     for piece in reversed(pieces):
         try:
-            told = commit_piece(piece, transcribe(read_piece(piece, settings or ReadSettings())), *output, attempt)
+            told = commit_piece(piece, transcribe(read_piece(piece, settings or ReadSettings())), output, attempt)
             assert isinstance(told, Committed if piece is pieces[0] else Kept)
         except NeedsRecut as needed:
             finer = finer.merged(needed.cut) if finer else needed.cut
@@ -139,13 +139,13 @@ def test_a_range_is_read_in_one_request(tmp_path: Path, monkeypatch: pytest.Monk
     noise = encoded(np.random.default_rng(0).normal(0, 0.1, 10 * SAMPLE_RATE))
     (tmp_path / "t.tar").write_bytes(tar_of((f"{number:03d}.wav", noise) for number in range(120)))
     asked = list[int]()
-    read_range = storage.read_range
+    read_range = Place.read_range
 
-    def counted(filesystem: Any, path: str, start: int, end: int) -> bytes:
+    def counted(place: Place, start: int, end: int) -> bytes:
         asked.append(end - start)
-        return read_range(filesystem, path, start, end)
+        return read_range(place, start, end)
 
-    monkeypatch.setattr(storage, "read_range", counted)
+    monkeypatch.setattr(Place, "read_range", counted)
     pieces = cut(unit_of(tmp_path / "t.tar"), 4)
     assert 28 <= read_piece(pieces[1], ReadSettings()).num_rows <= 32
     share = 120 * len(noise) / 4
@@ -193,22 +193,22 @@ def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
     (tmp_path / "t.tar").write_bytes(tar_of([(f"{number:02d}.wav", WAVS[number]) for number in range(24)]))
     unit = unit_of(tmp_path / "t.tar")
     pieces, out = cut(unit, 4), tmp_path / "out"
-    output = storage.connect(str(out), {})
+    output = Place.at(str(out))
     for piece in pieces[1:]:
-        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")
+        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
         assert isinstance(told, Kept)
-    assert [is_kept(piece, *output) for piece in pieces] == [False, True, True, True]
-    sweep_pieces([unit], *output)
-    sweep_pieces([Unit("0b", "f", ())], *storage.connect(str(tmp_path / "elsewhere"), {}))
-    assert [is_kept(piece, *output) for piece in pieces] == [False, True, True, True]
+    assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
+    sweep_pieces([unit], output)
+    sweep_pieces([Unit("0b", "f", ())], Place.at(str(tmp_path / "elsewhere")))
+    assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
     kept = PART_SCHEMA.empty_table().replace_schema_metadata(WORK)
-    assert isinstance(commit_piece(pieces[2], kept, *output, "two"), Kept)
-    told = commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "two")
+    assert isinstance(commit_piece(pieces[2], kept, output, "two"), Kept)
+    told = commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), output, "two")
     assert isinstance(told, Committed)
     assert (told.counts.recordings, told.counts.segments) == (24, 24)
     assert not list((out / PIECES).iterdir())
-    commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "three")
-    sweep_pieces([], *output)
+    commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), output, "three")
+    sweep_pieces([], output)
     assert not list((out / PIECES).iterdir())
 
 
@@ -216,11 +216,11 @@ def test_an_object_that_changed_is_one_row(tmp_path: Path) -> None:
     path = tmp_path / "t.wav"
     path.write_bytes(encoded(tone(300, 8_000), 8_000))
     pieces = cut(unit_of(path), stretches=3)
-    output = storage.connect(str(tmp_path / "out"), {})
-    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "one")
+    output = Place.at(str(tmp_path / "out"))
+    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), output, "one")
     path.write_bytes(encoded(tone(301, 8_000), 8_000))
     for piece in pieces[1:]:
-        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), *output, "one")
+        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
     assert isinstance(told, Committed)
     assert told.counts.errors == {"changed": 1}
     assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1
@@ -230,11 +230,11 @@ def test_an_object_that_goes_midway_is_one_row(tmp_path: Path) -> None:
     path = tmp_path / "t.tar"
     path.write_bytes(tar_of([(f"{number:02d}.wav", WAVS[number]) for number in range(24)]))
     pieces = cut(unit_of(path), 3)
-    output = storage.connect(str(tmp_path / "out"), {})
-    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), *output, "one")
+    output = Place.at(str(tmp_path / "out"))
+    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), output, "one")
     path.unlink()
-    assert isinstance(commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), *output, "one"), Kept)
-    told = commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), *output, "one")
+    assert isinstance(commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), output, "one"), Kept)
+    told = commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), output, "one")
     assert isinstance(told, Committed)
     assert told.counts.errors == {"missing": 1}
     assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1

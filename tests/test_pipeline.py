@@ -12,7 +12,7 @@ from conftest import DEMO_MODEL, encoded, tone
 from actors.engine.models import resolve
 from actors.outcomes import Committed, Failed
 from actors.pieces import Cut, cut_unit
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Unit
 from jobs import pipeline
 from jobs.cli.config import Cluster, ConfigError, Input
@@ -81,7 +81,7 @@ def graph_of(units: list[Unit], out: Path, device: Device = "cpu") -> Any:
     config = load("configs/demo.yaml", [f"model.name={DEMO_MODEL}", "model.device=cpu", "batch.max_padded_seconds=60"])
     recipe = Recipe.of(config, resolve(str(DEMO_MODEL), None, {}), Devices(0, has_bfloat16=False))
     pieces = [cut_unit(unit, Cut(60))[0] for unit in units]
-    output = storage.connect(str(out), {})
+    output = Place.at(str(out))
     return pipeline.build_graph(pieces, recipe, replace(shared(2), device=device), output, "run")
 
 

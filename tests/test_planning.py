@@ -14,8 +14,8 @@ from test_parts import part_rows
 from actors.parts.commit import COMMITS, commit_unit, remove_unit
 from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
-from actors.storage import files as storage
 from actors.storage.listing import names
+from actors.storage.place import Place
 from actors.units import Carried, SourceObject, Unit, nominal_seconds
 from jobs.planning.listing import Listing
 from jobs.planning.recipe import recipe_digest
@@ -35,11 +35,11 @@ class Archive:
     """An output below a folder, and the steps of a run on it."""
 
     def __init__(self, uri: str, options: dict[str, Any] | None = None) -> None:
-        self.filesystem, self.root = storage.connect(uri, options or {})
+        self.place = Place.at(uri, options or {})
         self.runs = 0
 
     def state(self) -> State:
-        return load_state(self.filesystem, self.root)
+        return load_state(self.place)
 
     def plan(
         self, *objects: SourceObject, settings: dict[str, Any] = SETTINGS, minutes: float = 2, **policy: Any
@@ -47,26 +47,26 @@ class Archive:
         listing = Listing(list(objects), covers=lambda uri: uri.startswith("s3://archive/"))
         return make_plan(listing, self.state(), settings, Policy(minutes * 60, **policy))
 
-    def claim(self, plan: Plan, settings: dict[str, Any] = SETTINGS, state: State | None = None) -> str | None:
+    def claim(self, plan: Plan, settings: dict[str, Any] = SETTINGS, state: State | None = None) -> Place | None:
         self.runs += 1
         recipe = recipe_digest(settings), settings
         run_id = f"run-{self.runs}"
-        return write_plan(self.filesystem, self.root, state or self.state(), plan.objects, recipe, run_id)
+        return write_plan(self.place, state or self.state(), plan.objects, recipe, run_id)
 
     def run(self, *objects: SourceObject, settings: dict[str, Any] = SETTINGS, **policy: Any) -> Plan:
         plan = self.plan(*objects, settings=settings, **policy)
         assert self.claim(plan, settings)
         for unit_id in plan.remove:
-            remove_unit(unit_id, self.filesystem, self.root)
+            remove_unit(unit_id, self.place)
         for unit in plan.units:
-            commit_unit(unit, [part_rows(unit, f"run-{self.runs}")], self.filesystem, self.root)
+            commit_unit(unit, [part_rows(unit, f"run-{self.runs}")], self.place)
         return plan
 
     def rows(self) -> dict[str, str]:
         """Which run made the rows of each object; every object once."""
         found = {}
-        for name in names(self.filesystem, self.root, "part-"):
-            table = pq.read_table(io.BytesIO(storage.read(self.filesystem, f"{self.root}/{name}")))
+        for name in names(self.place, "part-"):
+            table = pq.read_table(io.BytesIO((self.place / name).read()))
             for row in table.to_pylist():
                 assert row["uri"] not in found
                 found[row["uri"].removeprefix("s3://archive/").removesuffix(".wav")] = row["run_id"]
@@ -117,8 +117,8 @@ def test_a_setting_that_goes_there_and_back_is_done_again(archive: Archive) -> N
 
 def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
-    commits = Path(archive.root) / COMMITS
-    Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
+    commits = Path(archive.place.path) / COMMITS
+    Path(f"{archive.place.path}/part-{unit.id}.parquet").unlink()
     assert archive.run(wav("a")).redo
     (commit,) = commits.iterdir()
     commit.unlink()
@@ -144,7 +144,7 @@ def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
 
 def test_rows_that_could_not_be_carried_over_are_made_when_listed(archive: Archive) -> None:
     (unit,) = archive.run(wav("a"), wav("b")).new
-    Path(f"{archive.root}/part-{unit.id}.parquet").unlink()
+    Path(f"{archive.place.path}/part-{unit.id}.parquet").unlink()
     archive.run(wav("a"))
     assert archive.rows() == {"a": "run-2"}
     assert archive.run(wav("a"), wav("b")).redo
@@ -204,9 +204,9 @@ def test_units_with_errors_are_retried_where_asked(archive: Archive) -> None:
     plan = archive.plan(wav("a"), wav("b"), wav("c"))
     archive.claim(plan)
     good, bad = plan.units
-    output = archive.filesystem, archive.root
-    commit_unit(good, [part_rows(good)], *output)
-    commit_unit(bad, [part_rows(bad, error="missing")], *output)
+    output = archive.place
+    commit_unit(good, [part_rows(good)], output)
+    commit_unit(bad, [part_rows(bad, error="missing")], output)
     assert not archive.plan(wav("a"), wav("b"), wav("c")).units
     assert units_with_errors(frozenset({"crashed"}), archive.state(), output) == set()
     retry = units_with_errors(frozenset({"missing", "crashed"}), archive.state(), output)
@@ -215,7 +215,7 @@ def test_units_with_errors_are_retried_where_asked(archive: Archive) -> None:
 
 def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
-    part = Path(f"{archive.root}/part-{unit.id}.parquet")
+    part = Path(f"{archive.place.path}/part-{unit.id}.parquet")
     part.write_bytes(part.read_bytes())  # put there by a run that was paused, and ended before its commit
     assert archive.plan(wav("a")).redo
 
@@ -224,16 +224,16 @@ def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("jobs.planning.state.MAX_PLANS", 3)
     for number in range(1, 6):
         archive.run(*(wav(f"{each}") for each in range(number)))
-    plans = [str(each.relative_to(archive.root)) for each in Path(archive.root).glob("_runs/*/plan.arrow")]
+    plans = [str(each.relative_to(archive.place.path)) for each in Path(archive.place.path).glob("_runs/*/plan.arrow")]
     assert sorted(plans) == ["_runs/000004/plan.arrow", "_runs/000005/plan.arrow"]
     assert archive.rows() == {f"{each}": f"run-{each + 1}" for each in range(5)}
     assert not archive.plan(*(wav(f"{each}") for each in range(5))).units
     assert archive.state().recipes[recipe_digest(SETTINGS)] == SETTINGS
 
 
-def claims_at_once(archive: Archive, contenders: int = 8) -> list[str | None]:
+def claims_at_once(archive: Archive, contenders: int = 8) -> list[Place | None]:
     plan, state = archive.plan(wav("a")), archive.state()
-    won: list[str | None] = []
+    won: list[Place | None] = []
     threads = [threading.Thread(target=lambda: won.append(archive.claim(plan, state=state))) for _ in range(contenders)]
     for thread in threads:
         thread.start()
@@ -246,7 +246,7 @@ def test_one_of_many_wins_a_number(archive: Archive, conditional_s3_options: dic
     remote = Archive("s3://bucket/race", conditional_s3_options)
     for each in (archive, remote):
         assert sum(folder is not None for folder in claims_at_once(each)) == 1
-        assert load_state(each.filesystem, each.root).next_number == 2
+        assert load_state(each.place).next_number == 2
 
 
 def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_options: dict[str, Any]) -> None:
@@ -255,16 +255,16 @@ def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_optio
         assert not remote.plan(wav("a"), wav("b"), wav("c")).units
         remote.run(wav("a", etag="2"), wav("b"), wav("d"))
         assert remote.rows() == {"a": "run-2", "b": "run-2", "c": "run-1", "d": "run-2"}
-        commits = names(remote.filesystem, f"{remote.root}/{COMMITS}")
+        commits = names(remote.place / COMMITS)
         assert len(commits) == 3
 
 
 def test_a_broken_plan_is_named(archive: Archive) -> None:
     archive.run(wav("a"))
-    Path(f"{archive.root}/_runs/000001/plan.arrow").write_bytes(b"torn")
+    Path(f"{archive.place.path}/_runs/000001/plan.arrow").write_bytes(b"torn")
     with pytest.raises(UsageError, match=r"000001/plan\.arrow is not a plan"):
         archive.plan(wav("a"))
-    with pa.ipc.new_file(f"{archive.root}/_runs/000001/plan.arrow", pa.schema([("unit", pa.string())])):
+    with pa.ipc.new_file(f"{archive.place.path}/_runs/000001/plan.arrow", pa.schema([("unit", pa.string())])):
         pass
     with pytest.raises(UsageError, match=r"000001/plan\.arrow is of another version"):
         archive.plan(wav("a"))

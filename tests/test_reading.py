@@ -17,7 +17,7 @@ from conftest import encoded, piece_of, tone
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
 from actors.sources.objects import ReadSettings
-from actors.sources.parquet import columns_of
+from actors.sources.parquet_columns import columns_of
 from actors.sources.tar_headers import split_key
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from jobs import plan
-from jobs.cli.config import ConfigError, with_secrets
+from jobs.cli.errors import ConfigError
 from jobs.cli.loading import load
+from jobs.cli.secrets import with_secrets
 
 HIDDEN = "hunter2"
 

@@ -1,6 +1,7 @@
 """Batches, greedy CTC, character errors, blocks, storage: small functions with answers that are known."""
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from actors.blocks import advance, outcome_of, start
 from actors.engine.batching import make_batches
 from actors.outcomes import Failed, Kept, Outcome, Recut
 from actors.pieces import Cut, NeedsRecut, Piece
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.text.cer import character_errors, normalise
 from actors.text.greedy import collapse
 
@@ -84,34 +85,43 @@ def test_an_outcome_goes_through_untouched() -> None:
 
 
 def test_storage_writes_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    filesystem, path = storage.connect(str(tmp_path / "deep" / "file"), {})
-    storage.write(filesystem, path, b"old")
+    place = Place.at(str(tmp_path / "deep" / "file"))
+    place.write(b"old")
 
     def full_disk(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
-        storage.write(filesystem, path, b"new")
-    assert storage.read(filesystem, path) == b"old"
+        place.write(b"new")
+    assert place.read() == b"old"
     assert os.listdir(tmp_path / "deep") == ["file"]
 
 
 def test_storage_creates_once(tmp_path: Path, conditional_s3_options: dict[str, Any]) -> None:
     for uri, options in ((str(tmp_path / "x"), {}), ("s3://bucket/x", conditional_s3_options)):
-        filesystem, path = storage.connect(uri, options)
-        assert storage.create(filesystem, path, b"mine")
-        assert storage.create(filesystem, path, b"mine")  # its own answer was lost, and it asks again
-        assert not storage.create(filesystem, path, b"yours")
-        assert storage.read(filesystem, path) == b"mine"
-        storage.delete(filesystem, path)
-        storage.delete(filesystem, path)
+        place = Place.at(uri, options)
+        assert place.create(b"mine")
+        assert place.create(b"mine")  # its own answer was lost, and it asks again
+        assert not place.create(b"yours")
+        assert place.read() == b"mine"
+        place.delete()
+        place.delete()
         with pytest.raises(FileNotFoundError):
-            storage.read(filesystem, path)
+            place.read()
 
 
 def test_uris_are_canonical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for uri in ("a/../b", "./b", f"{tmp_path}/b", f"file://{tmp_path}/b"):
-        assert storage.canonical(*storage.connect(uri, {})) == f"file://{tmp_path}/b"
-    assert storage.canonical(*storage.connect("s3a://bucket/key/", {"anon": True})) == "s3://bucket/key"
+        assert Place.at(uri).uri == f"file://{tmp_path}/b"
+    assert Place.at("s3a://bucket/key/", {"anon": True}).uri == "s3://bucket/key"
+
+
+def test_a_place_travels_and_is_a_key(s3_options: dict[str, Any]) -> None:
+    for place in (Place.at("/out"), Place.at("s3://bucket/out", s3_options)):
+        sent = pickle.loads(pickle.dumps(place / "_runs" / "000001"))
+        assert {sent: 1}[place / "_runs/000001"] == 1
+        assert (sent.name, sent.parent.parent, sent.parent.uri) == ("000001", place, f"{place.uri}/_runs")
+        assert place.with_uri(sent.uri) == sent != place
+    assert (Place.at("/") / "out").path == "/out"

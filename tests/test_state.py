@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from actors.parts.commit import commit_unit, remove_unit
 from actors.schema import PART_SCHEMA
+from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs.planning.listing import Listing
 from jobs.planning.recipe import recipe_digest
@@ -128,17 +129,18 @@ class Run:
 
 
 def undisturbed(bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy) -> None:
-    state = load_state(bucket, ROOT)
+    output = Place(bucket, ROOT)
+    state = load_state(output)
     plan = make_plan(listing, state, recipe, policy)
-    if write_plan(bucket, ROOT, state, plan.objects, (recipe_digest(recipe), recipe), "run") is None:
+    if write_plan(output, state, plan.objects, (recipe_digest(recipe), recipe), "run") is None:
         return  # another run took the number; a real one plans anew
     for unit_id in plan.remove:
-        remove_unit(unit_id, bucket, ROOT)
+        remove_unit(unit_id, output)
     for unit in plan.units:
         with suppress(
             FileExistsError
         ):  # another run wrote the part at the same moment: told to the driver as a failure
-            commit_unit(unit, [rows_of(unit, recipe)], bucket, ROOT)
+            commit_unit(unit, [rows_of(unit, recipe)], output)
 
 
 def rows_of(unit: Unit, recipe: dict[str, str]) -> pa.Table:
@@ -260,7 +262,7 @@ class Histories(RuleBasedStateMachine):
         assert listed == expected
         if self.on_deleted == "remove":
             assert rows == expected
-        plan = make_plan(self.listing(), load_state(self.bucket, ROOT), self.recipe, self.policy())
+        plan = make_plan(self.listing(), load_state(Place(self.bucket, ROOT)), self.recipe, self.policy())
         assert not plan.units
         assert not plan.remove
 

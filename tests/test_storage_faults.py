@@ -8,8 +8,8 @@ import pytest
 import s3fs
 from faulty_storage import FaultyStorage
 
-from actors.storage import files as storage
 from actors.storage import listing
+from actors.storage.place import Place
 
 CONTENT = bytes(range(256)) * 4_000
 
@@ -23,49 +23,48 @@ def faulty(s3_options: dict[str, Any]) -> Iterator[FaultyStorage]:
 
 
 @pytest.fixture
-def place(faulty: FaultyStorage, s3_options: dict[str, Any]) -> tuple[storage.Filesystem, str]:
-    """The filesystem and the path of an object behind the faults; a client of its own for each test."""
+def place(faulty: FaultyStorage, s3_options: dict[str, Any]) -> Place:
+    """An object behind the faults; a client of its own for each test."""
     options = s3_options | {"endpoint_url": faulty.url, "skip_instance_cache": True}
     options["config_kwargs"] = {"read_timeout": 1, "connect_timeout": 1}
-    return storage.connect("s3://bucket/faults/object", options)
+    return Place.at("s3://bucket/faults/object", options)
 
 
 @pytest.mark.parametrize("fault", [503, 500, "reset", "truncate", "stall"])
-def test_what_may_pass_is_tried_again(faulty: FaultyStorage, place: Any, fault: int | str) -> None:
+def test_what_may_pass_is_tried_again(faulty: FaultyStorage, place: Place, fault: int | str) -> None:
     faulty.fault = lambda method, path, number: fault if number < 2 else None
-    assert storage.read(*place) == CONTENT
+    assert place.read() == CONTENT
     assert len(faulty.requests) >= 3
-    for call in (lambda: storage.info(*place), lambda: listing.find(place[0], "bucket/faults")):
+    for call in (lambda: place.info(), lambda: listing.find(place.parent)):
         faulty.requests.clear()
         assert call()
     faulty.requests.clear()
-    storage.write(place[0], "bucket/faults/new", b"new")
+    (place.parent / "new").write(b"new")
     assert len(faulty.requests) >= 3
     faulty.fault = lambda *_: None
-    assert storage.read(place[0], "bucket/faults/new") == b"new"
+    assert (place.parent / "new").read() == b"new"
 
 
 @pytest.mark.parametrize("fault", [403, 400])
-def test_what_will_not_pass_is_told_at_once(faulty: FaultyStorage, place: Any, fault: int) -> None:
+def test_what_will_not_pass_is_told_at_once(faulty: FaultyStorage, place: Place, fault: int) -> None:
     faulty.fault = lambda *_: fault
     began = time.monotonic()
     with pytest.raises(PermissionError):
-        storage.read(*place)
+        place.read()
     with pytest.raises(PermissionError):
-        storage.write(*place, b"new")
+        place.write(b"new")
     assert time.monotonic() - began < 5
     assert len(faulty.requests) <= 4
 
 
 @pytest.mark.parametrize("fault", ["reset", "stall"])
-def test_what_does_not_pass_ends(faulty: FaultyStorage, place: Any, fault: int | str) -> None:
+def test_what_does_not_pass_ends(faulty: FaultyStorage, place: Place, fault: int | str) -> None:
     faulty.fault = lambda *_: fault
     with pytest.raises(OSError):  # noqa: PT011 - whatever its words: it ends, within pytest's limit
-        storage.read(*place)
+        place.read()
 
 
-def test_a_stream_goes_on_where_it_broke(faulty: FaultyStorage, place: Any) -> None:
+def test_a_stream_goes_on_where_it_broke(faulty: FaultyStorage, place: Place) -> None:
     faulty.fault = lambda method, path, number: "reset" if method == "GET" and number % 3 == 1 else None
-    filesystem, path = place
-    with filesystem.open(path, "rb", block_size=100_000) as file:
+    with place.open(100_000) as file:
         assert file.read() == CONTENT

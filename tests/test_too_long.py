@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import encoded, piece_of, tone
-from fsspec.implementations.local import LocalFileSystem
 from test_audio import error_of
 from test_pieces import cut, tar_of, unit_of, worked
 
@@ -18,7 +17,8 @@ from actors.reader import read_piece
 from actors.schema import ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.storage import ranges
-from actors.storage.files import StoredFile
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from jobs.cli.config import Audio, Input
 from jobs.planning.listing import list_input
 from jobs.planning.recipe import recipe_digest
@@ -122,7 +122,7 @@ def test_a_size_is_enough_to_tell(kind: str, tmp_path: Path, monkeypatch: pytest
         return data
 
     monkeypatch.setattr(ranges, "read_part", counted)
-    stored = StoredFile(LocalFileSystem(), str(tmp_path / "a"), start + size)
+    stored = StoredFile(Place.at(str(tmp_path / "a")), start + size)
     assert error_of(stored, max_hours=24).kind == ErrorKind.TOO_LONG
     assert 0 < sum(read) < 40_000_000  # of 1.7 GB
     assert decode(header + bytes(16_000), DecodeRequest(max_hours=24)).duration_s == 1.0

@@ -55,7 +55,7 @@ def test_an_interrupted_run_is_told(archive: Archive) -> None:
 
 def test_files_that_are_missing_are_told(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
-    part, commits = Path(f"{archive.root}/part-{unit.id}.parquet"), Path(archive.root) / COMMITS
+    part, commits = Path(f"{archive.place.path}/part-{unit.id}.parquet"), Path(archive.place.path) / COMMITS
     data = part.read_bytes()
     part.unlink()
     assert verdict(archive.plan(wav("a"))) == ("redo", "its part is missing")
@@ -73,9 +73,9 @@ def test_rows_that_could_not_be_kept_are_told(archive: Archive) -> None:
     (unit,) = archive.run(wav("a"), wav("b")).new
     plan = archive.plan(wav("a", etag="2"))
     archive.claim(plan)
-    Path(f"{archive.root}/part-{unit.id}.parquet").unlink()  # which has the rows of b
+    Path(f"{archive.place.path}/part-{unit.id}.parquet").unlink()  # which has the rows of b
     (redo,) = plan.redo
-    commit_unit(redo, [part_rows(redo)], archive.filesystem, archive.root)
+    commit_unit(redo, [part_rows(redo)], archive.place)
     told = archive.plan(wav("a", etag="2"), wav("b"))
     assert verdict(told) == ("redo", "rows of some of its objects are missing")
 

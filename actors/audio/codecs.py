@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 from actors.audio.containers import id3_length
 from actors.schema import Samples
-from actors.storage import files as storage
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile, reraise
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
 RATES = range(1_000, 768_001)  # Hz; anything else is a broken header
@@ -73,7 +72,7 @@ class Source:
     def check(self) -> None:
         """Raises the errors of the storage, if any."""
         for file in self._opened:
-            storage.reraise(file)
+            reraise(file)
 
     def _read_head(self) -> bytes:
         return self.open().read(128)

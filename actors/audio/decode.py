@@ -18,7 +18,7 @@ from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
 MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow

@@ -3,7 +3,7 @@
 from actors.audio.codecs import Source, Stream, Undecodable
 from actors.audio.containers import container_of
 from actors.audio.decode import decoders_of
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND
 
 

@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from actors.engine.citrinet.archive import read_config
 from actors.engine.citrinet.settings import describe
 from actors.schema import SAMPLE_RATE, UsageError
-from actors.storage import files as storage
+from actors.storage.answers import FileTooLarge
 from actors.storage.cache import cache_folder, sha256_of
+from actors.storage.place import Place
 from actors.units import digest
 
 #: organisation/model, which on the hub start with a letter or digit; the hub's library makes paths of these names.
@@ -37,25 +37,26 @@ class ModelFile:
     sha256: str
     revision: str | None = None
     etag: str | None = None
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    storage_options: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 def is_hub_name(name: str) -> bool:
     return bool(_HUB_NAME.fullmatch(name)) and not name.endswith(".nemo") and not Path(name).exists()
 
 
-def resolve(name: str, revision: str | None, storage_options: Mapping[str, Any]) -> ModelFile:
+def resolve(name: str, revision: str | None, storage_options: Mapping[str, object]) -> ModelFile:
     """Resolves a name to the current version of its model. Raises UsageError if it does not exist or is not usable."""
     if is_hub_name(name):
         path = _fetch_from_hub(name, revision)
         revision = path.parent.name  # the hub's cache lays files out as snapshots/<commit>/<file>
         hash_path = _hash_path(digest([name, revision]))
         return ModelFile(name, _cached_hash(hash_path) or _compute_hash(hash_path, path), revision)
-    etag = _stored_version(name, storage_options)
-    hash_path = _hash_path(digest([_uri(name, storage_options), etag]))
+    place = Place.at(name, storage_options)
+    etag = _stored_version(name, place)
+    hash_path = _hash_path(digest([place.uri, etag]))
     sha256 = _cached_hash(hash_path)
     if sha256 is None:  # a cached copy without a hash may differ from the stored file
-        sha256 = _compute_hash(hash_path, _fetch_from_storage(name, etag, storage_options, expected=""))
+        sha256 = _compute_hash(hash_path, _fetch_from_storage(name, place, etag, expected=""))
     return ModelFile(name, sha256, None, etag, storage_options)
 
 
@@ -66,8 +67,8 @@ def locate(model: ModelFile, expected: str | None = None) -> Path:
     """
     if model.etag is None:
         return _fetch_from_hub(model.name, model.revision)
-    etag = _stored_version(model.name, model.storage_options)
-    return _fetch_from_storage(model.name, etag, model.storage_options, expected)
+    place = Place.at(model.name, model.storage_options)
+    return _fetch_from_storage(model.name, place, _stored_version(model.name, place), expected)
 
 
 def fetch(model: ModelFile) -> Path:
@@ -82,32 +83,26 @@ def fetch(model: ModelFile) -> Path:
     return path
 
 
-def _uri(name: str, options: Mapping[str, Any]) -> str:
-    return storage.canonical(*storage.connect(name, options))
-
-
-def _stored_version(name: str, options: Mapping[str, Any]) -> str:
-    filesystem, path = storage.connect(name, options)
+def _stored_version(name: str, place: Place) -> str:
     try:
-        return storage.version(storage.info(filesystem, path))
+        return place.info().version
     except FileNotFoundError:
         hint = "a path or URL of a .nemo file, or a hub name such as nvidia/stt_zh_citrinet_1024_gamma_0_25"
         raise UsageError(f"model.name: there is no file {name!r}; give {hint}") from None
 
 
-def _fetch_from_storage(name: str, etag: str, options: Mapping[str, Any], expected: str | None) -> Path:
+def _fetch_from_storage(name: str, place: Place, etag: str, expected: str | None) -> Path:
     """The file itself if it is local, else its copy in the cache; a copy whose hash is not `expected` is replaced."""
-    filesystem, path = storage.connect(name, options)
-    if storage.is_local(filesystem):
-        return Path(path)
-    target = cache_folder() / "models" / digest([storage.canonical(filesystem, path), etag]) / "model.nemo"
+    if place.is_local:
+        return Path(place.path)
+    target = cache_folder() / "models" / digest([place.uri, etag]) / "model.nemo"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):  # if many actors start at once, one fetches
         if not target.exists() or (expected is not None and sha256_of(target) != expected):
             partial = target.with_suffix(".partial")
             try:
-                storage.copy(filesystem, path, str(partial), MAX_FILE_BYTES)
-            except storage.FileTooLarge:
+                place.copy_to(str(partial), MAX_FILE_BYTES)
+            except FileTooLarge:
                 raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
             partial.replace(target)
     return target

@@ -11,7 +11,7 @@ https://parquet.apache.org/docs/file-format/ (the footer).
 """
 
 import io
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ _HAS_EXTENSION = "it has columns of an extension type, which are not read"
 
 
 def open_parquet(
-    file: BinaryIO | pa.NativeFile, max_footer: int = MAX_FOOTER_BYTES, **options: Any
+    file: BinaryIO | pa.NativeFile, max_footer: int = MAX_FOOTER_BYTES, **options: object
 ) -> tuple[pq.ParquetFile, list[Group]]:
     """Opens a seekable Parquet file; columns of extension types are read as their storage type. Returns it with its row
     groups, which are counted before Arrow allocates memory for them.

@@ -8,7 +8,7 @@ Whatever exceeds the file raises IndexError. Format: https://github.com/apache/p
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from actors.foreign.thrift import Fields, Selection, int_field, list_field, read_struct
 
@@ -22,7 +22,7 @@ _ROW_GROUPS, _COLUMNS, _ROWS, _COLUMN = 4, 1, 3, 3  # of FileMetaData, RowGroup 
 _TYPE, _PATH, _CODEC, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE = 1, 3, 4, 7, 9, 11  # of ColumnMetaData
 _KIND, _UNPACKED, _STORED, _DATA, _DICTIONARY, _DATA_2 = 1, 2, 3, 5, 7, 8  # of PageHeader
 _IS_DICTIONARY = 2  # a PageType
-_CHUNK_FIELDS = dict.fromkeys((_TYPE, _PATH, _CODEC, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE), Fields())
+_CHUNK_FIELDS: Selection = {name: {} for name in (_TYPE, _PATH, _CODEC, _STORED_BYTES, _FIRST_PAGE, _DICTIONARY_PAGE)}
 _FOOTER_FIELDS: Selection = {_ROW_GROUPS: {_COLUMNS: {_COLUMN: _CHUNK_FIELDS}, _ROWS: {}}}
 _HEADER_FIELDS: Selection = {
     _KIND: {},
@@ -86,7 +86,7 @@ def row_groups(footer: bytes) -> list[Group]:
     return found
 
 
-def _chunk(fields: Any) -> Chunk:
+def _chunk(fields: object) -> Chunk:
     column = fields.get(_COLUMN) if isinstance(fields, dict) else None
     starts = [start for name in (_FIRST_PAGE, _DICTIONARY_PAGE) if (start := int_field(column, name)) is not None]
     stored = int_field(column, _STORED_BYTES)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from numbers import Integral, Real
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import control_characters, escape_surrogates
@@ -25,13 +25,13 @@ class InvalidJson(InvalidData):
     """A text is not JSON, or exceeds the limits of nesting or digits."""
 
 
-def parse_json(text: str, is_strict: bool = False) -> Any:
+def parse_json(text: str, is_strict: bool = False) -> object:
     """Parses JSON. Raises InvalidJson, and nothing else.
 
     NaN and Infinity, which Python writes, are accepted unless `is_strict`; of a repeated key the last value counts.
     """
     try:
-        value = (_STRICT if is_strict else _DECODER).decode(text)
+        value: object = (_STRICT if is_strict else _DECODER).decode(text)
     except RecursionError:
         _raise_too_deep()
     except InvalidJson:
@@ -46,7 +46,7 @@ def parse_json(text: str, is_strict: bool = False) -> Any:
     return _raise_too_deep()
 
 
-def parse_object(data: bytes | str) -> dict[str, Any]:
+def parse_object(data: bytes | str) -> dict[str, object]:
     """Parses a file of the job's own that holds a JSON object. Raises InvalidData if it holds anything else."""
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -87,13 +87,13 @@ def _raise_too_deep() -> NoReturn:
     raise InvalidJson(f"it has arrays or objects that are nested more than {MAX_DEPTH} deep") from None
 
 
-def _children(value: object) -> list[Any]:
+def _children(value: object) -> list[object]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
 
 
-def _to_plain(value: object, text: Callable[[str], str], depth: int) -> Any:
+def _to_plain(value: object, text: Callable[[str], str], depth: int) -> object:
     """A value converted to JSON's types, nested at most `depth` levels."""
     if value is None or isinstance(value, bool):
         return value

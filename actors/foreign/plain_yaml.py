@@ -30,7 +30,7 @@ class _Node:
     depth: int = 1
 
 
-def load(content: bytes) -> Any:
+def load(content: bytes) -> object:
     """Parses YAML to Python's own types. Raises UsageError if it is not YAML, or exceeds the limits."""
     try:
         check_size(content)
@@ -83,7 +83,7 @@ def _add(open_nodes: list[_Node], anchored: dict[str, _Node], node: _Node) -> No
         raise UsageError(f"it is nested deeper than {MAX_DEPTH} levels, with aliases expanded")
 
 
-def _check_scalar(loader: Any, event: Any, is_key: bool) -> None:
+def _check_scalar(loader: Any, event: yaml.ScalarEvent, is_key: bool) -> None:
     length = len(event.value)
     if length <= MAX_KEY:
         return

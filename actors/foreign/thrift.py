@@ -7,14 +7,15 @@ Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-pr
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeAlias
 
 MAX_DEPTH = 10  # of nested structs and lists; a footer has 6
 MAX_VALUES = 24_000_000  # of a struct, nested ones included; a footer of 50 MB has as many
 _TRUE, _FALSE, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, (4, 5, 6), 7, 8, 9, 12
 
-Fields = dict[int, Any]
-Selection = Mapping[int, Any]  # the fields of a struct that are kept, each with the selection within it
+Fields = dict[int, object]
+#: The fields of a struct that are kept, each with the selection within it.
+Selection: TypeAlias = Mapping[int, "Selection"]
 
 
 def read_struct(data: bytes, selection: Selection) -> tuple[Fields, int]:
@@ -23,14 +24,14 @@ def read_struct(data: bytes, selection: Selection) -> tuple[Fields, int]:
     return reader.struct(selection, MAX_DEPTH), reader.at
 
 
-def int_field(fields: Any, *path: int) -> int | None:
+def int_field(fields: object, *path: int) -> int | None:
     """The integer at a path of nested fields; None if there is none."""
     for name in path:
         fields = fields.get(name) if isinstance(fields, dict) else None
     return fields if type(fields) is int else None
 
 
-def list_field(fields: Any, name: int) -> list[Any]:
+def list_field(fields: object, name: int) -> list[object]:
     """The list in a field; an empty one if there is none."""
     found = fields.get(name) if isinstance(fields, dict) else None
     return found if isinstance(found, list) else []
@@ -52,7 +53,7 @@ class _Reader:
                 fields[number] = value
         return fields
 
-    def _value(self, kind: int, selection: Selection | None, max_depth: int) -> Any:
+    def _value(self, kind: int, selection: Selection | None, max_depth: int) -> object:
         """A value; its contents are skipped if nothing in it is selected."""
         self._left -= 1
         if self._left < 0:
@@ -73,8 +74,8 @@ class _Reader:
             return self.struct(selection or {}, max_depth - 1)
         raise IndexError("sets, maps and very deep structs are not read")
 
-    def _list(self, selection: Selection | None, max_depth: int) -> list[Any]:
-        head, values = self._byte(), list[Any]()
+    def _list(self, selection: Selection | None, max_depth: int) -> list[object]:
+        head, values = self._byte(), list[object]()
         size, kind = head >> 4, head & 15
         for _ in range(self._varint() if size == 15 else size):
             value = self._value(

@@ -22,9 +22,9 @@ from actors.foreign.escape import escape_surrogates
 from actors.outcomes import Committed, Work
 from actors.parts.part import Part, PartWriter, check_rows
 from actors.parts.summary import Tally
-from actors.storage import files as storage
-from actors.storage import listing, outputs
-from actors.storage.outputs import below
+from actors.storage import listing
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from actors.units import FINGERPRINT, HEX, Fingerprint, Unit, digest
 
 COMMITS = "_commits"
@@ -69,9 +69,7 @@ class Commit:
         return cls(match[1], match[2], match[3], int(match[4]), int(match[5])) if match else None
 
 
-def commit_unit(
-    unit: Unit, tables: Iterable[pa.Table], filesystem: storage.Filesystem, root: str, work: Work | None = None
-) -> Committed:
+def commit_unit(unit: Unit, tables: Iterable[pa.Table], output: Place, work: Work | None = None) -> Committed:
     """Commits a unit's rows, tables of PART_SCHEMA, below `root`. Safe to repeat.
 
     The tables are written one after the other, without holding them. What the unit carries over is not counted in the
@@ -87,50 +85,47 @@ def commit_unit(
     tally.end()
     committed = Committed(unit.id, tally.counts, work, tuple(tally.transcripts), tuple(tally.failures))
     missing = {(each.uri, each.offset_s) for each in unit.carried}
-    for table in _carried_rows(unit, filesystem, root, missing):
+    for table in _carried_rows(unit, output, missing):
         tally.add(table)
         part.add(table)
     tally.end()
     # If rows to carry over are missing, the commit gets a fingerprint that no plan has: redone when listed again.
     fingerprint = Fingerprint.incomplete(unit.fingerprint) if missing else unit.fingerprint
-    _delete_commits(unit.id, filesystem, root)
-    version = storage.put(filesystem, below(root, part_name(unit.id)), part.finish())
+    _delete_commits(unit.id, output)
+    version = (output / part_name(unit.id)).put(part.finish())
     commit = Commit(unit.id, fingerprint, digest([version]), tally.recordings, sum(tally.errors.values()))
     body = json.dumps({"errors": dict(tally.errors)}).encode()
-    storage.write(filesystem, below(root, f"{COMMITS}/{commit.name}"), body)
+    (output / COMMITS / commit.name).write(body)
     return committed
 
 
-def open_part(
-    unit_id: str, filesystem: storage.Filesystem, root: str, check: Callable[[pa.Table], None] = check_rows
-) -> Part:
+def open_part(unit_id: str, output: Place, check: Callable[[pa.Table], None] = check_rows) -> Part:
     """Opens the part of a unit, whose rows have to pass `check`.
 
     Raises FileNotFoundError, and InvalidData if the part is damaged, foreign or a link.
     """
-    path = below(root, part_name(unit_id))
-    if outputs.is_link(filesystem, path):
+    place = output / part_name(unit_id)
+    if place.is_link():
         raise InvalidData("it is a link, which is not followed")
-    stored = storage.StoredFile(filesystem, path, int(storage.info(filesystem, path).get("size") or 0))
-    file: BinaryIO = io.BytesIO(storage.read(filesystem, path)) if stored.size <= HELD_BYTES else stored.open()
+    stored = StoredFile(place, place.info().size or 0)
+    file: BinaryIO = io.BytesIO(place.read()) if stored.size <= HELD_BYTES else stored.open()
     return Part(file, check)
 
 
-def remove_unit(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:
+def remove_unit(unit_id: str, output: Place) -> None:
     """Removes a unit from the output. The commits go first: a crash leaves a part that the next run removes."""
-    _delete_commits(unit_id, filesystem, root)
-    storage.delete(filesystem, below(root, part_name(unit_id)))
+    _delete_commits(unit_id, output)
+    (output / part_name(unit_id)).delete()
 
 
-def _delete_commits(unit_id: str, filesystem: storage.Filesystem, root: str) -> None:
-    for entry in listing.in_folder(filesystem, below(root, COMMITS), f"{unit_id}."):
+def _delete_commits(unit_id: str, output: Place) -> None:
+    folder = output / COMMITS
+    for entry in listing.in_folder(folder, f"{unit_id}."):
         if Commit.from_name(entry.name):
-            storage.delete(filesystem, below(root, f"{COMMITS}/{entry.name}"))
+            (folder / entry.name).delete()
 
 
-def _carried_rows(
-    unit: Unit, filesystem: storage.Filesystem, root: str, missing: set[tuple[str, float | None]]
-) -> Iterator[pa.Table]:
+def _carried_rows(unit: Unit, output: Place, missing: set[tuple[str, float | None]]) -> Iterator[pa.Table]:
     """Rows of the committed part whose objects were not listed this time; objects that have some leave `missing`.
 
     A part that is not valid has none.
@@ -138,12 +133,12 @@ def _carried_rows(
     if not unit.carried:
         return
     try:
-        committed = open_part(unit.id, filesystem, root)
+        committed = open_part(unit.id, output)
     except FileNotFoundError:
         return
     except InvalidData as problem:
-        path = storage.canonical(filesystem, below(root, part_name(unit.id)))
-        _log.warning("%s: %s; its rows of objects that are no longer listed are lost", path, problem)
+        where = (output / part_name(unit.id)).uri
+        _log.warning("%s: %s; its rows of objects that are no longer listed are lost", where, problem)
         return
     carried = frozenset(missing)
     for table in committed.tables():

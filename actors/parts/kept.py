@@ -21,9 +21,8 @@ from actors.parts.part import check_rows
 from actors.pieces import Cut, Piece
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import ChainSummary
-from actors.storage import files as storage
 from actors.storage import listing, outputs
-from actors.storage.outputs import below
+from actors.storage.place import Place
 from actors.units import FINGERPRINT, HEX, Unit
 
 PIECES = "_pieces"
@@ -40,7 +39,7 @@ _KEPT_NAME = re.compile(
 _log = logging.getLogger(__name__)
 
 
-def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str) -> None:
+def keep(piece: Piece, rows: pa.Table, output: Place) -> None:
     """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError if they exceed what `read_kept` accepts."""
     rows = rows.unify_dictionaries().combine_chunks()
     metadata = (rows.schema.metadata or {}) | {b"piece": piece.without_lines().to_json().encode()}
@@ -50,46 +49,44 @@ def keep(piece: Piece, rows: pa.Table, filesystem: storage.Filesystem, root: str
         writer.write_table(rows.replace_schema_metadata(metadata))
     if rows.nbytes > MAX_EXPANDED_BYTES or sink.tell() > MAX_FILE_BYTES:
         raise ValueError(f"a piece of {rows.nbytes:,} bytes of rows is not kept; lower unit.target_minutes")
-    storage.write(filesystem, _path(piece, piece.name, root), sink.getvalue())
+    _place(piece, piece.name, output).write(sink.getvalue())
 
 
-def claim(piece: Piece, filesystem: storage.Filesystem, root: str, attempt: str) -> bool:
+def claim(piece: Piece, output: Place, attempt: str) -> bool:
     """Whether all pieces of the unit are kept and this writer is the one that commits them."""
-    kept, prefix = set(_file_names(piece, filesystem, root)), _prefix(piece.unit, piece.fingerprint)
-    return all(f"{prefix}{name}.arrow" in kept for name in piece.names()) and storage.create(
-        filesystem, below(root, f"{PIECES}/{prefix}{_CLAIM_PREFIX}{attempt}"), piece.name.encode()
-    )
+    kept, prefix = set(_file_names(piece, output)), _prefix(piece.unit, piece.fingerprint)
+    file = output / PIECES / f"{prefix}{_CLAIM_PREFIX}{attempt}"
+    return all(f"{prefix}{name}.arrow" in kept for name in piece.names()) and file.create(piece.name.encode())
 
 
-def is_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> bool:
+def is_kept(piece: Piece, output: Place) -> bool:
     """Whether a valid piece was kept by an earlier run that did not finish its unit."""
     if piece.is_whole:
         return False
     try:
-        kept = read_kept(piece, piece.number, filesystem, root)
+        kept = read_kept(piece, piece.number, output)
     except FileNotFoundError:
         return False
     except InvalidData as problem:
-        path = storage.canonical(filesystem, _path(piece, piece.name, root))
-        _log.warning("%s: %s; it is redone", path, problem)
+        _log.warning("%s: %s; it is redone", _place(piece, piece.name, output).uri, problem)
         return False
     return kept.piece == piece.without_lines()
 
 
-def delete_kept(piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
+def delete_kept(piece: Piece, output: Place) -> None:
     """Removes the kept pieces of a piece's unit."""
-    for name in _file_names(piece, filesystem, root):
-        storage.delete(filesystem, below(root, f"{PIECES}/{name}"))
+    for name in _file_names(piece, output):
+        (output / PIECES / name).delete()
 
 
-def sweep_pieces(units: Iterable[Unit], filesystem: storage.Filesystem, root: str) -> dict[str, Cut]:
+def sweep_pieces(units: Iterable[Unit], output: Place) -> dict[str, Cut]:
     """Removes the kept pieces of all units but these, which are to be done. Returns the cut of the units that have any,
     by unit: with another one they would be of no use. Of several cuts, the finest."""
     current, cuts = {_prefix(unit.id, unit.fingerprint): unit.id for unit in units}, dict[str, Cut]()
-    for entry in listing.in_folder(filesystem, below(root, PIECES)):
+    for entry in listing.in_folder(output / PIECES):
         match = _KEPT_NAME.fullmatch(entry.name)
         if match and match["prefix"] not in current:
-            storage.delete(filesystem, below(root, f"{PIECES}/{entry.name}"))
+            (output / PIECES / entry.name).delete()
         elif match and (cut := Cut.parse(match["cut"] or "")):
             unit = current[match["prefix"]]
             cuts[unit] = max(cuts.get(unit, cut), cut, key=lambda each: each.shares * each.stretches)
@@ -108,12 +105,12 @@ class KeptPiece(NamedTuple):
     rows: pa.Table
 
 
-def read_kept(sibling: Piece, number: int, filesystem: storage.Filesystem, root: str) -> KeptPiece:
+def read_kept(sibling: Piece, number: int, output: Place) -> KeptPiece:
     """Reads the kept rows, of PART_SCHEMA, of a piece by its number in the unit of another, or of the same.
 
     Raises InvalidData for damaged ones, and FileNotFoundError.
     """
-    data = outputs.read(filesystem, _path(sibling, sibling.names()[number], root), MAX_FILE_BYTES)
+    data = outputs.read(_place(sibling, sibling.names()[number], output), MAX_FILE_BYTES)
     rows = read_arrow(data, PART_SCHEMA, MAX_EXPANDED_BYTES)
     piece = Piece.from_json((rows.schema.metadata or {}).get(b"piece", b""))
     if (piece.unit, piece.fingerprint, piece.cut, piece.number, piece.count) != (
@@ -167,21 +164,21 @@ def chain_in(rows: pa.Table) -> ChainSummary | None:
 class KeptPieces:
     """The pieces of a unit by number, each read when it is asked for. Raises InvalidData as `read_kept` does."""
 
-    def __init__(self, piece: Piece, filesystem: storage.Filesystem, root: str) -> None:
-        self._piece, self._output = piece, (filesystem, root)
+    def __init__(self, piece: Piece, output: Place) -> None:
+        self._piece, self._output = piece, output
         self._held, self._bytes = dict[int, KeptPiece](), 0
 
     def __call__(self, number: int) -> KeptPiece:
         if number in self._held:
             return self._held[number]
-        kept = read_kept(self._piece, number, *self._output)
+        kept = read_kept(self._piece, number, self._output)
         if self._bytes + kept.rows.nbytes <= HELD_BYTES:
             self._held[number], self._bytes = kept, self._bytes + kept.rows.nbytes
         return kept
 
 
-def _file_names(piece: Piece, filesystem: storage.Filesystem, root: str) -> list[str]:
-    found = listing.in_folder(filesystem, below(root, PIECES), _prefix(piece.unit, piece.fingerprint))
+def _file_names(piece: Piece, output: Place) -> list[str]:
+    found = listing.in_folder(output / PIECES, _prefix(piece.unit, piece.fingerprint))
     return [each.name for each in found if is_piece_file(each.name)]
 
 
@@ -189,5 +186,5 @@ def _prefix(unit: str, fingerprint: str) -> str:
     return f"{unit}.{fingerprint}."
 
 
-def _path(piece: Piece, name: str, root: str) -> str:
-    return below(root, f"{PIECES}/{_prefix(piece.unit, piece.fingerprint)}{name}.arrow")
+def _place(piece: Piece, name: str, output: Place) -> Place:
+    return output / PIECES / f"{_prefix(piece.unit, piece.fingerprint)}{name}.arrow"

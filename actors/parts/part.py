@@ -7,18 +7,19 @@ have any number of tokens: each is bounded before memory is allocated for it.
 import functools
 import io
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from actors.foreign.arrow import check_table, open_parquet
 from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
 from actors.foreign.parquet_pages import Group, pages
 from actors.schema import PART_SCHEMA
-from actors.storage import files as storage
+from actors.storage.stored_file import reraise
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # approximate size of a row group, in rows and in bytes of Arrow
 
@@ -112,7 +113,7 @@ class Part:
         except InvalidData:
             raise
         except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
-            storage.reraise(self._file)
+            reraise(self._file)
             raise InvalidData(one_line(problem)) from None
 
     def _fits(self, group: Group) -> bool:
@@ -163,18 +164,24 @@ def _expand(batch: pa.RecordBatch) -> Iterator[pa.Table]:
         first = last
 
 
-def _row_sizes(column: pa.Array) -> Any:
+def _row_sizes(column: pa.Array) -> NDArray[np.int64]:
     """Bytes of each row of a column once dictionaries are expanded."""
     if pa.types.is_dictionary(column.type):
-        lengths = pc.binary_length(column.dictionary).take(column.indices)
-        return lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        return _as_int64(pc.binary_length(column.dictionary).take(column.indices))
     if pa.types.is_list(column.type):
-        tokens = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        tokens = _as_int64(column.value_lengths())
         if tokens.max(initial=0) > MAX_TOKENS:
             raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
         values = column.flatten()
         each = sum(_row_sizes(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
         ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
         lasts = np.cumsum(tokens)
-        return ends[lasts] - ends[lasts - tokens]
+        sizes: NDArray[np.int64] = ends[lasts] - ends[lasts - tokens]
+        return sizes
     return np.full(len(column), 8, np.int64)
+
+
+def _as_int64(lengths: pa.Array) -> NDArray[np.int64]:
+    """Lengths as an array of numpy; 0 for a null."""
+    numbers: NDArray[np.int64] = lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return numbers

@@ -13,8 +13,7 @@ from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
 from actors.sources.recordings import AUDIO_SUFFIXES
 from actors.sources.tar_headers import GuardedFile, is_plain_tar, member_key, members, open_tar
-from actors.storage import files as storage
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND, Format, SourceObject
 
 RANGE_BYTES = 1 << 16  # per request for an audio file's header
@@ -41,7 +40,7 @@ def implied_seconds(stored: StoredFile, kind: Format) -> float | None:
 
 def _seconds_in_tar(stored: StoredFile) -> float | None:
     """The seconds in a tar, plain or compressed, if all of it is like its beginning."""
-    head = storage.read_range(stored.filesystem, stored.path, 0, min(TAR_BYTES, stored.size))
+    head = stored.place.read_range(0, min(TAR_BYTES, stored.size))
     file, is_plain = GuardedFile(io.BytesIO(head)), is_plain_tar(head[:512])
     seconds, stored_bytes, recordings = 0.0, 0.0, 0
     with suppress(tarfile.TarError), open_tar(file) as archive:  # it is cut off

@@ -16,8 +16,9 @@ from actors.sources.recordings import MAX_COMPANION_BYTES, Recording, companion_
 from actors.sources.tar import Shard, read_tar
 from actors.sources.tar_headers import is_plain_tar
 from actors.sources.tar_ranges import Chain, range_members
-from actors.storage import files as storage
-from actors.storage.files import StoredFile
+from actors.storage.answers import FileTooLarge, NotRegularFile
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from actors.units import SourceObject
 
 HELD_BYTES = 64_000_000  # a larger audio file is read in ranges, not whole
@@ -41,7 +42,7 @@ class ReadSettings:
     channel: int | None = None
     vad: bool = False
     drops_silence: bool = False
-    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    storage_options: Mapping[str, object] = field(default_factory=dict, repr=False)
     patience_s: float = 600.0
     isolated: bool = False
 
@@ -122,18 +123,20 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
             content, etag = _resolve(group[0], settings)
             size = content.size
             if size <= HELD_BYTES and reading.piece.stretches == 1:  # over HTTP the size may be unknown, then it is 0
-                content = storage.read(content.filesystem, content.path, size or HELD_BYTES)
+                content = content.place.read(size or HELD_BYTES)
         except RecordingError as problem:
             content = problem
         except FileNotFoundError:
             content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} does not exist")
-        except storage.NotRegularFile:
+        except NotRegularFile:
             content = RecordingError(ErrorKind.BAD_ENTRY, f"{group[0].uri} is not a regular file")
-        except storage.FileTooLarge as problem:
+        except FileTooLarge as problem:
             changed = RecordingError(ErrorKind.CHANGED, CHANGED)
             content = changed if size else RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
-        fields = json.loads(each.lines) if each.lines and not each.refusal else _read_companion(each, settings)
+        fields: dict[str, Any] = (
+            _read_companion(each, settings) if each.refusal or not each.lines else json.loads(each.lines)
+        )
         reference, extra = split_fields(fields)
         refusal = RecordingError(ErrorKind(each.refusal[0]), each.refusal[1]) if each.refusal else None
         yield Recording(
@@ -151,38 +154,37 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
 def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:
     """An object's stored file and version. Raises RecordingError if it is missing, or not the version that was
     planned."""
-    filesystem, path = storage.connect(source.uri, settings.storage_options)
+    place = Place.at(source.uri, settings.storage_options)
     try:
-        info = storage.info(filesystem, path)
+        info = place.info()
     except (FileNotFoundError, NotADirectoryError):
         raise RecordingError(ErrorKind.MISSING, f"{source.uri} does not exist") from None
-    if info.get("type", "file") != "file":  # a manifest may name anything
+    if not info.is_file:  # a manifest may name anything
         raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is a folder, a pipe or a device, not a file")
-    etag = storage.version(info)
-    if source.etag is not None and etag != source.etag:
+    if source.etag is not None and info.version != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)
-    return StoredFile(filesystem, path, int(info.get("size") or 0)), etag
+    return StoredFile(place, info.size or 0), info.version
 
 
-def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, Any]:
+def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, object]:
     """The fields of the .txt or .json beside an audio file; none if there is no such file (any more)."""
     if source.companion is None:
         return {}
-    filesystem, path = storage.connect(source.companion, settings.storage_options)
+    place = Place.at(source.companion, settings.storage_options)
     try:
-        text = storage.read(filesystem, path, MAX_COMPANION_BYTES)
+        text = place.read(MAX_COMPANION_BYTES)
     except FileNotFoundError:
         return {}
-    except (storage.FileTooLarge, storage.NotRegularFile) as problem:
+    except (FileTooLarge, NotRegularFile) as problem:
         return {"unread_text": str(problem)}
-    return companion_fields(os.path.splitext(path)[1], text)
+    return companion_fields(os.path.splitext(place.path)[1], text)
 
 
 def check_version(stored: StoredFile, etag: str) -> None:
     """Raises RecordingError (changed, missing) if a file was replaced or removed while it was read in ranges."""
     try:
-        current = storage.version(storage.info(stored.filesystem, stored.path))
+        current = stored.place.info().version
     except FileNotFoundError:
-        raise RecordingError(ErrorKind.MISSING, f"{stored.path} was removed while it was read") from None
+        raise RecordingError(ErrorKind.MISSING, f"{stored.place.path} was removed while it was read") from None
     if current != etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,8 +16,11 @@ from actors.foreign.parquet_pages import Chunk, Group, Page, pages
 from actors.foreign.parquet_reach import column_of, columns_to_skip, list_columns, row_bytes
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
+from actors.sources.parquet_columns import columns_of
 from actors.sources.recordings import Recording, shortened_name, split_fields
-from actors.storage import files as storage
+from actors.storage.answers import FileTooLarge
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile, reraise
 from actors.units import SourceObject
 
 ROWS_AT_ONCE = 16  # decoded together; each may be a whole recording
@@ -53,7 +56,7 @@ class _SelectedGroup:
 
 
 def read_parquet(
-    stored: storage.StoredFile,
+    stored: StoredFile,
     source: SourceObject,
     etag: str,
     max_bytes: int,
@@ -88,7 +91,7 @@ def read_parquet(
     except RecordingError:
         raise
     except Exception as problem:  # Arrow raises many kinds; its own MemoryError means an absurd size
-        storage.reraise(file)
+        reraise(file)
         if isinstance(problem, MemoryError) and not isinstance(problem, pa.ArrowException):
             raise
         detail = f"the Parquet file cannot be read from row {row} on: {problem}"
@@ -98,14 +101,14 @@ def read_parquet(
 class _BufferedFile(io.RawIOBase):
     """A Parquet file with a buffer: one of at most `held_bytes` whole, else a row group at a time, in one request."""
 
-    def __init__(self, stored: storage.StoredFile, held_bytes: int) -> None:
+    def __init__(self, stored: StoredFile, held_bytes: int) -> None:
         self._ranges, self._stored, self._at, self._held_bytes = stored.open(), stored, 0, held_bytes
         self._held, self._start, self._size = b"", 0, stored.size
-        self.raw: Any = self._ranges.raw  # for storage.reraise
+        self.raw: Any = self._ranges.raw  # for `reraise`
         if stored.size <= held_bytes:
             try:
-                self._held = storage.read(stored.filesystem, stored.path, held_bytes)
-            except storage.FileTooLarge as problem:
+                self._held = stored.place.read(held_bytes)
+            except FileTooLarge as problem:
                 raise RecordingError(ErrorKind.TOO_LARGE, str(problem)) from None
             self._size = len(self._held)  # over HTTP it may have been unknown
 
@@ -114,7 +117,7 @@ class _BufferedFile(io.RawIOBase):
         if self._size > self._held_bytes:
             self._held, self._start = b"", start
             try:
-                self._held = storage.read_range(self._stored.filesystem, self._stored.path, start, end)
+                self._held = self._stored.place.read_range(start, end)
             except OSError as problem:
                 self.raw.problem = problem
                 raise
@@ -173,7 +176,7 @@ def _contents(
     lists: Set[str],
     rows: tuple[int, int],
     max_bytes: int,
-) -> Iterator[tuple[Content, dict[str, Any]]]:
+) -> Iterator[tuple[Content, dict[str, object]]]:
     """The audio and the other fields of each row of a group, among `rows`, (first, end). The largest columns are
     skipped if a row could be too large: the field `unread_columns` lists them."""
     if group.span[1] - group.span[0] <= BYTES_AT_ONCE:
@@ -198,7 +201,7 @@ def _contents(
     for fields in _rows(parquet, group, read, *rows, max(BYTES_AT_ONCE // max(largest, 1), 1)):
         value = fields.pop(audio)
         path = value.get("path") if isinstance(value, dict) else None
-        data = value.get("bytes") if isinstance(value, dict) else value
+        data = cast("bytes | None", value.get("bytes") if isinstance(value, dict) else value)
         content: Content = data or b""
         if data is None:
             content = RecordingError(ErrorKind.BAD_ENTRY, f"there are no audio bytes (its path: {path})")
@@ -216,7 +219,7 @@ def _is_too_large(page: Page, max_bytes: int) -> bool:
 
 def _rows(
     parquet: pq.ParquetFile, group: _SelectedGroup, names: Sequence[str], first: int, last: int, at_once: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """The rows of a group among `first` up to `last`, as values by column name."""
     at = group.first
     for batch in parquet.iter_batches(min(at_once, ROWS_AT_ONCE), row_groups=[group.number], columns=list(names)):
@@ -229,11 +232,11 @@ def _rows(
         del batch, selected, columns
 
 
-def _values(column: pa.Array) -> Callable[[int], Any]:
+def _values(column: pa.Array) -> Callable[[int], object]:
     """A function that returns a column's value by row. A value that Python cannot represent, such as a date in the year
     20,000 or text that is not UTF-8, is approximated."""
 
-    def value(row: int) -> Any:
+    def value(row: int) -> object:
         scalar = column[row]
         try:
             return scalar.as_py()
@@ -247,41 +250,7 @@ def _values(column: pa.Array) -> Callable[[int], Any]:
     return value
 
 
-def columns_of(schema: pa.Schema) -> tuple[str, list[str]]:
-    """The name of the audio column, and the paths of the columns to read: the audio's bytes and path, and all other
-    columns that contain no bytes.
-
-    The audio column is a struct with bytes, or else a column of bytes; of several, the one named "audio". Raises
-    RecordingError (unreadable) if there is none, or the choice is ambiguous.
-    """
-    structs = [each.name for each in schema if _is_audio_struct(each.type)]
-    found = structs or [each.name for each in schema if _is_binary(each.type)]
-    audio = "audio" if "audio" in found else found[0] if len(found) == 1 else None
-    if audio is None:
-        columns = ", ".join(found or schema.names)
-        detail = f"{len(found)} columns of audio bytes; one is needed, named audio if there are several ({columns})"
-        raise RecordingError(ErrorKind.UNREADABLE, detail)
-    parts = ("bytes", "path")
-    kind = schema.field(audio).type
-    own = [f"{audio}.{part}" for part in parts if kind.get_field_index(part) >= 0] if structs else [audio]
-    return audio, own + [each.name for each in schema if each.name != audio and not _contains_binary(each.type)]
-
-
-def _is_audio_struct(kind: pa.DataType) -> bool:
-    index = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
-    return index >= 0 and _is_binary(kind.field(index).type)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _contains_binary(kind: pa.DataType) -> bool:
-    inner = (kind.field(index).type for index in range(kind.num_fields))
-    return _is_binary(kind) or pa.types.is_fixed_size_binary(kind) or any(map(_contains_binary, inner))
-
-
-def _recording(content: Content, fields: dict[str, Any], row: int, source: SourceObject, etag: str) -> Recording:
+def _recording(content: Content, fields: dict[str, object], row: int, source: SourceObject, etag: str) -> Recording:
     path = fields.pop(_PATH, None)
     name = next((str(fields[each]) for each in _ID_FIELDS if fields.get(each) is not None), None)
     reference, extra = split_fields(fields)
@@ -291,9 +260,9 @@ def _recording(content: Content, fields: dict[str, Any], row: int, source: Sourc
     )
 
 
-def count_in_parquet(filesystem: storage.Filesystem, path: str) -> int:
+def count_in_parquet(place: Place) -> int:
     """The number of rows of a Parquet file, from its footer; 1 if it is damaged, for the row with its error."""
-    with filesystem.open(path, "rb") as file:
+    with place.open() as file:
         try:
             return sum(group.rows for group in open_parquet(file)[1])
         except InvalidData:

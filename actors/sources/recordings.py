@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import RecordingError
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 from actors.units import digest
 
 AUDIO_SUFFIXES = frozenset(
@@ -38,7 +37,7 @@ class Recording:
     offset_s: float | None = None
     duration_s: float | None = None
     reference: str | None = None
-    extra: Mapping[str, Any] | None = None
+    extra: Mapping[str, object] | None = None
 
 
 def shortened_name(name: str) -> str:
@@ -47,7 +46,7 @@ def shortened_name(name: str) -> str:
     return name if len(encoded) <= MAX_NAME_BYTES else f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
 
 
-def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
+def companion_fields(suffix: str, data: bytes) -> dict[str, object]:
     """The fields of a .txt or .json beside a recording; the text of a .txt is the field "text"."""
     text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
     if suffix.lower() != ".json":
@@ -55,7 +54,7 @@ def companion_fields(suffix: str, data: bytes) -> dict[str, Any]:
     return fields_of(text)
 
 
-def fields_of(text: str) -> dict[str, Any]:
+def fields_of(text: str) -> dict[str, object]:
     """The fields of a JSON text: those of an object; a string as the field "text", another value as "json", and the
     beginning of invalid JSON as "unreadable_json"."""
     try:
@@ -65,8 +64,8 @@ def fields_of(text: str) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
 
 
-def split_fields(fields: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+def split_fields(fields: Mapping[str, object]) -> tuple[str | None, dict[str, object]]:
     """Splits a recording's fields into its reference text and all others."""
     text_field = next((name for name in _TEXT_FIELDS if isinstance(fields.get(name), str)), None)
     extra = {name: value for name, value in fields.items() if name != text_field and name not in _STRUCTURAL_FIELDS}
-    return (fields[text_field] if text_field else None), extra
+    return (str(fields[text_field]) if text_field else None), extra

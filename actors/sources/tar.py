@@ -20,7 +20,8 @@ from actors.sources.recordings import (
     split_fields,
 )
 from actors.sources.tar_headers import GuardedFile, member_content, member_key, members, open_tar
-from actors.storage import files as storage
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from actors.units import SourceObject
 
 READ_AHEAD_BYTES = 8_000_000  # a tar is read sequentially in requests of this size
@@ -115,15 +116,15 @@ class Shard:
             )
 
 
-def merge_texts(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, Any]]:
+def merge_texts(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, object]]:
     """The reference and the other fields in the texts of a sample."""
-    fields = dict[str, Any]()
+    fields = dict[str, object]()
     for suffix, text in texts:
         fields.update(companion_fields(suffix, text))
     return split_fields(fields)
 
 
-def read_tar(stored: storage.StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
+def read_tar(stored: StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
     """Reads the recordings of a tar, plain or compressed, in the order of their audio, in one pass from front to back.
 
     At most the source's `limit`. `share` is (number, count): the recordings whose headers are read with this one of
@@ -133,7 +134,7 @@ def read_tar(stored: storage.StoredFile, shard: Shard, share: tuple[int, int] = 
     number, count = share
     damage: RecordingError | None = None
     member = None
-    with stored.filesystem.open(stored.path, "rb", block_size=READ_AHEAD_BYTES) as opened:
+    with stored.place.open(READ_AHEAD_BYTES) as opened:
         file = GuardedFile(opened)
         try:
             with open_tar(file) as archive:
@@ -155,10 +156,10 @@ def read_tar(stored: storage.StoredFile, shard: Shard, share: tuple[int, int] = 
         yield Recording(damaged_member or source.name, source.uri, shard.etag, damage, damaged_member)
 
 
-def count_in_tar(filesystem: storage.Filesystem, path: str, enough: int) -> int:
+def count_in_tar(place: Place, enough: int) -> int:
     """The number of recordings in a tar, counted up to `enough`; damage counts as one, for the row with its error."""
     count = 0
-    with filesystem.open(path, "rb", block_size=READ_AHEAD_BYTES) as file:
+    with place.open(READ_AHEAD_BYTES) as file:
         try:
             with open_tar(GuardedFile(file)) as archive:
                 for member in members(archive):

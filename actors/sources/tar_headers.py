@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 MAX_EXTENDED_HEADER = 1_000_000  # bytes of a header that describes the next one: names and attributes
 MAX_DICTIONARY = 256_000_000  # bytes that decompressing xz may take; xz -9 takes 65 MB
@@ -21,8 +21,21 @@ COMPRESSED_AT_ONCE = 10_240  # bytes, as tarfile reads; the position in the file
 CONTENT_AT_ONCE = 1 << 20  # bytes
 READ_AFTER_END = 100  # reads, see GuardedFile
 
+
+class _Decompressor(Protocol):
+    """Decompresses a stream piece by piece; `unused_data` are the bytes after its end."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
 #: First bytes of compressed files, as in tarfile.
-_COMPRESSIONS: dict[bytes, Callable[[], Any]] = {
+_COMPRESSIONS: dict[bytes, Callable[[], _Decompressor]] = {
     b"\x1f\x8b\x08": partial(zlib.decompressobj, 31),  # 31: gzip's own header, the largest window
     b"BZh": bz2.BZ2Decompressor,
     b"\xfd7zXZ": partial(lzma.LZMADecompressor, memlimit=MAX_DICTIONARY),
@@ -49,11 +62,12 @@ class Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header claims {header.size} bytes")
         return header
 
-    def _proc_sparse(self, archive: tarfile.TarFile) -> Any:
+    def _proc_sparse(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         """Accepts holes that are listed in the header itself; a list that continues after it may be endless."""
         if self._sparse_structs[1]:  # type: ignore[attr-defined]
             raise tarfile.ReadError(f"{self.name[:200]} is sparse with many holes, which is not supported")
-        return super()._proc_sparse(archive)  # type: ignore[misc]
+        header: tarfile.TarInfo = super()._proc_sparse(archive)  # type: ignore[misc]
+        return header
 
     def _proc_gnusparse_10(self, member: tarfile.TarInfo, *_: object) -> None:
         raise tarfile.ReadError(f"{member.name[:200]} is sparse in POSIX format, which is not supported")
@@ -126,7 +140,7 @@ class GuardedFile:
     """A file that raises ReadError if it is read too often after its end: tarfile skips the size that a header claims,
     up to 8 EB, by reading blocks of 10 kB, even after the end. `position` is the number of bytes read."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._reads_after_end = 0
         self.position = 0
@@ -157,7 +171,7 @@ class _Decompressed:
     """The content of a compressed file, all its streams in sequence, decompressed as requested: a few compressed bytes
     may expand to gigabytes."""
 
-    def __init__(self, file: GuardedFile, head: bytes, make: Callable[[], Any]) -> None:
+    def __init__(self, file: GuardedFile, head: bytes, make: "Callable[[], _Decompressor]") -> None:
         self._file, self._compressed, self._make = file, head, make
         self._stream = make()
         self._is_first = True

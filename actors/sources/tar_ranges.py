@@ -14,17 +14,19 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.sources.tar_headers import Header, members, split_key
-from actors.storage.files import StoredFile
+from actors.storage.stored_file import StoredFile
 
 BLOCK = 512
 _MAGIC = slice(257, 262)
+
+Hashes = NDArray[np.uint64]
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Chain:
         return ChainSummary(self.began, self.ended, _hashes(self.sounds), _hashes(self.texts))
 
 
-def _hashes(keys: Iterable[str]) -> Any:
+def _hashes(keys: Iterable[str]) -> Hashes:
     digests = (hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest() for key in keys)
     return np.frombuffer(b"".join(digests), np.uint64)
 
@@ -52,8 +54,8 @@ class ChainSummary:
 
     began: int | None = None
     ended: int | None = None
-    sounds: Any = field(default_factory=lambda: _hashes(()))
-    texts: Any = field(default_factory=lambda: _hashes(()))
+    sounds: Hashes = field(default_factory=lambda: _hashes(()))
+    texts: Hashes = field(default_factory=lambda: _hashes(()))
 
     def to_text(self) -> str:
         keys = {name: base64.b64encode(getattr(self, name).tobytes()).decode() for name in ("sounds", "texts")}
@@ -63,14 +65,17 @@ class ChainSummary:
     def from_text(cls, text: bytes) -> "ChainSummary":
         """Raises InvalidData if the text was not made by `to_text`."""
         fields = parse_object(text)
-        offsets = [fields.get(name) for name in ("began", "ended")]
-        if not all(each is None or type(each) is int for each in offsets):
+        offsets = [each for name in ("began", "ended") if (each := fields.get(name)) is None or type(each) is int]
+        texts = [each for name in ("sounds", "texts") if isinstance(each := fields.get(name), str)]
+        if len(offsets) != 2:
             raise InvalidData("a chain's began and ended are not integers")
+        if len(texts) != 2:
+            raise InvalidData("a chain's keys are not text")
         try:
-            keys = [base64.b64decode(fields[name], validate=True) for name in ("sounds", "texts")]
-            return cls(*offsets, *(np.frombuffer(each, np.uint64) for each in keys))
-        except (KeyError, TypeError, ValueError) as problem:
+            keys = [np.frombuffer(base64.b64decode(each, validate=True), np.uint64) for each in texts]
+        except ValueError as problem:
             raise InvalidData(f"a chain's keys are invalid: {problem}") from None
+        return cls(offsets[0], offsets[1], *keys)
 
 
 def range_bounds(size: int, number: int, count: int) -> tuple[int, int]:
@@ -153,6 +158,6 @@ def _splits_sample(chains: Sequence[ChainSummary]) -> bool:
     return bool(np.any((keys[found] == texts) & (sound_range[found] != text_ranges)))
 
 
-def _with_ranges(hashes: Sequence[Any]) -> tuple[Any, Any]:
+def _with_ranges(hashes: Sequence[Hashes]) -> tuple[Hashes, NDArray[np.intp]]:
     """The hashes of all ranges, and the range of each."""
     return np.concatenate(hashes), np.repeat(np.arange(len(hashes)), [len(each) for each in hashes])

@@ -2,17 +2,10 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-from urllib.parse import urlsplit
-
-from fsspec.implementations.local import LocalFileSystem
-
-Filesystem = Any  # fsspec.AbstractFileSystem, which carries no types
 
 MAX_OBJECT_BYTES = 50 * 10**12  # S3's limit
 MAX_RESPONSE_BYTES = 32_000_000  # of a response other than an object: a page of 1,000 keys has a few million at most
 _CHUNK_BYTES = 1_000_000
-_MAX_PATH_SHOWN = 300  # characters of a path in a message
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", re.ASCII)
 
@@ -35,30 +28,6 @@ class FileTooLarge(OSError):
 
     def __reduce__(self) -> tuple[type["FileTooLarge"], tuple[str, int, int]]:
         return FileTooLarge, (self.path, self.size, self.max_bytes)
-
-
-def is_s3(filesystem: Filesystem) -> bool:
-    return "s3" in filesystem.protocol
-
-
-def is_local(filesystem: Filesystem) -> bool:
-    return isinstance(filesystem, LocalFileSystem)
-
-
-def is_http(filesystem: Filesystem) -> bool:
-    return "http" in filesystem.protocol
-
-
-def location(filesystem: Filesystem, path: str) -> str:
-    """A path in storage as it appears in messages: its URI, for S3 after the endpoint; no credentials, no query."""
-    path = path if len(path) <= _MAX_PATH_SHOWN else f"{path[:_MAX_PATH_SHOWN]}…"
-    if is_s3(filesystem):
-        url = urlsplit(filesystem.connect().meta.endpoint_url)
-        return f"{url.scheme}://{url.netloc.rpartition('@')[2]} (s3://{path})"
-    if is_http(filesystem):
-        url = urlsplit(path)
-        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    return str(filesystem.unstrip_protocol(path))
 
 
 def checked_size(size: object) -> int:

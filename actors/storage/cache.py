@@ -7,8 +7,8 @@ is refused. A file that took long to make has its SHA-256 beside it, so that a d
 import hashlib
 import os
 import stat
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
@@ -46,7 +46,7 @@ def sha256_of(path: Path) -> str:
         return sha256_of_open(file)
 
 
-def sha256_of_open(file: Any) -> str:
+def sha256_of_open(file: BufferedIOBase) -> str:
     """The SHA-256 of an open binary file, which is left at its beginning."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()

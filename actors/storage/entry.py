@@ -8,7 +8,7 @@ Fault = Literal["", "outside", "dangling", "special", "circle"]
 
 
 class Entry(NamedTuple):
-    """A file: its path, size in bytes, and version as returned by `storage.version`; or a path with a fault, which has
+    """A file: its path, size in bytes, and version as in its `FileInfo`; or a path with a fault, which has
     no size and version."""
 
     path: str

@@ -63,20 +63,11 @@ def walk(
                 )
 
 
-def files_in(folder: str, prefix: str, may_be_link: bool) -> Iterator[Entry]:
-    """The files directly in a folder whose names begin with a prefix, without links. Raises UsageError as `refuse_link`
-    does, unless the folder `may_be_link`."""
-    if not may_be_link:
-        refuse_link(folder)
+def files_in(folder: str, prefix: str) -> Iterator[Entry]:
+    """The files directly in a folder whose names begin with a prefix, without links."""
     for each in _scan(folder):
         if each.name.startswith(prefix) and each.is_file(follow_symlinks=False) and (found := _file(each)):
             yield found
-
-
-def refuse_link(folder: str) -> None:
-    """Raises UsageError if a folder of the output's state is a link: its target may not belong to the output."""
-    if os.path.islink(folder):
-        raise UsageError(f"{folder} is a link; the output's state must be in the output itself")
 
 
 def _scan(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -1,120 +1,100 @@
 """Reads bytes of stored files, with a bound on the memory taken whatever the storage sends."""
 
-import contextlib
 import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from fsspec.asyn import sync
 
 from actors.storage.answers import (
     EndpointError,
-    Filesystem,
     FileTooLarge,
     NotRegularFile,
     checked_size,
     content_length,
-    is_http,
-    is_local,
-    is_s3,
-    location,
     range_length,
     read_bounded,
 )
+from actors.storage.file_info import FileInfo
+from actors.storage.location import Location
 
-_VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
 _ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses that mean that a file does not exist, permanently
 _COPY_BYTES = 1 << 24  # read at a time
 _GROWTH_BYTES = 65_536  # read at a time beyond a file's size, since it may be growing
 
 
-def version(info: Mapping[str, Any]) -> str:
-    """An identifier of an object's version: its ETag, or on a local disk its modification time in ns."""
-    if "ino" in info:
-        with contextlib.suppress(FileNotFoundError):
-            return str(os.stat(info["name"]).st_mtime_ns)
-    for key in _VERSIONS:
-        if value := info.get(key):  # S3 without ETags gives "" for a single file, and none in a listing
-            if key == "LastModified" and isinstance(value, datetime):
-                value = value.replace(microsecond=0)  # a listing may be more precise than a file's own header
-            return str(value).strip('"')
-    return f"size-{info.get('size')}"
-
-
-def file_info(filesystem: Filesystem, path: str) -> dict[str, Any]:
+def info_of(place: Location) -> FileInfo:
     """A file's metadata. Raises FileNotFoundError, EndpointError."""
     try:
-        info = dict(filesystem.info(path))
-        if info.get("size") is not None:
-            checked_size(info["size"])
+        metadata = dict(place.filesystem.info(place.path))
+        if metadata.get("size") is not None:
+            checked_size(metadata["size"])
     except FileNotFoundError as problem:
         cause = problem.__cause__  # over HTTP this may be any failure
-        if not is_http(filesystem) or cause is None:
+        if not place.is_http or cause is None:
             raise
         if not hasattr(cause, "status"):
             raise cause from None
-        raise _http_error(filesystem, path, cause.status, getattr(cause, "message", "")) from None
+        raise _http_error(place, cause.status, getattr(cause, "message", "")) from None
     except OSError as problem:
         if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no file can have this name, or links form a circle
-            raise FileNotFoundError(path[:80]) from None
+            raise FileNotFoundError(place.path[:80]) from None
         if isinstance(problem, EndpointError):
-            raise EndpointError(f"{location(filesystem, path)}: {problem}") from None
+            raise EndpointError(f"{place.described}: {problem}") from None
         raise
     except (KeyError, TypeError, ValueError) as problem:  # the client misses a field, or cannot parse a number
         what = f"sent incomplete or invalid metadata of a file ({type(problem).__name__}: {problem})"
-        raise EndpointError(f"{location(filesystem, path)}: {what}") from None
-    return info
+        raise EndpointError(f"{place.described}: {what}") from None
+    return FileInfo.of(metadata)
 
 
-def copy(filesystem: Filesystem, path: str, target: str, max_bytes: int) -> None:
+def copy(place: Location, target: str, max_bytes: int) -> None:
     """Copies a file to a path on this machine, chunk by chunk. Raises FileTooLarge if it exceeds `max_bytes`."""
     size = 0
-    with filesystem.open(path, "rb") as source, open(target, "wb") as sink:
+    with place.filesystem.open(place.path, "rb") as source, open(target, "wb") as sink:
         while chunk := source.read(_COPY_BYTES):
             size += len(chunk)
             if size > max_bytes:
-                raise FileTooLarge(location(filesystem, path), size, max_bytes)
+                raise FileTooLarge(place.described, size, max_bytes)
             sink.write(chunk)
 
 
-def read_whole(filesystem: Filesystem, path: str, max_bytes: int | None) -> bytes:
+def read_whole(place: Location, max_bytes: int | None) -> bytes:
     """Reads a file. Raises FileTooLarge if it exceeds `max_bytes`, before reading it if its size is known."""
     limit = sys.maxsize if max_bytes is None else max_bytes
-    if is_local(filesystem):
-        data = _local(path, 0, limit, is_whole=True)
-    elif is_s3(filesystem):
-        data = _s3(filesystem, path, limit)
-    elif is_http(filesystem):
-        data = _http(filesystem, path, limit)
+    if place.is_local:
+        data = _local(place.path, 0, limit, is_whole=True)
+    elif place.is_s3:
+        data = _s3(place, limit)
+    elif place.is_http:
+        data = _http(place, limit)
     elif max_bytes is None:
-        data = bytes(filesystem.cat_file(path))
+        data = bytes(place.filesystem.cat_file(place.path))
     else:
-        with filesystem.open(path, "rb") as file:
+        with place.filesystem.open(place.path, "rb") as file:
             size = getattr(file, "size", None) or 0
             data = b"" if size > max_bytes else file.read(max_bytes + 1)
             if max(size, len(data)) > max_bytes:
-                raise FileTooLarge(location(filesystem, path), max(size, len(data)), max_bytes)
+                raise FileTooLarge(place.described, max(size, len(data)), max_bytes)
     return data
 
 
-def read_part(filesystem: Filesystem, path: str, start: int, end: int) -> bytes:
+def read_part(place: Location, start: int, end: int) -> bytes:
     """Reads a file from byte `start` up to `end`, or to its end if that comes first."""
     if end <= start:
         return b""
-    if is_local(filesystem):
-        return _local(path, start, end - start)
-    if is_s3(filesystem):
-        return _s3(filesystem, path, end - start, (start, end))
-    if is_http(filesystem):
-        return _http(filesystem, path, end - start, (start, end))
-    data = bytes(filesystem.cat_file(path, start=start, end=end))
+    if place.is_local:
+        return _local(place.path, start, end - start)
+    if place.is_s3:
+        return _s3(place, end - start, (start, end))
+    if place.is_http:
+        return _http(place, end - start, (start, end))
+    data = bytes(place.filesystem.cat_file(place.path, start=start, end=end))
     if len(data) > end - start:
         raise EndpointError(
-            f"{location(filesystem, path)}: responded to a request for bytes {start} to {end - 1} with {len(data):,}"
+            f"{place.described}: responded to a request for bytes {start} to {end - 1} with {len(data):,}"
         )
     return data
 
@@ -144,10 +124,11 @@ def _check_regular(file_status: os.stat_result, path: str) -> bool:
     return stat.S_ISREG(file_status.st_mode)
 
 
-def _s3(filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
+def _s3(place: Location, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
     from s3fs.core import _error_wrapper, version_id_kw
 
-    bucket, key, version = filesystem.split_path(path)
+    filesystem = place.filesystem
+    bucket, key, version = filesystem.split_path(place.path)
     options = {"Range": f"bytes={byte_range[0]}-{byte_range[1] - 1}"} if byte_range else {}
 
     async def get() -> bytes:
@@ -162,42 +143,45 @@ def _s3(filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, in
         finally:
             response["Body"].close()
 
-    read_body = _BodyReader(filesystem, path, limit, byte_range)
+    read_body = _BodyReader(place, limit, byte_range)
     return bytes(sync(filesystem.loop, _error_wrapper, get, retries=filesystem.retries))
 
 
-def _http(filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
+def _http(place: Location, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
+    filesystem = place.filesystem
     options = dict(filesystem.kwargs)
     headers = dict(options.pop("headers", {})) | {"Accept-Encoding": "identity"}  # sizes and ranges refer to the file
     headers |= {"Range": f"bytes={byte_range[0]}-{byte_range[1] - 1}"} if byte_range else {}
 
     async def get() -> bytes:
         session = await filesystem.set_session()
-        async with session.get(filesystem.encode_url(path), headers=headers, **options) as response:
+        async with session.get(filesystem.encode_url(place.path), headers=headers, **options) as response:
             if response.status >= 400:
-                raise _http_error(filesystem, path, response.status, response.reason)
+                raise _http_error(place, response.status, response.reason)
             got = response.headers
             return await read_body(
                 response.content.read, response.status, got.get("Content-Range"), content_length(got)
             )
 
-    read_body = _BodyReader(filesystem, path, limit, byte_range)
+    read_body = _BodyReader(place, limit, byte_range)
     return bytes(sync(filesystem.loop, get))
 
 
-def _http_error(filesystem: Filesystem, path: str, status: int, reason: object) -> OSError:
+def _http_error(place: Location, status: int, reason: object) -> OSError:
     """The error for an HTTP status; its message leaves out the URL's query, which may hold a signature."""
     kind = FileNotFoundError if status in _ABSENT else PermissionError if status in (401, 403) else EndpointError
-    return kind(f"{location(filesystem, path)}: responded with {status} {reason!s:.80}")
+    return kind(f"{place.described}: responded with {status} {reason!s:.80}")
 
 
 class _BodyReader:
     """Reads the body of a response: at most `limit` bytes, and of a range request exactly the requested ones."""
 
-    def __init__(self, filesystem: Filesystem, path: str, limit: int, byte_range: tuple[int, int] | None) -> None:
-        self._where, self._limit, self._byte_range = location(filesystem, path), limit, byte_range
+    def __init__(self, place: Location, limit: int, byte_range: tuple[int, int] | None) -> None:
+        self._where, self._limit, self._byte_range = place.described, limit, byte_range
 
-    async def __call__(self, read: Any, status: int, content_range: str | None, claimed: int | None) -> bytes:
+    async def __call__(
+        self, read: Callable[[int], Awaitable[bytes]], status: int, content_range: str | None, claimed: int | None
+    ) -> bytes:
         if self._byte_range is None:
             data = None if (claimed or 0) > self._limit else await read_bounded(read, self._limit)
             if data is None:

@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from fsspec.asyn import sync
 
-from actors.storage.answers import EndpointError, Filesystem, location
+from actors.storage.answers import EndpointError
 from actors.storage.entry import Entry
+from actors.storage.location import Location
 from actors.storage.retry import retried
 from actors.storage.s3_pages import LoopCheck, Page, Query, entries_of, folders_of, parse
 
@@ -32,9 +33,9 @@ class S3Listing:
     Responses are checked by `s3_pages`.
     """
 
-    def __init__(self, filesystem: Filesystem, path: str) -> None:
-        self._filesystem = filesystem
-        self._bucket, _, key = path.partition("/")
+    def __init__(self, place: Location) -> None:
+        self._filesystem = place.filesystem
+        self._bucket, _, key = place.path.partition("/")
         self._root = key and key + "/"
         self._register_parser()
 
@@ -96,7 +97,8 @@ class S3Listing:
         except OSError as raised:
             problem = raised
         kind = PermissionError if isinstance(problem, PermissionError) else EndpointError
-        raise kind(f"{location(self._filesystem, f'{self._bucket}/{query.prefix}')}: {problem}") from None
+        where = Location(self._filesystem, f"{self._bucket}/{query.prefix}").described
+        raise kind(f"{where}: {problem}") from None
 
     @retried
     def request(self, query: Query, token: str | None) -> Page:
@@ -109,7 +111,14 @@ class S3Listing:
         return page
 
 
-def _parse_page(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+class _Response(TypedDict):
+    """A response as botocore parses it."""
+
+    status_code: int
+    body: bytes
+
+
+def _parse_page(response_dict: _Response, customized_response_dict: dict[str, object], **_: object) -> None:
     """Parses a page in place of botocore, which is ten times slower and checks nothing.
 
     Called by botocore for each page. The fields added to `customized_response_dict` become part of the response.

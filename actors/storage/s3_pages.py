@@ -4,13 +4,13 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from actors.storage.answers import MAX_OBJECT_BYTES, EndpointError
 from actors.storage.entry import Entry
-from actors.storage.ranges import version
+from actors.storage.file_info import version_of
 
 MAX_KEY = 1_024  # bytes of UTF-8, in S3 and compatible stores
 MAX_EMPTY_PAGES = 1_000  # in a row; S3 sends some if many keys were deleted
@@ -153,10 +153,10 @@ def _check_sizes(sizes: Iterable[str]) -> None:
 def _without_etag(time: str | None, size: str) -> str:
     from botocore.utils import parse_timestamp
 
-    info: dict[str, Any] = {"size": size}
+    metadata: dict[str, object] = {"size": size}
     if time:
         try:
-            info["LastModified"] = parse_timestamp(time)  # as botocore parses it in the metadata of a single file
+            metadata["LastModified"] = parse_timestamp(time)  # as botocore parses it in the metadata of a single file
         except (ValueError, OverflowError):
             raise EndpointError(f"listed {time!r:.40} as a time") from None
-    return version(info)
+    return version_of(metadata)

@@ -1,8 +1,8 @@
 """The HTTP session of the S3 client, with a bound on the responses it holds in memory."""
 
-from typing import Any
-
+from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
+from botocore.awsrequest import AWSPreparedRequest
 
 from actors.storage.answers import MAX_RESPONSE_BYTES, EndpointError, read_bounded
 
@@ -10,7 +10,7 @@ from actors.storage.answers import MAX_RESPONSE_BYTES, EndpointError, read_bound
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]
     """Refuses responses that are too long for memory; objects are streamed by the caller."""
 
-    async def send(self, request: Any) -> Any:
+    async def send(self, request: AWSPreparedRequest) -> AioAWSResponse:
         is_streamed, request.stream_output = request.stream_output, True
         response = await super().send(request)
         if is_streamed and response.status_code < 300:

@@ -4,13 +4,14 @@ The docstring below a key is its documentation: the first line is the comment in
 docs/configuration.md. `make docs` writes both from here.
 """
 
-import os
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actors.schema import ErrorKind
+from actors.storage.place import Place
+from jobs.cli.errors import ConfigError as ConfigError
+from jobs.cli.secrets import with_secrets
 
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, le=1e9)]  # seconds, hours, megabytes: more makes no sense, and no time or size
@@ -18,18 +19,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 StorageOptions = Annotated[dict[str, Any], Field(repr=False)]
 
 
-class ConfigError(Exception):
-    """Mistakes in the configuration, each as a sentence that names the key and what would be right."""
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.args))
-
-
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
     later: ClassVar[frozenset[str]] = frozenset()  # keys added after the first outputs were made
 
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """The section's values as part of a recipe. A later key at its default is left out, as it was before the key
         existed, so outputs made then still match."""
         fields = type(self).model_fields
@@ -61,6 +55,10 @@ class Input(Section):
     @property
     def uris(self) -> list[str]:
         return [self.uri] if isinstance(self.uri, str) else self.uri
+
+    def options(self) -> dict[str, object]:
+        """`storage_options` with the secrets that they name. Raises ConfigError."""
+        return with_secrets(self.storage_options, "input.storage_options")
 
 
 class Audio(Section):
@@ -117,6 +115,14 @@ class Output(Section):
     storage_options: StorageOptions = {}
     """as for input"""
 
+    def options(self) -> dict[str, object]:
+        """`storage_options` with the secrets that they name. Raises ConfigError."""
+        return with_secrets(self.storage_options, "output.storage_options")
+
+    def place(self) -> Place:
+        """The folder of the output. Raises UsageError as `Place.at` does, and ConfigError."""
+        return Place.at(self.uri, self.options())
+
 
 class Model(Section):
     """The model and how it is run."""
@@ -133,6 +139,10 @@ class Model(Section):
     """auto (bfloat16 on a GPU and on CPUs that multiply in it) | float32 | bfloat16"""
     storage_options: StorageOptions = {}
     """as for input, if model.name is a URL"""
+
+    def options(self) -> dict[str, object]:
+        """`storage_options` with the secrets that they name. Raises ConfigError."""
+        return with_secrets(self.storage_options, "model.storage_options")
 
 
 class Batch(Section):
@@ -205,6 +215,10 @@ class Export(Section):
     storage_options: StorageOptions = {}
     """as for input; empty: those of output"""
 
+    def options(self) -> dict[str, object]:
+        """`storage_options` with the secrets that they name. Raises ConfigError."""
+        return with_secrets(self.storage_options, "export.storage_options")
+
     @model_validator(mode="after")
     def _ordered(self) -> "Export":
         if self.min_seconds > self.max_seconds:
@@ -265,22 +279,3 @@ class Config(Section):
     export: Export = Export()
     evaluate: Evaluate = Evaluate()
     benchmark: Benchmark = Benchmark()
-
-
-def with_secrets(options: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Storage options with every "env:NAME" replaced by that environment variable. Raises ConfigError if it is not
-    set."""
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: fill(inner) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [fill(inner) for inner in value]
-        if isinstance(value, str) and value.startswith("env:"):
-            name = value.removeprefix("env:")
-            if name not in os.environ:
-                raise ConfigError(f"{key}: the environment variable {name} is not set")
-            return os.environ[name]
-        return value
-
-    return {name: fill(value) for name, value in options.items()}

@@ -7,7 +7,7 @@ import re
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le
@@ -73,7 +73,7 @@ def _sections() -> Iterator[tuple[str, type[Section]]]:
         yield name, field.annotation
 
 
-def _as_yaml(value: Any) -> str:
+def _as_yaml(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
@@ -84,7 +84,7 @@ def _values(field: FieldInfo) -> str:
     return _in_words(field.annotation, tuple(field.metadata))
 
 
-def _in_words(kind: Any, bounds: tuple[Any, ...] = ()) -> str:
+def _in_words(kind: object, bounds: tuple[object, ...] = ()) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _in_words(inner[0], _bounds_in(inner[1:]))
@@ -104,15 +104,15 @@ def _in_words(kind: Any, bounds: tuple[Any, ...] = ()) -> str:
         return "text"
     if kind is type(None):
         return "`null`"
-    number = {int: "whole number", float: "number"}[kind]
-    return " ".join([number, *_limits(bounds)])
+    numbers: dict[object, str] = {int: "whole number", float: "number"}
+    return " ".join([numbers[kind], *_limits(bounds)])
 
 
-def _bounds_in(metadata: tuple[Any, ...]) -> tuple[Any, ...]:
+def _bounds_in(metadata: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(bound for each in metadata for bound in getattr(each, "metadata", [each]))
 
 
-def _limits(bounds: tuple[Any, ...]) -> Iterator[str]:
+def _limits(bounds: tuple[object, ...]) -> Iterator[str]:
     for bound in bounds:
         match bound:
             case Gt(gt=limit):

@@ -3,13 +3,12 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from actors.foreign import plain_yaml
 from actors.foreign.escape import without_credentials
@@ -41,11 +40,12 @@ def load(path: str, overrides: list[str]) -> Config:
         raise ConfigError(*map(_sentence, problem.errors())) from None
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     """Parses YAML. Raises YAMLError and others; UsageError if aliases expand it beyond the limits."""
     with suppress(yaml.YAMLError):  # the other parser has a better message
         plain_yaml.check_size(text.encode("utf-8", "surrogatepass"))
-    return yaml.safe_load(text)
+    value: object = yaml.safe_load(text)
+    return value
 
 
 def _is_valid_name(text: str) -> bool:
@@ -56,7 +56,7 @@ def _is_valid_name(text: str) -> bool:
         return False
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, object], override: str) -> None:
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
@@ -74,9 +74,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"{key}: a secret must not be on a command line, which others can read; {where}")
     section = values
     for part in path[:-1]:
-        section = section.setdefault(part, {})
-        if not isinstance(section, dict):
+        inner = section.setdefault(part, {})
+        if not isinstance(inner, dict):
             raise ConfigError(f"{key}: {part!r} is a value, not a section")
+        section = inner
     section[path[-1]] = value
 
 
@@ -88,7 +89,7 @@ def _where(problem: Exception) -> str:
     return f", line {mark.line + 1}, column {mark.column + 1}" + (f": {problem.context}" if problem.context else "")
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: ErrorDetails) -> str:
     """One of pydantic's errors as a sentence; a value is shown unless it may be a secret."""
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
@@ -102,7 +103,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     return f"{key}: {error['msg']}{_not(path, error['input'])}"
 
 
-def _not(path: list[str], value: Any) -> str:
+def _not(path: list[str], value: object) -> str:
     if "storage_options" in path or isinstance(value, (dict, list)):
         return ""  # there may be secrets in it
     return f", not {without_credentials(repr(value)):.60}"

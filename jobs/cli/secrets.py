@@ -1,11 +1,15 @@
-"""Detects secrets, which must not be on a command line, readable by all users of the machine, nor in a log."""
+"""Detects secrets, and takes them from the environment.
 
+They must not be on a command line, readable by all users of the machine, nor in a log.
+"""
+
+import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from actors.foreign.escape import without_credentials
+from jobs.cli.errors import ConfigError
 
 #: Parts of names of options and headers whose values are secret, without separators and in lower case. On a command
 #: line, such values must be given as env:NAME.
@@ -36,7 +40,7 @@ def is_secret_name(name: str) -> bool:
     return normalised in SECRET_NAMES or any(word in normalised for word in SECRET_WORDS)
 
 
-def has_secret(path: list[str], value: Any) -> bool:
+def has_secret(path: list[str], value: object) -> bool:
     """Whether the value of the key at `path` contains a secret in clear text.
 
     That is a URL with credentials anywhere, or in storage options the value of a secret name. env:NAME is not secret.
@@ -44,7 +48,7 @@ def has_secret(path: list[str], value: Any) -> bool:
     return any(_is_secret(names, leaf) for names, leaf in leaves(path, value))
 
 
-def _is_secret(names: list[str], leaf: Any) -> bool:
+def _is_secret(names: list[str], leaf: object) -> bool:
     if leaf is None or isinstance(leaf, bool) or leaf == "":
         return False
     text = str(leaf)
@@ -68,7 +72,7 @@ def _is_signed(url: str) -> bool:
     return any(is_secret_name(pair[1]) for each in parameters for pair in _PAIR.finditer(each))
 
 
-def leaves(names: list[str], value: Any) -> Iterator[tuple[list[str], Any]]:
+def leaves(names: list[str], value: object) -> Iterator[tuple[list[str], object]]:
     """Yields the values within a nested value, each with the names on its path.
 
     Headers are often lists of a name and a value, or mappings with both, so a secret name among such values counts as
@@ -85,3 +89,22 @@ def leaves(names: list[str], value: Any) -> Iterator[tuple[list[str], Any]]:
     secret_names = [each for each in candidates if isinstance(each, str) and is_secret_name(each)]
     for key, inner in items:
         yield from leaves([*names, key, *(each for each in secret_names if each is not inner)], inner)
+
+
+def with_secrets(options: Mapping[str, object], key: str) -> dict[str, object]:
+    """Storage options with every "env:NAME" replaced by that environment variable. Raises ConfigError if it is not
+    set."""
+
+    def fill(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: fill(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [fill(inner) for inner in value]
+        if isinstance(value, str) and value.startswith("env:"):
+            name = value.removeprefix("env:")
+            if name not in os.environ:
+                raise ConfigError(f"{key}: the environment variable {name} is not set")
+            return os.environ[name]
+        return value
+
+    return {name: fill(value) for name, value in options.items()}

@@ -7,7 +7,7 @@ import codecs
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -96,7 +96,7 @@ def _print(what: RenderableType) -> None:
     _CONSOLE.print(what)
 
 
-def print_json(summary: Mapping[str, Any]) -> None:
+def print_json(summary: Mapping[str, object]) -> None:
     """Prints a job's summary as the last line of standard output, in ASCII unless that is UTF-8.
 
     Raises OSError if it cannot be written.
@@ -112,7 +112,7 @@ def print_json(summary: Mapping[str, Any]) -> None:
         ) from None
 
 
-def summary_json(summary: Mapping[str, Any], is_ascii: bool = False) -> str:
+def summary_json(summary: Mapping[str, object], is_ascii: bool = False) -> str:
     """A job's summary as one line of JSON, with credentials removed from URLs."""
     return to_json(summary, without_credentials, is_ascii)
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from actors.units import SourceObject, known_seconds, nominal_seconds, seconds_per_byte
 from jobs.planning.sample import candidates, group_of, known_suffix, measure, spread
@@ -72,7 +72,9 @@ class Estimates:
         return seconds_per_byte(suffix) * next((self.factors[each] for each in groups if each in self.factors), 1)
 
 
-def calibrate(objects: Sequence[SourceObject], options: Mapping[str, Any], max_opened: int = MAX_OPENED) -> Estimates:
+def calibrate(
+    objects: Sequence[SourceObject], options: Mapping[str, object], max_opened: int = MAX_OPENED
+) -> Estimates:
     """Calibrates estimates by the headers of at most `max_opened` of the objects, spread over suffixes and folders.
 
     `options` are those of the input's storage. What cannot be read says nothing, and nothing is raised for it.

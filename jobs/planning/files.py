@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 
 from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
-from actors.storage import files as storage
 from actors.storage.entry import Fault
+from actors.storage.place import Place
 from actors.units import Format
 
 WAV_SCP = "wav.scp"  # Kaldi's list of recordings
@@ -16,24 +16,23 @@ SIDECARS = frozenset({"trans.txt", "text", "segments", "utt2spk", "spk2utt", "ut
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A listed file. `name` is its path below `root`, the folder of its input.
+    """A listed file. `name` is its path below `root`, the folder of its input, which all files of the input share.
 
     `size` is in bytes, `version` the ETag or modification time. `is_explicit` tells whether input.uri names the file
     itself, rather than a folder or pattern. `fault` is the reason why it cannot be read, if any.
     """
 
-    filesystem: storage.Filesystem
+    root: Place
     uri: str
     name: str
     size: int
     version: str
     is_explicit: bool
-    root: str
     fault: Fault = ""
 
     @property
-    def path(self) -> str:
-        return storage.path_of(self.filesystem, self.uri)
+    def place(self) -> Place:
+        return self.root.with_uri(self.uri)
 
 
 def format_of(file: File, requested: str) -> Format | None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 from actors.schema import ErrorKind, RecordingError
+from actors.storage.place import Place
 from jobs.planning.containment import ADVICE, AllowedFolders
 from jobs.planning.files import WAV_SCP, File
 from jobs.planning.lists import BadEntry, Line, ListReader
@@ -18,10 +19,10 @@ def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iter
 
     A line has the utterance's audio, offset, duration, text, speaker and folder.
     """
-    folder, relative_folder = os.path.dirname(file.path), os.path.dirname(file.name)
+    folder, relative_folder = file.place.parent, os.path.dirname(file.name)
     tables, bad = dict[str, dict[str, str]](), list[BadEntry]()
     for name in (WAV_SCP, "trans.txt", "text", "utt2spk", "segments"):
-        table = _Table(file, f"{folder}/{name}", os.path.join(relative_folder, name))
+        table = _Table(folder / name, os.path.join(relative_folder, name))
         tables[name] = table.read(reader, allowed)
         bad += table.bad
     audio, texts, speakers = tables[WAV_SCP], tables["trans.txt"] or tables["text"], tables["utt2spk"]
@@ -47,16 +48,16 @@ def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iter
 class _Table:
     """A Kaldi table: lines of a key and its value. Empty if the file does not exist."""
 
-    def __init__(self, listed: File, path: str, name: str) -> None:
-        self._filesystem, self._path, self._name = listed.filesystem, path, name
+    def __init__(self, place: Place, name: str) -> None:
+        self._place, self._name = place, name
         self.bad = list[BadEntry]()
 
     def read(self, reader: ListReader, allowed: AllowedFolders) -> dict[str, str]:
         table = dict[str, str]()
         try:
-            if not allowed.contains(self._filesystem, self._path):
+            if not allowed.contains(self._place):
                 raise reader.refusal(ErrorKind.OUTSIDE_INPUT, f"it is a link to outside the input; {ADVICE}")
-            for number, line in enumerate(reader.lines(self._filesystem, self._path), 1):
+            for number, line in enumerate(reader.lines(self._place), 1):
                 if isinstance(line, RecordingError):
                     self.bad.append(BadEntry(f"{self._name}:{number}", line))
                 elif line.strip():

@@ -7,23 +7,22 @@ manifest only, not a second time as a file of its own.
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from operator import attrgetter
-from typing import Any
 
 from actors.foreign.escape import escape_surrogates
 from actors.schema import ErrorKind, UsageError
 from actors.sources.parquet import count_in_parquet
 from actors.sources.recordings import COMPANION_SUFFIXES
 from actors.sources.tar import count_in_tar
-from actors.storage import files as storage
 from actors.storage.entry import Entry
 from actors.storage.listing import find, glob
+from actors.storage.place import Place
 from actors.units import Format, SourceObject
-from jobs.cli.config import ConfigError, Input, with_secrets
-from jobs.planning.containment import ADVICE, AllowedFolders, Place
+from jobs.cli.config import ConfigError, Input
+from jobs.planning.containment import ADVICE, AllowedFolders
 from jobs.planning.files import SIDECARS, WAV_SCP, File, format_of
 from jobs.planning.lists import ListReader
 from jobs.planning.manifests import manifest_objects
@@ -54,10 +53,10 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
 
     `say` is called every REPORT_EVERY files with the number found so far.
     """
-    options = with_secrets(config.storage_options, "input.storage_options")
-    output_prefix = storage.canonical(*storage.connect(output_uri, {})).rstrip("/") + "/"
-    roots = [storage.connect(root, options) for root in config.allowed_roots]
-    links = [path for filesystem, path in roots if storage.is_local(filesystem)]
+    options = config.options()
+    output_prefix = Place.at(output_uri).uri.rstrip("/") + "/"
+    roots = [Place.at(root, options) for root in config.allowed_roots]
+    links = [root.path for root in roots if root.is_local]
     files, folders, found = dict[str, File](), set[Place](), 0
     for uri in config.uris:
         before = found
@@ -65,7 +64,7 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
             found += 1
             if found % REPORT_EVERY == 0:
                 say(found)
-            folders.add((file.filesystem, file.root))
+            folders.add(file.root)
             if not file.uri.startswith(output_prefix) and _is_included(file.name, config):
                 files[file.uri] = file
         if found == before:
@@ -79,12 +78,12 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     return listing
 
 
-def _coverage(config: Input, options: dict[str, Any]) -> Callable[[str], bool]:
+def _coverage(config: Input, options: Mapping[str, object]) -> Callable[[str], bool]:
     """`Listing.covers`: included files below plain URIs. Globs, shard patterns, limits and formats cover nothing."""
     plain = [uri for uri in config.uris if not (_GLOB.search(uri) or _SHARD_RANGE.search(uri))]
     if config.limit is not None or config.format != "auto":
         plain = []
-    roots = [storage.canonical(*storage.connect(uri, options)).rstrip("/") for uri in plain]
+    roots = [Place.at(uri, options).uri.rstrip("/") for uri in plain]
 
     def covers(uri: str) -> bool:
         below = (uri[len(root) :].lstrip("/") for root in roots if uri == root or uri.startswith(root + "/"))
@@ -93,7 +92,7 @@ def _coverage(config: Input, options: dict[str, Any]) -> Callable[[str], bool]:
     return covers
 
 
-def _find_files(uri: str, links: list[str], options: dict[str, Any]) -> Iterator[File]:
+def _find_files(uri: str, links: list[str], options: Mapping[str, object]) -> Iterator[File]:
     """Yields the files of a URI or pattern. Local links are followed to files below it or below the folders `links`."""
     shards = _SHARD_RANGE.search(uri)
     if shards:
@@ -101,19 +100,20 @@ def _find_files(uri: str, links: list[str], options: dict[str, Any]) -> Iterator
             yield from _find_files(f"{uri[: shards.start()]}{number}{uri[shards.end() :]}", links, options)
         return
     try:
-        filesystem, path = storage.connect(uri, options)
+        place = Place.at(uri, options)
     except UsageError as problem:
         raise ConfigError(f"input.uri: {problem}") from None
-    if _GLOB.search(path) and not storage.exists(filesystem, path):
-        root = path[: _GLOB.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        found: Iterable[Entry] = glob(filesystem, path, links)
+    wildcard = _GLOB.search(place.path)
+    if wildcard and not place.exists():
+        root = place.with_path(place.path[: wildcard.start()].rpartition("/")[0])
+        found: Iterable[Entry] = glob(place, links)
     else:
-        root, found = path, find(filesystem, path, links)
-    protocol = storage.canonical(filesystem, path).removesuffix(path)  # of every file
+        root, found = place, find(place, links)
+    protocol = place.uri.removesuffix(place.path)  # of every file
     for each in found:
-        name, is_explicit = each.path.removeprefix(root).lstrip("/") or each.name, each.path == path
-        folder = os.path.dirname(path) if is_explicit else root
-        yield File(filesystem, protocol + each.path, name, each.size, each.version, is_explicit, folder, each.fault)
+        name, is_explicit = each.path.removeprefix(root.path).lstrip("/") or each.name, each.path == place.path
+        folder = place.parent if is_explicit else root
+        yield File(folder, protocol + each.path, name, each.size, each.version, is_explicit, each.fault)
 
 
 def _is_included(name: str, config: Input) -> bool:
@@ -123,7 +123,7 @@ def _is_included(name: str, config: Input) -> bool:
     return included and not any(fnmatchcase(name, pattern) for pattern in config.exclude)
 
 
-def _classify(files: dict[str, File], config: Input, allowed: AllowedFolders, options: dict[str, Any]) -> Listing:
+def _classify(files: dict[str, File], config: Input, allowed: AllowedFolders, options: Mapping[str, object]) -> Listing:
     listing, manifests, objects = Listing(), list[File](), dict[str, SourceObject]()
     kaldi_folders = {os.path.dirname(uri) for uri in files if uri.endswith("/" + WAV_SCP)}
     files = {uri: file for uri, file in files.items() if not _is_sidecar(uri, kaldi_folders)}
@@ -186,7 +186,9 @@ def _object_of(file: File, kind: Format, companions: dict[str, str]) -> SourceOb
     return SourceObject(key, file.uri, file.name, kind, file.version, file.size, companion, text_version=version)
 
 
-def _take_recordings(limit: int, objects: Iterable[SourceObject], options: dict[str, Any]) -> Iterator[SourceObject]:
+def _take_recordings(
+    limit: int, objects: Iterable[SourceObject], options: Mapping[str, object]
+) -> Iterator[SourceObject]:
     """Yields the objects that hold the first `limit` recordings; the last one may be limited itself."""
     left = limit
     for each in objects:
@@ -197,11 +199,11 @@ def _take_recordings(limit: int, objects: Iterable[SourceObject], options: dict[
             return
 
 
-def _count_recordings(source: SourceObject, max_count: int, options: dict[str, Any]) -> int:
+def _count_recordings(source: SourceObject, max_count: int, options: Mapping[str, object]) -> int:
     """Counts the recordings of an object, those of a tar up to `max_count`."""
     if source.format in ("audio", "manifest"):
         return 1
     if source.lines is not None:
         return len(source.lines.splitlines())
-    filesystem, path = storage.connect(source.uri, options)
-    return count_in_tar(filesystem, path, max_count) if source.format == "tar" else count_in_parquet(filesystem, path)
+    place = Place.at(source.uri, options)
+    return count_in_tar(place, max_count) if source.format == "tar" else count_in_parquet(place)

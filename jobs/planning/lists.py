@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from actors.schema import ErrorKind, RecordingError
-from actors.storage import files as storage
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 
 MAX_LINE_BYTES = 4_000_000  # an utterance's line has a few hundred
 MIN_LINE_BYTES = 200  # charged per line at least: its object takes a kilobyte of memory, however short the line
@@ -41,18 +42,18 @@ class ListReader:
         detail = f"{what} together with the other lists exceeds input.max_list_megabytes ({self._max_bytes / 1e6:g})"
         return self.refusal(ErrorKind.TOO_LARGE, detail)
 
-    def lines(self, filesystem: storage.Filesystem, path: str) -> Iterator[str | RecordingError]:
+    def lines(self, place: Place) -> Iterator[str | RecordingError]:
         """Yields the lines of a file, split at \\n alone; a RecordingError (bad_entry) for one that is too long.
 
         Raises FileNotFoundError, and RecordingError (too_large, bad_entry) if the file is not read.
         """
-        info = storage.info(filesystem, path)
-        if info.get("type", "file") != "file":
-            raise self.refusal(ErrorKind.BAD_ENTRY, f"{path} is not a file")
-        size = int(info.get("size") or 0)
+        info = place.info()
+        if not info.is_file:
+            raise self.refusal(ErrorKind.BAD_ENTRY, f"{place.path} is not a file")
+        size = info.size or 0
         if size > self._left:
             raise self._over_budget(f"{size / 1e6:.0f} MB, which")
-        file = storage.StoredFile(filesystem, path, size).open()
+        file = StoredFile(place, size).open()
         is_first, is_cut = True, False
         while line := file.readline(MAX_LINE_BYTES):
             self._left -= max(len(line), MIN_LINE_BYTES)

@@ -5,14 +5,13 @@ Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import SourceObject, digest
 from jobs.planning import kaldi
 from jobs.planning.containment import AllowedFolders
@@ -28,22 +27,21 @@ def manifest_objects(
     listed: dict[str, SourceObject],
     reader: ListReader,
     allowed: AllowedFolders,
-    options: dict[str, Any],
+    options: Mapping[str, object],
 ) -> Iterator[SourceObject]:
     """Yields the objects of a manifest: audio files or stretches of them, and tar shards of `listed` with their lines.
 
     A line that is malformed, or names a file outside the input and the allowed roots, becomes an object with a refusal,
     and so a row with an error. Beyond MAX_BAD_ENTRIES, one last object gives the number of the rest.
     """
-    is_kaldi = os.path.basename(manifest.path) == WAV_SCP
-    folder = (manifest.filesystem, os.path.dirname(manifest.path))
+    is_kaldi, folder = manifest.place.name == WAV_SCP, manifest.place.parent
     shards, shard_lines, bad_entries = _shards_by_number(manifest, listed), dict[str, list[str]](), 0
     for found in kaldi.as_manifest(manifest, reader, allowed) if is_kaldi else _lines(manifest, reader):
         try:
             if isinstance(found, BadEntry):
                 raise found.problem
-            fields = _parse(found.text)
-            place = allowed.locate(fields["audio_filepath"], folder, options)
+            filepath, fields = _parse(found.text)
+            place = allowed.locate(filepath, folder, options)
         except RecordingError as problem:
             bad_entries += 1
             if bad_entries <= MAX_BAD_ENTRIES:
@@ -52,7 +50,7 @@ def manifest_objects(
         if "shard_id" in fields and str(fields["shard_id"]) in shards:
             shard_lines.setdefault(shards[str(fields["shard_id"])], []).append(found.text)
         else:
-            yield _line_object(found.text, fields, place, listed, allowed.refusal(place, fields["audio_filepath"]))
+            yield _line_object(found.text, filepath, fields, place, listed, allowed.refusal(place, filepath))
     for uri, lines in shard_lines.items():
         text = "\n".join(lines)
         yield replace(listed[uri], lines=text, text_version=digest([text]))
@@ -65,7 +63,7 @@ def manifest_objects(
 def _lines(manifest: File, reader: ListReader) -> Iterator[Line | BadEntry]:
     """Yields the non-empty lines of a manifest."""
     try:
-        for number, line in enumerate(reader.lines(manifest.filesystem, manifest.path), 1):
+        for number, line in enumerate(reader.lines(manifest.place), 1):
             if isinstance(line, RecordingError):
                 yield BadEntry(f"{manifest.name}:{number}", line)
             elif line.strip():
@@ -76,14 +74,14 @@ def _lines(manifest: File, reader: ListReader) -> Iterator[Line | BadEntry]:
         yield BadEntry(manifest.name, problem)
 
 
-def _parse(line: str) -> dict[str, Any]:
-    """Parses a line. Raises RecordingError (bad_entry) if its fields cannot be used."""
+def _parse(line: str) -> tuple[str, dict[str, object]]:
+    """Parses a line: the file that it names, and all its fields. Raises RecordingError (bad_entry) if its fields cannot
+    be used."""
     try:
         fields = parse_json(line)
     except InvalidJson:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"not JSON: {line[:120]}") from None
-    filepath = fields.get("audio_filepath") if isinstance(fields, dict) else None
-    if not isinstance(filepath, str) or not filepath:
+    if not isinstance(fields, dict) or not isinstance(filepath := fields.get("audio_filepath"), str) or not filepath:
         raise RecordingError(ErrorKind.BAD_ENTRY, f"no audio_filepath: {line[:120]}")
     if filepath.rstrip().endswith("|"):
         raise RecordingError(ErrorKind.BAD_ENTRY, f"commands are not run; name a file instead: {filepath[:120]}")
@@ -92,7 +90,7 @@ def _parse(line: str) -> dict[str, Any]:
         if value is not None and not (type(value) in (int, float) and 0 <= value < MAX_SECONDS):
             detail = f"{name} must be a number of seconds, not {str(value)[:40]!r}"
             raise RecordingError(ErrorKind.BAD_ENTRY, detail)
-    return dict(fields)
+    return filepath, fields
 
 
 def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingError) -> SourceObject:
@@ -104,12 +102,13 @@ def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingEr
 
 def _line_object(
     line: str,
-    fields: dict[str, Any],
-    place: tuple[storage.Filesystem, str],
+    filepath: str,
+    fields: dict[str, object],
+    place: Place,
     listed: dict[str, SourceObject],
     refusal: RecordingError | None,
 ) -> SourceObject:
-    filepath, uri = fields["audio_filepath"], storage.canonical(*place)
+    uri = place.uri
     name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), filepath))
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")

@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from actors.engine.models import resolve
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Unit
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
 from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
@@ -28,11 +28,11 @@ class Prepared:
     state: State
     plan: Plan
     recipe: Recipe
-    output: tuple[storage.Filesystem, str]
+    output: Place
 
     @property
     def output_uri(self) -> str:
-        return storage.canonical(*self.output)
+        return self.output.uri
 
     def cut_of(self, unit: Unit) -> Cut:
         """The cut of a unit into pieces, as planned."""
@@ -70,12 +70,11 @@ def _check(config: Config) -> None:
 
 
 def _prepare(config: Config, devices: Devices, line: StatusLine) -> Prepared:
-    output = storage.connect(config.output.uri, with_secrets(config.output.storage_options, "output.storage_options"))
-    model_options = with_secrets(config.model.storage_options, "model.storage_options")
-    recipe = Recipe.of(config, resolve(config.model.name, config.model.revision, model_options), devices)
+    output = config.output.place()
+    recipe = Recipe.of(config, resolve(config.model.name, config.model.revision, config.model.options()), devices)
     listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
     line.say(f"planning {len(listing.objects):,} objects …")
-    state = load_state(*output)
+    state = load_state(output)
     policy = Policy(
         recipe.piece_seconds,
         config.output.on_mismatch,
@@ -96,7 +95,7 @@ def recordings_in_output(prepared: Prepared) -> tuple[int, int]:
     """Counts the committed recordings of the units that hold listed objects, and those with an error."""
     plan, commits = prepared.plan, prepared.state.commits
     if plan.units or plan.remove:
-        commits = load_commits(*prepared.output)
+        commits = load_commits(prepared.output)
     touched = {unit.id for unit in plan.units} | set(plan.done)
     counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
     return sum(commit.recordings for commit in counted), sum(commit.errors for commit in counted)

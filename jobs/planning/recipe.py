@@ -16,7 +16,7 @@ from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
 from actors.units import Fingerprint, digest
-from jobs.cli.config import Config, Model, with_secrets
+from jobs.cli.config import Config, Model
 
 VERSION = "4"  # part of every fingerprint; raised when a change of the code changes the content of parts
 
@@ -123,7 +123,7 @@ def _reading(config: Config) -> ReadSettings:
         max_megabytes=config.audio.max_megabytes,
         max_hours=config.audio.max_hours,
         channel=None if config.audio.channel == "average" else config.audio.channel,
-        storage_options=with_secrets(config.input.storage_options, "input.storage_options"),
+        storage_options=config.input.options(),
         patience_s=config.errors.patience_seconds,
         vad=config.segmentation.vad == "silero",
         drops_silence=config.segmentation.silence == "drop",

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from actors.isolation import Isolated
 from actors.schema import RecordingError
 from actors.sources.implied import implied_seconds
 from actors.sources.recordings import AUDIO_SUFFIXES
-from actors.storage import files as storage
-from actors.storage.files import StoredFile
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from actors.units import Format, SourceObject
 
 CANDIDATES = 2_000  # objects that are looked at, by name, to choose a few
@@ -59,7 +59,7 @@ def _in_turn(queues: list[list[SourceObject]]) -> list[SourceObject]:
 
 
 def measure(
-    sources: Sequence[SourceObject], options: Mapping[str, Any], patience_s: float = PATIENCE_S
+    sources: Sequence[SourceObject], options: Mapping[str, object], patience_s: float = PATIENCE_S
 ) -> list[float | None]:
     """The seconds of sound in each object by its headers, in order, read in a child process; None for one that does not
     tell, cannot be read, or is not read within the time. The run itself reports what is wrong with it.
@@ -89,7 +89,7 @@ class Sampled(NamedTuple):
     format: Format
 
 
-def measurer(options: Mapping[str, Any], patience_s: float) -> Callable[[Sequence[Sampled]], list[float | None]]:
+def measurer(options: Mapping[str, object], patience_s: float) -> Callable[[Sequence[Sampled]], list[float | None]]:
     """A function that measures objects side by side, in the child; those that take longer than `patience_s` are
     None."""
 
@@ -111,13 +111,12 @@ def _seconds(stored: StoredFile | None, kind: Format) -> float | None:
         return None
 
 
-def _stored(asked: Sampled, options: Mapping[str, Any]) -> StoredFile | None:
+def _stored(asked: Sampled, options: Mapping[str, object]) -> StoredFile | None:
     """An object's stored file, without a request; None if its URL names none.
 
     Called in one thread: fsspec makes a client for each.
     """
     try:
-        filesystem, path = storage.connect(asked.uri, options)
+        return StoredFile(Place.at(asked.uri, options), asked.size)
     except Exception:  # noqa: BLE001 - clients of storage raise many kinds
         return None
-    return StoredFile(filesystem, path, asked.size)

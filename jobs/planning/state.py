@@ -26,9 +26,8 @@ from actors.foreign.plain_json import parse_object
 from actors.parts.commit import COMMITS, Commit, unit_of_part
 from actors.parts.kept import PIECES, is_piece_file
 from actors.schema import UsageError
-from actors.storage import files as storage
 from actors.storage import listing, outputs
-from actors.storage.outputs import below
+from actors.storage.place import Place
 from actors.units import HEX, digest
 from jobs.planning.run_files import LAST_RUN, PLAN, RUNS, run_files
 
@@ -77,7 +76,7 @@ class State:
     commits: dict[str, list[Commit]] = field(default_factory=dict)  # by unit
     parts: dict[str, str] = field(default_factory=dict)  # unit -> digest of its part's version
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
-    plans: list[str] = field(default_factory=list)  # paths
+    plans: list[Place] = field(default_factory=list)
     next_number: int = 1
     size: int = 0  # bytes of the plans' rows in memory, or more
     stored: int = 0  # bytes of the plan files
@@ -95,48 +94,45 @@ class State:
         return commits[0] if len(commits) == 1 and commits[0].part == self.parts.get(unit) else None
 
 
-def load_state(filesystem: storage.Filesystem, root: str) -> State:
+def load_state(output: Place) -> State:
     """Reads plans, names of commits, and names and versions of parts.
 
     Raises UsageError for a damaged plan, and if a folder of the state is a link or not a folder.
     """
-    outputs.check_folders(filesystem, root)
-    state = _read_plans(filesystem, root)
+    outputs.check_folders(output)
+    state = _read_plans(output)
     while state is None:
-        state = _read_plans(filesystem, root)
-    state.commits = load_commits(filesystem, root)
-    for entry in listing.in_folder(filesystem, root, "part-", is_hashed=True, may_be_link=True):
+        state = _read_plans(output)
+    state.commits = load_commits(output)
+    for entry in listing.in_folder(output, "part-", is_hashed=True, may_be_link=True):
         if unit := unit_of_part(entry.name):
             state.parts[unit] = digest([entry.version])
     return state
 
 
-def _read_plans(filesystem: storage.Filesystem, root: str) -> State | None:
+def _read_plans(output: Place) -> State | None:
     """Reads all plans in order; None if one was deleted since it was listed, because a newer plan replaced it."""
     state = State()
-    for file in run_files(filesystem, root):
+    for file in run_files(output):
         if file.name == PLAN:
             try:
-                _read_plan(filesystem, file.path, state)
+                _read_plan(file.place, state)
             except FileNotFoundError:
                 return None
             except (InvalidData, IsADirectoryError) as problem:
-                where = storage.canonical(filesystem, file.path)
                 why = f"is not a plan: {problem}; restore it"
                 if isinstance(problem, SchemaMismatch):
                     why = "is of another version of this job"
-                raise UsageError(f"output.uri: {where} {why}, or use another output.uri") from None
+                raise UsageError(f"output.uri: {file.place.uri} {why}, or use another output.uri") from None
             state.next_number = file.run + 1
     if state.next_number > LAST_RUN:
-        raise UsageError(
-            f"output.uri: {storage.canonical(filesystem, root)} has run {LAST_RUN}, the last possible number"
-        )
+        raise UsageError(f"output.uri: {output.uri} has run {LAST_RUN}, the last possible number")
     return state
 
 
-def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
+def _read_plan(file: Place, state: State) -> None:
     """Adds a plan to the state. Raises InvalidData if it is damaged."""
-    data = outputs.read(filesystem, path, MAX_FILE_BYTES)
+    data = outputs.read(file, MAX_FILE_BYTES)
     state.stored += len(data)
     table = read_arrow(data, _PLAN, _max_bytes(state.stored))
     with_nulls = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
@@ -152,7 +148,7 @@ def _read_plan(filesystem: storage.Filesystem, path: str, state: State) -> None:
         if not isinstance(settings, dict):
             raise InvalidData("one of its recipes is not an object of settings")
         state.recipes[digest_] = settings
-    state.plans.append(path)
+    state.plans.append(file)
     units = dict[str, str]()  # shared by all objects of a unit, to save memory
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
         columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
@@ -181,23 +177,22 @@ def _max_bytes(stored: int) -> int:
     return max(MAX_EXPANDED_BYTES, stored * EXPANDED_BYTES_PER_STORED)
 
 
-def load_commits(filesystem: storage.Filesystem, root: str) -> dict[str, list[Commit]]:
+def load_commits(output: Place) -> dict[str, list[Commit]]:
     """Lists the commits of an output by unit, from their file names."""
     commits = defaultdict[str, list[Commit]](list)
-    for entry in listing.in_folder(filesystem, below(root, COMMITS), is_hashed=True):
+    for entry in listing.in_folder(output / COMMITS, is_hashed=True):
         if commit := Commit.from_name(entry.name):
             commits[commit.unit].append(commit)
     return commits
 
 
-def units_with_errors(kinds: frozenset[str], state: State, output: tuple[storage.Filesystem, str]) -> frozenset[str]:
+def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> frozenset[str]:
     """Ids of units with errors of these kinds. Only commits that count any errors are opened."""
-    filesystem, root = output
     suspects = [commit for each in state.commits.values() for commit in each if kinds and commit.errors]
 
     def has_kind(commit: Commit) -> bool:
         try:
-            body = parse_object(outputs.read(filesystem, below(root, f"{COMMITS}/{commit.name}"), MAX_COMMIT_BYTES))
+            body = parse_object(outputs.read(output / COMMITS / commit.name, MAX_COMMIT_BYTES))
         except (FileNotFoundError, InvalidData):
             return False  # deleted meanwhile by another run; or damaged
         errors = body.get("errors")
@@ -209,29 +204,28 @@ def units_with_errors(kinds: frozenset[str], state: State, output: tuple[storage
         )
 
 
-def sweep(filesystem: storage.Filesystem, root: str, older_than_s: float) -> None:
+def sweep(output: Place, older_than_s: float) -> None:
     """Deletes temporary files that killed processes left on a local disk; other storage has none."""
-    if not storage.is_local(filesystem):
+    if not output.is_local:
         return
     for folder, is_own in (
-        (root, unit_of_part),
-        (below(root, COMMITS), Commit.from_name),
-        (below(root, PIECES), is_piece_file),
+        (output, unit_of_part),
+        (output / COMMITS, Commit.from_name),
+        (output / PIECES, is_piece_file),
     ):
-        for entry in listing.in_folder(filesystem, folder, ".", may_be_link=folder == root):
+        for entry in listing.in_folder(folder, ".", may_be_link=folder == output):
             match = _TEMPORARY.fullmatch(entry.name)
             if match and is_own(match[1]) and time.time_ns() - int(entry.version) > older_than_s * 1e9:
-                storage.delete(filesystem, below(folder, entry.name))
+                (folder / entry.name).delete()
 
 
 def write_plan(
-    filesystem: storage.Filesystem,
-    root: str,
+    output: Place,
     state: State,
     objects: Mapping[str, PlannedObject],
-    recipe: tuple[str, Mapping[str, Any]],
+    recipe: tuple[str, Mapping[str, object]],
     run_id: str,
-) -> str | None:
+) -> Place | None:
     """Writes a plan under the next number. Returns the run's folder, or None if another run took the number.
 
     `objects` are those that are new or changed since the state, `recipe` is its digest and settings. If there are many
@@ -250,12 +244,12 @@ def write_plan(
             f"input.uri: the output would have {count:,} objects, more than the next run would accept from plans of"
             f" {stored:,} bytes; split the input over several outputs"
         )
-    folder = below(root, f"{RUNS}/{state.next_number:06d}")
-    outputs.check_folder(filesystem, folder)
-    if not storage.create(filesystem, f"{folder}/{PLAN}", data):
+    folder = output / RUNS / f"{state.next_number:06d}"
+    outputs.check_folder(folder)
+    if not (folder / PLAN).create(data):
         return None
-    for path in state.plans if compacts else ():
-        storage.delete(filesystem, path)
+    for plan in state.plans if compacts else ():
+        plan.delete()
     return folder
 
 

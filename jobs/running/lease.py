@@ -15,22 +15,23 @@ from pathlib import Path
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
-from actors.storage import files as storage
 from actors.storage import outputs
+from actors.storage.place import Place
 from jobs.planning.run_files import run_files
 
+HEARTBEAT = "heartbeat"  # in a run's folder
 BEATS_PER_LEASE = 4
 MAX_HEARTBEAT_BYTES = 10_000
 
 
 @contextmanager
-def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float, run_id: str) -> Iterator[None]:
+def heartbeat(folder: Place, lease_seconds: float, run_id: str) -> Iterator[None]:
     """Writes a run's heartbeat regularly, from a thread of its own, until the block is left."""
-    ended = threading.Event()
+    ended, file = threading.Event(), folder / HEARTBEAT
     own = {"run_id": run_id, "machine": _machine_id(), "process": os.getpid(), "began": _start_time(os.getpid())}
 
     def write() -> None:
-        storage.write(filesystem, f"{folder}/heartbeat", json.dumps(own).encode())
+        file.write(json.dumps(own).encode())
 
     def write_regularly() -> None:
         while not ended.wait(lease_seconds / BEATS_PER_LEASE):
@@ -46,24 +47,24 @@ def heartbeat(filesystem: storage.Filesystem, folder: str, lease_seconds: float,
         ended.set()
         thread.join(timeout=5)
         with suppress(OSError):
-            storage.delete(filesystem, f"{folder}/heartbeat")
+            file.delete()
 
 
-def active_run(filesystem: storage.Filesystem, root: str, folder: str, lease_seconds: float) -> str | None:
+def active_run(output: Place, folder: Place, lease_seconds: float) -> Place | None:
     """The folder of an earlier run whose heartbeat is recent, or None.
 
     Of two runs that start at the same time, the one with the lower number continues. `folder` is the caller's own run,
     which has a heartbeat.
     """
-    now = storage.modified(filesystem, f"{folder}/heartbeat")
-    own = int(folder.rpartition("/")[2])
-    for file in reversed(run_files(filesystem, root)):
-        if file.name == "heartbeat" and file.run < own:
+    now = (folder / HEARTBEAT).modified()
+    own = int(folder.name)
+    for file in reversed(run_files(output)):
+        if file.name == HEARTBEAT and file.run < own:
             with suppress(FileNotFoundError, InvalidData):  # the run has just ended; or no run wrote the file
-                beat = _Heartbeat.of(outputs.read(filesystem, file.path, MAX_HEARTBEAT_BYTES))
-                age = (now - storage.modified(filesystem, file.path)).total_seconds()
+                beat = _Heartbeat.of(outputs.read(file.place, MAX_HEARTBEAT_BYTES))
+                age = (now - file.place.modified()).total_seconds()
                 if abs(age) < lease_seconds and not beat.is_known_dead:  # one from the future is not recent
-                    return file.path.rpartition("/")[0]
+                    return file.place.parent
     return None
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,10 +13,9 @@ from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part, check_rows
 from actors.parts.recordings import Row, recordings_in
 from actors.sources.recordings import fields_of
-from actors.storage import files as storage
 from actors.text.normalise import join_texts
 from jobs.cli.command import DONE, FAILED
-from jobs.cli.config import Config, ConfigError, with_secrets
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import say
 from jobs.planning.state import load_state
 
@@ -52,7 +50,7 @@ class Transcript:
         return any(row["text"] is not None for row in self.rows)
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, object]:
         """Metadata that came with the audio."""
         return fields_of(self.first["extra"]) if self.first["extra"] else {}
 
@@ -62,25 +60,23 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
 
     A part that is invalid is skipped, and a sentence about it is added to `problems`.
     """
-    options = with_secrets(config.output.storage_options, "output.storage_options")
-    filesystem, root = storage.connect(config.output.uri, options)
+    output = config.output.place()
     try:
-        state = load_state(filesystem, root)
+        state = load_state(output)
     except PermissionError as problem:
         raise ConfigError(f"output.uri: {problem}") from None
     units = sorted(unit for unit in state.parts if state.commit_of(unit))
     if not units:
-        where = storage.canonical(filesystem, root)
-        raise ConfigError(f"output.uri: {where} has no committed transcripts; run jobs.transcribe first")
+        raise ConfigError(f"output.uri: {output.uri} has no committed transcripts; run jobs.transcribe first")
 
     def read(unit: str) -> Part | None:
         try:
-            return open_part(unit, filesystem, root, _check)
+            return open_part(unit, output, _check)
         except PermissionError as problem:
             problems.append(f"{problem}; its recordings are left out")
             return None
         except (InvalidData, FileNotFoundError) as problem:
-            where = storage.canonical(filesystem, f"{root}/{part_name(unit)}")
+            where = (output / part_name(unit)).uri
             why = problem if isinstance(problem, InvalidData) else "it was deleted meanwhile"
             problems.append(
                 f"{where} is not a valid part for this version: {why}; delete it and run jobs.transcribe again"

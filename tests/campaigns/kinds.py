@@ -21,7 +21,7 @@ from actors.parts.commit import COMMITS, Commit, commit_unit, open_part, part_na
 from actors.parts.recordings import rows_in
 from actors.pieces import Cut, cut_unit
 from actors.schema import PART_SCHEMA, UsageError
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import Carried, SourceObject, Unit
 from actors.writer import commit_piece
 from jobs.planning.listing import Listing
@@ -67,20 +67,20 @@ def objects(count: int) -> list[SourceObject]:
 
 
 def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
-    filesystem, root = storage.connect(str(folder), {})
+    output = Place.at(str(folder))
     listing = Listing(objects(60))
 
-    def planned() -> str | None:
-        state = load_state(filesystem, root)
+    def planned() -> Path:
+        state = load_state(output)
         made = make_plan(listing, state, SETTINGS, Policy(600))
-        return write_plan(filesystem, root, state, made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
+        return write_plan(output, state, made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
 
-    path = Path(planned() or "") / "plan.arrow"
+    path = planned() / "plan.arrow"
 
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
         try:
-            made = Path(planned() or "")
+            made = planned()
         except UsageError as problem:
             return "sentence" if "000001/plan.arrow" in str(problem) else f"a sentence without a name: {problem}"
         (made / "plan.arrow").unlink()
@@ -91,11 +91,11 @@ def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
 
 def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
-    filesystem, root = storage.connect(str(folder), {})
+    output = Place.at(str(folder))
     unit = Unit.of("0a", "f" * 8, objects(1))
     first, second = cut_unit(unit, Cut(60, stretches=2))
     rows = rows_of(unit).replace_schema_metadata(Work(1, 2, 1, 1).to_metadata())
-    commit_piece(first, rows, filesystem, root, "one")
+    commit_piece(first, rows, output, "one")
     (path,) = (folder / kept.PIECES).iterdir()
     good = path.read_bytes()
 
@@ -103,10 +103,10 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         for each in path.parent.iterdir():
             each.unlink()
         path.write_bytes(mutant)
-        made = first if not kept.is_kept(first, filesystem, root) else None
+        made = first if not kept.is_kept(first, output) else None
         if made:
-            commit_piece(first, rows, filesystem, root, "two")
-        told = commit_piece(second, rows, filesystem, root, "three")
+            commit_piece(first, rows, output, "two")
+        told = commit_piece(second, rows, output, "three")
         assert isinstance(told, Committed)
         assert told.counts.recordings == 1
         assert not list((folder / kept.PIECES).iterdir())
@@ -117,9 +117,9 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
 def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """A part of which rows are carried over, and whose recordings are read by other jobs."""
-    filesystem, root = storage.connect(str(folder), {})
+    output = Place.at(str(folder))
     unit = Unit("0a", "f" * 24, tuple(objects(6)))
-    commit_unit(unit, [rows_of(unit)], filesystem, root)
+    commit_unit(unit, [rows_of(unit)], output)
     path = folder / part_name(unit.id)
     good = path.read_bytes()
     carried = tuple(Carried(each.key, each.version, each.uri, None) for each in unit.objects[2:])
@@ -128,15 +128,15 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
         try:
-            rows = list(rows_in(open_part(unit.id, filesystem, root).tables()))
+            rows = list(rows_in(open_part(unit.id, output).tables()))
             end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
         except InvalidData:
             end = "sentence"
-        commit_unit(redo, [rows_of(redo)], filesystem, root)
+        commit_unit(redo, [rows_of(redo)], output)
         (commit,) = (Commit.from_name(each.name) for each in (folder / COMMITS).iterdir())
         assert commit
         assert end == "rows" or commit.fingerprint == "f" * 8 + "incomplete"
-        assert open_part(unit.id, filesystem, root)
+        assert open_part(unit.id, output)
         return end
 
     return good, read
@@ -144,7 +144,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
 def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """The body of a commit, and now and then its name."""
-    filesystem, root = storage.connect(str(folder), {})
+    output = Place.at(str(folder))
     name = f"0a.{'f' * 24}.{'0' * 16}.2r1e"
     good = f"{name}\n{json.dumps({'errors': {'missing': 1}})}".encode()
     (folder / COMMITS).mkdir()
@@ -156,15 +156,15 @@ def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         told = told.replace(b"/", b"_").replace(b"\0", b"_")[:255]
         path = os.fsencode(folder / COMMITS) + b"/" + (told if told not in (b"", b".", b"..") else b"x")
         Path(os.fsdecode(path)).write_bytes(body)
-        state = load_state(filesystem, root)
-        retried = units_with_errors(frozenset({"missing"}), state, (filesystem, root))
+        state = load_state(output)
+        retried = units_with_errors(frozenset({"missing"}), state, output)
         return "rows" if retried else "passed over"
 
     return good, read
 
 
 def heartbeat(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
-    filesystem, root = storage.connect(str(folder), {})
+    output = Place.at(str(folder))
     own, path = folder / "_runs" / "000002", folder / "_runs" / "000001" / "heartbeat"
     good = json.dumps({"run_id": "r", "machine": "another", "process": 12, "began": "1"}).encode()
     for each in (own, path.parent):
@@ -174,7 +174,7 @@ def heartbeat(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
         os.utime(own / "heartbeat")
-        return "rows" if active_run(filesystem, root, str(own), 60) else "passed over"
+        return "rows" if active_run(output, output / "_runs/000002", 60) else "passed over"
 
     return good, read
 

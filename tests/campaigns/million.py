@@ -17,7 +17,7 @@ import pyarrow as pa
 from actors.parts.kept import keep
 from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import PART_SCHEMA
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from actors.writer import commit_piece
 
@@ -45,11 +45,11 @@ def rows_of(first: int, count: int) -> pa.Table:
 
 
 def commit(folder: str, count: int, pieces: int) -> None:
-    filesystem, root = storage.connect(folder, {})
+    output = Place.at(folder)
     last = pieces_of(pieces)[-1]
     each = count // pieces
     began = time.monotonic()
-    told = commit_piece(last, rows_of(each * (pieces - 1), each), filesystem, root, "one")
+    told = commit_piece(last, rows_of(each * (pieces - 1), each), output, "one")
     assert told.counts.recordings == told.counts.errors["not_audio"] == each * pieces, told
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     took = f"{time.monotonic() - began:.1f} s, {int(peak.split()[1]) / 1e6:.2f} GB"
@@ -68,7 +68,7 @@ def main() -> int:
     each = options.rows // options.pieces
     with tempfile.TemporaryDirectory(prefix="citrascribe-million-") as folder:
         for piece in pieces_of(options.pieces)[:-1]:
-            keep(piece, rows_of(piece.range * each, each), *storage.connect(folder, {}))
+            keep(piece, rows_of(piece.range * each, each), Place.at(folder))
         return subprocess.run([sys.executable, __file__, *sys.argv[1:], "--folder", folder]).returncode
 
 

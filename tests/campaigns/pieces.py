@@ -20,7 +20,7 @@ from actors.engine.models import ModelFile
 from actors.outcomes import Kept
 from actors.pieces import Cut, Piece
 from actors.sources.objects import ReadSettings
-from actors.storage.files import connect
+from actors.storage.place import Place
 from jobs import pipeline
 from jobs.cli.config import Cluster
 from jobs.cli.loading import load
@@ -57,7 +57,7 @@ def main() -> int:
     resources = cluster.allocate(Cluster(actors=pool), cluster.connect_ray(None), "cpu")
     pieces = [Piece(f"{number:x}", "f", Cut(60), ()) for number in range(options.pieces)]
     recipe = Recipe.of(load("configs/demo.yaml", []), ModelFile("", ""), Devices(0, has_bfloat16=False))
-    dataset = pipeline.build_graph(pieces, recipe, resources, connect("/nowhere", {}), "run")
+    dataset = pipeline.build_graph(pieces, recipe, resources, Place.at("/nowhere"), "run")
     ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
     for _ in pipeline.outcomes(dataset):
         ends.append(time.monotonic())

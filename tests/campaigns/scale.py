@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from actors.parts.commit import COMMITS, Commit, part_name
-from actors.storage import files as storage
+from actors.storage.place import Place
 from actors.units import digest
 from jobs.cli.loading import load
 from jobs.planning.prepare import prepare
@@ -97,7 +97,7 @@ def commit_all(url: str, per_unit: int) -> list[Recorded]:
     """Writes the plan of a first run, and returns what its parts and commits look like in a listing."""
     prepared = prepare(load(keys_of(url, per_unit)[0], keys_of(url, per_unit)[1:]), Devices.of_this_machine())
     recipe = prepared.recipe.digest, prepared.recipe.settings
-    write_plan(*prepared.output, prepared.state, prepared.plan.objects, recipe, "r")
+    write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, "r")
     etag = digest(["part"]) * 2
     made = list[Recorded]()
     for unit in prepared.plan.units:
@@ -118,11 +118,9 @@ def main() -> int:
     with served(recording, options.latency_ms / 1_000) as url:
         rows.append(("jobs.plan, nothing done yet", *measured("jobs.plan", keys_of(url, options.per_unit))))
         made = commit_all(url, options.per_unit)
-        filesystem, root = storage.connect("s3://bucket/out", {"endpoint_url": url})
-        plan = storage.read(filesystem, f"{root}/_runs/000001/plan.arrow")
+        plan = Place.at("s3://bucket/out/_runs/000001/plan.arrow", {"endpoint_url": url}).read()
     with served(recording + made, options.latency_ms / 1_000) as url:
-        filesystem, root = storage.connect("s3://bucket/out", {"endpoint_url": url})
-        storage.write(filesystem, f"{root}/_runs/000001/plan.arrow", plan)
+        Place.at("s3://bucket/out/_runs/000001/plan.arrow", {"endpoint_url": url}).write(plan)
         rows.append(("jobs.transcribe, all done", *measured("jobs.transcribe", keys_of(url, options.per_unit))))
     assert rows[0][3]["units"] == {"new": len(made) // 2, "redo": 0, "done": 0, "remove": 0}, rows
     assert rows[1][3]["units"] == {"planned": 0, "skipped": len(made) // 2, "done": 0}, rows

@@ -1,0 +1,29 @@
+"""Files on a local disk that are complete before they get their name."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def temporary_file(path: str) -> Iterator[BinaryIO]:
+    """A new file to write to, in the folder of `path` on a local disk; removed when the block is left."""
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def finished(file: BinaryIO) -> str:
+    """Writes a file through to its disk and closes it: some mounts store a file when it is closed. Returns its path."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    return file.name
