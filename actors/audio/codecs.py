@@ -56,12 +56,10 @@ class Source:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, StoredFile) else len(content)
-        self.head = self._read_head()
-        self._start = self.tag_bytes = id3_length(self.head)
+        self._start = self.tag_bytes = id3_length(self._read_head())
         if self.tag_bytes and not isinstance(content, StoredFile):
             self._content, self._start = content[self.tag_bytes :], 0  # copied once, not at each opening
-        if self.tag_bytes:
-            self.head = self._read_head()
+        self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content
