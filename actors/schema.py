@@ -1,14 +1,15 @@
 """The schema of rows between stages and in parts, and the closed set of errors that a recording can have."""
 
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
 
-Samples = np.ndarray[Any, np.dtype[Any]]  # audio samples
+Samples = NDArray[np.int16]  # PCM
+Floats = NDArray[np.float32]
 
 
 class ErrorKind(StrEnum):

@@ -94,7 +94,7 @@ class EngineRunner:
 
         self._padded_samples = 0  # given to the model since the last `take_counters`, padding included
         self._busy_taken, self._lock = 0.0, threading.Lock()
-        self._pads, self._tokens = settings.engine == "nemo", settings.tokens
+        self._pads, self._tokens = settings.traits.pads, settings.tokens
         self._max_padded, self._batch_shares = int(settings.max_padded_seconds * SAMPLE_RATE), settings.batch_shares
         self._pool = ThreadPoolExecutor(
             settings.concurrent_batches,
@@ -123,7 +123,7 @@ class EngineRunner:
         """Padded and busy seconds since the last call; resets both. Only a GPU measures busy seconds."""
         with self._lock:
             padded, self._padded_samples = self._padded_samples, 0
-            counters, busy = {"padded_seconds": padded / SAMPLE_RATE}, getattr(self._engine, "busy_seconds", None)
+            counters, busy = {"padded_seconds": padded / SAMPLE_RATE}, self._engine.busy_seconds
             if busy is not None:
                 counters["busy_seconds"], self._busy_taken = busy - self._busy_taken, busy
         return counters

@@ -12,7 +12,6 @@ import tarfile
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -79,7 +78,9 @@ def write_tar(path: Path, members: list[tuple[str, bytes]], mode: str) -> None:
             archive.addfile(header, io.BytesIO(data))
 
 
-def write_long(path: Path, pieces: list[tuple[np.ndarray, str]], pauses: tuple[float, float], *how: Any) -> None:
+def write_long(
+    path: Path, pieces: list[tuple[np.ndarray, str]], pauses: tuple[float, float], kind: str, subtype: str
+) -> None:
     """One recording of many, with pauses of so many seconds between, in a little noise; and its words beside it."""
     draw = np.random.default_rng(len(pieces))
     parts = list[np.ndarray]()
@@ -87,7 +88,7 @@ def write_long(path: Path, pieces: list[tuple[np.ndarray, str]], pauses: tuple[f
         sounding = np.flatnonzero(np.abs(samples) > 0.02)
         parts += [samples[sounding[0] : sounding[-1] + 1], np.zeros(round(draw.uniform(*pauses) * RATE))]
     sound = np.concatenate(parts)
-    path.write_bytes(encode(sound + draw.normal(0, 0.002, len(sound)), *how))
+    path.write_bytes(encode(sound + draw.normal(0, 0.002, len(sound)), RATE, 1, kind, subtype))
     path.with_suffix(".txt").write_text("".join(text for _, text in pieces) + "\n", encoding="utf-8")
 
 
@@ -145,8 +146,8 @@ def main() -> None:
     (options.out / "manifest" / "manifest.jsonl").write_text(text, encoding="utf-8")
 
     long = options.out / "long"
-    write_long(long / "interview.mp3", list(islice(speech, 60)), (0.3, 2.0), RATE, 1, "MP3", "MPEG_LAYER_III")
-    write_long(long / "reading.ogg", list(islice(speech, 72)), (0, 0), RATE, 1, "OGG", "VORBIS")
+    write_long(long / "interview.mp3", list(islice(speech, 60)), (0.3, 2.0), "MP3", "MPEG_LAYER_III")
+    write_long(long / "reading.ogg", list(islice(speech, 72)), (0, 0), "OGG", "VORBIS")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 import torch
 
+from actors.audio.pcm import as_float
 from actors.benchmark.citrinets import build, citrinet_config, restore
 from demo.sentences import alphabet
 
@@ -117,7 +118,7 @@ def main() -> None:
         random.shuffle(batches)
         total = 0.0
         for batch in batches:
-            audio, audio_lengths = pad([utterances[index][0].astype(np.float32) / 32_768 for index in batch])
+            audio, audio_lengths = pad([as_float(utterances[index][0]) for index in batch])
             texts = [np.array([index_of[char] for char in utterances[index][1]]) for index in batch]
             targets, target_lengths = pad(texts)
             with torch.no_grad():

@@ -1,6 +1,5 @@
 """Compares ways to transcribe (sides) on the same weights and audio, in one run."""
 
-import json
 import multiprocessing
 import os
 import shlex
@@ -11,18 +10,19 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 import yaml
 
+from actors.benchmark.reports import KernelReport, Report, SideReport
 from actors.benchmark.results import Result, Table, commit_of_checkout, versions_of
 from actors.engine.models import resolve
-from actors.schema import UsageError
+from actors.schema import Samples, UsageError
 from actors.storage.cache import cache_folder
 from actors.storage.place import Place
 from jobs.cli.command import DONE, run_job
 from jobs.cli.config import Config, ConfigError
-from jobs.cli.terminal import print_json, say, show_table
+from jobs.cli.terminal import print_json, read_json, say, show_table
 
 EPILOG = """
 examples:
@@ -42,6 +42,9 @@ The last line of standard output is one JSON object.
 """
 
 
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
+
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
 Value = TypeVar("Value")
@@ -57,17 +60,17 @@ def run(config: Config, command: str) -> int:
     if kept and not kept.endswith(".json"):
         raise ConfigError(f"benchmark.write: the result is JSON, so {kept} must end in .json")
     file = Place.at(kept, config.output.options()) if kept else None
-    report = measure_sides(config) | {"command": command}
+    report = measure_sides(config, command)
     result = result_of(report)
     for table in result.tables:
         show_table(table.title or f"{result.title}, {result.machine}", table.columns, table.rows)
     if file:
         file.write(result.to_json().encode())
-    print_json(report)
+    print_json(dict(report))
     return DONE
 
 
-def measure_sides(config: Config) -> dict[str, Any]:
+def measure_sides(config: Config, command: str) -> Report:
     """Measures every requested side, each in a new process, so that none profits from another."""
     from actors.benchmark import sides
 
@@ -95,10 +98,10 @@ def measure_sides(config: Config) -> dict[str, Any]:
         raise ConfigError(str(problem)) from None
     sounds = sides.generated_sounds(settings.minutes)
     threads = len(os.sched_getaffinity(0))
-    results, extra = [], {}
+    results, kernels = list[SideReport](), list[KernelReport]()
     for side in settings.sides or available:
         if side == KERNELS:
-            extra[KERNELS] = _in_new_process(sides.kernels, model, sounds, device, settings.repeats)
+            kernels.append(_in_new_process(sides.kernels, model, sounds, device, settings.repeats))
             continue
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
@@ -107,7 +110,7 @@ def measure_sides(config: Config) -> dict[str, Any]:
             result = _in_new_process(sides.measure, side, model, sounds, device, threads, settings.repeats)
         say(f"{side}: {result['rtfx']:.1f} x real time")
         results.append(result)
-    return {
+    report: Report = {
         "date": date.today().isoformat(),
         "commit": commit_of_checkout(),
         "machine": f"{threads} CPUs, {processor}",
@@ -115,20 +118,26 @@ def measure_sides(config: Config) -> dict[str, Any]:
         "model": "Citrinet-1024, gamma 0.25, random weights" if settings.model == "reference" else name,
         "minutes": settings.minutes,
         "sides": results,
-    } | extra
+        "command": command,
+    }
+    if kernels:
+        report["kernels"] = kernels[0]
+    return report
 
 
-def _in_new_process(function: Callable[..., Value], *arguments: object) -> Value:
+def _in_new_process(
+    function: Callable[Arguments, Returned], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> Returned:
     """Runs a function in a new process and returns its result."""
     pool = multiprocessing.get_context("spawn").Pool(1)
     try:
-        return pool.apply(function, arguments)
+        return pool.apply(function, arguments, named)
     finally:
         pool.close()  # not terminated: libraries clean up when a process exits
         pool.join()
 
 
-def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: str) -> dict[str, Any]:
+def measure_pipeline(config: Config, model: str, sounds: Sequence[Samples], side: str) -> SideReport:
     """Measures jobs.transcribe with this config, from shards to Parquet, without its start-up."""
     from actors.benchmark.sides import write_shards
 
@@ -138,7 +147,7 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: st
         audio.mkdir()
         write_shards(audio, sounds, PIPELINES[side], config.benchmark.copies)
         for number in range(config.benchmark.repeats):
-            changes: dict[str, Any] = {
+            changes: dict[str, object] = {
                 "input": {"uri": str(audio)},
                 "output": {"uri": f"{folder}/text{number}"},
                 "model": config.model.model_dump() | {"name": model},
@@ -151,7 +160,7 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: st
                 raise ConfigError(
                     f"jobs.transcribe ended with status {done.returncode}", *done.stderr.splitlines()[-8:]
                 )
-            runs.append(json.loads(done.stdout.splitlines()[-1]))
+            runs.append(read_json(done.stdout))
     passes = [run["wall_seconds"] - run["start_seconds"] for run in runs]
     return {
         "side": side,
@@ -164,19 +173,28 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Any], side: st
     }
 
 
-def result_of(report: dict[str, Any]) -> Result:
+def result_of(report: Report) -> Result:
     """A report as a result to keep, with its tables."""
     tables = [sides_table(report)] if report["sides"] else []
-    tables += [kernel_table(report[KERNELS])] if KERNELS in report else []
-    names = ("date", "commit", "machine", "versions", "command")
+    tables += [kernel_table(report["kernels"])] if "kernels" in report else []
     audio = f"{report['minutes']:g} minutes of audio, 2 to 15 s per recording"
     about = f"{audio}. Medians; start-up is not part of the speed."
     is_whole_job = any(side["side"] in PIPELINES for side in report["sides"])
     title = "The whole job beside the bare engine" if is_whole_job else report["model"]
-    return Result(title, about, tables, **{name: report[name] for name in names}, measured=report)
+    return Result(
+        title,
+        about,
+        tables,
+        report["machine"],
+        report["command"],
+        report["date"],
+        report["commit"],
+        report["versions"],
+        measured=report,
+    )
 
 
-def sides_table(report: dict[str, Any]) -> Table:
+def sides_table(report: Report) -> Table:
     """The sides of a report; ratios are to the faster of NeMo's own transcribe() runs."""
     shipped = [side["rtfx"] for side in report["sides"] if "transcribe()" in side["side"]]
     rows = [
@@ -193,7 +211,7 @@ def sides_table(report: dict[str, Any]) -> Table:
     return Table(["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows)
 
 
-def kernel_table(found: dict[str, Any]) -> Table:
+def kernel_table(found: KernelReport) -> Table:
     """The kernels of a report. A kernel near 100 % of its minimum time cannot become faster."""
     whole = sum(row["batch_ms"] for row in found["kernels"])
     rows = [

@@ -21,6 +21,7 @@ import soundfile
 
 from actors.pieces import Cut, Piece, cut_unit
 from actors.units import SourceObject, Unit
+from jobs.cli.terminal import read_json
 
 ROOT = Path(__file__).parent.parent
 DEMO_MODEL = ROOT / "demo" / "citrinet_zh_demo.nemo"
@@ -252,6 +253,6 @@ def job(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str,
 
         status = (main or transcribe.main)([config, *overrides])
         out, err = capfd.readouterr()
-        return status, json.loads(out.splitlines()[-1]) if out else {}, err
+        return status, read_json(out) if out else {}, err
 
     return run

@@ -1,6 +1,5 @@
 """The benchmark measures what it says, on a small scale."""
 
-import json
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from actors.benchmark.sides import generated_sounds
 from actors.engine.citrinet.archive import read_config
 from actors.engine.models import resolve
 from jobs import benchmark
+from jobs.cli.terminal import read_json
 
 
 def test_sides_are_measured_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_sides_are_measured_and_kept(capsys: pytest.CaptureFixture[str], tmp_pat
     chosen = ["benchmark.minutes=0.2", "benchmark.repeats=2", f"benchmark.write={kept}"]
     chosen.append("benchmark.sides=['NeMo transcribe(), batch 4', 'fused, float32']")
     assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
-    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    report = read_json(capsys.readouterr().out)
     nemo, fused = report["sides"]
     assert nemo["rtfx"] > 0
     assert fused["rtfx"] > 0
@@ -46,7 +46,7 @@ def test_the_page_is_made_of_what_is_kept() -> None:
 def test_the_whole_pipeline_is_a_side(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = ["benchmark.minutes=0.2", "benchmark.repeats=1", "benchmark.sides=[the whole pipeline]"]
     assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
-    (side,) = json.loads(capsys.readouterr().out.splitlines()[-1])["sides"]
+    (side,) = read_json(capsys.readouterr().out)["sides"]
     assert side["rtfx"] > 0
     assert side["start_s"] > 0.1  # Ray's
 
@@ -60,7 +60,7 @@ def test_kernels_are_told_apart(capsys: pytest.CaptureFixture[str], monkeypatch:
         == 0
     )
     seen = capsys.readouterr()
-    found = json.loads(seen.out.splitlines()[-1])["kernels"]
+    found = read_json(seen.out)["kernels"]
     layers = sum(block["repeat"] for block in read_config(DEMO_MODEL)["encoder"]["jasper"])
     names = {row["kernel"] for row in found["kernels"]}
     assert names >= {"log-mel", "depthwise", "pointwise", "pointwise with gate and residual", "gate", "head", "best"}

@@ -1,5 +1,6 @@
 """The cache folder is the user's own, and what is in it is believed by its content."""
 
+import contextlib
 import json
 import os
 import stat
@@ -16,7 +17,7 @@ from actors.engine.interface import EngineSettings
 from actors.engine.load import load_engine
 from actors.engine.models import ModelFile, fetch, is_hub_name, locate, resolve
 from actors.schema import UsageError
-from actors.storage.cache import add_to_cache, cache_folder, is_intact, sha256_of
+from actors.storage.cache import cache_folder, is_intact, new_file, sha256_of
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
 
@@ -82,15 +83,26 @@ def test_own_links_are_followed_and_files_are_told(tmp_path: Path, monkeypatch: 
 
 
 def test_files_are_vouched_for_by_content(tmp_path: Path) -> None:
-    place, made = tmp_path / "x.bin", tmp_path / "x.partial"
+    place = tmp_path / "x.bin"
     assert not is_intact(place)
     place.write_bytes(b"planted")
     assert not is_intact(place)
-    made.write_bytes(b"made")
-    add_to_cache(place, made)
+    with new_file(place, with_digest=True) as partial:
+        partial.write_bytes(b"made")
+        assert place.read_bytes() == b"planted"
     assert is_intact(place)
     place.write_bytes(b"nade")
     assert not is_intact(place)
+
+
+def test_a_file_that_could_not_be_made_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "folder" / "x.bin"
+    with pytest.raises(FileNotFoundError), new_file(place):
+        pass  # nothing was written
+    with contextlib.suppress(RuntimeError), new_file(place) as partial:
+        partial.write_bytes(b"half")
+        raise RuntimeError
+    assert list(place.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A cluster of several raylets, one of which is lost midway."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import faults
 import pandas as pd
 import pytest
 from conftest import DEMO_MODEL, ROOT, free_port
+
+from jobs.cli.terminal import read_json
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_machine_that_is_lost_midway_costs_nothing_but_time(cluster: Any, tmp_
     cluster.remove_node(next(node for node in cluster.worker_nodes if has_an_actor(node)), allow_graceful=False)
     said, seen = run.communicate(timeout=200)
     assert run.returncode == 0, seen
-    summary = json.loads(said.splitlines()[-1])
+    summary = read_json(said)
     assert summary["units"]["done"] == summary["units"]["planned"]
     found = pd.concat([pd.read_parquet(part) for part in out.glob("*.parquet")])
     assert found.groupby(["uri", "member", "offset_s"], dropna=False).ngroups == 77
@@ -68,7 +69,7 @@ def test_a_pool_grows_where_there_is_work(cluster: Any, tmp_path: Path) -> None:
         time.sleep(0.1)
     said, seen = run.communicate()
     assert run.returncode == 0, seen
-    assert json.loads(said.splitlines()[-1])["recordings"] == 77
+    assert read_json(said)["recordings"] == 77
     assert most >= 2
 
 

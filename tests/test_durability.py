@@ -19,6 +19,7 @@ from faulty_storage import FaultyStorage
 
 from actors.storage.place import Place
 from jobs import transcribe
+from jobs.cli.terminal import read_json
 from jobs.running import lease
 
 # Found by every Python that is started with this folder in PYTHONPATH: makes certain recordings deadly, as a bug in a
@@ -87,7 +88,7 @@ def test_a_recording_that_ends_its_process_is_a_row(tmp_path: Path) -> None:
     )
     said, seen = run.communicate(timeout=400)
     assert run.returncode == 0, seen
-    assert json.loads(said.splitlines()[-1])["errors"] == {"crashed": 3}
+    assert read_json(said)["errors"] == {"crashed": 3}
     found = pd.read_parquet(sorted(out.glob("*.parquet"))).set_index("recording_id")
     assert len(found) == 11
     crashed = found[found["error_kind"] == "crashed"]
@@ -106,7 +107,7 @@ def test_a_run_that_is_terminated_says_what_it_leaves(tmp_path: Path) -> None:
         time.sleep(0.01)
     run.send_signal(signal.SIGTERM)
     said, seen = run.communicate(timeout=60)
-    summary = json.loads(said.splitlines()[-1])
+    summary = read_json(said)
     assert (run.returncode, summary["status"]) == (1, 1)
     left = summary["units"]["planned"] - summary["units"]["done"]
     assert left > 0
@@ -168,7 +169,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     run = started(f"output.uri={kept}", "unit.target_minutes=0.05", "input.exclude=[long/*]")
     said, seen = run.communicate(timeout=200)
     assert run.returncode == 0, seen
-    assert json.loads(said.splitlines()[-1])["units"]["skipped"] == summary["units"]["done"]
+    assert read_json(said)["units"]["skipped"] == summary["units"]["done"]
     assert len(pd.read_parquet(sorted(kept.glob("*.parquet")))) == 75
 
 

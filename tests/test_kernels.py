@@ -12,12 +12,14 @@ import torch
 from conftest import ROOT
 from interpreter import DEVICE
 
-from actors.engine.citrinet import gpu_layers, layers
+from actors.engine.citrinet.configuration import FeaturesConfig
+from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.features import Features
+from actors.engine.citrinet.gpu_layers import GpuLayers
+from actors.engine.citrinet.layers import Affine, Layers
 from actors.engine.citrinet.levels import levels_of
 from actors.engine.citrinet.packing import Packing, pack
 
-CPU = torch.device("cpu")
 LENGTHS = [37, 1, 90, 12, 3, 64, 30]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -54,9 +56,9 @@ def same(ours: torch.Tensor, twin: torch.Tensor, dtype: torch.dtype, rows: Any =
     assert difference < TOLERANCE[dtype], difference
 
 
-def compare(make: Callable[[Any, torch.device], Any]) -> tuple[Any, Any]:
-    """A layer on kernels and its twin."""
-    return make(gpu_layers, DEVICE), make(layers, CPU)
+def compare(make: Callable[[Layers[Any]], Any], dtype: torch.dtype) -> tuple[Any, Any]:
+    """An operation on kernels and its twin."""
+    return make(GpuLayers(DEVICE, dtype)), make(CpuLayers(dtype))
 
 
 @DTYPES
@@ -65,7 +67,7 @@ def test_depthwise(kernel: int, dilation: int, dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level, *_), budget = levels_of([packing], DEVICE, spare=40), packing.rows + 40
     weight = drawn(96, 1, kernel, seed=2)
-    ours, twin = compare(lambda kind, device: kind.Depthwise(weight, 1, dilation, device, dtype))
+    ours, twin = compare(lambda layers: layers.depthwise(weight, 1, dilation), dtype)
     x = rows_of(packing, 96, dtype)
     inside = packing.recording >= 0
     same(ours(beyond(x, budget), level), twin(x, packing), dtype, inside)
@@ -76,80 +78,78 @@ def test_depthwise_with_a_stride(dtype: torch.dtype) -> None:
     packing, halved = packings()
     fine, coarse = levels_of([packing, halved], DEVICE, spare=40)
     weight = drawn(160, 1, 9, seed=2)
-    ours, twin = compare(lambda kind, device: kind.Depthwise(weight, 2, 1, device, dtype))
+    ours, twin = compare(lambda layers: layers.depthwise(weight, 2, 1), dtype)
     x = rows_of(packing, 160, dtype)
     same(ours(beyond(x, len(fine.recording)), coarse), twin(x, halved), dtype, halved.recording >= 0)
-    entered = gpu_layers.subsample(beyond(x, len(fine.recording)), coarse)
-    assert torch.equal(entered[: halved.rows].cpu(), layers.subsample(x, halved))
+    ours, twin = compare(lambda layers: layers.subsample, dtype)
+    assert torch.equal(ours(beyond(x, len(fine.recording)), coarse)[: halved.rows].cpu(), twin(x, halved))
 
 
 @DTYPES
-@pytest.mark.parametrize("relu", [True, False])
-def test_pointwise(relu: bool, dtype: torch.dtype) -> None:
+def test_pointwise(dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level,) = levels_of([packing], DEVICE, spare=300)
-    weight, bias = drawn(136, 80, seed=2, scale=0.1), drawn(136, seed=3)
-    ours, twin = compare(lambda kind, device: kind.Pointwise(weight, bias, device, dtype))
+    affine = Affine(drawn(136, 80, seed=2, scale=0.1), drawn(136, seed=3))
+    ours, twin = compare(lambda layers: layers.pointwise(affine), dtype)
     x = rows_of(packing, 80, dtype)
-    y = ours(beyond(x, len(level.recording)), level, relu=relu)
-    same(y, twin(x, packing, relu=relu), dtype)
+    y = ours(beyond(x, len(level.recording)), level)
+    same(y, twin(x, packing), dtype)
     assert (y[packing.gaps.to(DEVICE)] == 0).all()
 
 
 @DTYPES
 @pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize("residual", [True, False])
-def test_pointwise_with_gate_and_residual(gated: bool, residual: bool, dtype: torch.dtype) -> None:
+def test_the_end_of_a_block(gated: bool, residual: bool, dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level,) = levels_of([packing], DEVICE, spare=7)
     budget = len(level.recording)
-    x, entered = rows_of(packing, 96, dtype), rows_of(packing, 64, dtype, seed=5)
-    factors = torch.sigmoid(drawn(len(LENGTHS), 160, seed=6))
-    results = []
-    for kind, device in ((gpu_layers, DEVICE), (layers, CPU)):
-        pointwise = kind.Pointwise(drawn(160, 96, seed=2, scale=0.1), drawn(160, seed=3), device, dtype)
-        other = kind.Pointwise(drawn(160, 64, seed=7, scale=0.1), drawn(160, seed=8), device, dtype)
-        ours = kind is gpu_layers
-        results.append(
-            pointwise.combine(
-                beyond(x, budget) if ours else x,
-                level if ours else packing,
-                (beyond(factors, len(level.starts)) if ours else factors) if gated else None,
-                other if residual else None,
-                (beyond(entered, budget) if ours else entered) if residual else None,
-            )
-        )
-    same(*results, dtype)
+    x, entered = rows_of(packing, 96, dtype), rows_of(packing, 64, dtype, seed=5) if residual else None
+    factors = torch.sigmoid(drawn(len(LENGTHS), 160, seed=6)) if gated else None
+    affine = Affine(drawn(160, 96, seed=2, scale=0.1), drawn(160, seed=3))
+    other = Affine(drawn(160, 64, seed=7, scale=0.1), drawn(160, seed=8)) if residual else None
+    ours, twin = compare(lambda layers: layers.closing(affine, other), dtype)
+    wide = None if factors is None else beyond(factors, len(level.starts))
+    y = ours(beyond(x, budget), level, wide, None if entered is None else beyond(entered, budget))
+    same(y, twin(x, packing, factors, entered), dtype)
 
 
 @DTYPES
 def test_gate(dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level,) = levels_of([packing], DEVICE, spare=9)
-    tensors = drawn(20, 160, seed=2, scale=0.3), drawn(160, 20, seed=3), drawn(160, 96, seed=4), drawn(160, seed=5)
-    ours, twin = compare(lambda kind, device: kind.Gate(*tensors, device))
+    down, up = drawn(20, 160, seed=2, scale=0.3), drawn(160, 20, seed=3)
+    affine = Affine(drawn(160, 96, seed=4), drawn(160, seed=5))
+    ours, twin = compare(lambda layers: layers.gate(down, up, affine), dtype)
     x = rows_of(packing, 96, dtype)
     same(ours(beyond(x, len(level.recording)), level), twin(x, packing), torch.float32)
 
 
 @pytest.mark.parametrize(("power", "guard_type", "preemphasis"), [(2.0, "add", 0.97), (1.0, "clamp", None)])
 def test_log_mel(power: float, guard_type: str, preemphasis: float | None) -> None:
-    config = {"hop": 160, "n_fft": 512, "preemphasis": preemphasis}
-    config |= {"power": power, "guard": 2**-24, "guard_type": guard_type}
-    tensors = {"features.window": torch.hann_window(400), "features.filters": drawn(80, 257).abs() / 257}
+    config: FeaturesConfig = {
+        "n_fft": 512,
+        "hop": 160,
+        "preemphasis": preemphasis,
+        "power": power,
+        "guard": 2**-24,
+        "guard_type": guard_type,
+    }
+    window, filters = torch.hann_window(400), drawn(80, 257).abs() / 257
     draw = np.random.default_rng(1)
     batch = [draw.normal(0, 3_000, count).astype(np.int16) for count in (1_601, 9_000, 20_000, 5_119)]
-    theirs = Features(layers, config, tensors, CPU, torch.float32)
+    tensors = {"features.window": window, "features.filters": filters}
+    whole = compare(lambda layers: Features(layers, config, tensors), torch.float32)
+    theirs = whole[1]
     packing = theirs.packing(batch, 0)
     (level,) = levels_of([packing], DEVICE, spare=9)
     sound = np.full(theirs.samples(packing.rows), 7, np.int16)
     ends = torch.zeros(len(batch), dtype=torch.int64)
     theirs.pack_sound(batch, packing, sound, ends.numpy())
-    ours = Features(gpu_layers, config, tensors, DEVICE, torch.float32)
-    for stage in ("_log_mel", "__call__"):
-        twin = getattr(theirs, stage)(torch.from_numpy(sound), ends, packing)
-        found = getattr(ours, stage)(torch.from_numpy(sound).to(DEVICE), ends.to(DEVICE), level)
-        same(found, twin, torch.float32, packing.recording >= 0)
+    padded = torch.nn.functional.pad(window, (56, 56))
+    for ours, twin in (compare(lambda layers: layers.log_mel(config, padded, filters), torch.float32), whole):
+        found = ours(torch.from_numpy(sound).to(DEVICE), ends.to(DEVICE), level)
+        same(found, twin(torch.from_numpy(sound), ends, packing), torch.float32, packing.recording >= 0)
 
 
 def test_normalise() -> None:
@@ -157,8 +157,9 @@ def test_normalise() -> None:
     (level,) = levels_of([packing], DEVICE, spare=9)
     log = drawn(packing.rows, 80) * 3 - 9
     for dtype in (torch.float32, torch.bfloat16):
-        wide = gpu_layers.normalise(beyond(log, len(level.recording)), level, dtype)
-        same(wide, layers.normalise(log, packing, dtype), dtype)
+        ours, twin = compare(lambda layers: layers.normalise, dtype)
+        wide = ours(beyond(log, len(level.recording)), level)
+        same(wide, twin(log, packing), dtype)
         assert (wide[packing.gaps.to(DEVICE)] == 0).all()
 
 
@@ -166,8 +167,8 @@ def test_normalise() -> None:
 def test_head(dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level,) = levels_of([packing], DEVICE, spare=9)
-    weight, bias = drawn(333, 96, seed=2), drawn(333, seed=3)
-    ours, twin = compare(lambda kind, device: kind.Head(weight, bias, device, dtype))
+    affine = Affine(drawn(333, 96, seed=2), drawn(333, seed=3))
+    ours, twin = compare(lambda layers: layers.head(affine), dtype)
     x = rows_of(packing, 96, dtype)
     # Of bfloat16 rows the weights' remainders make it far better than bfloat16, and the same in float32.
     inside = packing.recording >= 0
@@ -179,8 +180,9 @@ def test_best() -> None:
     (level,) = levels_of([packing], DEVICE, spare=9)
     logits = drawn(packing.rows, 333, scale=4)
     logits[3, [7, 200]] = 50.0  # of equals the first
-    ids, probabilities = gpu_layers.best(beyond(logits, len(level.recording)), level)
-    their_ids, their_probabilities = layers.best(logits, packing)
+    ours, twin = compare(lambda layers: layers.best, torch.float32)
+    ids, probabilities = ours(beyond(logits, len(level.recording)), level)
+    their_ids, their_probabilities = twin(logits, packing)
     assert torch.equal(ids[: packing.rows].cpu().long(), their_ids)
     assert int(ids[3]) == 7
     same(probabilities, their_probabilities, torch.float32)

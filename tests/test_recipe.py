@@ -1,6 +1,5 @@
 """Every `auto` is resolved once, from the devices that the run will use, whatever the driver's own machine has."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from conftest import DEMO_MODEL, ROOT, encoded, free_port, tone
 
 from actors.engine.models import ModelFile
 from jobs.cli.loading import load
+from jobs.cli.terminal import read_json
 from jobs.planning.prepare import prepare
 from jobs.planning.recipe import Devices, Recipe, depends_on_devices, differences, recipe_digest
 
@@ -116,7 +116,7 @@ def test_a_cluster_is_asked_for_its_devices(cluster_with_gpus: str, tmp_path: Pa
         command = [sys.executable, "-m", "jobs.plan", "configs/demo.yaml", f"output.uri={tmp_path}/out", *keys]
         environment = os.environ | {"RAY_ADDRESS": cluster_with_gpus, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-        summary = json.loads(done.stdout.splitlines()[-1])
+        summary = read_json(done.stdout)
         return summary["device"], summary["precision"]
 
     autos = ["model.device=auto", "model.precision=auto"]

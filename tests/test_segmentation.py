@@ -244,7 +244,7 @@ import sys
 from pathlib import Path
 from actors.sources.objects import ReadSettings
 from actors.reader import read_piece
-from actors.pieces import Cut, Piece
+from actors.pieces import Cut, cut_unit
 from actors.units import SourceObject, Unit
 uri = "file://" + sys.argv[1]
 unit = Unit("u", "f", (SourceObject(uri, uri, "long.flac", "audio", None, 1),))

@@ -105,7 +105,7 @@ def test_other_citrinets(
 class SmallDevice:
     """An engine whose device holds so many samples; it says how long each recording is."""
 
-    blank, frame_samples = -1, 1_280
+    blank, frame_samples, busy_seconds = -1, 1_280, None
 
     def __init__(self, holds: int) -> None:
         self.holds = holds

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from actors.audio.containers import id3_length
-from actors.schema import Samples
+from actors.foreign.errors import one_line
+from actors.schema import Floats
 from actors.storage.stored_file import StoredFile, reraise
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
@@ -39,7 +40,7 @@ class Stream:
     sample_rate: int
     channels: int
     codec: str
-    blocks: Iterator[Samples]
+    blocks: Iterator[Floats]
     frames: int | None = None
     stated_s: float | None = None
 
@@ -103,7 +104,7 @@ def translate_errors(
     except MemoryError:
         raise
     except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
-        raise kind(f"{decoder} fails: {type(problem).__name__}: {problem!s:.200}") from None
+        raise kind(f"{decoder} fails: {type(problem).__name__}: {one_line(problem, 200)}") from None
 
 
 def check_format(rate: int, channels: int, decoder: str) -> None:

@@ -17,7 +17,7 @@ from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
-from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
+from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
@@ -151,7 +151,7 @@ def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
     return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]
 
 
-def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Samples]:
+def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
     """The blocks of a stream until it breaks or the requested end is reached.
 
     Raises RecordingError (too_long) as soon as there is more sound than a recording may hold; if the file's size tells,
@@ -185,7 +185,7 @@ def _too_long(request: DecodeRequest) -> RecordingError:
     return RecordingError(ErrorKind.TOO_LONG, f"more sound than audio.max_hours ({request.max_hours:g}) allows")
 
 
-def _mono(block: Samples, channel: int | None) -> Samples:
+def _mono(block: Floats, channel: int | None) -> Floats:
     """The mean of the channels or one of them, with NaN, infinite and impossibly loud samples replaced."""
     with np.errstate(over="ignore", invalid="ignore"):
         mono = block[:, channel] if channel is not None else block.mean(axis=1, dtype=np.float32)

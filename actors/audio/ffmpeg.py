@@ -1,9 +1,11 @@
 """Decoding with FFmpeg: AAC, Opus, WMA, AMR and everything else that libsndfile does not support."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +20,10 @@ from actors.audio.codecs import (
     translate_errors,
 )
 from actors.audio.mp4_tables import table_error
-from actors.schema import Samples
+from actors.schema import Floats
+
+if TYPE_CHECKING:
+    import av
 
 MAX_FRAME_SAMPLES = 1 << 24  # per decoded packet, all channels together: 64 MB; real packets stay below a million
 
@@ -70,8 +75,8 @@ class _File:
                 self.rate
             )  # samples before the first requested one; counted, since timestamps in containers are not exact
         self._missing = 0  # samples lost to damaged packets, replaced by silence so that later samples keep their time
-        self._frame_format: Any = None  # format, layout and rate of the frames that the resampler was made for
-        self._resampler: Any = None
+        self._frame_format: tuple[str, str, int] | None = None  # of the frames that the resampler was made for
+        self._resampler: av.AudioResampler | None = None
 
     def stated_s(self, size: int) -> float | None:
         """The seconds that the stream's header states, else the container's, else those that a file of `size` bytes has
@@ -83,7 +88,7 @@ class _File:
             return float(container.duration / _CLOCK)
         return float(size * 8 / container.bit_rate) if container.bit_rate else None
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self) -> Iterator[Floats]:
         """Blocks of (frames, channels) from frame `first_frame` on."""
         any_decoded, problem = False, Undecodable("FFmpeg: no sound could be decoded")
         for frame in self._frames():
@@ -102,7 +107,7 @@ class _File:
         if not any_decoded:
             raise problem
 
-    def _frames(self) -> Iterator[Any]:
+    def _frames(self) -> Iterator[av.AudioFrame]:
         """Decoded frames; packets that end before the first requested sample are skipped without being decoded."""
         packets = enumerate(self._container.demux(self.audio))
         while True:
@@ -117,14 +122,14 @@ class _File:
             if number > PREROLL and self._skip > (PREROLL + 1) * length > 0:
                 self._skip -= length
                 continue
-            decoded = list[Any]()
+            decoded: list[av.AudioFrame] = []
             with suppress(Undecodable), translate_errors("FFmpeg", self._own_errors):  # only a damaged packet is lost
                 decoded = packet.decode()
             yield from decoded
             if number > PREROLL:
                 self._missing += max(length - sum(frame.samples for frame in decoded), 0)
 
-    def _converted(self, frame: Any) -> list[Samples]:
+    def _converted(self, frame: av.AudioFrame) -> list[Floats]:
         """Converts a frame to float32 at the file's rate and layout. Raises Undecodable."""
         import av
 
@@ -136,7 +141,7 @@ class _File:
                 )
             before, self._frame_format = self._frame_format, None  # reset: a resampler that fails is not used again
             now = (frame.format.name, frame.layout.name, frame.sample_rate)  # may change within a stream
-            if before != now:
+            if self._resampler is None or before != now:
                 sample_format = "fltp" if self._is_planar else "flt"
                 self._resampler = av.AudioResampler(format=sample_format, layout=self._layout, rate=self.rate)
             arrays = [each.to_ndarray() for each in self._resampler.resample(frame)]
@@ -144,7 +149,7 @@ class _File:
             self._frame_format = now
         return sounds
 
-    def _trimmed(self, sound: Samples) -> Iterator[Samples]:
+    def _trimmed(self, sound: Floats) -> Iterator[Floats]:
         if self._skip < len(sound):
             yield sound[self._skip :]
         self._skip = max(self._skip - len(sound), 0)

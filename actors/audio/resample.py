@@ -9,19 +9,21 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Samples
+from actors.audio.pcm import as_pcm
+from actors.foreign.errors import one_line
+from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples
 
 MINUTE = 60  # seconds; a whole number of samples before and after resampling, for any integer rate
 MARGIN = 1  # seconds; the resampler's filter is a few hundred samples long
 
 
-def resample(chunks: Iterable[Samples], rate: int, first_minute: int) -> Iterator[Samples]:
+def resample(chunks: Iterable[Floats], rate: int, first_minute: int) -> Iterator[Samples]:
     """Resamples sound at `rate`, float32 in -1..1, from `first_minute` on, to int16 PCM.
 
     `chunks` start at that minute, less MARGIN unless it is the first.
     """
     before = MARGIN * rate if first_minute else 0
-    pending, samples = list[Samples](), 0
+    pending, samples = list[Floats](), 0
     for chunk in chunks:
         pending.append(chunk)
         samples += len(chunk)
@@ -35,15 +37,13 @@ def resample(chunks: Iterable[Samples], rate: int, first_minute: int) -> Iterato
         yield _resample(np.concatenate(pending), rate, before)
 
 
-def _resample(sound: Samples, rate: int, before: int) -> Samples:
+def _resample(sound: Floats, rate: int, before: int) -> Samples:
     if rate != SAMPLE_RATE:
         try:
             sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
         except MemoryError:
             raise
         except Exception as problem:  # noqa: BLE001 - third-party code on untrusted sound
-            detail = f"soxr fails: {type(problem).__name__}: {problem!s:.200}"
+            detail = f"soxr fails: {type(problem).__name__}: {one_line(problem, 200)}"
             raise RecordingError(ErrorKind.UNREADABLE, detail) from None
-    # The same scale as in decoding, 32768: 16-bit PCM at 16 kHz passes through bit-identical.
-    scaled = np.rint(sound[before // rate * SAMPLE_RATE :] * np.float32(32_768))
-    return np.clip(scaled, -32_768, 32_767).astype(np.int16)
+    return as_pcm(sound[before // rate * SAMPLE_RATE :])

@@ -11,10 +11,12 @@ anchors can be determined without the rest, and a recording processed in stretch
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from actors.audio.pcm import as_float
 from actors.schema import SAMPLE_RATE, Samples
 
 GRID = 1_280  # samples, 80 ms: cuts are at whole output frames, so that the frames of two segments coincide
@@ -26,7 +28,7 @@ DB_A_SECOND = 1.0  # how much louder a cut may be for each second that it is nea
 MIN_SECONDS = 4.0
 SAMPLES_AT_ONCE = 25_000 * LEVEL  # measured per pass, which bounds memory
 
-Levels = np.ndarray[tuple[int], np.dtype[np.float32]]
+Levels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,7 @@ def _levels(pcm: Samples) -> Levels:
     """Mean power of every 10 ms, in dB of full scale, at least -100; an incomplete last one is left out."""
     whole = len(pcm) // LEVEL * LEVEL
     parts = [
-        np.square(pcm[first : min(first + SAMPLES_AT_ONCE, whole)].astype(np.float32) / 32_768)
-        .reshape(-1, LEVEL)
-        .mean(axis=1)
+        np.square(as_float(pcm[first : min(first + SAMPLES_AT_ONCE, whole)])).reshape(-1, LEVEL).mean(axis=1)
         for first in range(0, whole, SAMPLES_AT_ONCE)
     ]
     levels: Levels = 10 * np.log10(np.maximum(np.concatenate(parts), 1e-10))
@@ -181,6 +181,6 @@ def _levels(pcm: Samples) -> Levels:
 def _loudness(levels: Levels) -> Levels:
     """The loudest level around each position of the grid."""
     padded = np.pad(levels, PAUSE // 2, mode="edge")
-    windows: Any = np.lib.stride_tricks.sliding_window_view(padded, PAUSE)[::STEP]
+    windows: Levels = np.lib.stride_tricks.sliding_window_view(padded, PAUSE)[::STEP]
     loudness: Levels = windows.max(axis=1)
     return loudness

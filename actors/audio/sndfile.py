@@ -14,7 +14,7 @@ from actors.audio.codecs import (
     check_format,
     translate_errors,
 )
-from actors.schema import Samples
+from actors.schema import Floats
 
 _UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose length was not known when it was written
 MAX_TRAILING_BYTES = 1 << 16  # bytes after the end that a FLAC header states; tags are smaller
@@ -44,7 +44,7 @@ def open_sndfile(source: Source, container: str, first_frame: FirstFrame) -> Str
     stated_s = sound.frames / sound.samplerate if sound.frames != _UNKNOWN_FRAMES else None
     is_exact = 0 < sound.frames * frame_bytes <= source.size
 
-    def blocks() -> Iterator[Samples]:
+    def blocks() -> Iterator[Floats]:
         frames = BLOCK_SAMPLES // sound.channels
         while True:
             with translate_errors("libsndfile", own_errors, BrokenStream):

@@ -4,12 +4,16 @@ Each segment is judged by itself, so that all pieces of a recording get the same
 hundredth of the audio's duration, on one core.
 """
 
+from __future__ import annotations
+
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from actors.audio.pcm import as_float
 from actors.schema import SAMPLE_RATE, Samples
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_SECONDS = 0.1  # of speech that make a segment worth transcribing
 
@@ -21,16 +25,17 @@ def has_speech(pcm: Samples) -> bool:
     import torch
     from silero_vad import get_speech_timestamps
 
-    sound = torch.from_numpy(pcm.astype(np.float32) / 32_768)
+    sound = torch.from_numpy(as_float(pcm))
     spoken = get_speech_timestamps(sound, _detector(), sampling_rate=SAMPLE_RATE)
     return bool(sum(each["end"] - each["start"] for each in spoken) >= MIN_SECONDS * SAMPLE_RATE)
 
 
-def _detector() -> Any:
+def _detector() -> torch.jit.ScriptModule:
     if not hasattr(_per_thread, "detector"):
         import torch
         from silero_vad import load_silero_vad
 
         torch.set_num_threads(1)  # several decoders share a machine
         _per_thread.detector = load_silero_vad()
-    return _per_thread.detector
+    detector: torch.jit.ScriptModule = _per_thread.detector
+    return detector

@@ -3,8 +3,26 @@
 NeMo is imported only when one is built.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+if TYPE_CHECKING:
+    from nemo.collections.asr.models import EncDecCTCModel
+
+Part = dict[str, object]  # the configuration of one of NeMo's classes
+
+
+class ModelConfig(TypedDict):
+    """The configuration of one of NeMo's CTC models."""
+
+    sample_rate: int
+    labels: list[str]
+    preprocessor: Part
+    encoder: Part
+    decoder: Part
+    tokenizer: NotRequired[Part]
 
 
 def citrinet_config(
@@ -15,7 +33,7 @@ def citrinet_config(
     blocks_per_stage: int = 2,
     strides: tuple[int, ...] = (2, 2, 2),
     squeeze: bool = True,
-) -> dict[str, Any]:
+) -> ModelConfig:
     """The config of a small Citrinet for `build`; with three strides of 2 it has one output frame per 80 ms.
 
     The layout is that of the paper (https://arxiv.org/abs/2104.01721): a prologue, three stages that each start with a
@@ -31,7 +49,7 @@ def citrinet_config(
     return _model(labels, layers)
 
 
-def reference_config(labels: list[str]) -> dict[str, Any]:
+def reference_config(labels: list[str]) -> ModelConfig:
     """The config of Citrinet-1024 with gamma 0.25, the reference model's shape.
 
     Kernels and strides: NeMo, examples/asr/conf/citrinet/citrinet_1024.yaml.
@@ -46,15 +64,15 @@ def reference_config(labels: list[str]) -> dict[str, Any]:
 
 def _block(
     filters: int, kernel: float, repeat: int, stride: int = 1, *, residual: bool = False, squeeze: bool = True
-) -> dict[str, Any]:
+) -> Part:
     whole = max(int(kernel), 1)
-    shape = {"filters": filters, "repeat": repeat, "kernel": [whole + (whole + 1) % 2], "stride": [stride]}
+    shape: Part = {"filters": filters, "repeat": repeat, "kernel": [whole + (whole + 1) % 2], "stride": [stride]}
     shape |= {"dilation": [1], "dropout": 0.0, "residual": residual, "separable": True}
     shape |= {"se": squeeze, "se_context_size": -1, "kernel_size_factor": 1.0}
     return shape | ({"stride_last": True, "residual_mode": "stride_add"} if stride > 1 else {})
 
 
-def _model(labels: list[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _model(labels: list[str], layers: list[Part]) -> ModelConfig:
     asr = "nemo.collections.asr.modules."
     return {
         "sample_rate": 16_000,
@@ -86,19 +104,21 @@ def _model(labels: list[str], layers: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def build(config: dict[str, Any], tokenizer: Path | None = None) -> Any:
+def build(config: ModelConfig, tokenizer: Path | None = None) -> EncDecCTCModel:
     """Builds a NeMo model with random weights: of characters, or of SentencePiece if a tokenizer's folder is given."""
     from nemo.collections.asr.models import EncDecCTCModel, EncDecCTCModelBPE
     from omegaconf import OmegaConf
 
     if tokenizer is None:
         return EncDecCTCModel(cfg=OmegaConf.create(config))
-    config = config | {"tokenizer": {"dir": str(tokenizer), "type": "bpe"}}
-    config["decoder"] = config["decoder"] | {"num_classes": -1, "vocabulary": []}
+    config = config | {
+        "tokenizer": {"dir": str(tokenizer), "type": "bpe"},
+        "decoder": config["decoder"] | {"num_classes": -1, "vocabulary": []},
+    }
     return EncDecCTCModelBPE(cfg=OmegaConf.create(config))
 
 
-def restore(path: Path) -> Any:
+def restore(path: Path) -> EncDecCTCModel:
     """Loads a saved character model."""
     from nemo.collections.asr.models import EncDecCTCModel
 

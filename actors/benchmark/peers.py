@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actors.engine.citrinet import checkpoint, layers
+from actors.audio.pcm import as_float
+from actors.engine.citrinet import checkpoint
+from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
-from actors.storage.cache import add_to_cache, cache_folder, is_intact
+from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.greedy import collapse
 
 Transcribe = Callable[[Sequence[Samples]], list[str]]
@@ -28,7 +30,7 @@ def nemo_as_shipped(model: ModelFile, device: str, batch_size: int) -> Transcrib
     nemo = ASRModel.restore_from(str(fetch(model)), map_location=device).eval()
 
     def transcribe(sounds: Sequence[Samples]) -> list[str]:
-        floats = [pcm.astype(np.float32) / 32_768 for pcm in sounds]
+        floats = [as_float(pcm) for pcm in sounds]
         return [hypothesis.text for hypothesis in nemo.transcribe(floats, batch_size=batch_size, verbose=False)]
 
     return transcribe
@@ -39,7 +41,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
     import onnxruntime as runtime
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
-    features = Features(layers, config["features"], tensors, torch.device("cpu"), torch.float32)
+    features = Features(CpuLayers(torch.float32), config["features"], tensors)
     text, stride = token_decoder(config, tensors), checkpoint.stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -70,7 +72,7 @@ def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
     def transcribe(batch: Sequence[Samples]) -> list[str]:
         streams = [recognizer.create_stream() for _ in batch]
         for stream, pcm in zip(streams, batch, strict=True):
-            stream.accept_waveform(SAMPLE_RATE, pcm.astype(np.float32) / 32_768)
+            stream.accept_waveform(SAMPLE_RATE, as_float(pcm))
         recognizer.decode_streams(streams)
         return [stream.result.text for stream in streams]
 
@@ -85,18 +87,16 @@ def export(model: ModelFile) -> Path:
         import onnx
         from nemo.collections.asr.models import ASRModel
 
-        folder.mkdir(parents=True, exist_ok=True)
-        partial_model, partial_tokens = folder / "model.partial.onnx", folder / "tokens.partial"
         nemo = ASRModel.restore_from(str(fetch(model)), map_location="cpu").eval()
-        nemo.export(str(partial_model))
         vocabulary = list(nemo.decoder.vocabulary)
         stride = checkpoint.stride(checkpoint.load(fetch(model), model.sha256, cache_folder())[0])
-        exported = onnx.load(partial_model)
         about = {"model_type": type(nemo).__name__, "normalize_type": "per_feature", "subsampling_factor": str(stride)}
-        onnx.helper.set_model_props(exported, about | {"vocab_size": str(len(vocabulary))})
-        onnx.save(exported, partial_model)
-        add_to_cache(path, partial_model)
+        with new_file(path, with_digest=True) as partial:
+            nemo.export(str(partial))
+            exported = onnx.load(partial)
+            onnx.helper.set_model_props(exported, about | {"vocab_size": str(len(vocabulary))})
+            onnx.save(exported, partial)
         lines = [f"{token} {number}" for number, token in enumerate([*vocabulary, "<blk>"])]
-        partial_tokens.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        add_to_cache(tokens, partial_tokens)
+        with new_file(tokens, with_digest=True) as partial:
+            partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

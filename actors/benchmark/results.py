@@ -10,12 +10,11 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from actors.foreign.escape import for_terminal
 
@@ -72,7 +71,7 @@ class Result:
     date: str = field(default_factory=lambda: date.today().isoformat())
     commit: str = field(default_factory=commit_of_checkout)
     versions: dict[str, str] = field(default_factory=versions_of)
-    measured: dict[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"

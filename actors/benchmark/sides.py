@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import soundfile
 import torch
 
+from actors.benchmark.reports import KernelReport, SideReport
 from actors.engine.batching import make_batches
 from actors.engine.interface import EngineSettings
 from actors.engine.load import check_device
 from actors.engine.models import ModelFile, fetch
 from actors.schema import SAMPLE_RATE, Samples
-from actors.storage.cache import add_to_cache, cache_folder, is_intact
+from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.join import SegmentAudio
 from actors.transcriber import EngineRunner
 
@@ -69,13 +69,8 @@ def prepare(side: str, model: ModelFile) -> None:
 
 def measure(
     side: str, model: ModelFile, sounds: Sequence[Samples], device: str, threads: int, repeats: int
-) -> dict[str, Any]:
-    """Measures medians over `repeats` passes, after a warm-up of a few batches, or of one pass on a GPU.
-
-    rtfx: seconds of audio per second; start_s: from a process with torch to a loaded model; padding: share of padding
-    samples in batches (the fused engine has none, only a few rows of zeros between recordings); start_gb and peak_gb:
-    peak resident memory of the process once the model is loaded, and at the end; gpu_gb: peak memory of the GPU.
-    """
+) -> SideReport:
+    """Measures medians over `repeats` passes, after a warm-up of a few batches, or of one pass on a GPU."""
     spec, sounds = SIDES[side], list(sounds)
     began = time.perf_counter()
     transcribe = _transcribe_function(spec, model, device, threads)
@@ -99,7 +94,7 @@ def measure(
     }
 
 
-def _transcribe_function(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], Any]:
+def _transcribe_function(side: Side, model: ModelFile, device: str, threads: int) -> Callable[[list[Samples]], object]:
     """A function that transcribes recordings in batches of its own."""
     if side.method in ("nemo", "fused"):
         workers = EngineRunner(model, EngineSettings(side.method, device, side.precision, threads, side.sizes[device]))
@@ -186,7 +181,7 @@ def write_shards(folder: Path, sounds: Sequence[Samples], kind: str, copies: int
         shards += 1
 
 
-def kernels(model: ModelFile, sounds: Sequence[Samples], device: str, repeats: int) -> dict[str, Any]:
+def kernels(model: ModelFile, sounds: Sequence[Samples], device: str, repeats: int) -> KernelReport:
     """Runs `kernel_times` in bfloat16, for as many of the sounds as fill a batch."""
     from actors.benchmark.kernel_times import kernel_times
 
@@ -203,8 +198,6 @@ def random_reference_model(folder: Path) -> Path:
 
         torch.manual_seed(1)
         model = build(reference_config([chr(0x4E00 + number) for number in range(5206)]))
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.nemo")
-        model.eval().save_to(str(partial))
-        add_to_cache(path, partial)
+        with new_file(path, with_digest=True) as partial:
+            model.eval().save_to(str(partial))
     return path

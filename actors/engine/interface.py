@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from actors.schema import Samples
+from actors.schema import Floats, Samples
 
-Tokens = np.ndarray[Any, np.dtype[Any]]  # ids, integers
+Tokens = NDArray[np.integer]  # ids
 
 
 class Emission(NamedTuple):
     """The model's output for a recording: the best token's id and probability of each output frame, both (frames,)."""
 
     best: Tokens
-    probability: np.ndarray[Any, np.dtype[np.float32]]
+    probability: Floats
 
 
 class Engine(Protocol):
@@ -23,6 +24,11 @@ class Engine(Protocol):
 
     blank: int
     frame_samples: int
+
+    @property
+    def busy_seconds(self) -> float | None:
+        """Seconds that the device was busy so far, by its own measure; None for a device that does not measure it."""
+        ...
 
     def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
         """Runs the model on a batch of mono int16 recordings at 16 kHz; one emission per recording, in order.
@@ -34,6 +40,20 @@ class Engine(Protocol):
     def text(self, tokens: Sequence[int]) -> str:
         """Decodes token ids to text."""
         ...
+
+
+@dataclass(frozen=True)
+class EngineTraits:
+    """What must be known of an engine before it is loaded."""
+
+    is_thread_safe: bool  # it takes several batches concurrently, all on the same weights
+    pads: bool  # each recording of a batch takes as long as the longest
+
+
+ENGINES = {
+    "fused": EngineTraits(is_thread_safe=True, pads=False),
+    "nemo": EngineTraits(is_thread_safe=False, pads=True),
+}
 
 
 @dataclass(frozen=True)
@@ -50,14 +70,20 @@ class EngineSettings:
     tokens: bool = False  # fill the column `tokens`: times and confidences
 
     @property
-    def concurrent_batches(self) -> int:
-        """Batches that an actor computes concurrently.
+    def traits(self) -> EngineTraits:
+        return ENGINES[self.engine]
 
-        On CPUs the fused engine gives each thread a batch of its own, all on the same weights. Threads that share a
-        batch wait for each other after every operation, so one that the system preempts would hold up all. On a GPU the
-        next batch is packed while one computes.
+    @property
+    def concurrent_batches(self) -> int:
+        """Batches that an actor computes concurrently, if its engine can.
+
+        On CPUs each thread has a batch of its own. Threads that share a batch wait for each other after every
+        operation, so one that the system preempts would hold up all. On a GPU the next batch is packed while one
+        computes.
         """
-        return {("fused", "cpu"): self.threads, ("fused", "cuda"): 2}.get((self.engine, self.device), 1)
+        if not self.traits.is_thread_safe:
+            return 1
+        return self.threads if self.device == "cpu" else 2
 
     @property
     def batch_shares(self) -> int:

@@ -14,10 +14,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from actors.engine.citrinet.archive import read_config
-from actors.engine.citrinet.settings import describe
+from actors.foreign.errors import one_line
+from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage.answers import FileTooLarge
-from actors.storage.cache import cache_folder, sha256_of
+from actors.storage.cache import cache_folder, new_file, sha256_of
 from actors.storage.place import Place
 from actors.units import digest
 
@@ -99,12 +100,11 @@ def _fetch_from_storage(name: str, place: Place, etag: str, expected: str | None
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):  # if many actors start at once, one fetches
         if not target.exists() or (expected is not None and sha256_of(target) != expected):
-            partial = target.with_suffix(".partial")
             try:
-                place.copy_to(str(partial), MAX_FILE_BYTES)
+                with new_file(target) as partial:
+                    place.copy_to(str(partial), MAX_FILE_BYTES)
             except FileTooLarge:
                 raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
-            partial.replace(target)
     return target
 
 
@@ -119,10 +119,10 @@ def _fetch_from_hub(name: str, revision: str | None) -> Path:
     try:
         return Path(hf_hub_download(name, file, revision=revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
-        reason = next(iter(str(problem).strip().splitlines()), "")
+        reason = f"{type(problem).__name__}: {one_line(problem)}"
         raise UsageError(
-            f"model.name: {name} could not be fetched from the hub ({type(problem).__name__}: {reason}). Without access"
-            f" to it, download {file} elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
+            f"model.name: {name} could not be fetched from the hub ({reason}). Without access to it, download {file}"
+            " elsewhere and set model.name to its path or URL. HF_ENDPOINT names a mirror."
         ) from None
 
 
@@ -150,9 +150,8 @@ def _compute_hash(hash_path: Path, path: Path) -> str:
     with FileLock(f"{hash_path}.lock"):
         _check(path)
         sha256 = sha256_of(path)
-        partial = hash_path.with_suffix(".partial")
-        partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
-        partial.replace(hash_path)
+        with new_file(hash_path) as partial:
+            partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
     return sha256
 
 

@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from actors.audio.pcm import as_float
 from actors.engine.interface import Emission
+from actors.foreign.errors import one_line
 from actors.schema import SAMPLE_RATE, Samples, UsageError
 
 
 class NemoEngine:
     """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is imported on demand."""
+
+    busy_seconds: float | None = None  # not measured
 
     def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
         """Raises UsageError if the checkpoint cannot be loaded, or is not a CTC model for 16 kHz audio."""
@@ -28,8 +32,8 @@ class NemoEngine:
         try:
             model = ASRModel.restore_from(str(checkpoint), map_location=torch.device(device))
         except Exception as problem:  # noqa: BLE001 - a bad checkpoint may make NeMo raise anything
-            reason = next(iter(str(problem).strip().splitlines()), "")[:200]
-            raise UsageError(f"{checkpoint.name} cannot be loaded: {type(problem).__name__}: {reason}") from None
+            reason = f"{type(problem).__name__}: {one_line(problem, 200)}"
+            raise UsageError(f"{checkpoint.name} cannot be loaded: {reason}") from None
         if not isinstance(model, EncDecCTCModel):
             raise UsageError(f"{checkpoint.name} is a {type(model).__name__}, not a CTC model")
         rate = model.cfg.preprocessor.sample_rate
@@ -53,7 +57,7 @@ class NemoEngine:
         lengths = torch.tensor([len(pcm) for pcm in batch])
         padded = torch.zeros(len(batch), int(lengths.max()))
         for row, pcm in zip(padded, batch, strict=True):
-            row[: len(pcm)] = torch.from_numpy(pcm.astype(np.float32) / 32_768)
+            row[: len(pcm)] = torch.from_numpy(as_float(pcm))
         lower = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
         with torch.inference_mode(), lower:
             signal, signal_lengths = padded.to(self._device), lengths.to(self._device)

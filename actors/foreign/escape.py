@@ -1,4 +1,4 @@
-r"""Makes untrusted text safe to print on a terminal or on a line of a file.
+r"""Makes untrusted text safe to print on a terminal, in a message or on a line of a file.
 
 Names, texts and messages come from archives and storage. A terminal obeys control characters, a newline forges a line,
 direction marks reverse a name, and zero-width characters hide. Letters of any script, combining accents and emoji are
@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 MAX_SHOWN = 1_000  # characters of one text on a terminal
+MAX_DESCRIBED = 60  # characters of a value in a message
 
 #: Format characters that belong to the spelling of a text: ZWNJ and ZWJ, which separate or join letters in Persian and
 #: Hindi and in emoji; tags, which make flags; and signs of Arabic, Syriac and Kaithi around numbers, which are visible.
@@ -48,6 +49,16 @@ def single_line(text: str) -> str:
         for char in text
         if char.isspace() or char in _KEPT_FORMATS or unicodedata.category(char) not in _INVISIBLE
     )
+
+
+def describe(value: object) -> str:
+    """An untrusted value for a message: short, on one line, and never the whole of a large value."""
+    if value is None or isinstance(value, bool | int | float):
+        return str(value)[:MAX_DESCRIBED]
+    if isinstance(value, str):
+        return value if len(value) <= MAX_DESCRIBED and value.isidentifier() else repr(value[:MAX_DESCRIBED])
+    size = f" of {len(value)}" if isinstance(value, list | dict) else ""
+    return {"list": "a list", "dict": "a mapping"}.get(type(value).__name__, f"a {type(value).__name__}") + size
 
 
 def escape_surrogates(text: str) -> str:

@@ -4,9 +4,11 @@ Whoever can write there can replace the model, so the folder is created with mod
 is refused. A file that took long to make has its SHA-256 beside it, so that a damaged one is detected and made again.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -54,14 +56,26 @@ def sha256_of_open(file: BufferedIOBase) -> str:
     return digest
 
 
-def add_to_cache(path: Path, made: Path) -> None:
-    """Moves the finished file `made`, in the same folder, to `path`, and writes its SHA-256 beside it."""
-    _digest_file(path).write_text(sha256_of(made))
-    made.replace(path)
+@contextlib.contextmanager
+def new_file(path: Path, with_digest: bool = False) -> Iterator[Path]:
+    """A path to write a file to that becomes `path` when the block ends: no reader ever sees half of it.
+
+    If the block fails, nothing is left. With a digest, its SHA-256 is kept beside it, for `is_intact`. Processes that
+    may write the same file at once need a lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")  # libraries choose a format by the suffix
+    try:
+        yield partial
+        if with_digest:
+            _digest_file(path).write_text(sha256_of(partial))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a cached file exists and has the SHA-256 that was written with it."""
+    """Whether a file exists and has the SHA-256 that was kept beside it."""
     try:
         return _digest_file(path).read_bytes() == sha256_of(path).encode()
     except FileNotFoundError:

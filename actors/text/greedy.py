@@ -1,8 +1,9 @@
 """Greedy CTC decoding: the best token per frame, repeats merged, blanks dropped (Graves et al. 2006, section 3.2)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.engine.interface import Emission, Tokens
 
@@ -13,7 +14,7 @@ class Aligned(NamedTuple):
     ids: Tokens
     begins: Tokens
     ends: Tokens
-    confidences: np.ndarray[Any, np.dtype[np.float64]]
+    confidences: NDArray[np.float64]
 
 
 def collapse(best: Tokens, blank: int) -> Tokens:

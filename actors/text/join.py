@@ -7,7 +7,7 @@ no token is lost or repeated.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -36,13 +36,22 @@ class SegmentAudio:
         return bool(self.after and other.before and not other.is_first and abs(end_s - other.start_s) < 1e-6)
 
 
+class TimedToken(TypedDict):
+    """A row of the column `tokens`."""
+
+    token: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """The text decoded from a segment. Confidences are in 0..1, times in seconds from the recording's start."""
 
     text: str
     confidence: float | None
-    tokens: list[dict[str, Any]] | None = None
+    tokens: list[TimedToken] | None = None
 
 
 SegmentResult = Hypothesis | RecordingError
@@ -61,7 +70,8 @@ def decode_segments(
         if isinstance(emission, RecordingError):
             results.append(emission)
             continue
-        own = Emission(*(of_frames[firsts[index] : ends[index]] for of_frames in emission))
+        frames = slice(firsts[index], ends[index])
+        own = Emission(emission.best[frames], emission.probability[frames])
         aligned = align(own, engine.blank, before_first[index])
         confidences = aligned.confidences if len(aligned.ids) else own.probability
         confidence = float(confidences.mean()) if len(confidences) else 0.0
@@ -70,7 +80,7 @@ def decode_segments(
     return results
 
 
-def _tokens(segment: SegmentAudio, first: int, aligned: Aligned, engine: Engine) -> list[dict[str, Any]]:
+def _tokens(segment: SegmentAudio, first: int, aligned: Aligned, engine: Engine) -> list[TimedToken]:
     """Rows of the column `tokens`; `first` is the first frame that is the segment's own.
 
     An output frame covers half a stride to either side of its centre: strided convolutions are centred.

@@ -134,9 +134,9 @@ class Model(Section):
     engine: Literal["auto", "fused", "nemo"] = "auto"
     """auto (fused) | fused, our own forward pass | nemo, the reference, for other models too"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto (cuda if Ray has a GPU) | cpu | cuda"""
+    """auto (cuda if the cluster, or without one this machine, has a GPU) | cpu | cuda"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto (bfloat16 on a GPU and on CPUs that multiply in it) | float32 | bfloat16"""
+    """auto (bfloat16 on GPUs, and where all CPUs multiply in it) | float32 | bfloat16"""
     storage_options: StorageOptions = {}
     """as for input, if model.name is a URL"""
 

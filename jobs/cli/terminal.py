@@ -4,10 +4,11 @@ Nothing else in the project prints. Output contains untrusted file names, keys a
 """
 
 import codecs
+import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -110,6 +111,13 @@ def print_json(summary: Mapping[str, object]) -> None:
         raise OSError(
             problem.errno, f"the JSON line could not be written to standard output: {problem.strerror}"
         ) from None
+
+
+def read_json(output: str) -> dict[str, Any]:
+    """The summary in a job's standard output, as `print_json` printed it. Raises ValueError if there is none."""
+    *_, line = output.splitlines() or [""]
+    summary: dict[str, Any] = json.loads(line)
+    return summary
 
 
 def summary_json(summary: Mapping[str, object], is_ascii: bool = False) -> str:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from functools import lru_cache
 
 from actors.units import SourceObject, known_seconds, nominal_seconds, seconds_per_byte
 from jobs.planning.sample import candidates, group_of, known_suffix, measure, spread
@@ -13,22 +13,6 @@ MAX_CONTAINERS = 20  # of these; megabytes are read of each
 MAX_FACTOR = 64.0  # on the nominal seconds, and its inverse the least; 8 channels of 96 kHz and 16 bit have 1/48
 AGREEMENT = 1.25  # a folder whose factor differs by less from that of the folder above has that one
 MAX_REMEMBERED = 10_000  # folders whose factors are looked up once; objects come in order, so a few would do
-
-Value = TypeVar("Value")
-
-
-class _Remembered(dict[str, Value], Generic[Value]):
-    """Values that are made when they are first asked for, and forgotten when there are many."""
-
-    def __init__(self, make: Callable[[str], Value]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: str) -> Value:
-        if len(self) >= MAX_REMEMBERED:
-            self.clear()
-        self[key] = value = self._make(key)
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +24,12 @@ class Estimates:
     """
 
     factors: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    _rates: dict[str, float] = field(init=False, repr=False, compare=False)  # seconds per byte by suffix, as spelled
-    _folders: dict[str, dict[str, float]] | None = field(init=False, repr=False, compare=False)  # the same, by folder
+    _rate: Callable[[str, str], float] = field(init=False, repr=False, compare=False)  # remembers
+    _folders_differ: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        with_factors = {folder: self._rates_in(folder) for folder in {"", *(folder for folder, _ in self.factors)}}
-
-        def nearest(folder: str) -> dict[str, float]:
-            while folder not in with_factors:
-                folder = folder.rpartition("/")[0]
-            return with_factors[folder]
-
-        object.__setattr__(self, "_rates", with_factors[""])
-        object.__setattr__(self, "_folders", _Remembered(nearest) if len(with_factors) > 1 else None)
+        object.__setattr__(self, "_rate", lru_cache(MAX_REMEMBERED)(self._rate_in))
+        object.__setattr__(self, "_folders_differ", any(folder for folder, _ in self.factors))
 
     def seconds(self, source: SourceObject) -> float:
         """An object's seconds of audio: those that are known, as of `known_seconds`, else the nominal ones times the
@@ -60,15 +37,12 @@ class Estimates:
         if (source.refusal or source.format == "manifest") and (known := known_seconds(source)) is not None:
             return known
         uri = source.uri
-        rates = self._rates if self._folders is None else self._folders[uri.rpartition("/")[0]]
-        return source.size * rates[uri.rpartition(".")[2]]
+        folder = uri.rpartition("/")[0] if self._folders_differ else ""
+        return source.size * self._rate(folder, uri.rpartition(".")[2])
 
-    def _rates_in(self, folder: str) -> dict[str, float]:
-        """The seconds per byte of a folder's objects by suffix, as it is spelled."""
-        return _Remembered(lambda suffix: self._rate(folder, known_suffix(suffix)))
-
-    def _rate(self, folder: str, suffix: str) -> float:
-        groups = _groups_above(folder, suffix)
+    def _rate_in(self, folder: str, suffix: str) -> float:
+        """The seconds per byte of a folder's objects with a suffix, as it is spelled."""
+        groups = _groups_above(folder, known_suffix(suffix))
         return seconds_per_byte(suffix) * next((self.factors[each] for each in groups if each in self.factors), 1)
 
 

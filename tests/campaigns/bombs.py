@@ -11,7 +11,6 @@ import argparse
 import bz2
 import gzip
 import io
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 from long import watch
+
+from jobs.cli.terminal import read_json
 
 MAX_GB = 2.5
 DEMO = Path("demo/audio/loose/00.wav")
@@ -147,7 +148,7 @@ def tried(name: str) -> tuple[bool, str]:
         seconds = time.monotonic() - began
         ended.set()
         thread.join()
-    errors = json.loads(done.stdout.splitlines()[-1])["errors"] if done.stdout else {"said": done.stderr[-300:]}
+    errors = read_json(done.stdout)["errors"] if done.stdout else {"said": done.stderr[-300:]}
     process, peak = max(peaks.items(), key=lambda each: each[1])
     is_right = done.returncode == 0 and errors == wanted and peak < MAX_GB
     told = f"| {name} | {done.returncode} | {errors} | {peak:.2f} ({process}) | {seconds:.0f} |"

@@ -9,7 +9,6 @@ resident memory of the largest of all processes.
 import argparse
 import contextlib
 import io
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import soxr
 from kept_results import add_write_option, publish
 
 from actors.audio.decode import decode
+from jobs.cli.terminal import read_json
 
 KINDS = {"flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III"), "wav": ("WAV", "PCM_16")}
 SHOULD_TAKE_GB = {"tar": 3, "tar.gz": 3}  # else 4
@@ -103,7 +103,7 @@ def measured(kind: str, hours: float) -> tuple[tuple[str, ...], bool]:
         seconds = time.monotonic() - began
         ended.set()
         thread.join()
-        summary = json.loads(said.splitlines()[-1])
+        summary = read_json(said)
         (part,) = Path(folder, "out").glob("part-*.parquet")
         rows = pq.read_table(part, columns=["recording_id", "segment_index", "start_s", "end_s"]).to_pylist()
         gaps = [right["start_s"] - left["end_s"] for left, right in pairwise(rows) if right["segment_index"]]

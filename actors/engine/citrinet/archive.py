@@ -18,9 +18,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from actors.foreign import plain_yaml
+from actors.foreign.errors import one_line
 from actors.schema import UsageError
 from actors.storage.cache import sha256_of_open
 
@@ -40,12 +41,12 @@ _COPY_BYTES = 1 << 20  # per read when a member is unpacked
 class Archive:
     """The content of a `.nemo` that an engine needs. Tensors are read when they are accessed."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     weights: Mapping[str, torch.Tensor]
     tokenizer: bytes | None
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, object]:
     """Reads the configuration alone. Raises UsageError if the file is not a `.nemo`."""
     with _open(path) as file, _translate_errors():
         return _Members(file).config()
@@ -91,8 +92,7 @@ def _translate_errors() -> Iterator[None]:
     except Exception as problem:  # noqa: BLE001 - tarfile and zlib raise a dozen kinds
         if isinstance(problem, OSError) and problem.errno:  # an error of this machine, such as a full disk
             raise UsageError(f"it cannot be read or unpacked: {problem.strerror}") from None
-        reason = next(iter(str(problem).splitlines()), "")[:80] or type(problem).__name__
-        raise UsageError(f"it is not a .nemo file: {reason}") from None
+        raise UsageError(f"it is not a .nemo file: {one_line(problem, 80) or type(problem).__name__}") from None
 
 
 def _weights(file: io.BufferedIOBase) -> Mapping[str, torch.Tensor]:
@@ -104,7 +104,7 @@ def _weights(file: io.BufferedIOBase) -> Mapping[str, torch.Tensor]:
         raise UsageError(f"its weights cannot be read: {problem}") from None
 
 
-def _tokenizer_name(config: Mapping[str, Any]) -> str:
+def _tokenizer_name(config: Mapping[str, object]) -> str:
     """The name of the member with the SentencePiece model; "" if none is configured."""
     tokenizer = config.get("tokenizer")
     model_path = tokenizer.get("model_path") if isinstance(tokenizer, dict) else None
@@ -127,7 +127,8 @@ class _Members:
             else MAX_CHECKPOINT_BYTES
         )
         self._by_name = dict[str, tarfile.TarInfo]()
-        with tarfile.open(fileobj=_HeaderStream(self._stream, self._max_bytes), mode="r:") as archive:  # type: ignore[call-overload]
+        headers = _HeaderStream(self._stream, self._max_bytes)
+        with tarfile.open(fileobj=headers, mode="r:") as archive:  # type: ignore[call-overload]  # it has what tarfile calls
             for member in archive:
                 name = os.path.basename(member.name)
                 # Another reader may take the other one.
@@ -135,7 +136,7 @@ class _Members:
                     raise UsageError(f"it is not a .nemo file: it holds {name[-60:]!r} twice")
                 self._by_name.setdefault(name, member)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         content = self.content(CONFIG, MAX_CONFIG_BYTES)
         try:
             config = plain_yaml.load(content)

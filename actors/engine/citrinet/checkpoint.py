@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
@@ -16,9 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from actors.engine.citrinet.archive import read_archive
+from actors.engine.citrinet.configuration import Configuration
 from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
-from actors.storage.cache import add_to_cache, is_intact
+from actors.storage.cache import is_intact, new_file
 
 VERSION = 2  # of the converted layout; incremented when `conversion` changes what it writes, or its checks
 
@@ -48,7 +48,7 @@ class LazyTensors(Mapping[str, torch.Tensor]):
         return len(self._names)
 
 
-def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTensors]:
+def load(nemo: Path, sha256: str, cache: Path) -> tuple[Configuration, LazyTensors]:
     """Loads the engine's configuration and tensors of a `.nemo` with that SHA-256.
 
     The file is only read, and hashed, if it was not converted before.
@@ -57,16 +57,15 @@ def load(nemo: Path, sha256: str, cache: Path) -> tuple[dict[str, Any], LazyTens
     with advice.
     """
     path = _path(sha256, cache)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)  # for the lock
     with FileLock(f"{path}.lock"):
         if not is_intact(path):
             try:
                 config, tensors = convert(read_archive(nemo, sha256))
             except UsageError as problem:
                 raise UsageError(f"model.name: {nemo.name}: {problem}") from None
-            partial = path.with_suffix(".partial")
-            save_file(tensors, partial, {"config": json.dumps(config)})
-            add_to_cache(path, partial)
+            with new_file(path, with_digest=True) as partial:
+                save_file(tensors, partial, {"config": json.dumps(config)})
     with safe_open(path, framework="pt") as file:
         return json.loads(file.metadata()["config"]), LazyTensors(path)
 
@@ -80,6 +79,6 @@ def _path(sha256: str, cache: Path) -> Path:
     return cache / "converted" / f"{sha256}-{VERSION}.safetensors"
 
 
-def stride(config: Mapping[str, Any]) -> int:
+def stride(config: Configuration) -> int:
     """Frames of features per output frame."""
     return math.prod(layer["stride"] for block in config["blocks"] for layer in block["layers"])

@@ -6,13 +6,14 @@ bias. Computed in float64, so that only the folded weights are rounded.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from actors.engine.citrinet.archive import Archive
-from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, describe, read_labels, read_settings
+from actors.engine.citrinet.configuration import BlockConfig, Configuration, FeaturesConfig, LayerShape
+from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, read_labels, read_settings
 from actors.engine.citrinet.text import SentencePieces
+from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 
 EPSILON = 1e-3  # of every batch norm in NeMo's JasperBlock
@@ -21,14 +22,11 @@ MAX_FRAME = 8_192  # samples per frame of the spectrum: half a second
 Tensors = dict[str, torch.Tensor]
 
 
-def convert(archive: Archive) -> tuple[dict[str, Any], Tensors]:
-    """Converts to the engine's configuration, of JSON types, and its tensors.
+def convert(archive: Archive) -> tuple[Configuration, Tensors]:
+    """Converts to the engine's configuration and its tensors.
 
     Raises UsageError for what the engine does not support, and for weights that do not fit the configuration or each
     other.
-
-    Configuration: `features`, `blocks` (each a list of layers with kernel, stride and dilation, and whether it has a
-    gate and a residual), `vocabulary` (None with SentencePiece), `classes` with the blank.
 
     Tensors: `blocks.B.layers.L.` depthwise (channels, 1, kernel), weight (out, in), bias (out); `blocks.B.gate.` down,
     up; `blocks.B.residual.` and `head.` weight, bias; `features.` window, filters; `tokenizer` as bytes.
@@ -94,7 +92,7 @@ def _tokenizer(model: bytes | None, pieces: int) -> torch.Tensor:
     return stored
 
 
-def _features(settings: Preprocessor, weights: Mapping[str, torch.Tensor], tensors: Tensors) -> dict[str, Any]:
+def _features(settings: Preprocessor, weights: Mapping[str, torch.Tensor], tensors: Tensors) -> FeaturesConfig:
     filters = _get(weights, "preprocessor.featurizer.fb", 1, settings.features, None).squeeze(0).float()
     size = (filters.shape[1] - 1) * 2
     if not 16 <= size <= MAX_FRAME or settings.n_fft not in (None, size):
@@ -121,9 +119,9 @@ def _guard(value: float | str) -> float:
 
 def _blocks(
     encoder: Encoder, channels: int, weights: Mapping[str, torch.Tensor], tensors: Tensors
-) -> list[dict[str, Any]]:
+) -> list[BlockConfig]:
     """All blocks; the input of the first has that many channels."""
-    blocks, mode = [], encoder.residual_mode
+    blocks, mode = list[BlockConfig](), encoder.residual_mode
     for number, block in enumerate(encoder.jasper):
         mode = block.residual_mode or mode  # in NeMo a block's mode applies to later blocks until one has its own
         if block.residual and mode not in ("add", "stride_add"):
@@ -137,16 +135,16 @@ def _blocks(
 
 def _block(
     number: int, block: Block, in_channels: int, weights: Mapping[str, torch.Tensor], tensors: Tensors
-) -> dict[str, Any]:
+) -> BlockConfig:
     """Converts one JasperBlock of NeMo: sub-blocks of depthwise and pointwise convolution, a gate, a residual."""
     prefix, index, channels = f"encoder.encoder.{number}", 0, in_channels
-    layers = []
+    layers = list[LayerShape]()
     for layer, stride in enumerate(block.strides):
-        name, shape = f"blocks.{number}.layers.{layer}", {"kernel": 1, "stride": 1, "dilation": 1}
+        name, shape = f"blocks.{number}.layers.{layer}", LayerShape(kernel=1, stride=1, dilation=1)
         if block.separable:
             depthwise = _get(weights, f"{prefix}.mconv.{index}.conv.weight", channels, 1, block.width).float()
             tensors[f"{name}.depthwise"] = depthwise
-            shape = {"kernel": block.width, "stride": stride, "dilation": block.dilation}
+            shape = LayerShape(kernel=block.width, stride=stride, dilation=block.dilation)
             index += 1
         elif block.width > 1:
             raise UsageError(f"its block {number} has a kernel of {block.width} and is not separable{ADVICE}")

@@ -2,103 +2,65 @@
 
 Everything runs in evaluation, on packed rows (`packing`), with batch norms folded (`conversion`). The only mask is that
 of the gaps: rows between recordings are zeroed before a depthwise convolution can read them. A pointwise convolution
-reads one row at a time and needs no mask. The operations depend on the device: `layers` or `gpu_layers`.
+reads one row at a time and needs no mask. The operations are those of a device (`layers`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Generic
 
 import torch
 
+from actors.engine.citrinet.configuration import BlockConfig
+from actors.engine.citrinet.layers import Affine, Form, Layers, Operation
 from actors.engine.citrinet.packing import Packing
 
 Tensors = Mapping[str, torch.Tensor]
 
 
-class Layer:
-    """An optional depthwise convolution, and a pointwise convolution with its folded batch norm."""
+class Block(Generic[Form]):
+    """Depthwise and pointwise convolutions in turn, with ReLU between them; then gate, residual, and ReLU."""
 
-    def __init__(
-        self,
-        layers: Any,
-        shape: Mapping[str, int],
-        name: str,
-        tensors: Tensors,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self.stride = shape["stride"]
-        weight = tensors.get(f"{name}.depthwise")
-        self.depthwise = None
-        if weight is not None:
-            self.depthwise = layers.Depthwise(weight, self.stride, shape["dilation"], device, dtype)
-        self.pointwise = layers.Pointwise(tensors[f"{name}.weight"], tensors[f"{name}.bias"], device, dtype)
-
-
-class Block:
-    """Layers with ReLU between them; then gate, residual, and ReLU."""
-
-    def __init__(
-        self,
-        layers: Any,
-        config: Mapping[str, Any],
-        name: str,
-        tensors: Tensors,
-        device: torch.device,
-        dtype: torch.dtype,
-    ):
-        names = [f"{name}.layers.{number}" for number in range(len(config["layers"]))]
-        self.layers = [
-            Layer(layers, shape, each, tensors, device, dtype)
-            for shape, each in zip(config["layers"], names, strict=True)
-        ]
-        self.gate = self.residual = None
+    def __init__(self, layers: Layers[Form], config: BlockConfig, name: str, tensors: Tensors, level: int) -> None:
+        """`level` is that of the block's input: the number of strides before it."""
+        *others, last = [f"{name}.layers.{number}" for number in range(len(config["layers"]))]
+        self._operations = list[tuple[Operation[Form], int]]()  # and the level of their output
+        for shape, part in zip(config["layers"], [*others, last], strict=True):
+            level += shape["stride"] > 1
+            weight = tensors.get(f"{part}.depthwise")  # a block may be pointwise only
+            if weight is not None:
+                self._operations.append((layers.depthwise(weight, shape["stride"], shape["dilation"]), level))
+            if part != last:
+                self._operations.append((layers.pointwise(_affine(tensors, part)), level))
+        self.level = level  # of its output
+        affine, self._gate = _affine(tensors, last), None
         if config["gate"]:
-            last = (tensors[f"{names[-1]}.weight"], tensors[f"{names[-1]}.bias"])
-            self.gate = layers.Gate(tensors[f"{name}.gate.down"], tensors[f"{name}.gate.up"], *last, device)
-        self._residual_is_strided = (config["residual_stride"] or 1) > 1
-        if config["residual_stride"] is not None:
-            weight, bias = tensors[f"{name}.residual.weight"], tensors[f"{name}.residual.bias"]
-            self.residual = layers.Pointwise(weight, bias, device, dtype)
-        self._subsample = layers.subsample
+            self._gate = layers.gate(tensors[f"{name}.gate.down"], tensors[f"{name}.gate.up"], affine)
+        self._has_residual = config["residual_stride"] is not None
+        self._subsample = layers.subsample if (config["residual_stride"] or 1) > 1 else None
+        self._close = layers.closing(affine, _affine(tensors, f"{name}.residual") if self._has_residual else None)
 
-    def __call__(self, x: torch.Tensor, level: Any, coarser: Iterator[Any]) -> tuple[torch.Tensor, Any]:
-        """Applies the block to packed rows (rows, channels) of a level. Returns the output and its level: each stride
-        takes the next one of `coarser`."""
-        residual_input: torch.Tensor | None = x
-        for layer in self.layers:
-            if layer.stride > 1:
-                level = next(coarser)
-            if layer.depthwise is not None:
-                x = layer.depthwise(x, level)
-            if layer is not self.layers[-1]:
-                x = layer.pointwise(x, level)
-        if self.residual is None:
-            residual_input = None
-        elif self._residual_is_strided:
-            residual_input = self._subsample(residual_input, level)
-        factors = self.gate(x, level) if self.gate else None
-        return self.layers[-1].pointwise.combine(x, level, factors, self.residual, residual_input), level
+    def __call__(self, x: torch.Tensor, levels: Sequence[Form]) -> torch.Tensor:
+        """Applies the block to packed rows (rows, channels)."""
+        entered: torch.Tensor | None = x if self._has_residual else None
+        for operation, level in self._operations:
+            x = operation(x, levels[level])
+        own = levels[self.level]
+        if entered is not None and self._subsample is not None:
+            entered = self._subsample(entered, own)
+        factors = self._gate(x, own) if self._gate is not None else None
+        return self._close(x, own, factors, entered)
 
 
-class Encoder:
+class Encoder(Generic[Form]):
     """All blocks and the head: packed features to the logits of every output frame."""
 
-    def __init__(
-        self,
-        layers: Any,
-        configs: Sequence[Mapping[str, Any]],
-        tensors: Tensors,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self._blocks = [
-            Block(layers, config, f"blocks.{number}", tensors, device, dtype) for number, config in enumerate(configs)
-        ]
-        self._head = layers.Head(tensors["head.weight"], tensors["head.bias"], device, dtype)
-        self.dtype = dtype
+    def __init__(self, layers: Layers[Form], configs: Sequence[BlockConfig], tensors: Tensors) -> None:
+        self._blocks, self.strides = list[Block[Form]](), 0
+        for number, config in enumerate(configs):
+            self._blocks.append(Block(layers, config, f"blocks.{number}", tensors, self.strides))
+            self.strides = self._blocks[-1].level
+        self._head = layers.head(_affine(tensors, "head"))
         shapes = [shape for config in configs for shape in config["layers"]]
-        self.strides = sum(shape["stride"] > 1 for shape in shapes)
         #: Rows beyond a recording's end that the convolutions read.
         self.gap = max(shape["dilation"] * (shape["kernel"] - 1) // 2 for shape in shapes)
 
@@ -109,14 +71,16 @@ class Encoder:
             packings.append(packings[-1].strided(self.gap))
         return packings
 
-    def __call__(self, features: torch.Tensor, levels: Sequence[Any]) -> torch.Tensor:
+    def __call__(self, features: torch.Tensor, levels: Sequence[Form]) -> torch.Tensor:
         """Logits (rows, classes) in float32, packed as the last level, from features packed as the first.
 
-        A level is the form of a packing that the layers take.
+        The levels are `packings` in the form that the layers take.
         """
-        x, (level, *others) = features, levels
-        coarser = iter(others)
+        x = features
         for block in self._blocks:
-            x, level = block(x, level, coarser)
-        logits: torch.Tensor = self._head(x, level)
-        return logits
+            x = block(x, levels)
+        return self._head(x, levels[-1])
+
+
+def _affine(tensors: Tensors, name: str) -> Affine:
+    return Affine(tensors[f"{name}.weight"], tensors[f"{name}.bias"])

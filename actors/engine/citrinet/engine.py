@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from actors.engine.citrinet import checkpoint, layers
+from actors.engine.citrinet import checkpoint
+from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.packing import Packing
@@ -17,13 +18,15 @@ from actors.schema import Samples
 class CitrinetEngine:
     """Features, encoder and text of one checkpoint, on CPUs, in float32 or bfloat16."""
 
+    busy_seconds: float | None = None  # not measured
+
     def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str) -> None:
         """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
-        target = torch.device("cpu"), getattr(torch, precision)
+        self._layers = CpuLayers(getattr(torch, precision))
         with torch.no_grad():
-            self._features = Features(layers, config["features"], tensors, *target)
-            self._encoder = Encoder(layers, config["blocks"], tensors, *target)
+            self._features = Features(self._layers, config["features"], tensors)
+            self._encoder = Encoder(self._layers, config["blocks"], tensors)
         self.text = token_decoder(config, tensors)
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
@@ -38,5 +41,5 @@ class CitrinetEngine:
     def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
         """Runs the model on a batch of mono int16 recordings at 16 kHz."""
         logits, packing = self.logits(batch)
-        ids, probabilities = (each.numpy() for each in layers.best(logits, packing))
+        ids, probabilities = (each.numpy() for each in self._layers.best(logits, packing))
         return [Emission(ids[rows], probabilities[rows]) for rows in packing.slices]

@@ -9,35 +9,30 @@ in which row r starts at sample r * hop.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Generic
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from actors.engine.citrinet.configuration import FeaturesConfig
+from actors.engine.citrinet.layers import Form, Layers
 from actors.engine.citrinet.packing import Packing, pack
 from actors.schema import Samples
 
-Positions = np.ndarray[Any, np.dtype[np.int64]]
+Positions = NDArray[np.int64]
 
 
-class Features:
+class Features(Generic[Form]):
     """Computes normalised features (rows, mels) from the PCM of a batch."""
 
-    def __init__(
-        self,
-        layers: Any,
-        config: Mapping[str, Any],
-        tensors: Mapping[str, torch.Tensor],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self.n_fft, self.hop = int(config["n_fft"]), int(config["hop"])
+    def __init__(self, layers: Layers[Form], config: FeaturesConfig, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.n_fft, self.hop = config["n_fft"], config["hop"]
         window, filters = tensors["features.window"], tensors["features.filters"]
         margin = self.n_fft - len(window)
         window = torch.nn.functional.pad(window, (margin // 2, margin - margin // 2))
         self.mels = len(filters)
-        self._log_mel = layers.LogMel(config, window, filters, device)
-        self._normalise, self._dtype = layers.normalise, dtype
+        self._log_mel, self._normalise = layers.log_mel(config, window, filters), layers.normalise
         #: The minimum gap, in rows, at which no frame overlaps two recordings.
         self.gap = -(-(self.n_fft // 2 + self.hop) // self.hop)
 
@@ -67,7 +62,6 @@ class Features:
             end = last
         sound[end:] = 0
 
-    def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Any) -> torch.Tensor:
-        """Features (rows, mels) of packed int16 sound of `samples(rows)`."""
-        features: torch.Tensor = self._normalise(self._log_mel(sound, ends, level), level, self._dtype)
-        return features
+    def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Form) -> torch.Tensor:
+        """Features (rows, mels) of packed int16 sound of `samples(rows)`; `level` is the form that the layers take."""
+        return self._normalise(self._log_mel(sound, ends, level), level)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 
-from actors.engine.citrinet import checkpoint, gpu_layers
+from actors.engine.citrinet import checkpoint
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
+from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.graph import Graph
+from actors.engine.citrinet.levels import Level
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.interface import Emission
 from actors.schema import Samples, UsageError
@@ -28,18 +30,18 @@ class GpuEngine:
         """
         config, tensors = checkpoint.load(nemo, sha256, cache)
         seconds = min(seconds, MAX_SECONDS)
-        target = torch.device(device), getattr(torch, precision)
+        layers = GpuLayers(torch.device(device), getattr(torch, precision))
         too_small = UsageError(f"the GPU's memory does not hold {nemo.name} and {MIN_SECONDS:g} s of audio")
         try:
             with torch.no_grad():
-                features = Features(gpu_layers, config["features"], tensors, *target)
-                encoder = Encoder(gpu_layers, config["blocks"], tensors, *target)
+                features = Features(layers, config["features"], tensors)
+                encoder = Encoder(layers, config["blocks"], tensors)
         except torch.OutOfMemoryError:
             raise too_small from None
-        graph = _graph(features, encoder, target[0], seconds)
+        graph = _graph(layers, features, encoder, seconds)
         while graph is None and seconds / 2 >= MIN_SECONDS:
             seconds /= 2
-            graph = _graph(features, encoder, target[0], seconds)
+            graph = _graph(layers, features, encoder, seconds)
         if graph is None:
             raise too_small
         self._graph, self.max_seconds = graph, seconds
@@ -60,10 +62,10 @@ class GpuEngine:
         return self._graph(batch)
 
 
-def _graph(features: Features, encoder: Encoder, device: torch.device, seconds: float) -> Graph | None:
+def _graph(layers: GpuLayers, features: Features[Level], encoder: Encoder[Level], seconds: float) -> Graph | None:
     """The graph for batches of `seconds`; None if there is not enough memory."""
     try:
-        return Graph(features, encoder, device, seconds)
+        return Graph(layers, features, encoder, seconds)
     except torch.OutOfMemoryError:
         pass  # outside the handler, so that the traceback no longer holds the tensors of the failed attempt
     torch.cuda.empty_cache()

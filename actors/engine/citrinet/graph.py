@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from actors.engine.citrinet import gpu_layers
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
-from actors.engine.citrinet.levels import LevelLayout
+from actors.engine.citrinet.gpu_layers import GpuLayers
+from actors.engine.citrinet.levels import Level, LevelLayout
 from actors.engine.citrinet.packing import Packing
 from actors.engine.interface import Emission
 from actors.schema import SAMPLE_RATE, Samples
@@ -22,7 +22,7 @@ IN_FLIGHT = 2  # batches: one computes while the next is packed and copied
 class Slot:
     """Buffers for a batch on its way to the device and back: on the host, pinned if there is a GPU, and the device."""
 
-    def __init__(self, features: Features, layout: LevelLayout, device: torch.device) -> None:
+    def __init__(self, features: Features[Level], layout: LevelLayout, device: torch.device) -> None:
         is_cuda = device.type == "cuda"
         self.sound = torch.zeros(features.samples(layout.rows[0]), dtype=torch.int16, pin_memory=is_cuda)
         self.ends = torch.zeros(layout.recordings, dtype=torch.int64, pin_memory=is_cuda)
@@ -48,9 +48,10 @@ class Graph:
     actual number from the device. On a CPU, which is for tests, its kernels are called one by one.
     """
 
-    def __init__(self, features: Features, encoder: Encoder, device: torch.device, seconds: float) -> None:
+    def __init__(self, layers: GpuLayers, features: Features[Level], encoder: Encoder[Level], seconds: float) -> None:
         """Raises torch.OutOfMemoryError if the device has too little memory."""
-        self._features, self._encoder, self._device = features, encoder, device
+        device = layers.device
+        self._layers, self._features, self._encoder, self._device = layers, features, encoder, device
         self.busy_seconds = 0.0  # of the device, as measured by its own events
         self._device_lock = threading.Lock()
         rows = int(seconds * SAMPLE_RATE / features.hop)
@@ -62,7 +63,7 @@ class Graph:
         self._layout = LevelLayout(counts, recordings)
         self._block = torch.zeros(self._layout.size, dtype=torch.int32, device=device)
         self._levels = self._layout.levels(self._block)
-        self._input = torch.zeros(counts[0], features.mels, device=device, dtype=encoder.dtype)
+        self._input = torch.zeros(counts[0], features.mels, device=device, dtype=layers.dtype)
         self._slots: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         for _ in range(IN_FLIGHT):
             self._slots.put(Slot(features, self._layout, device))
@@ -95,7 +96,10 @@ class Graph:
         return samples
 
     def _on_gpu(self, slot: Slot, samples: int) -> None:
-        copied, started, ended = (torch.cuda.Event(enable_timing=True) for _ in range(3))  # type: ignore[no-untyped-call]
+        copied, started, ended = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch has no types here
+            for _ in range(3)
+        )
         with torch.cuda.stream(self._copies):
             slot.to_device(samples)
             copied.record()
@@ -124,10 +128,13 @@ class Graph:
 
     def _forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The captured part: features to the best token of each row and its probability."""
-        return gpu_layers.best(self._encoder(self._input, self._levels), self._levels[-1])
+        return self._layers.best(self._encoder(self._input, self._levels), self._levels[-1])
 
     def _capture(self) -> None:
-        self._compute, self._copies = (torch.cuda.Stream() for _ in range(2))  # type: ignore[no-untyped-call]
+        self._compute, self._copies = (
+            torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types here
+            for _ in range(2)
+        )
         slot, silence = self._slots.get(), np.zeros(SAMPLE_RATE, np.int16)
         batch = [silence, silence]
         samples = self._fill(slot, batch, self._encoder.packings(self._features.packing(batch, self._encoder.gap)))

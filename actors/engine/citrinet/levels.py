@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from actors.engine.citrinet.packing import Packing
-
-Table = np.ndarray[Any, np.dtype[np.int32]]
+from actors.engine.citrinet.packing import Packing, Rows
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class LevelLayout:
             packing.rows <= rows for packing, rows in zip(packings, self.rows, strict=True)
         )
 
-    def fill(self, block: Table, packings: Sequence[Packing]) -> None:
+    def fill(self, block: Rows, packings: Sequence[Packing]) -> None:
         """Writes the packings of a batch to a block; entries beyond their rows are left unchanged."""
         for spans, packing in zip(self._spans, packings, strict=True):
             counts, starts, lengths, recording, source = (block[first:end] for first, end in spans)

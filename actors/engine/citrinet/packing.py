@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-Rows = np.ndarray[Any, np.dtype[np.int32]]
+Rows = NDArray[np.int32]  # row numbers, or numbers of rows
 
 
 @dataclass(frozen=True, eq=False)

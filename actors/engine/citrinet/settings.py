@@ -5,29 +5,20 @@ a value than fits a line. Source of names and defaults: NeMo, asr/modules/conv_a
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
+from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 
 ADVICE = "; model.engine=nemo may run it"
-MAX_SHOWN = 60  # characters of a value in a message
 MAX_STRIDES = 6  # of 2 each: an output frame is then 0.64 s
 MAX_LABELS = 50_000
 
 
-def describe(value: Any) -> str:
-    """Describes an untrusted value for a message: short, on one line, and never the whole of a large value."""
-    if value is None or isinstance(value, bool | int | float):
-        return str(value)[:MAX_SHOWN]
-    if isinstance(value, str):
-        return value if len(value) <= MAX_SHOWN and value.isidentifier() else repr(value[:MAX_SHOWN])
-    size = f" of {len(value)}" if isinstance(value, list | dict) else ""
-    return {"list": "a list", "dict": "a mapping"}.get(type(value).__name__, f"a {type(value).__name__}") + size
-
-
-def _single(value: Any) -> Any:
+def _single(value: object) -> object:
     """Unwraps a list of one number, which NeMo has for each dimension of time."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
@@ -40,7 +31,7 @@ class _Settings(BaseModel):
 
 
 class Preprocessor(_Settings):
-    sample_rate: Literal[16_000] = SAMPLE_RATE  # type: ignore[assignment]
+    sample_rate: Literal[16_000] = SAMPLE_RATE  # type: ignore[assignment]  # its value is 16,000
     normalize: Literal["per_feature"] = "per_feature"
     frame_splicing: Literal[1] = 1
     log: Literal[True] = True
@@ -112,7 +103,7 @@ class _Vocabulary(_Settings):
     vocabulary: Labels
 
 
-def read_settings(config: Mapping[str, Any]) -> tuple[Preprocessor, Encoder]:
+def read_settings(config: Mapping[str, object]) -> tuple[Preprocessor, Encoder]:
     """Validates the settings of features and encoder. Raises UsageError that names an invalid setting."""
     _expect(config, "preprocessor", "AudioToMelSpectrogramPreprocessor")
     _expect(config, "encoder", "ConvASREncoder")
@@ -130,9 +121,10 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Preprocessor, Encoder]:
     return features, encoder
 
 
-def read_labels(config: Mapping[str, Any]) -> list[str]:
+def read_labels(config: Mapping[str, object]) -> list[str]:
     """The characters of the vocabulary. Raises UsageError if there are none, or they are not strings."""
-    labels = config["decoder"].get("vocabulary") or config.get("labels")
+    decoder = config["decoder"]
+    labels = (decoder.get("vocabulary") if isinstance(decoder, dict) else None) or config.get("labels")
     if not labels:
         raise UsageError(f"it has neither a vocabulary nor a tokenizer{ADVICE}")
     return _validated(_Vocabulary, {"vocabulary": labels}).vocabulary
@@ -150,7 +142,7 @@ def _check_strides(number: int, block: Block) -> None:
         raise UsageError(f"its block {number} has a residual around {block.repeat} strides, which do not fit")
 
 
-def _expect(config: Mapping[str, Any], part: str, expected: str) -> None:
+def _expect(config: Mapping[str, object], part: str, expected: str) -> None:
     settings = config.get(part)
     if not isinstance(settings, dict):
         raise UsageError(f"its {part} is {describe(settings)}, and should be a mapping")
@@ -160,14 +152,14 @@ def _expect(config: Mapping[str, Any], part: str, expected: str) -> None:
         raise UsageError(f"its {part} is {name}, and the fused engine supports {expected}{ADVICE}")
 
 
-def _validated(model: type[Model], values: Mapping[str, Any]) -> Model:
+def _validated(model: type[Model], values: Mapping[str, object]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as problem:
         raise UsageError(_message(problem.errors(include_url=False)[0])) from None
 
 
-def _message(error: Mapping[str, Any]) -> str:
+def _message(error: ErrorDetails) -> str:
     """One of pydantic's errors as a sentence: the setting, its value, and what would be right."""
     path, value = list(error["loc"]), describe(error["input"])
     where = f"block {path[2]}" if path[:2] == ["encoder", "jasper"] and len(path) > 2 else str(path[0])

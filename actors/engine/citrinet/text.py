@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
+
+from actors.engine.citrinet.configuration import Configuration
 
 _SPECIAL = re.compile(r"\[.*\]|<.*>|##.*|▁.*|\s*", re.DOTALL)
 
@@ -38,7 +39,7 @@ class SentencePieces:
         return _remove_spaces(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
 
 
-def token_decoder(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Characters | SentencePieces:
+def token_decoder(config: Configuration, tensors: Mapping[str, torch.Tensor]) -> Characters | SentencePieces:
     """The decoder of a converted checkpoint's token ids."""
     return Characters(config["vocabulary"]) if config["vocabulary"] else SentencePieces(tensors["tokenizer"])
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from actors.foreign.errors import one_line
 from actors.schema import UsageError
 
 MAX_WEIGHTS_BYTES = 1_200_000_000  # of all tensors, counted as float32 or wider; Citrinet-1024 has 560 million
@@ -86,8 +87,8 @@ class Weights(Mapping[str, torch.Tensor]):
         except (UsageError, MemoryError):
             raise
         except Exception as problem:  # noqa: BLE001 - zipfile and pickletools raise a dozen kinds for damage
-            reason = next(iter(str(problem).splitlines()), "")[:80]
-            raise UsageError(f"they are not in torch's format: {type(problem).__name__}: {reason}") from None
+            reason = f"{type(problem).__name__}: {one_line(problem, 80)}"
+            raise UsageError(f"they are not in torch's format: {reason}") from None
 
     def __getitem__(self, name: str) -> torch.Tensor:
         tensor = self._tensors[name]
@@ -187,11 +188,11 @@ _LITERALS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BINFLOAT", "BININT", "
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": _MARK, "EMPTY_TUPLE": ()}
 
 
-def _interpret(pickled: bytes) -> Any:
+def _interpret(pickled: bytes) -> object:
     """Interprets a pickle; only the instructions for names and tensors are supported. Returns the top of its stack."""
     stack, memo = list[Any](), dict[int, Any]()
 
-    def pop_to_mark() -> list[Any]:
+    def pop_to_mark() -> list[object]:
         index = next(index for index in reversed(range(len(stack))) if stack[index] is _MARK)
         values = stack[index + 1 :]
         del stack[index:]
@@ -247,14 +248,14 @@ def _interpret(pickled: bytes) -> Any:
     raise UsageError("their pickle ends too early")
 
 
-def _record(result: Any) -> Record:
+def _record(result: object) -> Record:
     match result:
         case ("storage", GlobalName(name), str(key), str(), int(count)) if name in _TYPES and 0 <= count < MAX_INTEGER:
             return Record(key, _TYPES[name], count)
     raise UsageError("they have a record of unknown type")
 
 
-def _result_of_call(function: Any, arguments: Any) -> Any:
+def _result_of_call(function: object, arguments: object) -> dict[str, object] | TensorSpec:
     """The result of a call in a pickle: an empty mapping or a tensor; other calls are refused."""
     match function, arguments:
         case GlobalName("collections.OrderedDict"), ():
