@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -14,11 +15,13 @@ Format = Literal["audio", "tar", "parquet", "manifest"]
 
 #: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
 _SECONDS_PER_BYTE = {
-    **dict.fromkeys(("wav", "wave", "w64", "aif", "aiff", "au", "snd", "caf", "sph"), 1 / 32_000),
-    **dict.fromkeys(("mp3", "m4a", "mp4", "aac", "wma", "ogg", "webm"), 1 / 8_000),
-    **dict.fromkeys(("opus", "amr"), 1 / 3_000),
+    **dict.fromkeys("wav wave w64 rf64 aif aiff aifc au snd caf sph nist".split(), 1 / 32_000),
+    **dict.fromkeys("mp3 aac m4a m4b mp4 mov wma asf ogg oga webm mka mkv".split(), 1 / 8_000),
+    **dict.fromkeys("opus amr awb 3gp".split(), 1 / 3_000),
 }
-_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, and of shards, which mostly hold FLAC
+_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, of shards, which mostly hold FLAC, and of unknown suffixes
+
+_DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
 BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
@@ -139,15 +142,33 @@ def digest(texts: Iterable[str]) -> str:
 
 
 def nominal_seconds(source: SourceObject) -> float:
-    """An object's seconds of audio by its manifest's duration, or by its size and suffix; 0 if refused.
+    """An object's seconds of audio by its manifest's duration, or by its size and suffix; 0 if refused."""
+    known = known_seconds(source)
+    return source.size * seconds_per_byte(source.uri.rpartition(".")[2]) if known is None else known
 
-    A manifest's duration is capped at what its file can hold.
-    """
+
+def known_seconds(source: SourceObject) -> float | None:
+    """The seconds of audio that are known of an object without its suffix: 0 if it is refused, else its manifest's
+    duration, capped at what its file can hold. None if there is neither."""
     if source.refusal:
         return 0.0
-    if source.format == "manifest":
-        duration = json.loads(source.lines or "{}").get("duration")
-        if duration is not None:
-            return min(float(duration), source.size / BYTES_PER_SECOND if source.size else MAX_CLAIMED_SECONDS)
-    suffix = source.uri.rsplit(".", 1)[-1].lower()
-    return source.size * _SECONDS_PER_BYTE.get(suffix, _DEFAULT_SECONDS_PER_BYTE)
+    if source.format != "manifest" or (duration := _duration(source.lines or "{}")) is None:
+        return None
+    return min(duration, source.size / BYTES_PER_SECOND if source.size else MAX_CLAIMED_SECONDS)
+
+
+def _duration(line: str) -> float | None:
+    """The duration in a manifest's line, which was validated when it was listed.
+
+    A single key of this name in a single object is found by itself; other lines are parsed, for ten times as long.
+    """
+    if line.count("{") == line.count('"duration"') == 1 and "\\" not in line:
+        found = _DURATION.search(line)
+        return float(found[1]) if found else None
+    duration = json.loads(line).get("duration")
+    return None if duration is None else float(duration)
+
+
+def seconds_per_byte(suffix: str) -> float:
+    """The nominal seconds of audio in a byte of a file, by its suffix without the dot."""
+    return _SECONDS_PER_BYTE.get(suffix.lower(), _DEFAULT_SECONDS_PER_BYTE)

@@ -16,9 +16,9 @@ examples:
   python -m jobs.plan configs/demo.yaml
   python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/
 
-Lists the input and reads the state of the output; no audio is opened, nothing is written, Ray is not started. Hours are
-estimated from sizes, or taken from manifests. All keys are described in docs/configuration.md. The last line of
-standard output is one JSON object.
+Lists the input and reads the state of the output; nothing is written, Ray is not started. Hours are taken from
+manifests, or estimated from sizes and the headers of at most 200 of the objects to be transcribed; no other audio is
+opened. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
 """
 
 MAX_REASONS = 30  # shown, of those why units are done or not

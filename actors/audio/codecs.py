@@ -34,6 +34,7 @@ class Stream:
     """Decoded blocks of shape (frames, channels), float32 in -1..1, at the stored rate, from the requested frame on.
 
     `frames` is the number of frames in the whole file if the file's size confirms it, since headers are untrusted.
+    `stated_s` is what the header states or implies of the file's seconds, unconfirmed.
     """
 
     sample_rate: int
@@ -41,6 +42,7 @@ class Stream:
     codec: str
     blocks: Iterator[Floats]
     frames: int | None = None
+    stated_s: float | None = None
 
 
 #: Maps the stored sample rate to the frame of the stored file at which decoding starts.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.audio.codecs import BrokenStream, Source, Stream, Undecodable
+from actors.audio.codecs import BrokenStream, FirstFrame, Source, Stream, Undecodable
 from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
@@ -22,6 +22,8 @@ from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
 MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow
+
+Decoder = Callable[[Source, str, FirstFrame], Stream]
 
 _FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
@@ -103,7 +105,7 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
             reason = f"its ID3 tag states {source.tag_bytes:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
     reasons = []
-    for open_stream in (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg):
+    for open_stream in decoders_of(container):
         try:
             stream = open_stream(source, container, request.first_frame)
             pcm = _to_pcm(stream, request)
@@ -117,6 +119,11 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
             raise RecordingError(ErrorKind.TOO_SHORT, reason)
         return Sound(pcm, stream.sample_rate, stream.channels, stream.codec)
     raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {'; '.join(reasons)}")
+
+
+def decoders_of(container: str) -> tuple[Decoder, Decoder]:
+    """The functions that open a container, in the order in which they are tried."""
+    return (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg)
 
 
 def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:

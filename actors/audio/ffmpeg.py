@@ -32,6 +32,7 @@ MAX_FRAME_SAMPLES = 1 << 24  # per decoded packet, all channels together: 64 MB;
 _INDEPENDENT = frozenset({"mp3", "mp3float"})
 PREROLL = 50  # packets; an MP3 frame depends on at most the ten before it
 MAX_PLANES = 7  # PyAV counts planes up to a null pointer, and with eight there is none: it reads out of bounds
+_CLOCK = 1_000_000  # ticks per second of a container's duration
 MAX_PACKET_S = 0.15  # an MP3 packet: 1,152 samples at 8 kHz. Longer durations stated by a container are ignored
 
 
@@ -39,7 +40,7 @@ def open_ffmpeg(source: Source, container: str, first_frame: FirstFrame) -> Stre
     """Opens a file with FFmpeg. Raises Undecodable, now or while the blocks are read."""
     file = _File(source, container, first_frame)
     codec = file.audio.codec_context.name
-    return Stream(file.rate, file.channels, f"{container}/{codec}", file.blocks())
+    return Stream(file.rate, file.channels, f"{container}/{codec}", file.blocks(), stated_s=file.stated_s(source.size))
 
 
 class _File:
@@ -76,6 +77,16 @@ class _File:
         self._missing = 0  # samples lost to damaged packets, replaced by silence so that later samples keep their time
         self._frame_format: tuple[str, str, int] | None = None  # of the frames that the resampler was made for
         self._resampler: av.AudioResampler | None = None
+
+    def stated_s(self, size: int) -> float | None:
+        """The seconds that the stream's header states, else the container's, else those that a file of `size` bytes has
+        at the bit rate stated."""
+        stream, container = self.audio, self._container
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        if container.duration:
+            return float(container.duration / _CLOCK)
+        return float(size * 8 / container.bit_rate) if container.bit_rate else None
 
     def blocks(self) -> Iterator[Floats]:
         """Blocks of (frames, channels) from frame `first_frame` on."""

@@ -16,6 +16,7 @@ from actors.audio.codecs import (
 )
 from actors.schema import Floats
 
+_UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose length was not known when it was written
 MAX_TRAILING_BYTES = 1 << 16  # bytes after the end that a FLAC header states; tags are smaller
 
 #: Bytes per sample of the subtypes of fixed width, for which the file's size tells the number of samples.
@@ -40,6 +41,7 @@ def open_sndfile(source: Source, container: str, first_frame: FirstFrame) -> Str
         sound.seek(min(first_frame(sound.samplerate), sound.frames))
         codec = f"{container}/{sound.subtype.lower()}"
         frame_bytes = _SAMPLE_BYTES.get(sound.subtype, 0) * sound.channels
+    stated_s = sound.frames / sound.samplerate if sound.frames != _UNKNOWN_FRAMES else None
     is_exact = 0 < sound.frames * frame_bytes <= source.size
 
     def blocks() -> Iterator[Floats]:
@@ -53,4 +55,4 @@ def open_sndfile(source: Source, container: str, first_frame: FirstFrame) -> Str
         if container == "flac" and source.size - source.tag_bytes - file.tell() > MAX_TRAILING_BYTES:
             raise Undecodable("libsndfile: the file has more data than its header states")
 
-    return Stream(sound.samplerate, sound.channels, codec, blocks(), sound.frames if is_exact else None)
+    return Stream(sound.samplerate, sound.channels, codec, blocks(), sound.frames if is_exact else None, stated_s)

@@ -26,7 +26,7 @@ from actors.units import SourceObject
 ROWS_AT_ONCE = 16  # decoded together; each may be a whole recording
 BYTES_AT_ONCE = 256_000_000  # upper bound of rows decoded together, if each were as large as a row can be
 MAX_COMPRESSION_RATIO = 50  # of a page of more than BYTES_AT_ONCE; audio compresses tenfold at most
-HELD_BYTES = 64_000_000  # a larger file is read in ranges, not whole
+HELD_BYTES = 64_000_000  # a larger file is read in ranges
 MAX_UNREAD_NAMES = 20  # of skipped columns, listed in a row's fields
 MAX_ROWS = 1_000_000  # of a share of a file; each is a recording, and nulls take no bytes
 
@@ -62,15 +62,15 @@ def read_parquet(
     max_bytes: int,
     budget: MemoryBudget,
     share: tuple[int, int] = (0, 1),
+    held_bytes: int | None = None,
 ) -> Iterator[Recording]:
     """Reads the rows of a Parquet file with a column of audio bytes, or of Hugging Face's struct of bytes and path.
 
     At most `source.limit` rows. `share` is (number, count): one of several shares of the file's row groups, or of its
     rows if there are fewer groups than shares. Each row of a group whose pages are too large to be decompressed has the
-    error `too_large`.
+    error `too_large`. A file of more than `held_bytes` is not read whole.
     """
-    file = _BufferedFile(stored)
-    row = 0
+    file, row = _BufferedFile(stored, HELD_BYTES if held_bytes is None else held_bytes), 0
     try:
         parquet, groups = open_parquet(file, pre_buffer=False)
         with parquet:
@@ -99,22 +99,22 @@ def read_parquet(
 
 
 class _BufferedFile(io.RawIOBase):
-    """A stored Parquet file with a buffer: a small file whole, else a row group at a time, read in one request."""
+    """A Parquet file with a buffer: one of at most `held_bytes` whole, else a row group at a time, in one request."""
 
-    def __init__(self, stored: StoredFile) -> None:
-        self._ranges, self._stored, self._at = stored.open(), stored, 0
+    def __init__(self, stored: StoredFile, held_bytes: int) -> None:
+        self._ranges, self._stored, self._at, self._held_bytes = stored.open(), stored, 0, held_bytes
         self._held, self._start, self._size = b"", 0, stored.size
         self.raw: Any = self._ranges.raw  # for `reraise`
-        if stored.size <= HELD_BYTES:
+        if stored.size <= held_bytes:
             try:
-                self._held = stored.place.read(HELD_BYTES)
+                self._held = stored.place.read(held_bytes)
             except FileTooLarge as problem:
                 raise RecordingError(ErrorKind.TOO_LARGE, str(problem)) from None
             self._size = len(self._held)  # over HTTP it may have been unknown
 
     def hold(self, start: int, end: int) -> None:
         """Reads a range into the buffer, which replaces the earlier one."""
-        if self._size > HELD_BYTES:
+        if self._size > self._held_bytes:
             self._held, self._start = b"", start
             try:
                 self._held = self._stored.place.read_range(start, end)

@@ -1,4 +1,4 @@
-"""Stored files that are too large for memory, and so are read in ranges."""
+"""Stored files that are read in ranges: too large for memory, or little of them is needed."""
 
 import contextlib
 import io
@@ -17,15 +17,16 @@ RANGE_BYTES = 4_000_000  # read per request
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file that is read in ranges: its place and its size in bytes."""
+    """A file that is read in ranges: its place, its size in bytes, and how many of them one request reads."""
 
     place: Place
     size: int
+    range_bytes: int = RANGE_BYTES
 
     def open(self, start: int = 0, prefetch: tuple[int, int] = (0, 0)) -> io.BufferedReader:
         """Opens it as a seekable file that begins at byte `start`. The bytes of `prefetch`, (first, end), are read in
         one request."""
-        size = max(prefetch[1] - prefetch[0], RANGE_BYTES)
+        size = max(prefetch[1] - prefetch[0], self.range_bytes)
         return io.BufferedReader(_RangeReader(self, start, prefetch[1]), buffer_size=size)
 
 
@@ -59,7 +60,7 @@ class _RangeReader(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view, first = memoryview(buffer), self._start + self._at
-        max_bytes = self._prefetch_end - first if first < self._prefetch_end else RANGE_BYTES
+        max_bytes = self._prefetch_end - first if first < self._prefetch_end else self._stored.range_bytes
         last = min(first + min(len(view), max_bytes), self._stored.size)
         if last <= first:
             return 0

@@ -12,6 +12,7 @@ from actors.storage.place import Place
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
+from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.sizing import planned_cut
@@ -80,6 +81,7 @@ def _prepare(config: Config, devices: Devices, line: StatusLine) -> Prepared:
         config.output.on_deleted,
         config.output.max_removed_fraction,
         units_with_errors(frozenset(config.errors.retry), state, output),
+        lambda objects: calibrate(objects, recipe.reading.storage_options).seconds,
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
 
