@@ -47,7 +47,6 @@ Returned = TypeVar("Returned")
 
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
-Value = TypeVar("Value")
 
 
 def main(arguments: list[str] | None = None) -> int:
