@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -123,15 +124,13 @@ def cut_unit(unit: Unit, cut: Cut) -> list[Piece]:
     """The pieces of a unit, in order."""
     if not unit.objects or cut.shares == cut.stretches == 1:
         return [Piece(unit.id, unit.fingerprint, cut, unit.objects, unit.carried)]
-    lengths = [nominal_seconds(each) for each in unit.objects]
-    if not any(lengths):  # over HTTP sizes may be unknown
-        lengths = [1.0] * len(lengths)
+    lengths, are_alone = _lengths(unit.objects), cut.shares >= len(unit.objects)
     share_length, begin = sum(lengths) / cut.shares, 0.0
     groups, at = list[tuple[list[SourceObject], int]](), -1
     for source, length in zip(unit.objects, lengths, strict=True):
         shares = max(round(length / share_length), 1)
         before, at = at, int((begin + length / 2) / share_length)
-        if shares == 1 and groups and groups[-1][1] == 1 and at == before:
+        if shares == 1 and groups and groups[-1][1] == 1 and at == before and not are_alone:
             groups[-1][0].append(source)
         else:
             groups.append(([source], shares))
@@ -141,6 +140,14 @@ def cut_unit(unit: Unit, cut: Cut) -> list[Piece]:
         replace(each, number=number, count=len(pieces), carried=() if number else unit.carried)
         for number, each in enumerate(pieces)
     ]
+
+
+def _lengths(objects: Sequence[SourceObject]) -> list[float]:
+    """The nominal seconds of objects, each at least a tenth of their mean: sizes may be wrong, or unknown over HTTP,
+    and whatever they are, enough shares must divide every object."""
+    lengths = [nominal_seconds(each) for each in objects]
+    least = sum(lengths) / len(lengths) / 10 or 1.0
+    return [max(each, least) for each in lengths]
 
 
 def _pieces_of_group(unit: Unit, cut: Cut, objects: tuple[SourceObject, ...], shares: int) -> list[Piece]:

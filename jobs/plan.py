@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter, defaultdict
+from functools import partial
 from typing import TypedDict
 
 from actors.pieces import cut_unit
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    summary = describe(prepare(config, find_devices(config)))
+    summary = describe(prepare(config, partial(find_devices, config)))
     show(config, summary)
     print_json(summary)
     return DONE

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from actors.parts.commit import remove_unit
 from actors.parts.kept import sweep_pieces
@@ -12,7 +13,7 @@ from jobs.cli.command import BUSY, FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, summary_json
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare, recordings_in_output
-from jobs.planning.recipe import Device, Devices
+from jobs.planning.recipe import Device
 from jobs.planning.state import sweep, write_plan
 from jobs.planning.verdicts import new_run_id
 from jobs.running import cluster
@@ -48,7 +49,7 @@ def run(config: Config) -> int:
     """Runs the job: plans, claims a run number, transcribes, sums up. Returns the exit status."""
     began = time.monotonic()
     run_id = new_run_id()
-    prepared, folder = prepare_and_claim(config, cluster.find_devices(config), run_id)
+    prepared, folder = prepare_and_claim(config, run_id)
     with heartbeat(folder, config.output.lease_seconds, run_id):
         other = active_run(prepared.output, folder, config.output.lease_seconds)
         if other:
@@ -65,13 +66,13 @@ def run(config: Config) -> int:
     return int(str(summary["status"]))
 
 
-def prepare_and_claim(config: Config, devices: Devices, run_id: str) -> tuple[Prepared, Place]:
+def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     """Plans, and claims the next run number; plans again if another run took it. Returns the plan and the run's folder.
 
     Raises ConfigError.
     """
     for _ in range(TRIES):
-        prepared = prepare(config, devices)
+        prepared = prepare(config, partial(cluster.find_devices, config))
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
             folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
@@ -129,7 +130,8 @@ def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts:
     recipe, plan = prepared.recipe, prepared.plan
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {resources.described()}")
     ledger = Ledger(plan.units, Metrics(run_id, len(plan.units), resources.actors[0]))
-    cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.units}
+    cuts = {unit.id: prepared.cut_of(unit) for unit in plan.units}
+    cuts |= {unit: cut for unit, cut in kept_cuts.items() if cut.seconds == recipe.piece_seconds}
     units, isolated = plan.units, False
     try:
         while units:

@@ -9,10 +9,11 @@ from conftest import ROOT
 
 from actors.foreign.errors import InvalidData
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work, from_json, to_json
+from actors.parts.kept import MAX_PIECES
 from actors.pieces import Cut
 from actors.units import Unit
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
-from jobs.running.outcomes import FAILURES_IN_A_ROW, MAX_RECUT_PIECES, Ledger, TooManyFailures, Totals
+from jobs.running.outcomes import FAILURES_IN_A_ROW, Ledger, TooManyFailures, Totals
 from jobs.running.summary import Finished, Summary, close, sum_up
 
 WORK = Work(began=100.0, ended=104.0, busy_seconds=3.0, padded_seconds=50.0)
@@ -111,10 +112,10 @@ def test_the_finest_cut_that_a_unit_asks_for_is_made_once() -> None:
     cuts = [Cut(60, 4, 1), Cut(60, 1, 3), Cut(60, 2, 2, is_streamed=True)]
     ledger, _ = ledger_of(["0a", "0b", "0c"], *(Recut("0a", cut) for cut in cuts), Recut("0b", Cut(60, 9)))
     ledger.add(Failed("0b", "disk full"))
-    ledger.add(Recut("0c", Cut(60, MAX_RECUT_PIECES + 1)))
+    ledger.add(Recut("0c", Cut(60, MAX_PIECES + 1)))
     assert ledger.to_recut() == {"0a": Cut(60, 4, 3, is_streamed=True)}
     assert ledger.to_recut() == {}
-    assert ledger.failed == {"0b": "disk full", "0c": f"it would need more than {MAX_RECUT_PIECES} pieces"}
+    assert ledger.failed == {"0b": "disk full", "0c": f"it would need more than {MAX_PIECES} pieces"}
 
 
 def test_what_has_no_outcome_is_retried_and_then_given_up() -> None:

@@ -114,3 +114,14 @@ def test_the_objects_of_a_cut_stay_in_order() -> None:
         assert {piece.count for piece in pieces} == {len(pieces)}
         firsts = [each for piece in pieces if piece.range == piece.stretch == 0 for each in piece.objects]
         assert firsts == objects
+
+
+@pytest.mark.parametrize("sizes", [[0] * 20, [1 << 40, *[1] * 19], [0, 1, 1 << 50, 7]])
+def test_enough_shares_divide_every_object_whatever_sizes_say(sizes: list[int]) -> None:
+    objects = [SourceObject(f"{at}", f"s3://b/{at:02d}.tar", "", "tar", "e", size) for at, size in enumerate(sizes)]
+    unit = Unit.of("0a", "f" * 8, objects)
+    alone = cut_unit(unit, Cut(60, len(sizes)))
+    assert all(len(piece.objects) == 1 for piece in alone)
+    halved = cut_unit(unit, Cut(60, 32 * len(sizes)))
+    assert {piece.objects[0].key for piece in halved if piece.ranges > 1} == {each.key for each in objects}
+    assert len(halved) <= 64 * len(sizes)

@@ -28,6 +28,7 @@ from actors.units import FINGERPRINT, HEX, Unit
 PIECES = "_pieces"
 MAX_FILE_BYTES, MAX_EXPANDED_BYTES = 256_000_000, 512_000_000  # of a piece and of its rows; a million rows have 400 MB
 MAX_TEXT_BYTES = 32_000_000  # bytes of transcripts of a piece; a day of speech has 1.2 MB
+MAX_PIECES = 20_000  # of a unit, about
 HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committed; further ones are read twice
 _CLAIM_PREFIX = "claim-"
 _PIECE_NAME = r"\d{1,9}-of-\d{1,9}\.(?P<cut>[0-9.e+-]{1,40}s(?:-streamed)?)\.arrow"
@@ -87,7 +88,7 @@ def sweep_pieces(units: Iterable[Unit], output: Place) -> dict[str, Cut]:
         match = _KEPT_NAME.fullmatch(entry.name)
         if match and match["prefix"] not in current:
             (output / PIECES / entry.name).delete()
-        elif match and (cut := Cut.parse(match["cut"] or "")):
+        elif match and (cut := Cut.parse(match["cut"] or "")) and cut.shares * cut.stretches <= MAX_PIECES:
             unit = current[match["prefix"]]
             cuts[unit] = max(cuts.get(unit, cut), cut, key=lambda each: each.shares * each.stretches)
     return cuts

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -41,13 +42,16 @@ class Prepared:
         return planned_cut(unit, recipe.piece_seconds, min_stretch_s, self.plan.estimate)
 
 
-def prepare(config: Config, devices: Devices) -> Prepared:
-    """Lists the input, reads the state of the output, and plans a run on some devices. Raises ConfigError."""
+def prepare(config: Config, find_devices: Callable[[], Devices]) -> Prepared:
+    """Lists the input, reads the state of the output, and plans a run on the devices found. Raises ConfigError.
+
+    A cluster may have to be asked for its devices, so that comes after all that may be wrong with the configuration.
+    """
     _check(config)
     line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
-        return _prepare(config, devices, line)
+        return _prepare(config, find_devices, line)
     except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     finally:
@@ -69,12 +73,13 @@ def _check(config: Config) -> None:
         )
 
 
-def _prepare(config: Config, devices: Devices, line: StatusLine) -> Prepared:
+def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
     output = config.output.place()
-    recipe = Recipe.of(config, resolve(config.model.name, config.model.revision, config.model.options()), devices)
+    model = resolve(config.model.name, config.model.revision, config.model.options())
     listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
     line.say(f"planning {len(listing.objects):,} objects …")
     state = load_state(output)
+    recipe = Recipe.of(config, model, find_devices())
     policy = Policy(
         recipe.piece_seconds,
         config.output.on_mismatch,

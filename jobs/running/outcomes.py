@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
+from actors.parts.kept import MAX_PIECES
 from actors.pieces import Cut
 from actors.units import Unit
 from jobs.cli.terminal import MAX_EXAMPLES, Progress
 from jobs.running.metrics import Metrics
 
 FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
-MAX_RECUT_PIECES = 20_000  # of a unit after recuts
 LOST = "its worker process died"
 NOT_STARTED = "not started, or dropped"
 
@@ -97,8 +97,8 @@ class Ledger:
         """Units to cut into other pieces, by id, and how. Each is returned once."""
         cuts, self._cuts = self._cuts, {}
         for unit, cut in cuts.items():
-            if cut.shares * cut.stretches > MAX_RECUT_PIECES:
-                self._fail(unit, f"it would need more than {MAX_RECUT_PIECES} pieces")
+            if cut.shares * cut.stretches > MAX_PIECES:
+                self._fail(unit, f"it would need more than {MAX_PIECES} pieces")
         return {unit: cut for unit, cut in cuts.items() if unit in self.waiting}
 
     def retry_lost(self) -> list[Unit]:

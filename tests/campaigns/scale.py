@@ -95,7 +95,7 @@ def alone(job: str, keys: list[str]) -> None:
 
 def commit_all(url: str, per_unit: int) -> list[Recorded]:
     """Writes the plan of a first run, and returns what its parts and commits look like in a listing."""
-    prepared = prepare(load(keys_of(url, per_unit)[0], keys_of(url, per_unit)[1:]), Devices.of_this_machine())
+    prepared = prepare(load(keys_of(url, per_unit)[0], keys_of(url, per_unit)[1:]), Devices.of_this_machine)
     recipe = prepared.recipe.digest, prepared.recipe.settings
     write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, "r")
     etag = digest(["part"]) * 2
