@@ -10,7 +10,9 @@ from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.units import FINGERPRINT, HEX, Carried, SourceObject, Unit, nominal_seconds
 
-_CUT = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9}(?:\.\d{1,9})?(?:e[+-]?\d{1,2})?)s(-streamed)?", re.ASCII)
+MAX_PIECES = 20_000  # of a unit, about
+
+_CUT = re.compile(r"([1-9]\d{0,8})\.([1-9]\d{0,8})\.(\d{1,12}\.\d{1,20})s(-streamed)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Cut:
 
     def __str__(self) -> str:
         """The cut as it appears in file names."""
-        return f"{self.shares}.{self.stretches}.{self.seconds:g}s" + "-streamed" * self.is_streamed
+        return f"{self.shares}.{self.stretches}.{float(self.seconds)!r}s" + "-streamed" * self.is_streamed
 
     @classmethod
     def parse(cls, text: str) -> "Cut | None":
@@ -89,13 +91,10 @@ class Piece:
     @property
     def name(self) -> str:
         """The name of the file that keeps its rows."""
-        return self._name_of(self.number)
+        return self.sibling(self.number)
 
-    def names(self) -> list[str]:
-        """The names of all pieces of its unit, in order."""
-        return [self._name_of(number) for number in range(self.count)]
-
-    def _name_of(self, number: int) -> str:
+    def sibling(self, number: int) -> str:
+        """The name of another piece of its unit."""
         return f"{number}-of-{self.count}.{self.cut}"
 
     def without_lines(self) -> "Piece":
@@ -110,14 +109,22 @@ class Piece:
         """Raises InvalidData if the text is not that of a piece, or its ids are not hexadecimal."""
         fields = dict[str, Any](parse_object(text))
         try:
-            for pattern, name in ((HEX, "unit"), (FINGERPRINT, "fingerprint")):
-                if not re.fullmatch(pattern, fields[name]):
-                    raise InvalidData(f"{fields[name][:80]!r} is not a unit's {name}")
             objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
             carried = tuple(Carried(*each) for each in fields["carried"])
-            return cls(**{**fields, "cut": Cut(**fields["cut"]), "objects": objects, "carried": carried})
-        except (TypeError, KeyError) as problem:
+            piece = cls(**{**fields, "cut": Cut(**fields["cut"]), "objects": objects, "carried": carried})
+        except (TypeError, KeyError, AttributeError) as problem:
             raise InvalidData(f"it is not a piece: {problem}") from None
+        for pattern, name in ((HEX, "unit"), (FINGERPRINT, "fingerprint")):
+            if not re.fullmatch(pattern, str(getattr(piece, name))):
+                raise InvalidData(f"{str(getattr(piece, name))[:80]!r} is not a unit's {name}")
+        numbers = (piece.number, piece.count, piece.range, piece.ranges, piece.stretch, piece.stretches)
+        texts = [text for each in objects for text in (each.key, each.uri, each.name, each.format)]
+        texts += [text for each in carried for text in (each.key, each.version, each.uri)]
+        if not all(type(each) is int for each in (*numbers, *(each.size for each in objects))):
+            raise InvalidData("it is not a piece: its numbers are not all integers")
+        if not all(type(text) is str for text in texts):
+            raise InvalidData("it is not a piece: its objects have names that are not text")
+        return piece
 
 
 def cut_unit(unit: Unit, cut: Cut) -> list[Piece]:
@@ -143,11 +150,12 @@ def cut_unit(unit: Unit, cut: Cut) -> list[Piece]:
 
 
 def _lengths(objects: Sequence[SourceObject]) -> list[float]:
-    """The nominal seconds of objects, each at least a tenth of their mean: sizes may be wrong, or unknown over HTTP,
-    and whatever they are, enough shares must divide every object."""
+    """The nominal seconds of objects; the mean of the others where the size is unknown, as it may be over HTTP, and at
+    least a tenth of the mean: whatever sizes say, enough shares must divide every object."""
     lengths = [nominal_seconds(each) for each in objects]
-    least = sum(lengths) / len(lengths) / 10 or 1.0
-    return [max(each, least) for each in lengths]
+    known = [each for each in lengths if each]
+    mean = sum(known) / len(known) if known else 1.0
+    return [max(each or mean, mean / 10) for each in lengths]
 
 
 def _pieces_of_group(unit: Unit, cut: Cut, objects: tuple[SourceObject, ...], shares: int) -> list[Piece]:

@@ -24,7 +24,7 @@ from actors.audio.voice import has_speech
 from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import to_json
 from actors.isolation import Isolated
-from actors.pieces import Cut, NeedsRecut, Piece
+from actors.pieces import MAX_PIECES, Cut, NeedsRecut, Piece
 from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, check_version, read_objects
@@ -78,18 +78,21 @@ class Heard:
         self._piece, self._segmentation, self._lock = piece, segmentation, threading.Lock()
         self._held_samples = 0  # context of segments included
         self._seconds = self._nominal_s = 0.0  # of the recordings decoded so far
+        self._recordings = 0
 
     def add(self, source: SourceObject, recording: Recording, rows: list[dict[str, Any]]) -> None:
         """Counts a recording and its rows. Raises SoundLimitExceeded if there is more than a piece may hold."""
         nominal_s = nominal_seconds(source) / self._piece.stretches
         if source.is_container:
             nominal_s *= (len(recording.content) if isinstance(recording.content, bytes) else 0) / max(source.size, 1)
+        samples, limit = sum(len(row.get("pcm", b"")) // 2 for row in rows), max_seconds(self._piece) * SAMPLE_RATE
         with self._lock:
-            self._held_samples += sum(len(row.get("pcm", b"")) // 2 for row in rows)
+            self._held_samples += samples
             self._seconds += sum(row["end_s"] - row["start_s"] for row in rows if "pcm" in row and row["own"])
             self._nominal_s += nominal_s
-            if self._held_samples > max_seconds(self._piece) * SAMPLE_RATE:
-                raise SoundLimitExceeded(None)
+            self._recordings += 1
+            if self._held_samples > limit:  # with its context, a recording may be too long that was not by itself
+                raise SoundLimitExceeded(rows[-1]["end_s"] if samples > limit else None)
 
     def finer_cut(self, recording_s: float | None) -> Cut:
         """The cut with which pieces hold about the seconds intended. `recording_s` is the length of a recording that is
@@ -99,10 +102,17 @@ class Heard:
             stretch_s = (self._segmentation.stretch(cut.seconds, 0, 2).end or 0) / SAMPLE_RATE
             stretches = math.ceil(recording_s / stretch_s * cut.stretches / piece.stretches)
             return replace(cut, stretches=max(stretches, cut.stretches + 1))
-        expected_s = sum(map(nominal_seconds, piece.objects)) / piece.ranges / piece.stretches
-        times_nominal = self._seconds / self._nominal_s if self._nominal_s else 0.0
-        shares = math.ceil(cut.shares * expected_s * times_nominal / cut.seconds)
-        return replace(cut, shares=max(shares, 2 * cut.shares))
+        shares = max(math.ceil(cut.shares * self._expected_seconds() / cut.seconds), 2 * cut.shares)
+        most = MAX_PIECES // cut.stretches
+        return replace(cut, shares=min(shares, most) if most > cut.shares else shares)
+
+    def _expected_seconds(self) -> float:
+        """The seconds of audio that the whole piece probably has; 0 if unknown."""
+        piece, nominal_s = self._piece, [nominal_seconds(each) for each in self._piece.objects]
+        if all(nominal_s) and self._nominal_s:
+            return self._seconds / self._nominal_s * sum(nominal_s) / piece.ranges / piece.stretches
+        is_countable = self._recordings and not any(each.is_container for each in piece.objects)
+        return self._seconds / self._recordings * len(piece.objects) if is_countable else 0.0
 
 
 def _texts_in_tar(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str, Companions]:

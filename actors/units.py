@@ -84,23 +84,21 @@ class Unit:
 
     @classmethod
     def of(cls, unit_id: str, recipe: str, objects: Iterable[SourceObject], carried: Iterable[Carried] = ()) -> "Unit":
-        """A unit with its fingerprint: of the recipe's digest, and of the versions of its objects.
-
-        Rows that are carried over may be of another recipe, so a unit with such rows has a fingerprint of its own.
-        """
+        """A unit with its fingerprint: of the recipe's digest, and of the versions of its objects."""
         objects, carried = tuple(objects), tuple(carried)
-        return cls(unit_id, Fingerprint.of(recipe, _versions(objects, carried)), objects, carried)
+        fingerprint = Fingerprint.of(recipe, *_versions(objects, carried))
+        return cls(unit_id, fingerprint, objects, carried)
 
     @property
     def has_own_fingerprint(self) -> bool:
         """Whether its fingerprint is that of its objects."""
-        recipe, versions = Fingerprint.recipe(self.fingerprint), _versions(self.objects, self.carried)
-        return self.fingerprint == Fingerprint.of(recipe, versions)
+        recipe = Fingerprint.recipe(self.fingerprint)
+        return self.fingerprint == Fingerprint.of(recipe, *_versions(self.objects, self.carried))
 
 
-def _versions(objects: Iterable[SourceObject], carried: Iterable[Carried]) -> dict[str, str]:
-    """The versions that a fingerprint is made of, by key; those of objects that are carried over are marked."""
-    return {each.key: each.version for each in objects} | {each.key: f"{each.version}*" for each in carried}
+def _versions(objects: Iterable[SourceObject], carried: Iterable[Carried]) -> tuple[dict[str, str], dict[str, str]]:
+    """The versions of objects, and of those that are carried over, by key."""
+    return {each.key: each.version for each in objects}, {each.key: each.version for each in carried}
 
 
 class Fingerprint:
@@ -111,9 +109,13 @@ class Fingerprint:
     """
 
     @staticmethod
-    def of(recipe: str, versions: Mapping[str, str]) -> str:
-        """The fingerprint for a recipe's digest and the versions of the unit's objects by key."""
-        return recipe[:8] + digest(f"{key}\n{version}" for key, version in sorted(versions.items()))
+    def of(recipe: str, versions: Mapping[str, str], carried: Mapping[str, str] = {}) -> str:
+        """The fingerprint for a recipe's digest and the versions of the unit's objects by key.
+
+        Rows that are carried over may be of another recipe, so a unit with such rows has a different fingerprint.
+        """
+        marked = {**versions, **{key: f"{version}*" for key, version in carried.items()}}
+        return recipe[:8] + digest(f"{key}\n{version}" for key, version in sorted(marked.items()))
 
     @staticmethod
     def incomplete(fingerprint: str) -> str:

@@ -52,18 +52,21 @@ def run(config: Config) -> int:
     prepared, folder = prepare_and_claim(config, run_id)
     with heartbeat(folder, config.output.lease_seconds, run_id):
         other = active_run(prepared.output, folder, config.output.lease_seconds)
+        summary: dict[str, object] = {"run_id": run_id, "output": prepared.output_uri}
         if other:
-            summary: dict[str, object] = {"run_id": run_id, "status": BUSY, "output": prepared.output_uri}
+            status = BUSY
             say(f"another run is at work on this output, {other.name}", "red")
         else:
-            summary = work(config, prepared, run_id, began)
+            finished = work(config, prepared, run_id, began)
+            summary |= sum_up(finished)
+            status = close(finished, config.errors.max_fraction)
         try:
-            (folder / "summary.json").write(summary_json(summary).encode())
+            (folder / "summary.json").write(summary_json(summary | {"status": status}).encode())
         except OSError as problem:  # a full disk: the summary is printed all the same
             say(f"storage: summary.json was not written: {problem}", "red")
-            summary["status"] = summary["status"] or FAILED
-    print_json(summary)
-    return int(str(summary["status"]))
+            status = status or FAILED
+    print_json(summary | {"status": status})
+    return status
 
 
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
@@ -85,12 +88,12 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     )
 
 
-def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[str, object]:
-    """Executes a plan. Returns the summary, with the exit status."""
+def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finished:
+    """Executes a plan."""
     plan, output = prepared.plan, prepared.output
     say_plan(prepared.listing, plan)
     sweep(output, 10 * config.output.lease_seconds)
-    kept_cuts = sweep_pieces(plan.units, output)
+    kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
     ray_began = time.time()
@@ -99,7 +102,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[
         resources = claim_resources(config, prepared.recipe.device)
         ledger = transcribe(prepared, run_id, resources, kept_cuts)
         totals, failed, actors = ledger.totals, ledger.failed, resources.actors[0]
-    finished = Finished(
+    return Finished(
         run_id=run_id,
         planned=len(plan.units),
         skipped=len(plan.done),
@@ -111,8 +114,6 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> dict[
         in_output=recordings_in_output(prepared),
         output=prepared.output_uri,
     )
-    summary = sum_up(finished)
-    return {**summary, "status": close(finished, summary, config.errors.max_fraction)}
 
 
 def claim_resources(config: Config, device: Device) -> Resources:
@@ -130,8 +131,7 @@ def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts:
     recipe, plan = prepared.recipe, prepared.plan
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {resources.described()}")
     ledger = Ledger(plan.units, Metrics(run_id, len(plan.units), resources.actors[0]))
-    cuts = {unit.id: prepared.cut_of(unit) for unit in plan.units}
-    cuts |= {unit: cut for unit, cut in kept_cuts.items() if cut.seconds == recipe.piece_seconds}
+    cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.units}
     units, isolated = plan.units, False
     try:
         while units:

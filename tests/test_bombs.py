@@ -1,9 +1,11 @@
 """State that would expand to more than a machine holds is told from its own words, before memory is taken for it."""
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from actors.pieces import Cut, cut_unit
 from actors.schema import PART_SCHEMA
 from actors.sources.tar_ranges import Chain, ChainSummary, are_complete
 from actors.storage.place import Place
-from actors.units import Unit
+from actors.units import SourceObject, Unit
 from actors.writer import commit_piece
 
 UNIT = Unit.of("0a", "f" * 8, objects(1))
@@ -131,6 +133,48 @@ def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str
     assert kept.is_kept(piece, output)
     kept.keep(piece, pa.Table.from_pylist([ROW | change], schema=PART_SCHEMA), output)
     assert not kept.is_kept(piece, output)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"objects": [1]},
+        {"objects": {"a": 1}},
+        {"objects": [asdict(UNIT.objects[0]) | {"uri": 5}]},
+        {"objects": [asdict(UNIT.objects[0]) | {"size": "9"}]},
+        {"count": "2"},
+        {"cut": {"seconds": 60, "shares": 0}},
+        {"unit": 1},
+        {"number": 7},
+        {},
+    ],
+    ids=str,
+)
+def test_what_a_kept_piece_says_of_itself_is_checked(tmp_path: Path, change: dict[str, Any]) -> None:
+    output, piece = Place.at(str(tmp_path)), cut_unit(UNIT, Cut(60, stretches=2))[0]
+    kept.keep(piece, rows_of(UNIT), output)
+    (path,) = (tmp_path / kept.PIECES).iterdir()
+    table = pa.ipc.open_file(path.read_bytes()).read_all()
+    text = json.dumps(json.loads(piece.to_json()) | change)
+    path.write_bytes(arrow_file(table.replace_schema_metadata(table.schema.metadata | {b"piece": text.encode()})))
+    assert kept.is_kept(piece, output) == (not change)
+
+
+def test_impossible_durations_are_not_kept(tmp_path: Path) -> None:
+    output, piece = Place.at(str(tmp_path)), cut_unit(UNIT, Cut(60, stretches=2))[0]
+    kept.keep(piece, pa.Table.from_pylist([ROW | {"duration_s": 1.7e308}], schema=PART_SCHEMA), output)
+    assert not kept.is_kept(piece, output)
+
+
+def test_a_streamed_tar_with_chains_is_not_cut_again_and_again(tmp_path: Path) -> None:
+    tar = SourceObject("t", "s3://archive/t.tar", "t.tar", "tar", "1", 10_000)
+    output, pieces = Place.at(str(tmp_path)), cut_unit(Unit.of("0b", "f" * 8, [tar]), Cut(60, 2, is_streamed=True))
+    row = ROW | {"uri": tar.uri, "member": "a.wav"}
+    rows = pa.Table.from_pylist([row], schema=PART_SCHEMA)
+    kept.keep(pieces[0], rows.replace_schema_metadata({"chain": Chain(0, 512).summary().to_text()}), output)
+    with pytest.raises(InvalidData, match="read from the start of its tar"):
+        commit_piece(pieces[1], rows, output, "one")
+    assert not piece_files(tmp_path)
 
 
 def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_next_run(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_path_that_leads_elsewhere_is_not_made(name: str) -> None:
 def test_a_state_folder_that_is_a_link_is_refused(output: Place, tmp_path: Path, job: Any, name: str) -> None:
     elsewhere, folder = tmp_path / "elsewhere", Path(output.path) / name
     elsewhere.mkdir()
-    for each in ("precious", f"0b.{'f' * 24}.0-of-2.1.2.60s.arrow"):
+    for each in ("precious", f"0b.{'f' * 24}.0-of-2.1.2.60.0s.arrow"):
         (elsewhere / each).write_text("precious")
     if folder.exists():
         os.rename(folder, tmp_path / "before")
@@ -97,7 +97,7 @@ def test_a_state_folder_that_is_a_link_is_refused(output: Place, tmp_path: Path,
 def test_only_names_of_the_job_are_deleted(output: Place) -> None:
     strangers = ["_pieces/notes.txt", "_pieces/0b.x.arrow", "_pieces/.hidden", "_commits/0a.notes", ".notes.tmp"]
     strangers += [f".part-0a.parquet.{'0' * 31}.tmp", f".x.{'0' * 32}.tmp", "part-0a.parquet.old", "_commits/.x.tmp"]
-    own = [f"_pieces/0b.{'f' * 24}.{name}.arrow" for name in ("0.1-of-1.2-by-1800s", "1-of-2.1.2.1800s-streamed")]
+    own = [f"_pieces/0b.{'f' * 24}.{name}.arrow" for name in ("0.1-of-1.2-by-1800s", "1-of-2.1.2.1800.0s-streamed")]
     own += [f"_pieces/0b.{'f' * 24}.claim-20260101T000000Z-ab-cd"]
     own += [f".part-0a.parquet.{'0' * 32}.tmp"]
     (Path(output.path) / "_pieces").mkdir()
@@ -105,7 +105,7 @@ def test_only_names_of_the_job_are_deleted(output: Place) -> None:
         path = Path(output.path) / name
         path.write_text("x")
         os.utime(path, (1, 1))
-    kept.sweep_pieces([UNIT], output)
+    kept.sweep_pieces([UNIT], 1.0, output)
     sweep(output, 60)
     commit_unit(UNIT, [rows_of(UNIT)], output)
     assert all((Path(output.path) / name).exists() for name in strangers)

@@ -9,8 +9,7 @@ from conftest import ROOT
 
 from actors.foreign.errors import InvalidData
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work, from_json, to_json
-from actors.parts.kept import MAX_PIECES
-from actors.pieces import Cut
+from actors.pieces import MAX_PIECES, Cut
 from actors.units import Unit
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.running.outcomes import FAILURES_IN_A_ROW, Ledger, TooManyFailures, Totals
@@ -118,6 +117,11 @@ def test_the_finest_cut_that_a_unit_asks_for_is_made_once() -> None:
     assert ledger.failed == {"0b": "disk full", "0c": f"it would need more than {MAX_PIECES} pieces"}
 
 
+def test_a_failed_unit_that_also_asks_for_a_cut_fails_once() -> None:
+    ledger, _ = ledger_of(["0a"], Failed("0a", "disk full"), Recut("0a", Cut(60, MAX_PIECES + 1)))
+    assert (ledger.to_recut(), ledger.failed) == ({}, {"0a": "disk full"})
+
+
 def test_what_has_no_outcome_is_retried_and_then_given_up() -> None:
     ledger, metrics = ledger_of(["0a", "0b", "0c"], Committed("0a", COUNTS), Failed("0b", "x"))
     assert ([unit.id for unit in ledger.retry_lost()], metrics.retried) == (["0c"], 1)
@@ -158,7 +162,7 @@ def test_a_run_with_nothing_to_do_has_a_summary() -> None:
 
 
 def closed(run: Finished, capsys: pytest.CaptureFixture[str], budget: float = 0.05) -> tuple[int, str]:
-    status = close(run, sum_up(run), budget)
+    status = close(run, budget)
     return status, " ".join(capsys.readouterr().err.split())
 
 

@@ -198,8 +198,8 @@ def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
         told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
         assert isinstance(told, Kept)
     assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
-    sweep_pieces([unit], output)
-    sweep_pieces([Unit("0b", "f", ())], Place.at(str(tmp_path / "elsewhere")))
+    sweep_pieces([unit], 1.0, output)
+    sweep_pieces([Unit("0b", "f", ())], 1.0, Place.at(str(tmp_path / "elsewhere")))
     assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
     kept = PART_SCHEMA.empty_table().replace_schema_metadata(WORK)
     assert isinstance(commit_piece(pieces[2], kept, output, "two"), Kept)
@@ -208,7 +208,7 @@ def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
     assert (told.counts.recordings, told.counts.segments) == (24, 24)
     assert not list((out / PIECES).iterdir())
     commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), output, "three")
-    sweep_pieces([], output)
+    sweep_pieces([], 1.0, output)
     assert not list((out / PIECES).iterdir())
 
 

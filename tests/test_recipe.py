@@ -14,6 +14,7 @@ from actors.engine.models import ModelFile
 from jobs import plan, transcribe
 from jobs.cli.loading import load
 from jobs.cli.terminal import read_json
+from jobs.planning import recipe
 from jobs.planning.prepare import prepare
 from jobs.planning.recipe import Devices, Recipe, depends_on_devices, differences, recipe_digest
 
@@ -92,7 +93,7 @@ def test_units_are_as_large_as_the_devices_need(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shown", ["", "-1", "NoDevFiles"])
 def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, shown: str) -> None:
-    monkeypatch.setattr(os, "listdir", lambda folder: ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"])
+    monkeypatch.setattr(recipe, "count_gpus", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert Devices.of_this_machine().gpus == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")

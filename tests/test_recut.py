@@ -12,7 +12,11 @@ from test_pieces import WAVS, cut, tar_of, unit_of, worked
 from actors.blocks import start
 from actors.pieces import Cut, NeedsRecut, Piece, cut_unit
 from actors.reader import read_piece
+from actors.sources.memory import MemoryBudget
 from actors.sources.objects import ReadSettings
+from actors.sources.tar import Shard, read_tar
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from actors.units import SourceObject, Unit
 
 
@@ -95,7 +99,10 @@ def test_a_plan_grows_with_its_objects(count: int) -> None:
 def test_a_cut_survives_its_name() -> None:
     for each in (Cut(1_800), Cut(60.5, 12, 3), Cut(1e6, 2, 1, is_streamed=True)):
         assert Cut.parse(str(each)) == each
-    for text in ("", "1.1.s", "1.1.60", "a.1.60s", "1.1.60s-", "1.1.1e999s", "1" * 30 + ".1.60s"):
+    assert Cut.parse(str(Cut(33.33333 * 60))) == Cut(33.33333 * 60)
+    for text in ("", "1.1.s", "1.1.60.0", "a.1.60.0s", "1.1.60.0s-", "1.1.1e999s", "1" * 30 + ".1.60.0s"):
+        assert Cut.parse(text) is None
+    for text in ("0.1.60.0s", "1.0.60.0s", "00.1.60.0s", "-1.1.60.0s"):
         assert Cut.parse(text) is None
 
 
@@ -125,3 +132,35 @@ def test_enough_shares_divide_every_object_whatever_sizes_say(sizes: list[int]) 
     halved = cut_unit(unit, Cut(60, 32 * len(sizes)))
     assert {piece.objects[0].key for piece in halved if piece.ranges > 1} == {each.key for each in objects}
     assert len(halved) <= 64 * len(sizes)
+
+
+def test_one_recording_that_is_too_long_with_its_context_is_cut_into_stretches(tmp_path: Path) -> None:
+    """It is just within what a piece may hold, and its segments overlap: more shares would not divide it."""
+    hum = np.sin(np.arange(8_000 * 6_900) * 0.5).astype(np.float32) * 0.5
+    soundfile.write(tmp_path / "long.flac", hum, 8_000)
+    (tmp_path / "t.tar").write_bytes(tar_of([("long.flac", (tmp_path / "long.flac").read_bytes())]))
+    (tmp_path / "long.flac").unlink()
+    unit = unit_of(tmp_path / "t.tar")
+    finer = asked_for(cut_unit(unit, Cut(1_800))[0])
+    assert (finer.shares, finer.stretches) == (1, 4)
+    for piece in cut_unit(unit, finer):
+        assert read_piece(piece, ReadSettings()).num_rows
+
+
+def test_a_cut_that_is_as_fine_as_possible_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("actors.reader.MAX_PIECES", 15)
+    (tmp_path / "t.tar").write_bytes(tar_of((f"{number:02d}.wav", telephone(200)) for number in range(80)))
+    unit = unit_of(tmp_path / "t.tar")
+    assert asked_for(cut_unit(unit, Cut(600))[0]) == Cut(600, 15)  # and not 27
+
+
+def test_a_tar_of_unknown_size_is_divided(tmp_path: Path) -> None:
+    """As a server may give it that states no length; its recordings are then dealt out."""
+    (tmp_path / "t.tar").write_bytes(tar_of((f"{number:02d}.wav", WAVS[number]) for number in range(24)))
+    stored, source = Place.at(str(tmp_path / "t.tar")), unit_of(tmp_path / "t.tar").objects[0]
+    found = list[list[str]]()
+    for number in range(4):
+        shard = Shard(source, "", 1 << 30, MemoryBudget(1 << 30))
+        found.append([each.recording_id for each in read_tar(StoredFile(stored, 0), shard, (number, 4))])
+    assert sorted(map(len, found)) == [6] * 4
+    assert sorted(name for names in found for name in names) == [f"{number:02d}" for number in range(24)]

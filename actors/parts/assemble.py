@@ -80,7 +80,10 @@ def _container_rows(source: SourceObject, ranges: Sequence[range], pieces: Piece
             return
     chains = [chain_in(pieces(each.start).rows) for each in ranges]
     if any(chains) and not are_complete([each or ChainSummary() for each in chains], source.size):
-        raise NeedsRecut(replace(pieces(ranges[0].start).piece.cut, is_streamed=True))
+        cut = pieces(ranges[0].start).piece.cut
+        if cut.is_streamed:
+            raise InvalidData("it has a chain of headers, though it was read from the start of its tar")
+        raise NeedsRecut(replace(cut, is_streamed=True))
     is_empty, missing, reported = True, Counter[str](), set[str]()
     for stretches in ranges:
         for recording in _recordings_of(stretches, pieces, uri):

@@ -18,7 +18,7 @@ from actors.foreign.arrow import read_arrow
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
-from actors.pieces import Cut, Piece
+from actors.pieces import MAX_PIECES, Cut, Piece
 from actors.schema import PART_SCHEMA, ErrorKind
 from actors.sources.tar_ranges import ChainSummary
 from actors.storage import listing, outputs
@@ -28,8 +28,8 @@ from actors.units import FINGERPRINT, HEX, Unit
 PIECES = "_pieces"
 MAX_FILE_BYTES, MAX_EXPANDED_BYTES = 256_000_000, 512_000_000  # of a piece and of its rows; a million rows have 400 MB
 MAX_TEXT_BYTES = 32_000_000  # bytes of transcripts of a piece; a day of speech has 1.2 MB
-MAX_PIECES = 20_000  # of a unit, about
-HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committed; further ones are read twice
+HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committed; others are read several times
+MAX_PIECE_BYTES = 32_000_000  # of what a piece is, as JSON; parsed it takes thirty times as much
 _CLAIM_PREFIX = "claim-"
 _PIECE_NAME = r"\d{1,9}-of-\d{1,9}\.(?P<cut>[0-9.e+-]{1,40}s(?:-streamed)?)\.arrow"
 _OLD_PIECE_NAME = r"\d+\.\d+-of-\d+\.\d+-by-[0-9.e+-]+s(?:-streamed)?\.arrow"  # before version 0.2: only removed
@@ -43,12 +43,13 @@ _log = logging.getLogger(__name__)
 def keep(piece: Piece, rows: pa.Table, output: Place) -> None:
     """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError if they exceed what `read_kept` accepts."""
     rows = rows.unify_dictionaries().combine_chunks()
-    metadata = (rows.schema.metadata or {}) | {b"piece": piece.without_lines().to_json().encode()}
+    own = piece.without_lines().to_json().encode()
+    metadata = (rows.schema.metadata or {}) | {b"piece": own}
     sink = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_file(sink, rows.schema.with_metadata(metadata), options=options) as writer:
         writer.write_table(rows.replace_schema_metadata(metadata))
-    if rows.nbytes > MAX_EXPANDED_BYTES or sink.tell() > MAX_FILE_BYTES:
+    if rows.nbytes > MAX_EXPANDED_BYTES or sink.tell() > MAX_FILE_BYTES or len(own) > MAX_PIECE_BYTES:
         raise ValueError(f"a piece of {rows.nbytes:,} bytes of rows is not kept; lower unit.target_minutes")
     _place(piece, piece.name, output).write(sink.getvalue())
 
@@ -57,7 +58,8 @@ def claim(piece: Piece, output: Place, attempt: str) -> bool:
     """Whether all pieces of the unit are kept and this writer is the one that commits them."""
     kept, prefix = set(_file_names(piece, output)), _prefix(piece.unit, piece.fingerprint)
     file = output / PIECES / f"{prefix}{_CLAIM_PREFIX}{attempt}"
-    return all(f"{prefix}{name}.arrow" in kept for name in piece.names()) and file.create(piece.name.encode())
+    are_kept = all(f"{prefix}{piece.sibling(number)}.arrow" in kept for number in range(piece.count))
+    return are_kept and file.create(piece.name.encode())
 
 
 def is_kept(piece: Piece, output: Place) -> bool:
@@ -80,15 +82,20 @@ def delete_kept(piece: Piece, output: Place) -> None:
         (output / PIECES / name).delete()
 
 
-def sweep_pieces(units: Iterable[Unit], output: Place) -> dict[str, Cut]:
-    """Removes the kept pieces of all units but these, which are to be done. Returns the cut of the units that have any,
-    by unit: with another one they would be of no use. Of several cuts, the finest."""
+def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place) -> dict[str, Cut]:
+    """Removes the kept pieces of all units but these, which are to be done in pieces of about `seconds`.
+
+    Returns the cut of the units that have such pieces, by unit: with another one they would be of no use. Of several
+    cuts, the finest.
+    """
     current, cuts = {_prefix(unit.id, unit.fingerprint): unit.id for unit in units}, dict[str, Cut]()
     for entry in listing.in_folder(output / PIECES):
         match = _KEPT_NAME.fullmatch(entry.name)
         if match and match["prefix"] not in current:
             (output / PIECES / entry.name).delete()
-        elif match and (cut := Cut.parse(match["cut"] or "")) and cut.shares * cut.stretches <= MAX_PIECES:
+            continue
+        cut = Cut.parse(match["cut"] or "") if match else None
+        if match and cut and cut.seconds == seconds and cut.shares * cut.stretches <= MAX_PIECES:
             unit = current[match["prefix"]]
             cuts[unit] = max(cuts.get(unit, cut), cut, key=lambda each: each.shares * each.stretches)
     return cuts
@@ -111,9 +118,12 @@ def read_kept(sibling: Piece, number: int, output: Place) -> KeptPiece:
 
     Raises InvalidData for damaged ones, and FileNotFoundError.
     """
-    data = outputs.read(_place(sibling, sibling.names()[number], output), MAX_FILE_BYTES)
+    data = outputs.read(_place(sibling, sibling.sibling(number), output), MAX_FILE_BYTES)
     rows = read_arrow(data, PART_SCHEMA, MAX_EXPANDED_BYTES)
-    piece = Piece.from_json((rows.schema.metadata or {}).get(b"piece", b""))
+    text = (rows.schema.metadata or {}).get(b"piece", b"")
+    if len(text) > MAX_PIECE_BYTES:
+        raise InvalidData(f"it has more than {MAX_PIECE_BYTES:,} bytes of objects")
+    piece = Piece.from_json(text)
     if (piece.unit, piece.fingerprint, piece.cut, piece.number, piece.count) != (
         *(sibling.unit, sibling.fingerprint, sibling.cut),
         *(number, sibling.count),

@@ -128,7 +128,7 @@ def read_tar(stored: StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) 
     """Reads the recordings of a tar, plain or compressed, in the order of their audio, in one pass from front to back.
 
     At most the source's `limit`. `share` is (number, count): the recordings whose headers are read with this one of
-    several shares of the tar's stored bytes.
+    several shares of the tar's stored bytes, or, if its size is unknown, every count-th recording.
     """
     source, recordings = shard.source, 0
     number, count = share
@@ -139,7 +139,9 @@ def read_tar(stored: StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) 
         try:
             with open_tar(file) as archive:
                 for member in members(archive):
-                    share_number = min(file.position * count // max(stored.size, 1), count - 1) if count > 1 else 0
+                    share_number = recordings % count
+                    if stored.size:
+                        share_number = min(file.position * count // stored.size, count - 1)
                     has_sound = member_key(member)[1] in AUDIO_SUFFIXES
                     is_selected = has_sound and (source.limit is None or recordings < source.limit)
                     yield from shard.recordings_of(archive, member, is_selected and share_number == number)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.audio.segments import SegmentationSettings
-from actors.engine.devices import cpu_has_bfloat16
+from actors.engine.devices import count_gpus, cpu_has_bfloat16
 from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
@@ -40,14 +40,10 @@ class Devices:
     @classmethod
     def of_this_machine(cls) -> "Devices":
         """Those of this machine, as far as CUDA_VISIBLE_DEVICES shows them."""
-        try:
-            cards = sum(name.removeprefix("nvidia").isdigit() for name in os.listdir("/dev") if "nvidia" in name)
-        except OSError:
-            cards = 0
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus, shown = count_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
         if shown is not None:
-            cards = min(cards, sum(each.strip() not in ("", "-1", "NoDevFiles") for each in shown.split(",")))
-        return cls(cards, cpu_has_bfloat16())
+            gpus = min(gpus, sum(each.strip() not in ("", "-1", "NoDevFiles") for each in shown.split(",")))
+        return cls(gpus, cpu_has_bfloat16())
 
 
 def depends_on_devices(model: Model) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from actors.foreign.arrow import read_arrow
 from actors.foreign.errors import InvalidData, SchemaMismatch
@@ -138,6 +139,8 @@ def _read_plan(file: Place, state: State) -> None:
     with_nulls = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
     if with_nulls:
         raise InvalidData(f"its column {with_nulls[0]} has nulls")
+    if pc.all(pc.is_finite(table.column("offset_s"))).as_py() is False:
+        raise InvalidData("it has offsets that are not finite")
     for unit in table.column("unit").unique().to_pylist():
         if not re.fullmatch(HEX, unit):
             raise InvalidData(f"{unit[:80]!r} is not a unit id, which is hexadecimal")

@@ -87,7 +87,8 @@ def make_plan(listing: Listing, state: State, settings: Settings, policy: Policy
     new = [each for key, each in listed.items() if key not in state.objects]
     plan.estimate = policy.calibrate([*(each for unit in plan.redo for each in unit.objects), *new])
     recipe = recipe_digest(settings)
-    for group in group_by_size(new, policy.target_seconds, plan.estimate):
+    # By nominal seconds, not by what was measured: two runs that start at once must make the same units.
+    for group in group_by_size(new, policy.target_seconds, nominal_seconds):
         unit = Unit.of(digest(each.key for each in group), recipe, group)
         plan.new.append(unit)
         plan.verdicts[unit.id] = NEW
@@ -193,15 +194,11 @@ class _Judge:
         return present
 
     def _fingerprints(self, present: Mapping[str, PlannedObject]) -> list[str]:
-        """The fingerprints with which the unit is done; the last one is that of redoing it now.
-
-        Rows that are carried over may be of another recipe, so a unit with such rows has a different fingerprint.
-        """
-        fingerprints = [Fingerprint.of(self._recipe, {key: known.version for key, known in present.items()})]
-        if any(key not in self._listed for key in present):
-            marked = {key: known.version + "*" * (key not in self._listed) for key, known in present.items()}
-            fingerprints.append(Fingerprint.of(self._recipe, marked))
-        return fingerprints
+        """The fingerprints with which the unit is done; the last one is that of redoing it now."""
+        versions = {key: known.version for key, known in present.items()}
+        carried = {key: version for key, version in versions.items() if key not in self._listed}
+        plain = Fingerprint.of(self._recipe, versions)
+        return [plain, Fingerprint.of(self._recipe, versions, carried)] if carried else [plain]
 
     def _is_current(self, commit: Commit, fingerprints: list[str]) -> bool:
         """Whether a commit has one of the fingerprints; with on_mismatch=keep, of any recipe."""
@@ -218,7 +215,7 @@ class _Judge:
         reasons, recipe = _changes(members, self._planned), Fingerprint.recipe(commit.fingerprint)
         if recipe != self._recipe and self._policy.on_mismatch == "replace":
             reasons.append(f"settings differ: {self._differing(recipe)}")
-        return ", ".join(reasons) or "its objects have changed since it was committed"
+        return ", ".join(reasons) or "its objects are not those that were committed"
 
     def _differing(self, recipe: str) -> str:
         """How other settings, given by their digest, differ from those of this run."""

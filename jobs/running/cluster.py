@@ -17,7 +17,7 @@ from jobs.cli.config import Cluster, Config, ConfigError, Model
 from jobs.planning.prepare import is_on_cluster
 from jobs.planning.recipe import Device, Devices, depends_on_devices
 
-CONNECT_PATIENCE_S = 10.0
+CONNECT_PATIENCE_S, ANSWER_PATIENCE_S = 10.0, 120.0  # for a cluster, and for a task on each of its machines
 LARGEST_NODE = "CPU of the largest node"  # a key beside Ray's own resource names
 
 
@@ -95,7 +95,14 @@ def devices_of(available: Mapping[str, float], model: Model) -> Devices:
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     places = [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes]
     answers = [ask.options(scheduling_strategy=place).remote() for place in places]
-    return Devices(gpus, all(ray.get(answers)))
+    try:
+        has_bfloat16 = bool(answers) and all(ray.get(answers, timeout=ANSWER_PATIENCE_S))
+    except Exception as problem:  # noqa: BLE001 - of the task, or of Ray, which has dozens of kinds
+        raise ConfigError(
+            f"model.precision: the cluster's machines could not be asked which one they support ({reason_of(problem)});"
+            " set it to float32 or bfloat16"
+        ) from None
+    return Devices(gpus, has_bfloat16)
 
 
 def allocate(cluster: Cluster, available: Mapping[str, float], device: Device) -> Resources:
@@ -161,7 +168,7 @@ def connect_ray(address: str | None) -> dict[str, float]:
             with _without_stderr():
                 ray.init(**options)
             signal.signal(signal.SIGTERM, terminated)  # restored: Ray's handler ends the process silently
-    except OSError as problem:  # ConnectionError is one
+    except ConnectionError as problem:
         where = address or os.environ.get("RAY_ADDRESS")
         raise ConfigError(f"ray.address: no cluster answers at {where}: {problem}") from None
     largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
@@ -169,10 +176,15 @@ def connect_ray(address: str | None) -> dict[str, float]:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError if nothing listens at an address of the form host:port: Ray itself would try for minutes."""
+    """Raises ConnectionError if nothing listens at an address of the form host:port: Ray itself would try for
+    minutes."""
     match = re.fullmatch(r"(?:ray://)?([^/\s]+):([0-9]{1,5})", address)
-    if match:
+    if match is None:
+        return
+    try:
         socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=CONNECT_PATIENCE_S).close()
+    except (OSError, UnicodeError, OverflowError) as problem:
+        raise ConnectionError(f"{problem}") from None
 
 
 @contextlib.contextmanager

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
-from actors.parts.kept import MAX_PIECES
-from actors.pieces import Cut
+from actors.pieces import MAX_PIECES, Cut
 from actors.units import Unit
 from jobs.cli.terminal import MAX_EXAMPLES, Progress
 from jobs.running.metrics import Metrics
@@ -97,7 +96,7 @@ class Ledger:
         """Units to cut into other pieces, by id, and how. Each is returned once."""
         cuts, self._cuts = self._cuts, {}
         for unit, cut in cuts.items():
-            if cut.shares * cut.stretches > MAX_PIECES:
+            if unit in self.waiting and cut.shares * cut.stretches > MAX_PIECES:
                 self._fail(unit, f"it would need more than {MAX_PIECES} pieces")
         return {unit: cut for unit, cut in cuts.items() if unit in self.waiting}
 
