@@ -59,6 +59,15 @@ def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Pat
     assert [each.name for each in tmp_path.iterdir() if not each.name.startswith("cache")] == ["out"]
 
 
+@pytest.mark.parametrize("offset", [float("nan"), float("inf")])
+def test_a_plan_of_impossible_offsets_is_told_by_name(output: Place, offset: float) -> None:
+    state = load_state(output)
+    known = {key: type(each)(each.unit, each.uri, offset, each.version) for key, each in state.objects.items()}
+    write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
+    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: it has offsets that are not finite"):
+        load_state(output)
+
+
 def test_units_of_blocks_are_held_to_their_ids() -> None:
     piece = cut_unit(UNIT, Cut(60))[0]
     assert Piece.from_json(piece.to_json()) == piece

@@ -103,8 +103,11 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, shown: str) -
 
 
 @pytest.mark.parametrize("main", [plan.main, transcribe.main])
-def test_a_cluster_that_does_not_answer_is_named(job: Any, monkeypatch: pytest.MonkeyPatch, main: Any) -> None:
-    address = f"127.0.0.1:{free_port()}"
+@pytest.mark.parametrize("host", ["127.0.0.1", "x" * 70, "no-such-host.invalid"])
+def test_a_cluster_that_does_not_answer_is_named(
+    job: Any, monkeypatch: pytest.MonkeyPatch, main: Any, host: str
+) -> None:
+    address = f"{host}:{free_port()}"
     monkeypatch.setenv("RAY_ADDRESS", address)
     status, _, seen = job("model.device=auto", "output.uri=/tmp/out", main=main)
     assert status == 2
