@@ -21,6 +21,7 @@ from actors.storage.place import Place
 from jobs import transcribe
 from jobs.cli.terminal import read_json
 from jobs.running import lease
+from jobs.running.outcomes import Totals
 
 # Found by every Python that is started with this folder in PYTHONPATH: makes certain recordings deadly, as a bug in a
 # codec or a driver would.
@@ -121,7 +122,8 @@ def test_a_second_run_leaves_the_output_to_the_first(
     output = Place.at(str(tmp_path / "out"))
     (output / "_runs/000001/other").write(b"")
     where = [f"output.uri={output.path}", "input.uri=demo/audio/loose/00.wav"]
-    monkeypatch.setattr(transcribe, "transcribe", lambda *_: [])
+    nothing = SimpleNamespace(totals=Totals(), failed={})
+    monkeypatch.setattr(transcribe, "transcribe", lambda *_: nothing)
     monkeypatch.setattr(transcribe, "claim_resources", lambda *_: SimpleNamespace(actors=(1, 1)))
     for status, sign in ((4, {"machine": "another", "process": 1, "began": "1"}), (0, None)):
         file = output / "_runs/000000/heartbeat"

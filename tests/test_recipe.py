@@ -107,7 +107,10 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, shown: str) -
 def test_a_cluster_that_does_not_answer_is_named(
     job: Any, monkeypatch: pytest.MonkeyPatch, main: Any, host: str
 ) -> None:
+    import ray
+
     address = f"{host}:{free_port()}"
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test may have a Ray in this process
     monkeypatch.setenv("RAY_ADDRESS", address)
     status, _, seen = job("model.device=auto", "output.uri=/tmp/out", main=main)
     assert status == 2
