@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from jobs.planning.run_files import RUNS, run_files
 from jobs.planning.state import load_state, sweep, units_with_errors, write_plan
 from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
+from jobs.running.outcomes import Totals
+from jobs.running.summary import Finished
 
 UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
 
@@ -228,11 +229,11 @@ def test_json_of_others_is_an_object_or_told(text: bytes) -> None:
 def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from jobs import transcribe
 
-    def claimed(*_: Any) -> Callable[..., Any]:
+    def worked(*_: Any) -> Finished:
         (tmp_path / "out" / RUNS / "000001" / "summary.json").mkdir()
-        return {"status": 0}  # type: ignore[return-value]
+        return Finished("run", 0, 0, Totals(), {}, 0, 1.0, 0.0, (0, 0), "")
 
-    monkeypatch.setattr(transcribe, "work", claimed)
+    monkeypatch.setattr(transcribe, "work", worked)
     status, summary, seen = job(f"output.uri={tmp_path / 'out'}", "input.uri=demo/audio/loose/00.wav")
     assert (status, summary["status"]) == (1, 1)
     assert "summary.json was not written" in seen
