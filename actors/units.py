@@ -18,8 +18,9 @@ _SECONDS_PER_BYTE = {
     **dict.fromkeys("wav wave w64 rf64 aif aiff aifc au snd caf sph nist".split(), 1 / 32_000),
     **dict.fromkeys("mp3 aac m4a m4b mp4 mov wma asf ogg oga webm mka mkv".split(), 1 / 8_000),
     **dict.fromkeys("opus amr awb 3gp".split(), 1 / 3_000),
+    "flac": 1 / 16_000,
 }
-_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of FLAC, of shards, which mostly hold FLAC, and of unknown suffixes
+_DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
 
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
@@ -50,7 +51,7 @@ class SourceObject:
     @property
     def version(self) -> str:
         """The object's version: when it changes, the object is transcribed again."""
-        return "/".join(str(part) for part in (self.etag, self.size, self.text_version, self.limit))
+        return f"{self.etag}/{self.size}/{self.text_version}/{self.limit}"
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SourceObject":
@@ -114,8 +115,9 @@ class Fingerprint:
 
         Rows that are carried over may be of another recipe, so a unit with such rows has a different fingerprint.
         """
-        marked = {**versions, **{key: f"{version}*" for key, version in carried.items()}}
-        return recipe[:8] + digest(f"{key}\n{version}" for key, version in sorted(marked.items()))
+        if carried:
+            versions = {**versions, **{key: f"{version}*" for key, version in carried.items()}}
+        return recipe[:8] + digest(f"{key}\n{version}" for key, version in sorted(versions.items()))
 
     @staticmethod
     def incomplete(fingerprint: str) -> str:
@@ -145,8 +147,10 @@ def digest(texts: Iterable[str]) -> str:
 
 def nominal_seconds(source: SourceObject) -> float:
     """An object's seconds of audio by its manifest's duration, or by its size and suffix; 0 if refused."""
-    known = known_seconds(source)
-    return source.size * seconds_per_byte(source.uri.rpartition(".")[2]) if known is None else known
+    if (source.refusal or source.format == "manifest") and (known := known_seconds(source)) is not None:
+        return known
+    suffix = source.uri.rpartition(".")[2]
+    return source.size * (_SECONDS_PER_BYTE.get(suffix) or seconds_per_byte(suffix))
 
 
 def known_seconds(source: SourceObject) -> float | None:
