@@ -139,7 +139,7 @@ def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts:
             dataset = pipeline.build_graph(pieces, recipe, resources, prepared.output, run_id, isolated)
             for outcome in pipeline.outcomes(dataset):
                 ledger.add(outcome)
-            needed = ledger.to_recut()
+            needed = ledger.to_recut(cuts)
             cuts |= needed
             units = [unit for unit in plan.units if unit.id in needed]
             if units:

@@ -117,6 +117,12 @@ def test_the_finest_cut_that_a_unit_asks_for_is_made_once() -> None:
     assert ledger.failed == {"0b": "disk full", "0c": f"it would need more than {MAX_PIECES} pieces"}
 
 
+def test_a_unit_that_asks_for_the_cut_that_it_has_fails() -> None:
+    ledger, _ = ledger_of(["0a", "0b"], Recut("0a", Cut(60, 4)), Recut("0b", Cut(60, 4)))
+    assert ledger.to_recut({"0a": Cut(60, 4), "0b": Cut(60, 2)}) == {"0b": Cut(60, 4)}
+    assert ledger.failed == {"0a": "it asks for the cut that it has"}
+
+
 def test_a_failed_unit_that_also_asks_for_a_cut_fails_once() -> None:
     ledger, _ = ledger_of(["0a"], Failed("0a", "disk full"), Recut("0a", Cut(60, MAX_PIECES + 1)))
     assert (ledger.to_recut(), ledger.failed) == ({}, {"0a": "disk full"})

@@ -1,7 +1,7 @@
 """Collects the outcomes of a run's pieces: what is done, what failed, and what is left."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
@@ -92,10 +92,13 @@ class Ledger:
                 if unit not in self.failed:  # else another of its pieces failed before
                     self._fail(unit, reason)
 
-    def to_recut(self) -> dict[str, Cut]:
-        """Units to cut into other pieces, by id, and how. Each is returned once."""
+    def to_recut(self, made: Mapping[str, Cut] = {}) -> dict[str, Cut]:
+        """Units to cut into other pieces, by id, and how. Each is returned once; one that asks for the cut that was
+        `made` of it fails, since it would ask again and again."""
         cuts, self._cuts = self._cuts, {}
         for unit, cut in cuts.items():
+            if unit in self.waiting and cut == made.get(unit):
+                self._fail(unit, "it asks for the cut that it has")
             if unit in self.waiting and cut.shares * cut.stretches > MAX_PIECES:
                 self._fail(unit, f"it would need more than {MAX_PIECES} pieces")
         return {unit: cut for unit, cut in cuts.items() if unit in self.waiting}
