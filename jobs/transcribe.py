@@ -58,8 +58,9 @@ def run(config: Config) -> int:
             say(f"another run is at work on this output, {other.name}", "red")
         else:
             finished = work(config, prepared, run_id, began)
-            summary |= sum_up(finished)
-            status = close(finished, config.errors.max_fraction)
+            told = sum_up(finished)
+            status = close(finished, told, config.errors.max_fraction)
+            summary |= told
         try:
             (folder / "summary.json").write(summary_json(summary | {"status": status}).encode())
         except OSError as problem:  # a full disk: the summary is printed all the same

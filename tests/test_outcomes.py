@@ -168,7 +168,7 @@ def test_a_run_with_nothing_to_do_has_a_summary() -> None:
 
 
 def closed(run: Finished, capsys: pytest.CaptureFixture[str], budget: float = 0.05) -> tuple[int, str]:
-    status = close(run, budget)
+    status = close(run, sum_up(run), budget)
     return status, " ".join(capsys.readouterr().err.split())
 
 

@@ -70,7 +70,7 @@ class Commit:
 
 
 def commit_unit(unit: Unit, tables: Iterable[pa.Table], output: Place, work: Work | None = None) -> Committed:
-    """Commits a unit's rows, tables of PART_SCHEMA, below `root`. Safe to repeat.
+    """Commits a unit's rows, tables of PART_SCHEMA, below `output`. Safe to repeat.
 
     The tables are written one after the other, without holding them. What the unit carries over is not counted in the
     outcome. Raises RuntimeError if an object has no row.

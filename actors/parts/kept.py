@@ -32,7 +32,7 @@ HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committ
 MAX_PIECE_BYTES = 32_000_000  # of what a piece is, as JSON; parsed it takes thirty times as much
 _CLAIM_PREFIX = "claim-"
 _PIECE_NAME = r"\d{1,9}-of-\d{1,9}\.(?P<cut>[0-9.e+-]{1,40}s(?:-streamed)?)\.arrow"
-_OLD_PIECE_NAME = r"\d+\.\d+-of-\d+\.\d+-by-[0-9.e+-]+s(?:-streamed)?\.arrow"  # before version 0.2: only removed
+_OLD_PIECE_NAME = r"\d+\.\d+-of-\d+\.\d+-by-[0-9.e+-]+s(?:-streamed)?\.arrow"  # of earlier outputs: only removed
 _KEPT_NAME = re.compile(
     rf"(?P<prefix>{HEX}\.{FINGERPRINT}\.)(?:{_PIECE_NAME}|{_OLD_PIECE_NAME}|{_CLAIM_PREFIX}[0-9A-Za-z-]+)", re.ASCII
 )

@@ -100,10 +100,9 @@ def busy_share(done: Totals, actors: int) -> float | None:
     return round(min(done.busy_seconds / (span * actors), 1), 3) if span else None
 
 
-def close(run: Finished, max_error_fraction: float) -> int:
+def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
     """Shows the closing tables and returns the exit status: OVER_BUDGET if a larger fraction of the recordings in the
     output has an error."""
-    summary = sum_up(run)
     show_transcripts(run.totals.transcripts)
     show_failures(run.totals.failures, run.totals.errors.total())
     show_table("This run", ("", ""), list(_facts(summary)))
