@@ -55,6 +55,16 @@ class Counts:
     character_errors: int = 0
     reference_characters: int = 0
 
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.recordings + other.recordings,
+            self.segments + other.segments,
+            self.audio_seconds + other.audio_seconds,
+            {kind: self.errors.get(kind, 0) + other.errors.get(kind, 0) for kind in {**self.errors, **other.errors}},
+            self.character_errors + other.character_errors,
+            self.reference_characters + other.reference_characters,
+        )
+
 
 @dataclass(frozen=True)
 class Committed:

@@ -1,6 +1,5 @@
 """Collects the outcomes of a run's pieces: what is done, what failed, and what is left."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,12 +23,7 @@ class Totals:
     """Totals over the committed units of a run, and over the work on all pieces."""
 
     units: int = 0
-    recordings: int = 0
-    segments: int = 0
-    audio_seconds: float = 0.0
-    errors: Counter[str] = field(default_factory=Counter)
-    character_errors: int = 0
-    reference_characters: int = 0
+    counts: Counts = field(default_factory=Counts)
     transcripts: list[Example] = field(default_factory=list)
     failures: list[Example] = field(default_factory=list)
     began: float = 0.0  # seconds since 1970, when an actor first had work; 0 if none had
@@ -38,13 +32,7 @@ class Totals:
 
     def add_unit(self, committed: Committed) -> None:
         self.units += 1
-        counts = committed.counts
-        self.recordings += counts.recordings
-        self.segments += counts.segments
-        self.audio_seconds += counts.audio_seconds
-        self.errors.update(counts.errors)
-        self.character_errors += counts.character_errors
-        self.reference_characters += counts.reference_characters
+        self.counts += committed.counts
         self.transcripts += committed.transcripts[: MAX_EXAMPLES - len(self.transcripts)]
         self.failures += committed.failures[: MAX_EXAMPLES - len(self.failures)]
 

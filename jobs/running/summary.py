@@ -73,10 +73,10 @@ def say_plan(listing: Listing, plan: Plan) -> None:
 
 def sum_up(run: Finished) -> Summary:
     """Summarises a run."""
-    done, (recordings, with_error) = run.totals, run.in_output
+    done, (recordings, with_error) = run.totals.counts, run.in_output
     return {
         "run_id": run.run_id,
-        "units": {"planned": run.planned, "skipped": run.skipped, "done": done.units},
+        "units": {"planned": run.planned, "skipped": run.skipped, "done": run.totals.units},
         "recordings": done.recordings,
         "segments": done.segments,
         "errors": dict(done.errors),
@@ -86,7 +86,7 @@ def sum_up(run: Finished) -> Summary:
         "wall_seconds": round(run.wall_seconds, 2),
         "start_seconds": round(run.start_seconds, 2),
         "rtfx": round(done.audio_seconds / run.wall_seconds, 2),
-        "busy_share": busy_share(done, run.actors),
+        "busy_share": busy_share(run.totals, run.actors),
         "output": run.output,
     }
 
@@ -104,7 +104,7 @@ def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
     """Shows the closing tables and returns the exit status: OVER_BUDGET if a larger fraction of the recordings in the
     output has an error."""
     show_transcripts(run.totals.transcripts)
-    show_failures(run.totals.failures, run.totals.errors.total())
+    show_failures(run.totals.failures, sum(run.totals.counts.errors.values()))
     show_table("This run", ("", ""), list(_facts(summary)))
     if run.failed:
         example = {reason: unit for unit, reason in run.failed.items()}
