@@ -1,5 +1,6 @@
 """Storage that goes wrong: what may pass is tried again, what will not is told at once, and nothing hangs."""
 
+import gc
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -62,6 +63,23 @@ def test_what_does_not_pass_ends(faulty: FaultyStorage, place: Place, fault: int
     faulty.fault = lambda *_: fault
     with pytest.raises(OSError):  # noqa: PT011 - whatever its words: it ends, within pytest's limit
         place.read()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("_tried_at_once")
+@pytest.mark.parametrize("fault", ["reset", "truncate"])
+def test_broken_answers_do_not_use_up_the_connections(faulty: FaultyStorage, place: Place, fault: str) -> None:
+    """A client has ten; one that a broken answer kept would be waited for without end."""
+    gc.disable()  # which would give them back at some time
+    try:
+        for call in (lambda: list(listing.find(place.parent)), place.read) * 3:
+            faulty.fault = lambda *_: fault
+            with pytest.raises(OSError):  # noqa: PT011 - whatever its words
+                call()
+            faulty.fault = lambda *_: None
+            assert call()
+    finally:
+        gc.enable()
 
 
 def test_a_stream_goes_on_where_it_broke(faulty: FaultyStorage, place: Place) -> None:

@@ -15,7 +15,11 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]
         response = await super().send(request)
         if is_streamed and response.status_code < 300:
             return response
-        body = await read_bounded(response.raw.content.read, MAX_RESPONSE_BYTES)
+        try:
+            body = await read_bounded(response.raw.content.read, MAX_RESPONSE_BYTES)
+        except BaseException:  # a response that broke off keeps its connection, of which there are ten, until closed
+            response.raw.close()
+            raise
         if body is None:
             response.raw.close()
             raise EndpointError(f"responded with more than {MAX_RESPONSE_BYTES:,} bytes, far more than expected")
