@@ -27,7 +27,12 @@ class ErrorKind(StrEnum):
     OUTSIDE_INPUT = "outside_input"  # a manifest or a link leads out of the input and the allowed folders
     BAD_ENTRY = "bad_entry"  # a manifest line or a row that is not valid
     OUT_OF_MEMORY = "out_of_memory"  # does not fit the device's memory even alone in its batch
-    CRASHED = "crashed"  # crashed the process that decoded it, or made the code around the decoder fail
+    CRASHED = "crashed"  # crashed the process that decoded it, or took longer than the configured patience
+    FORBIDDEN = "forbidden"  # storage denies access to it, and to others it does not
+    ARCHIVED = "archived"  # in cold storage, from which it has to be restored first
+    UNREACHABLE = "unreachable"  # storage does not respond for it, and for others it does; the next run tries it again
+    HOST_MEMORY = "host_memory"  # the machine ran out of memory for it; the next run tries it again
+    INTERNAL = "internal"  # an exception that the code does not foresee; tried again when the code's version changes
 
 
 class UsageError(ValueError):

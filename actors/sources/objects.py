@@ -10,6 +10,7 @@ from typing import Any
 from actors.audio.segments import SegmentationSettings
 from actors.pieces import Piece
 from actors.schema import ErrorKind, RecordingError
+from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
 from actors.sources.recordings import MAX_COMPANION_BYTES, Recording, companion_fields, split_fields
@@ -56,7 +57,7 @@ class Reading:
     """The inputs of reading a piece's objects, and what is collected beside their recordings.
 
     `texts` are the text files in a tar by the key of their recording, complete once the last recording was read.
-    `chains` are the chains of headers of a tar's ranges.
+    `chains` are the chains of headers of a tar's ranges, `entries` what was found in containers.
     """
 
     piece: Piece
@@ -64,6 +65,7 @@ class Reading:
     budget: MemoryBudget
     texts: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     chains: list[Chain] = field(default_factory=list)
+    entries: Entries = field(default_factory=Entries)
 
 
 def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:
