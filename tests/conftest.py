@@ -218,7 +218,7 @@ def _tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from actors.storage.place import Place
     from actors.storage.s3_listing import S3Listing
 
-    for call in (Place.read, Place.info, Place.read_range, Place.modified, S3Listing.request):
+    for call in (Place.read, Place.info, Place.read_range, Place.modified, Place.check_access, S3Listing.request):
         monkeypatch.setattr(call.retry, "wait", lambda state: 0)
 
 

@@ -19,6 +19,10 @@ class NotRegularFile(OSError):
     """A device, a pipe or a socket instead of a file: reading it might never end, or have side effects."""
 
 
+class ArchivedObject(OSError):
+    """An object is in cold storage, such as S3's GLACIER, and has to be restored before it can be read."""
+
+
 class FileTooLarge(OSError):
     """A file exceeds a limit. `size` is its size in bytes, or a lower bound of it."""
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import BinaryIO
 
 from actors.storage import ranges
+from actors.storage.access import check_access
 from actors.storage.answers import EndpointError, FileTooLarge, NotRegularFile
 from actors.storage.connect import connect, path_of
 from actors.storage.file_info import FileInfo, version_of
@@ -60,6 +61,14 @@ class Place(Location):
     def info(self) -> FileInfo:
         """A file's metadata. Raises FileNotFoundError."""
         return ranges.info_of(self)
+
+    @retried
+    def check_access(self) -> None:
+        """Asks whether the storage answers at all for this place's folder, with our credentials.
+
+        Raises PermissionError or another OSError if it does not: then trouble with one file concerns all of them.
+        """
+        check_access(self)
 
     @retried
     def modified(self) -> datetime:

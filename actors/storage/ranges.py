@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from fsspec.asyn import sync
 
 from actors.storage.answers import (
+    ArchivedObject,
     EndpointError,
     FileTooLarge,
     NotRegularFile,
@@ -144,7 +145,10 @@ def _s3(place: Location, limit: int, byte_range: tuple[int, int] | None = None) 
             response["Body"].close()
 
     read_body = _BodyReader(place, limit, byte_range)
-    return bytes(sync(filesystem.loop, _error_wrapper, get, retries=filesystem.retries))
+    try:
+        return bytes(sync(filesystem.loop, _error_wrapper, get, retries=filesystem.retries))
+    except (ArchivedObject, PermissionError) as problem:
+        raise type(problem)(f"{place.described}: {problem}") from None
 
 
 def _http(place: Location, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:

@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from actors.storage.answers import FileTooLarge, NotRegularFile
+from actors.storage.answers import ArchivedObject, FileTooLarge, NotRegularFile
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
@@ -19,6 +19,7 @@ _PERMANENT = (
     NotADirectoryError,
     IsADirectoryError,
     NotRegularFile,
+    ArchivedObject,
     FileTooLarge,
 )
 _PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)

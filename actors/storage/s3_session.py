@@ -1,10 +1,21 @@
-"""The HTTP session of the S3 client, with a bound on the responses it holds in memory."""
+"""What the S3 client does otherwise than by itself: responses in memory are bounded, cold storage is an error of its
+own."""
 
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
+from s3fs.errors import ERROR_CODE_TO_EXCEPTION
 
-from actors.storage.answers import MAX_RESPONSE_BYTES, EndpointError, read_bounded
+from actors.storage.answers import MAX_RESPONSE_BYTES, ArchivedObject, EndpointError, read_bounded
+
+
+def _archived(message: str) -> ArchivedObject:
+    return ArchivedObject(f"it is in cold storage and has to be restored first ({message})")
+
+
+#: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html; a missing permission, to s3fs. This module is
+#: loaded wherever an S3 filesystem is made or unpickled, for its class is one of its options.
+ERROR_CODE_TO_EXCEPTION["InvalidObjectState"] = _archived
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]
