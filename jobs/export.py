@@ -145,8 +145,11 @@ def _write_each(
             return problem
         return None
 
+    def named(transcript: Transcript) -> str:
+        return names.name(transcript.first["recording_id"], transcript.key)
+
     with ThreadPoolExecutor(CONCURRENT_WRITES) as pool:
-        while batch := [(each, names.name(*_key(each))) for each in islice(selected, 16 * CONCURRENT_WRITES)]:
+        while batch := [(each, named(each)) for each in islice(selected, 16 * CONCURRENT_WRITES)]:
             for (transcript, name), problem in zip(batch, pool.map(lambda pair: write(*pair), batch), strict=True):
                 if problem is None:
                     in_a_row = 0
@@ -156,11 +159,6 @@ def _write_each(
                     if problem.errno in STORAGE_ERRNOS or in_a_row == FAILURES_IN_A_ROW:
                         raise problem
                 yield FailedFile(transcript.first["recording_id"], name, str(problem))
-
-
-def _key(transcript: Transcript) -> tuple[str, tuple[object, ...]]:
-    first = transcript.first
-    return first["recording_id"], (first["uri"], first["member"], first["offset_s"])
 
 
 if __name__ == "__main__":

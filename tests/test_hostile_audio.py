@@ -18,7 +18,7 @@ from test_audio import FILES, error_of, ffmpeg_file, hertz_of
 from actors import reader
 from actors.audio.decode import DecodeRequest, decode
 from actors.pieces import Piece
-from actors.reader import to_rows
+from actors.reading.rows import to_rows
 from actors.schema import SPEECH_SCHEMA, ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording

@@ -20,9 +20,10 @@ from actors.storage.place import Place
 from actors.units import FINGERPRINT, Unit, digest
 from jobs import export, plan
 from jobs.planning.listing import Listing
+from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
 from jobs.planning.run_files import RUNS, run_files
-from jobs.planning.state import load_state, sweep, units_with_errors, write_plan
+from jobs.planning.state import load_state, sweep, units_with_errors
 from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 from jobs.running.outcomes import Totals

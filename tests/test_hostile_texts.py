@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from actors.foreign.escape import control_characters, for_terminal, single_line, without_credentials
 from actors.foreign.plain_json import MAX_DEPTH, InvalidJson, parse_json, to_json
-from actors.reader import to_rows
+from actors.reading.rows import to_rows
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording, companion_fields, split_fields
 from jobs import plan

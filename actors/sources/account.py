@@ -1,7 +1,14 @@
 """Accounts for what is found in a container: nothing in it may go unnoticed."""
 
+import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
+
+MAX_REASONS = 200  # kept; suffixes of members are as many as someone chooses
 
 
 @dataclass
@@ -30,3 +37,27 @@ class Entries:
     def unaccounted(self) -> int:
         """How many entries were found and not handled; negative if some were handled twice. 0 if all is well."""
         return self.found - self.recordings - self.companions - self.skipped.total()
+
+    def to_dict(self) -> dict[str, object]:
+        """As in a commit and in the summary of a run; the rarest reasons together, if there are many."""
+        common = dict(self.skipped.most_common(MAX_REASONS))
+        if rest := self.skipped.total() - sum(common.values()):
+            common["other"] = common.get("other", 0) + rest
+        return asdict(self) | {"skipped": common}
+
+    def to_text(self) -> str:
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> "Entries":
+        """Raises InvalidData if it is not what `to_dict` returns."""
+        skipped = fields.get("skipped")
+        counts = [each for name in ("found", "recordings", "companions") if type(each := fields.get(name)) is int]
+        if len(counts) != 3 or not isinstance(skipped, dict) or any(type(each) is not int for each in skipped.values()):
+            raise InvalidData("its entries are not counts")
+        return cls(counts[0], counts[1], counts[2], Counter(skipped))
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "Entries":
+        """Raises InvalidData if the text was not made by `to_text`."""
+        return cls.from_dict(parse_object(text))

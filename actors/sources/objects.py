@@ -5,7 +5,6 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.audio.segments import SegmentationSettings
 from actors.pieces import Piece
@@ -128,29 +127,34 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
                 content = content.place.read(size or HELD_BYTES)
         except RecordingError as problem:
             content = problem
-        except FileNotFoundError:
-            content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} does not exist")
-        except NotRegularFile:
-            content = RecordingError(ErrorKind.BAD_ENTRY, f"{group[0].uri} is not a regular file")
         except FileTooLarge as problem:
             changed = RecordingError(ErrorKind.CHANGED, CHANGED)
             content = changed if size else RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
-        fields: dict[str, Any] = (
-            _read_companion(each, settings) if each.refusal or not each.lines else json.loads(each.lines)
-        )
-        reference, extra = split_fields(fields)
-        refusal = RecordingError(ErrorKind(each.refusal[0]), each.refusal[1]) if each.refusal else None
-        yield Recording(
-            each.name,
-            each.uri,
-            etag,
-            refusal or content,
-            offset_s=float(fields.get("offset") or 0.0) if each.format == "manifest" and not refusal else None,
-            duration_s=fields.get("duration") if each.format == "manifest" and not refusal else None,
-            reference=reference,
-            extra=extra,
-        )
+        yield recording_of(each, etag, content, settings)
+
+
+def recording_of(
+    source: SourceObject, etag: str, content: bytes | StoredFile | RecordingError, settings: ReadSettings
+) -> Recording:
+    """The recording of an object that is one, with its companion's fields or those of its manifest's line; of a
+    container as a whole, its error."""
+    fields: Mapping[str, object] = json.loads(source.lines) if source.lines and not source.is_container else {}
+    if source.companion and not isinstance(content, RecordingError):
+        fields = _read_companion(source, settings)
+    reference, extra = split_fields(fields)
+    offset_s, stretch_s = source.interval
+    refusal = RecordingError(ErrorKind(source.refusal[0]), source.refusal[1]) if source.refusal else None
+    return Recording(
+        source.name,
+        source.uri,
+        etag,
+        refusal or content,
+        offset_s=offset_s,
+        duration_s=stretch_s,
+        reference=reference,
+        extra=extra,
+    )
 
 
 def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:
@@ -177,7 +181,7 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, o
         text = place.read(MAX_COMPANION_BYTES)
     except FileNotFoundError:
         return {}
-    except (FileTooLarge, NotRegularFile) as problem:
+    except (FileTooLarge, NotRegularFile, PermissionError, IsADirectoryError) as problem:
         return {"unread_text": str(problem)}
     return companion_fields(os.path.splitext(place.path)[1], text)
 

@@ -15,9 +15,10 @@ from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
 from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
+from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.sizing import planned_cut
-from jobs.planning.state import State, load_commits, load_state, units_with_errors
+from jobs.planning.state import load_commits, load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
 

@@ -1,6 +1,5 @@
 """Decides what a run does with each unit: listed objects minus those that are done. No part is opened for it."""
 
-import json
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,9 @@ from actors.parts.commit import Commit
 from actors.schema import UsageError
 from actors.units import Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
 from jobs.planning.listing import Listing
+from jobs.planning.plans import PlannedObject, State
 from jobs.planning.recipe import Settings, differences, recipe_digest
 from jobs.planning.sizing import Estimate, group_by_size
-from jobs.planning.state import PlannedObject, State
 
 
 class Verdict(NamedTuple):
@@ -162,11 +161,9 @@ class _Judge:
             (self._listed[key] for key in present if key in self._listed), key=lambda each: (each.uri, each.key)
         )
         carried = tuple(
-            Carried(key, known.version, known.uri, known.offset_s)
-            for key, known in present.items()
-            if key not in self._listed
+            Carried(key, known.version, *known.place) for key, known in present.items() if key not in self._listed
         )
-        reason = "errors.retry names an error that it has" if is_current else self._reason(unit_id, members, commit)
+        reason = "an error that it has is tried again" if is_current else self._reason(unit_id, members, commit)
         return Verdict("redo", reason), Unit(unit_id, fingerprints[-1], tuple(objects), carried)
 
     def refuse_mismatch(self) -> None:
@@ -247,14 +244,8 @@ def _changes(members: Mapping[str, PlannedObject], planned: Mapping[str, Planned
 
 
 def _planned_object(source: SourceObject, unit: str) -> PlannedObject:
-    return PlannedObject(unit, escape_surrogates(source.uri), offset_of(source), source.version)
-
-
-def offset_of(source: SourceObject) -> float | None:
-    """The offset of a manifest entry in its file, in seconds, as in its rows; None for a whole file."""
-    if source.format != "manifest" or source.refusal:
-        return None
-    return float(json.loads(source.lines or "{}").get("offset") or 0.0)
+    uri, listed_by = escape_surrogates(source.uri), source.listed_by and escape_surrogates(source.listed_by)
+    return PlannedObject(unit, uri, *source.interval, listed_by, source.version)
 
 
 def new_run_id() -> str:
