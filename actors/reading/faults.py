@@ -46,7 +46,7 @@ def _storage_error(problem: OSError, place: Place, witnesses: Iterable[Place]) -
     match problem:
         case FileNotFoundError() | NotADirectoryError():
             return RecordingError(ErrorKind.MISSING, f"{what} does not exist")
-        case OSError(errno=code) if code in _NO_SUCH_NAME:
+        case OSError(errno=code) if code in _NO_SUCH_NAME and place.is_local:  # s3fs has EINVAL for any bad request
             return RecordingError(ErrorKind.MISSING, f"{what[:200]} cannot be the name of a file: {problem.strerror}")
         case IsADirectoryError():
             return RecordingError(ErrorKind.BAD_ENTRY, f"{what} is a folder, not a file")

@@ -147,7 +147,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """The body of a commit, and now and then its name."""
     output = Place.at(str(folder))
-    name = f"0a.{'f' * 24}.{'0' * 16}.2r1e"
+    name = f"0a.{'f' * 24}.{'0' * 16}.2r1e0a"
     good = f"{name}\n{json.dumps({'errors': {'missing': 1}})}".encode()
     (folder / COMMITS).mkdir()
 
