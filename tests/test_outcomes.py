@@ -144,6 +144,7 @@ def test_a_summary_is_what_programs_read() -> None:
     ledger, _ = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK), Committed("0b", COUNTS, WORK))
     assert sum_up(finished(ledger.totals)) == {
         "run_id": "run-1",
+        "files": {"listed": 0, "read": 0, "companions": 0, "spoken_of": 0, "skipped": {}},
         "units": {"planned": 4, "skipped": 3, "done": 2},
         "recordings": 6,
         "segments": 10,

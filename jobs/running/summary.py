@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
+from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.outcomes import Totals
@@ -27,6 +28,7 @@ class Summary(TypedDict):
     """The JSON object of a run; docs/running.md describes its keys."""
 
     run_id: str
+    files: FileCounts
     units: UnitCounts
     recordings: int
     segments: int
@@ -46,7 +48,7 @@ class Finished:
     """A run that has ended: how many units it planned and skipped, its totals, and why units failed, by id.
 
     `actors` is their minimum number, 0 if none was started; `start_seconds` is the time until the first one had work.
-    `in_output` are the recordings in the output now, and those of them with an error.
+    `in_output` are the recordings in the output now, and those of them with an error; `files` those of the input.
     """
 
     run_id: str
@@ -59,6 +61,7 @@ class Finished:
     start_seconds: float
     in_output: tuple[int, int]
     output: str
+    files: Files = field(default_factory=Files)
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
@@ -66,9 +69,7 @@ def say_plan(listing: Listing, plan: Plan) -> None:
         f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo)} to redo, {len(plan.done)} done"
         + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
-    if listing.unknown:
-        names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
-        say(f"skipped, unknown file type: {names}")
+    say(listing.files)
 
 
 def sum_up(run: Finished) -> Summary:
@@ -76,6 +77,7 @@ def sum_up(run: Finished) -> Summary:
     done, (recordings, with_error) = run.totals.counts, run.in_output
     return {
         "run_id": run.run_id,
+        "files": run.files.counts(),
         "units": {"planned": run.planned, "skipped": run.skipped, "done": run.totals.units},
         "recordings": done.recordings,
         "segments": done.segments,
