@@ -132,7 +132,8 @@ def _find_input(
             has_object = reason is None and not file.fault and format_of(file, config.format) not in (None, "manifest")
             uris.append(file.uri)
     if not holds_files:
-        raise ConfigError(f"input.uri: {uri} holds no file, or does not exist")
+        why = ": none of the names that it stands for exists" if uris else " holds no file, or does not exist"
+        raise ConfigError(f"input.uri: {uri}{why}")
     if not has_object:
         found.inputs[uri] = uris
 
