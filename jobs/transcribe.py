@@ -116,6 +116,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
         start_seconds=max(totals.began - ray_began, 0),  # until an actor first had work
         in_output=recordings_in_output(prepared),
         output=prepared.output_uri,
+        files=prepared.listing.files,
     )
 
 

@@ -81,9 +81,10 @@ def test_names_cannot_forge_what_a_plan_says(surroundings: dict[str, str], tmp_p
     out = done.stdout.decode("utf-8")  # strict: in Latin-1 it would be none
     assert out.count("\n") == 1
     assert len(out.splitlines()) == 1  # this splits at U+2028 and U+0085 as well
-    unknown = strict(out)["unknown_names"]
-    assert sum(unknown.values()) == len(NAMES)
-    assert ".\\udcff\\udcfe" in unknown
+    files = strict(out)["files"]
+    assert (files["listed"], files["read"]) == (len(NAMES) + 1, 1)
+    assert sum(files["skipped"].values()) == len(NAMES)
+    assert "unknown type .\\udcff\\udcfe" in files["skipped"]
     assert is_calm(out)
     assert "today" not in out
     seen = done.stderr.decode("utf-8")

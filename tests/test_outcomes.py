@@ -178,6 +178,7 @@ def test_a_summary_is_what_programs_read() -> None:
         "run_id": "run-1",
         "version": VERSION,
         "schema": SCHEMA_VERSION,
+        "files": {"listed": 0, "read": 0, "companions": 0, "spoken_of": 0, "skipped": {}},
         "units": {"planned": 4, "skipped": 3, "done": 2},
         "recordings": 6,
         "segments": 10,

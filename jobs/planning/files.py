@@ -1,17 +1,24 @@
 """A listed file, and the format that its name implies."""
 
 import os
-import re
 from dataclasses import dataclass
+from typing import Literal
 
 from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.storage.entry import Fault
 from actors.storage.place import Place
 from actors.units import Format
 
+TAR_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+LINES_SUFFIXES = (".jsonl", ".ndjson")
 WAV_SCP = "wav.scp"  # Kaldi's list of recordings
-#: Files of a Kaldi data folder that describe the utterances of the wav.scp beside them.
-SIDECARS = frozenset({"trans.txt", "text", "segments", "utt2spk", "spk2utt", "utt2dur", "spk2gender"})
+#: Files of a Kaldi data folder that describe the utterances of the wav.scp beside them: those that are read, and all.
+TABLES = frozenset({"trans.txt", "text", "segments", "utt2spk"})
+SIDECARS = TABLES | {"spk2utt", "utt2dur", "spk2gender"}
+
+KNOWN = f"audio ({' '.join(sorted(AUDIO_SUFFIXES))}), {' '.join((*TAR_SUFFIXES, *PARQUET_SUFFIXES, *LINES_SUFFIXES))}, "
+KNOWN += f"a .json with manifest in its name, {WAV_SCP}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,8 @@ class File:
     """A listed file. `name` is its path below `root`, the folder of its input, which all files of the input share.
 
     `size` is in bytes, `version` the ETag or modification time. `is_explicit` tells whether input.uri names the file
-    itself, rather than a folder or pattern. `fault` is the reason why it cannot be read, if any.
+    itself, rather than a folder or pattern. `fault` is the reason why it cannot be read, if any; a file that a pattern
+    of shards names, and that does not exist, is "absent".
     """
 
     root: Place
@@ -28,7 +36,7 @@ class File:
     size: int
     version: str
     is_explicit: bool
-    fault: Fault = ""
+    fault: Fault | Literal["absent"] = ""
 
     @property
     def place(self) -> Place:
@@ -41,23 +49,28 @@ def format_of(file: File, requested: str) -> Format | None:
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
     """
-    name = os.path.basename(file.name).lower()
+    name = file.name.rpartition("/")[2].lower()
     suffix = os.path.splitext(name)[1]
     detected: Format | None = None
     if suffix in AUDIO_SUFFIXES:
         detected = "audio"
-    elif re.search(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", name):
+    elif name.endswith(TAR_SUFFIXES):
         detected = "tar"
-    elif suffix in (".parquet", ".pq"):
+    elif suffix in PARQUET_SUFFIXES:
         detected = "parquet"
     elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.is_explicit):
         detected = "manifest"
-    if requested == "kaldi":
-        return detected if name == WAV_SCP else None
     if requested == "auto" or detected == requested:
         return detected
+    if requested == "kaldi":
+        return detected if name == WAV_SCP else None
     return requested if file.is_explicit or (detected is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
 
 
+def suffix_of(file: File) -> str:
+    """The suffix of a file's name, in lower case."""
+    return os.path.splitext(file.name)[1].lower()
+
+
 def _names_a_manifest(name: str, suffix: str) -> bool:
-    return name == WAV_SCP or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and "manifest" in name)
+    return name == WAV_SCP or suffix in LINES_SUFFIXES or (suffix == ".json" and "manifest" in name)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from actors import VERSION
@@ -10,6 +10,7 @@ from actors.schema import PASSING, SCHEMA_VERSION
 from actors.sources.account import Entries
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
+from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.outcomes import Totals
@@ -32,6 +33,7 @@ class Summary(TypedDict):
     run_id: str
     version: str
     schema: str
+    files: FileCounts
     units: UnitCounts
     recordings: int
     segments: int
@@ -53,7 +55,7 @@ class Finished:
     them that are `hopeless` fail in the same way however they are tried.
 
     `actors` is their minimum number, 0 if none was started; `start_seconds` is the time until the first one had work.
-    `in_output` are the recordings in the output now, and those of them with an error.
+    `in_output` are the recordings in the output now, and those of them with an error; `files` those of the input.
     """
 
     run_id: str
@@ -67,6 +69,7 @@ class Finished:
     in_output: tuple[int, int]
     output: str
     hopeless: frozenset[str] = frozenset()
+    files: Files = field(default_factory=Files)
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
@@ -74,9 +77,7 @@ def say_plan(listing: Listing, plan: Plan) -> None:
         f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo)} to redo, {len(plan.done)} done"
         + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
-    if listing.unknown:
-        names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
-        say(f"skipped, unknown file type: {names}")
+    say(listing.files)
 
 
 def sum_up(run: Finished) -> Summary:
@@ -86,6 +87,7 @@ def sum_up(run: Finished) -> Summary:
         "run_id": run.run_id,
         "version": VERSION,
         "schema": SCHEMA_VERSION,
+        "files": run.files.counts(),
         "units": {"planned": run.planned, "skipped": run.skipped, "done": run.totals.units},
         "recordings": done.recordings,
         "segments": done.segments,
