@@ -49,9 +49,12 @@ BAD_RANGES: dict[str, Callable[[Asked], Answer]] = {
 @pytest.mark.parametrize("lie", BAD_RANGES, ids=lambda lie: lie.replace(" ", "_"))
 def test_a_range_that_is_another_is_not_believed(serve: Serve, lie: str, protocol: str) -> None:
     server = serve(BAD_RANGES[lie])
-    with pytest.raises(EndpointError, match="bytes 100 to 199") as told:
-        place(server, protocol).read_range(100, 200)
-    assert server.url in str(told.value)
+    if protocol == "http" and lie.startswith("the whole object"):  # many web servers know no ranges
+        assert place(server, protocol).read_range(100, 200) == CONTENT[100:200]
+    else:
+        with pytest.raises(EndpointError, match="bytes 100 to 199") as told:
+            place(server, protocol).read_range(100, 200)
+        assert server.url in str(told.value)
     assert len(server.requests) <= 12
     assert server.sent < 30_000_000
 
@@ -151,7 +154,7 @@ def test_pages_of_http_are_listed(serve: Serve) -> None:
     root = place(serve(answer), "http")
     found = {each.path.removeprefix(root.path): (each.size, each.version, each.fault) for each in listing.find(root)}
     real = (len(CONTENT), "e", "")
-    assert found == {"/x%20y.wav": real, "/b/z.wav": real, "/%2e%2e/up.wav": (0, "", "outside")}
+    assert found == {"/x%20y.wav": real, "/b/z.wav": real, "/%2E%2E/up.wav": (0, "", "outside")}
     assert [each.path for each in listing.glob(root / "*/*.wav") if not each.fault] == [f"{root.path}/b/z.wav"]
 
 

@@ -3,8 +3,6 @@
 import contextlib
 import os
 
-from fsspec.asyn import sync
-
 from actors.storage.answers import EndpointError
 from actors.storage.location import Location
 
@@ -16,7 +14,7 @@ def check_access(place: Location) -> None:
 
     One request. It says nothing about the place itself, which need not exist.
     """
-    folder = os.path.dirname(place.path)
+    folder = place.folder
     if place.is_local:
         _check_local(folder or "/")
     elif place.is_s3:
@@ -26,7 +24,7 @@ def check_access(place: Location) -> None:
             "list_objects_v2", Bucket=bucket or place.path, Prefix=prefix, MaxKeys=1, **place.filesystem.req_kw
         )
     elif place.is_http:
-        _check_http(place, folder + "/")
+        _check_http(Location(place.filesystem, place.folder + "/"))
     else:
         with contextlib.suppress(FileNotFoundError):  # that is an answer
             place.filesystem.info(folder)
@@ -46,15 +44,10 @@ def _check_local(folder: str) -> None:
             return
 
 
-def _check_http(place: Location, folder: str) -> None:
+def _check_http(folder: Location) -> None:
     """Any response counts but that of a gateway: a server need not have a page for a folder, nor know HEAD."""
-    filesystem = place.filesystem
+    from actors.storage import web
 
-    async def status() -> int:
-        session = await filesystem.set_session()
-        async with session.head(filesystem.encode_url(folder), **filesystem.kwargs) as response:
-            return int(response.status)
-
-    found = sync(filesystem.loop, status)
-    if found in _UNAVAILABLE:
-        raise EndpointError(f"{Location(filesystem, folder).described}: responded with {found}")
+    status = web.status_of(folder)
+    if status in _UNAVAILABLE:
+        raise EndpointError(f"{folder.described}: responded with {status}")

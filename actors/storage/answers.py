@@ -9,6 +9,8 @@ _CHUNK_BYTES = 1_000_000
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20}|\*)", re.ASCII)
 
+_TOTAL = re.compile(r"bytes (?:\d{1,20}-\d{1,20}|\*)/(\d{1,20})", re.ASCII)
+
 
 class EndpointError(OSError):
     """Storage does not respond, or its response is invalid. A proxy's trouble may be temporary, so calls are
@@ -62,6 +64,12 @@ def range_length(status: int, content_range: str | None, start: int, end: int) -
     return last + 1 - first
 
 
+def total_length(content_range: str | None) -> int | None:
+    """The length in bytes of a whole file, from the Content-Range of a part of it; None if it is not stated."""
+    match = _TOTAL.fullmatch(content_range or "")
+    return int(match[1]) if match else None
+
+
 async def read_bounded(read: Callable[[int], Awaitable[bytes]], max_bytes: int) -> bytes | None:
     """Reads a stream to its end; None if it has more than `max_bytes`."""
     chunks, size = list[bytes](), 0
@@ -77,3 +85,46 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     """The length in bytes that a response states, None if it states none."""
     length = headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdigit() and len(length) <= 20 else None
+
+
+class BodyReader:
+    """Reads the body of a response: at most `limit` bytes, and of a range request exactly the requested ones.
+
+    `where` begins its messages. With `may_skip`, a server that sends the whole object instead of a range is read up to
+    the range's end.
+    """
+
+    def __init__(self, where: str, limit: int, byte_range: tuple[int, int] | None, may_skip: bool = False) -> None:
+        self._where, self._limit, self._byte_range, self._may_skip = where, limit, byte_range, may_skip
+
+    async def __call__(
+        self, read: Callable[[int], Awaitable[bytes]], status: int, content_range: str | None, claimed: int | None
+    ) -> bytes:
+        if self._byte_range is None:
+            data = None if (claimed or 0) > self._limit else await read_bounded(read, self._limit)
+            if data is None:
+                raise FileTooLarge(self._where, max(claimed or 0, self._limit + 1), self._limit)
+            return data
+        start, end = self._byte_range
+        is_part = status == 206 or bool(content_range)
+        if self._may_skip and not is_part:
+            return await _read_slice(read, start, end)
+        try:
+            length = range_length(status, content_range, start, end)
+        except EndpointError as problem:
+            raise EndpointError(f"{self._where}: {problem}") from None
+        data = None if (claimed or 0) > length else await read_bounded(read, length)
+        if data is None or (is_part and len(data) != length):
+            given = "too many" if data is None else f"{len(data):,}"
+            raise EndpointError(f"{self._where}: responded to a request for bytes {start} to {end - 1} with {given}")
+        return data
+
+
+async def _read_slice(read: Callable[[int], Awaitable[bytes]], start: int, end: int) -> bytes:
+    """Bytes `start` up to `end` of a stream, which is read no further; those before are read and forgotten."""
+    chunks, at = list[bytes](), 0
+    while at < end and (chunk := await read(min(_CHUNK_BYTES, end - at))):
+        if at + len(chunk) > start:
+            chunks.append(chunk[max(start - at, 0) :])
+        at += len(chunk)
+    return b"".join(chunks)

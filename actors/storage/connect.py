@@ -1,6 +1,7 @@
 """Finds the filesystem of a URL or path, and the path there."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,27 +10,37 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from actors.schema import UsageError
+from actors.storage.urls import is_web, normal_url, public_url
 
+_PROTOCOL = re.compile(r"([a-z][a-z0-9+.-]*(?:::[a-z0-9+.-]*)*)://", re.IGNORECASE | re.ASCII)
 _ALIASES = {"local": "file", "s3a": "s3", "gcs": "gs"}
 #: Protocols whose files are within another file, which such a URL could choose freely.
 _NESTED = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
 
-#: Options of botocore: timeouts in seconds, and no retries beside those of s3fs and of `retried`, since storage that
-#: does not respond would delay a run for the product of all three. Some stores send the checksum of the whole object
-#: with a range, which botocore would compare with that of the range.
-_S3_CLIENT = {
-    "connect_timeout": 10,
-    "read_timeout": 30,
-    "retries": {"total_max_attempts": 1},
-    "response_checksum_validation": "when_required",
-}
+#: The option with signed URLs of the web, which are known by their public form.
+SIGNED_URLS = "signed_urls"
 _S3_TRIES = 2  # of s3fs, which reads an object in two nested retry loops
+
+
+def _s3_client() -> dict[str, object]:
+    """Options of botocore, which changes them. Timeouts are in seconds.
+
+    No retries beside those of s3fs and of `retried`, since storage that does not respond would delay a run for the
+    product of all three. Some stores send the checksum of the whole object with a range, which botocore would compare
+    with that of the range.
+    """
+    return {
+        "connect_timeout": 10,
+        "read_timeout": 30,
+        "retries": {"total_max_attempts": 1},
+        "response_checksum_validation": "when_required",
+    }
 
 
 def protocol_of(uri: str) -> str | None:
     """A URL's protocol, with aliases resolved; None for a path."""
-    name = uri.split("://", 1)[0].lower() if "://" in uri else None
-    return _ALIASES.get(name, name) if name is not None else None
+    match = _PROTOCOL.match(uri)
+    return _ALIASES.get(match[1].lower(), match[1].lower()) if match else None
 
 
 def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem, str]:
@@ -38,25 +49,38 @@ def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem
     Listings are never cached: a run must see what other runs wrote. Raises UsageError if the protocol is unknown, or
     the URL is chained ("zip::s3://…"), which could name any other file.
     """
-    protocol, rest = protocol_of(uri) or "file", uri.split("://", 1)[-1]
+    protocol = protocol_of(uri)
+    rest = uri.partition("://")[2] if protocol else uri
+    protocol = protocol or "file"
     if "::" in protocol or protocol in _NESTED:
         raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
     if protocol == "file":
         return LocalFileSystem(), os.path.abspath(rest)
     arguments: dict[str, Any] = dict(options)
+    signed_urls: list[str] = arguments.pop(SIGNED_URLS, [])
+    if is_web(uri):
+        return _connect_web(uri, arguments, signed_urls)
     if protocol == "s3":
-        from actors.storage.s3_session import BoundedSession
+        from actors.storage.s3_session import S3, BoundedSession
 
-        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
+        client = _s3_client() | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
         arguments = {"use_listings_cache": False} | arguments | {"config_kwargs": client}
     try:
-        filesystem = fsspec.filesystem(protocol, **arguments)
+        filesystem = S3(**arguments) if protocol == "s3" else fsspec.filesystem(protocol, **arguments)
     except (ValueError, ImportError, TypeError) as problem:  # no such protocol, or one that needs more than a URL
         raise UsageError(f"{uri!r}: {problem}") from None
     if protocol == "s3":
         filesystem.retries = _S3_TRIES
-    path = path_of(filesystem, f"{protocol}://{rest}")  # which must be in lower case
-    return filesystem, (path.split("?", 1)[0] if protocol == "http" else path).rstrip("/")
+    return filesystem, path_of(filesystem, f"{protocol}://{rest}").rstrip("/")  # the protocol must be in lower case
+
+
+def _connect_web(uri: str, arguments: dict[str, Any], signed_urls: list[str]) -> tuple[AbstractFileSystem, str]:
+    from actors.storage.web import TIMEOUT, Web
+
+    client = {"timeout": TIMEOUT} | arguments.get("client_kwargs", {})
+    filesystem = Web(**arguments | {"client_kwargs": client, "signed_urls": tuple(signed_urls)})
+    path = public_url(uri) if uri in signed_urls else normal_url(uri)
+    return filesystem, path if "?" in path else path.rstrip("/")
 
 
 def path_of(filesystem: AbstractFileSystem, uri: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 _VERSIONS = "ETag etag md5Hash content_md5 LastModified Last-Modified last_modified updated mtime created".split()
 
@@ -39,5 +39,7 @@ def version_of(metadata: Mapping[str, object]) -> str:
         if value := metadata.get(key):  # S3 without ETags gives "" for a single file, and none in a listing
             if key == "LastModified" and isinstance(value, datetime):
                 value = value.replace(microsecond=0)  # a listing may be more precise than a file's own header
+            elif isinstance(value, (int, float)):  # seconds, from a client that lists the same time as a date
+                value = datetime.fromtimestamp(value, UTC)
             return str(value).strip('"')
     return f"size-{metadata.get('size')}"

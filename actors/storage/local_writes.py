@@ -6,13 +6,15 @@ import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
 
+_MAX_NAME = 200  # bytes of a name that its temporary one begins with; disks allow 255
+
 
 @contextlib.contextmanager
 def temporary_file(path: str) -> Iterator[BinaryIO]:
     """A new file to write to, in the folder of `path` on a local disk; removed when the block is left."""
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
+    temporary = os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:_MAX_NAME])}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file

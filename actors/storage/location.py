@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from actors.storage.urls import address_of
+
 _MAX_PATH_SHOWN = 300  # characters of a path in a message
 
 
@@ -19,13 +21,23 @@ class Location:
 
     @property
     def uri(self) -> str:
-        """The canonical URI: absolute, without user or query."""
+        """The canonical URI: absolute, without a user, a password or a signature."""
         return str(self.filesystem.unstrip_protocol(self.path))
 
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return os.path.basename(self.path)
+        return os.path.basename(self._address)
+
+    @property
+    def folder(self) -> str:
+        """The path of the folder that the path is in."""
+        return os.path.dirname(self._address)
+
+    @property
+    def _address(self) -> str:
+        """The path, over HTTP without the query, which may contain slashes."""
+        return address_of(self.path) if self.is_http else self.path
 
     @property
     def described(self) -> str:

@@ -4,6 +4,7 @@ Each call but `open` is repeated after a transient error of the storage, as `ret
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ from actors.storage.connect import connect, path_of
 from actors.storage.file_info import FileInfo, version_of
 from actors.storage.local_writes import finished, temporary_file
 from actors.storage.location import Location
+from actors.storage.range_reader import RangeReader
 from actors.storage.retry import retried
+from actors.storage.urls import is_web, join_url, public_url
+
+_BLOCK_BYTES = 4_000_000  # of a request over HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,20 @@ class Place(Location):
 
     @property
     def parent(self) -> "Place":
-        return self.with_path(os.path.dirname(self.path))
+        return self.with_path(self.folder)
 
     def with_path(self, path: str) -> "Place":
         """Any other path in the same filesystem."""
         return Place(self.filesystem, path)
+
+    def join(self, reference: str) -> "Place":
+        """The place that a path relative to this folder names, or an absolute path of the same storage."""
+        path = join_url(self.path, reference) if self.is_http else os.path.join(self.path, reference)
+        return self.with_path(path)
+
+    def signed_by(self, url: str) -> "Place":
+        """This place by a URL that also has its signature; itself if the URL is of another file."""
+        return self.with_path(url) if self.is_http and is_web(url) and public_url(url) == self.uri else self
 
     def with_uri(self, uri: str) -> "Place":
         """The place of a canonical URI in the same filesystem."""
@@ -55,6 +69,10 @@ class Place(Location):
 
     @retried
     def exists(self) -> bool:
+        if self.is_http:
+            from actors.storage import web
+
+            return web.exists(self)
         return bool(self.filesystem.exists(self.path))
 
     @retried
@@ -80,6 +98,9 @@ class Place(Location):
 
     def open(self, block_size: int | None = None) -> BinaryIO:
         """A file to read from its start on, in requests of `block_size` bytes."""
+        if self.is_http:  # to fsspec, a server without ranges has no file longer than a block
+            block_size = block_size or _BLOCK_BYTES
+            return io.BufferedReader(RangeReader(self.read_range, self.info().size, block_size), block_size)
         opened: BinaryIO = self.filesystem.open(self.path, "rb", block_size=block_size)
         return opened
 

@@ -4,41 +4,34 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Awaitable, Callable
 
 from fsspec.asyn import sync
 
 from actors.storage.answers import (
     ArchivedObject,
+    BodyReader,
     EndpointError,
     FileTooLarge,
     NotRegularFile,
     checked_size,
-    content_length,
-    range_length,
-    read_bounded,
 )
 from actors.storage.file_info import FileInfo
 from actors.storage.location import Location
 
-_ABSENT = (404, 405, 406, 410, 414)  # HTTP's statuses that mean that a file does not exist, permanently
 _COPY_BYTES = 1 << 24  # read at a time
 _GROWTH_BYTES = 65_536  # read at a time beyond a file's size, since it may be growing
 
 
 def info_of(place: Location) -> FileInfo:
     """A file's metadata. Raises FileNotFoundError, EndpointError."""
+    if place.is_http:
+        from actors.storage import web
+
+        return web.info(place)
     try:
         metadata = dict(place.filesystem.info(place.path))
         if metadata.get("size") is not None:
             checked_size(metadata["size"])
-    except FileNotFoundError as problem:
-        cause = problem.__cause__  # over HTTP this may be any failure
-        if not place.is_http or cause is None:
-            raise
-        if not hasattr(cause, "status"):
-            raise cause from None
-        raise _http_error(place, cause.status, getattr(cause, "message", "")) from None
     except OSError as problem:
         if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):  # no file can have this name, or links form a circle
             raise FileNotFoundError(place.path[:80]) from None
@@ -53,6 +46,12 @@ def info_of(place: Location) -> FileInfo:
 
 def copy(place: Location, target: str, max_bytes: int) -> None:
     """Copies a file to a path on this machine, chunk by chunk. Raises FileTooLarge if it exceeds `max_bytes`."""
+    if place.is_http:
+        from actors.storage import web
+
+        with open(target, "wb") as file:
+            web.copy(place, file, max_bytes)
+        return
     size = 0
     with place.filesystem.open(place.path, "rb") as source, open(target, "wb") as sink:
         while chunk := source.read(_COPY_BYTES):
@@ -70,7 +69,9 @@ def read_whole(place: Location, max_bytes: int | None) -> bytes:
     elif place.is_s3:
         data = _s3(place, limit)
     elif place.is_http:
-        data = _http(place, limit)
+        from actors.storage import web
+
+        data = web.read(place, limit)
     elif max_bytes is None:
         data = bytes(place.filesystem.cat_file(place.path))
     else:
@@ -91,7 +92,9 @@ def read_part(place: Location, start: int, end: int) -> bytes:
     if place.is_s3:
         return _s3(place, end - start, (start, end))
     if place.is_http:
-        return _http(place, end - start, (start, end))
+        from actors.storage import web
+
+        return web.read(place, end - start, (start, end))
     data = bytes(place.filesystem.cat_file(place.path, start=start, end=end))
     if len(data) > end - start:
         raise EndpointError(
@@ -144,61 +147,8 @@ def _s3(place: Location, limit: int, byte_range: tuple[int, int] | None = None) 
         finally:
             response["Body"].close()
 
-    read_body = _BodyReader(place, limit, byte_range)
+    read_body = BodyReader(place.described, limit, byte_range)
     try:
         return bytes(sync(filesystem.loop, _error_wrapper, get, retries=filesystem.retries))
     except (ArchivedObject, PermissionError) as problem:
         raise type(problem)(f"{place.described}: {problem}") from None
-
-
-def _http(place: Location, limit: int, byte_range: tuple[int, int] | None = None) -> bytes:
-    filesystem = place.filesystem
-    options = dict(filesystem.kwargs)
-    headers = dict(options.pop("headers", {})) | {"Accept-Encoding": "identity"}  # sizes and ranges refer to the file
-    headers |= {"Range": f"bytes={byte_range[0]}-{byte_range[1] - 1}"} if byte_range else {}
-
-    async def get() -> bytes:
-        session = await filesystem.set_session()
-        async with session.get(filesystem.encode_url(place.path), headers=headers, **options) as response:
-            if response.status >= 400:
-                raise _http_error(place, response.status, response.reason)
-            got = response.headers
-            return await read_body(
-                response.content.read, response.status, got.get("Content-Range"), content_length(got)
-            )
-
-    read_body = _BodyReader(place, limit, byte_range)
-    return bytes(sync(filesystem.loop, get))
-
-
-def _http_error(place: Location, status: int, reason: object) -> OSError:
-    """The error for an HTTP status; its message leaves out the URL's query, which may hold a signature."""
-    kind = FileNotFoundError if status in _ABSENT else PermissionError if status in (401, 403) else EndpointError
-    return kind(f"{place.described}: responded with {status} {reason!s:.80}")
-
-
-class _BodyReader:
-    """Reads the body of a response: at most `limit` bytes, and of a range request exactly the requested ones."""
-
-    def __init__(self, place: Location, limit: int, byte_range: tuple[int, int] | None) -> None:
-        self._where, self._limit, self._byte_range = place.described, limit, byte_range
-
-    async def __call__(
-        self, read: Callable[[int], Awaitable[bytes]], status: int, content_range: str | None, claimed: int | None
-    ) -> bytes:
-        if self._byte_range is None:
-            data = None if (claimed or 0) > self._limit else await read_bounded(read, self._limit)
-            if data is None:
-                raise FileTooLarge(self._where, max(claimed or 0, self._limit + 1), self._limit)
-            return data
-        start, end = self._byte_range
-        try:
-            length = range_length(status, content_range, start, end)
-        except EndpointError as problem:
-            raise EndpointError(f"{self._where}: {problem}") from None
-        data = None if (claimed or 0) > length else await read_bounded(read, length)
-        is_part = status == 206 or bool(content_range)
-        if data is None or (is_part and len(data) != length):
-            given = "too many" if data is None else f"{len(data):,}"
-            raise EndpointError(f"{self._where}: responded to a request for bytes {start} to {end - 1} with {given}")
-        return data

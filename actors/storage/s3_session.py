@@ -4,6 +4,7 @@ own."""
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
+from s3fs import S3FileSystem
 from s3fs.errors import ERROR_CODE_TO_EXCEPTION
 
 from actors.storage.answers import MAX_RESPONSE_BYTES, ArchivedObject, EndpointError, read_bounded
@@ -16,6 +17,18 @@ def _archived(message: str) -> ArchivedObject:
 #: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html; a missing permission, to s3fs. This module is
 #: loaded wherever an S3 filesystem is made or unpickled, for its class is one of its options.
 ERROR_CODE_TO_EXCEPTION["InvalidObjectState"] = _archived
+
+
+class S3(S3FileSystem):  # type: ignore[misc]
+    """S3 with keys as they are stored: to s3fs, what follows "?versionId=" is no part of a key."""
+
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        """The bucket, the key, and the version if the option version_aware asks for versions."""
+        if self.version_aware:
+            bucket, key, version = super().split_path(path)
+            return bucket, key, version
+        bucket, key = self._find_bucket_key(self._strip_protocol(path).lstrip("/"))
+        return bucket, key, None
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]

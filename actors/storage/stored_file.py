@@ -2,12 +2,12 @@
 
 import contextlib
 import io
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actors.storage.answers import EndpointError
 from actors.storage.place import Place
+from actors.storage.range_reader import RangeReader
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -27,7 +27,7 @@ class StoredFile:
         """Opens it as a seekable file that begins at byte `start`. The bytes of `prefetch`, (first, end), are read in
         one request."""
         size = max(prefetch[1] - prefetch[0], self.range_bytes)
-        return io.BufferedReader(_RangeReader(self, start, prefetch[1]), buffer_size=size)
+        return io.BufferedReader(_StoredReader(self, start, prefetch[1]), buffer_size=size)
 
 
 def reraise(file: object) -> None:
@@ -37,44 +37,21 @@ def reraise(file: object) -> None:
         raise problem
 
 
-class _RangeReader(io.RawIOBase):
-    """A stored file, read in ranges. `problem` is the storage's error, for callers that swallow it."""
+class _StoredReader(RangeReader):
+    """A stored file from byte `start` on; the bytes up to `prefetch_end` are one request."""
 
     def __init__(self, stored: StoredFile, start: int, prefetch_end: int) -> None:
-        self._stored, self._start, self._prefetch_end, self._at = stored, start, prefetch_end, 0
-        self.problem: OSError | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        length = max(self._stored.size - self._start, 0)
-        self._at = max(offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: length}[whence], 0)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
+        super().__init__(stored.place.read_range, stored.size, stored.range_bytes, start)
+        self._stored, self._prefetch_end = stored, prefetch_end
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        view, first = memoryview(buffer), self._start + self._at
-        max_bytes = self._prefetch_end - first if first < self._prefetch_end else self._stored.range_bytes
-        last = min(first + min(len(view), max_bytes), self._stored.size)
-        if last <= first:
-            return 0
-        try:
-            data = self._stored.place.read_range(first, last)
-        except Exception as problem:  # noqa: BLE001 - third-party clients of storage
-            failure = problem if isinstance(problem, OSError) else OSError(f"{type(problem).__name__}: {problem}")
-            self.problem = failure
-            raise failure from None
-        view[: len(data)] = data
-        self._at += len(data)
-        if not data:
+        length = super().readinto(buffer)
+        if not length and len(memoryview(buffer)) and self._start + self._at < self._stored.size:
             self._end_early()
-        return len(data)
+        return length
+
+    def _max_bytes_at(self, first: int) -> int:
+        return self._prefetch_end - first if first < self._prefetch_end else self._max_bytes
 
     def _end_early(self) -> None:
         """Raises EndpointError if a file ends before its size. One whose size has changed was replaced, which its

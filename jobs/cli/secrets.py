@@ -5,39 +5,18 @@ They must not be on a command line, readable by all users of the machine, nor in
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 
 from actors.foreign.escape import without_credentials
+from actors.foreign.secret_names import is_secret_name
 from jobs.cli.errors import ConfigError
 
-#: Parts of names of options and headers whose values are secret, without separators and in lower case. On a command
-#: line, such values must be given as env:NAME.
-SECRET_WORDS = (
-    *("key", "secret", "token", "password", "passwd", "passphrase", "passcode", "pwd", "credential", "private"),
-    *("auth", "bearer", "cookie", "signature", "connectionstring", "connstr", "sas", "jwt"),
-)
-#: Likewise, but only as the whole name: as a part of one they are harmless.
-SECRET_NAMES = ("pass", "sig", "dsn", "pw", "pin", "otp", "cred", "creds")
-
-#: Names with such words that are harmless: of a file, a version, a person or a kind of encryption.
-_HARMLESS = re.compile(
-    r"\w*keyfile(name)?|\w*keypath|\w*kmskey(id|name)|signatureversion|authtype|author|authority(host)?|keepalive\w*"
-)
 _FROM_ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 #: How the values of authorization headers, and private keys, begin.
 _CREDENTIAL = re.compile(r"(?i:bearer|basic|digest|negotiate|token|apikey)\s+\S|-----BEGIN ")
 _PAIR = re.compile(r"([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*(?=\S)")  # in `AccountKey=…;`, `Authorization: …`, JSON
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)?/{0,2}[^/\s:@]+:[^/\s:@]+@[^/\s@]")  # also in malformed URLs
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether values of this name are secret: `aws_secret_access_key`, `X-Auth-Token`, `AccountKey`."""
-    normalised = re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", name).lower())
-    if _HARMLESS.fullmatch(normalised):
-        return False
-    return normalised in SECRET_NAMES or any(word in normalised for word in SECRET_WORDS)
 
 
 def has_secret(path: list[str], value: object) -> bool:

@@ -35,7 +35,7 @@ class AllowedFolders:
         try:
             if b"\0" in os.fsencode(filepath):
                 raise UsageError("a file name cannot contain a zero byte")
-            place = folder.with_path(os.path.join(folder.path, filepath))
+            place = folder.join(filepath)
             protocol = protocol_of(filepath)
             if protocol is not None and protocol not in self._protocols:  # checked before a filesystem is created
                 raise self._outside(filepath)
@@ -43,7 +43,8 @@ class AllowedFolders:
                 place = Place.at(filepath, options)
         except (UsageError, UnicodeEncodeError) as problem:
             raise RecordingError(ErrorKind.BAD_ENTRY, f"{problem}") from None
-        return place.with_path(_without_dots(place.path))
+        address, mark, query = place.path.partition("?") if place.is_http else (place.path, "", "")
+        return place.with_path(f"{_without_dots(address)}{mark}{query}")
 
     def refusal(self, place: Place, filepath: str) -> RecordingError | None:
         """The error for a file outside the folders, or None."""
