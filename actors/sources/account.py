@@ -10,6 +10,9 @@ from actors.foreign.plain_json import parse_object
 
 MAX_REASONS = 200  # kept; suffixes of members are as many as someone chooses
 
+MAX_REASONS = 100  # that are told apart: names come from the container, and each may have a suffix of its own
+OTHERS = "of other unknown types"
+
 
 @dataclass
 class Entries:
@@ -32,6 +35,11 @@ class Entries:
             self.companions + other.companions,
             self.skipped + other.skipped,
         )
+
+    def skip(self, reason: str, count: int = 1) -> None:
+        """Counts entries that are skipped for a reason."""
+        if count:
+            self.skipped[reason if reason in self.skipped or len(self.skipped) < MAX_REASONS else OTHERS] += count
 
     @property
     def unaccounted(self) -> int:
