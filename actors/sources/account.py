@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 
-MAX_REASONS = 200  # kept; suffixes of members are as many as someone chooses
-
 MAX_REASONS = 100  # that are told apart: names come from the container, and each may have a suffix of its own
 OTHERS = "of other unknown types"
 
@@ -50,7 +48,7 @@ class Entries:
         """As in a commit and in the summary of a run; the rarest reasons together, if there are many."""
         common = dict(self.skipped.most_common(MAX_REASONS))
         if rest := self.skipped.total() - sum(common.values()):
-            common["other"] = common.get("other", 0) + rest
+            common[OTHERS] = common.get(OTHERS, 0) + rest
         return asdict(self) | {"skipped": common}
 
     def to_text(self) -> str:

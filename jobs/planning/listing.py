@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
+from actors.foreign.escape import escape_surrogates
 from actors.sources.parquet import count_in_parquet
 from actors.sources.tar import count_in_tar
 from actors.storage.place import Place
@@ -30,7 +31,8 @@ class Listing:
 
     `repeated` counts manifest lines with the same stretch of audio as an earlier line, which is read once. `covers`
     tells whether an object with a URI would be listed if it existed, so that an unlisted one counts as deleted. It
-    covers nothing unless `is_complete`: every manifest could be read.
+    covers nothing unless `is_complete`: every manifest could be read. `lists` are the URIs of manifests of which every
+    entry is among the objects.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
@@ -38,6 +40,7 @@ class Listing:
     repeated: int = 0
     covers: Callable[[str], bool] = lambda uri: False
     is_complete: bool = True
+    lists: frozenset[str] = frozenset()
 
 
 def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
@@ -56,6 +59,7 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     listing.objects.sort(key=attrgetter("uri", "key"))
     if listing.is_complete:
         listing.covers = _coverage(config, scope, options)
+        listing.lists = frozenset(escape_surrogates(each.uri) for each in files.manifests if config.limit is None)
     standing = None
     if config.limit is not None:
         listing.objects = list(_take_recordings(config.limit, listing.objects, options))
