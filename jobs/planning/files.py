@@ -14,6 +14,13 @@ WAV_SCP = "wav.scp"  # Kaldi's list of recordings
 SIDECARS = frozenset({"trans.txt", "text", "segments", "utt2spk", "spk2utt", "utt2dur", "spk2gender"})
 
 
+EXPORT_FOLDER = "_export"  # below an output; what it holds was made by jobs.export
+PARQUET_SUFFIXES = (".parquet", ".pq")
+DELIMITED_SUFFIXES = (".csv", ".tsv")
+_TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *DELIMITED_SUFFIXES, ".jsonl", ".ndjson", ".json")
+_AUDIO_FOLDER = "metadata.csv"  # https://huggingface.co/docs/datasets/audio_dataset#audiofolder
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """A listed file. `name` is its path below `root`, the folder of its input, which all files of the input share.
@@ -35,8 +42,9 @@ class File:
         return self.root.with_uri(self.uri)
 
 
-def format_of(file: File, requested: str) -> Format | None:
-    """The format of a file by its name, or None if unknown; `requested` is input.format.
+def format_of(file: File, requested: str, uri_column: str | None = None) -> Format | None:
+    """The format of a file by its name, or None if unknown; `requested` is input.format, `uri_column` the column that
+    names the audio in tables, which are read if there is one.
 
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
@@ -48,7 +56,9 @@ def format_of(file: File, requested: str) -> Format | None:
         detected = "audio"
     elif re.search(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", name):
         detected = "tar"
-    elif suffix in (".parquet", ".pq"):
+    elif uri_column is not None and suffix in _TABLE_SUFFIXES:
+        detected = "manifest"
+    elif suffix in PARQUET_SUFFIXES:
         detected = "parquet"
     elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.is_explicit):
         detected = "manifest"
@@ -60,4 +70,8 @@ def format_of(file: File, requested: str) -> Format | None:
 
 
 def _names_a_manifest(name: str, suffix: str) -> bool:
-    return name == WAV_SCP or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and "manifest" in name)
+    return (
+        name in (WAV_SCP, _AUDIO_FOLDER)
+        or suffix in (".jsonl", ".ndjson")
+        or (suffix == ".json" and "manifest" in name)
+    )

@@ -23,9 +23,9 @@ from actors.storage.place import Place
 from actors.units import Format, SourceObject
 from jobs.cli.config import ConfigError, Input
 from jobs.planning.containment import ADVICE, AllowedFolders
-from jobs.planning.files import SIDECARS, WAV_SCP, File, format_of
+from jobs.planning.files import PARQUET_SUFFIXES, SIDECARS, WAV_SCP, File, format_of
 from jobs.planning.lists import ListReader
-from jobs.planning.manifests import manifest_objects
+from jobs.planning.manifests import read_manifests
 
 REPORT_EVERY = 10_000  # files
 _GLOB = re.compile(r"[*?\[]")
@@ -131,7 +131,7 @@ def _classify(files: dict[str, File], config: Input, allowed: AllowedFolders, op
     files = {uri: file for uri, file in files.items() if not file.fault} if faulty else files
     companions = {uri: file.version for uri, file in files.items() if uri.endswith(COMPANION_SUFFIXES)}
     for uri, file in files.items():
-        kind = format_of(file, config.format)
+        kind = format_of(file, config.format, config.uri_column)
         if kind == "manifest":
             manifests.append(file)
         elif kind is not None:
@@ -148,14 +148,16 @@ def _classify(files: dict[str, File], config: Input, allowed: AllowedFolders, op
             objects[file.uri] = _refused_object(file)
         else:
             listing.unknown[f"({file.fault} link)" if file.fault != "special" else "(no file)"] += 1
-    from_manifests, reader = dict[str, SourceObject](), ListReader(config.max_list_megabytes * 1e6)
-    for manifest in manifests:
-        for each in manifest_objects(manifest, objects, reader, allowed, options):
-            if from_manifests.setdefault(each.key, each) is not each:
-                listing.repeated += 1
-    listing.is_complete = reader.is_complete
-    named_uris = {each.uri for each in from_manifests.values() if each.refusal is None}
-    listing.objects = [each for uri, each in objects.items() if uri not in named_uris] + list(from_manifests.values())
+    reader = ListReader(config.max_list_megabytes * 1e6)
+    found = read_manifests(manifests, objects, reader, allowed, options, config.uri_column)
+    for uri, reason in found.skipped.items():
+        if uri.lower().endswith(PARQUET_SUFFIXES):  # no table of input.uri_column, so it holds the audio itself
+            objects[uri] = _object_of(files[uri], "parquet", companions)
+        elif uri not in companions:
+            listing.unknown[f"{os.path.splitext(uri)[1].lower()} ({reason})"] += 1
+    listing.repeated, listing.is_complete = found.repeated, reader.is_complete
+    named_uris = {each.uri for each in found.objects.values() if each.refusal is None}
+    listing.objects = [each for uri, each in objects.items() if uri not in named_uris] + list(found.objects.values())
     return listing
 
 
@@ -204,6 +206,6 @@ def _count_recordings(source: SourceObject, max_count: int, options: Mapping[str
     if source.format in ("audio", "manifest"):
         return 1
     if source.lines is not None:
-        return len(source.lines.splitlines())
+        return source.lines.count("\n") + 1
     place = Place.at(source.uri, options)
     return count_in_tar(place, max_count) if source.format == "tar" else count_in_parquet(place)
