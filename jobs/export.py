@@ -13,6 +13,7 @@ from actors.storage.place import Place
 from jobs.cli.command import FAILED, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
+from jobs.planning.files import EXPORT_FOLDER
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.transcripts.out_files import atomic_file, write_below
@@ -32,7 +33,6 @@ exit status is 1. Times are those of the tokens if the audio was transcribed wit
 spread evenly over the segment. All keys are described in docs/configuration.md. The last line of standard output is one
 JSON object.
 """
-EXPORT = "_export"  # below the output, unless export.uri is set
 CONCURRENT_WRITES = 16  # files
 FAILURES_IN_A_ROW = 20  # after which the storage is considered broken
 FILE_ERRORS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
@@ -90,7 +90,7 @@ def _target(config: Config) -> Place:
     options = policy.options() or config.output.options()
     if policy.uri:
         return Place.at(policy.uri, options)
-    own = Place.at(config.output.uri, options) / EXPORT
+    own = Place.at(config.output.uri, options) / EXPORT_FOLDER
     target = own / policy.format
     for folder in (own, target):
         check_folder(folder)

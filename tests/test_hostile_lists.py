@@ -167,7 +167,7 @@ def test_a_manifest_that_is_none_has_few_rows(tree: Path, monkeypatch: pytest.Mo
 
 
 def test_lists_are_read_in_a_budget(tree: Path) -> None:
-    for name in ("m.jsonl", "n.jsonl"):
+    for name in ("m_manifest.jsonl", "n_manifest.jsonl"):
         with (tree / name).open("wb") as file:
             file.truncate(700_000)
     (tree / "long.jsonl").write_bytes(b'{"x": "' + b"y" * 9_000_000 + b'"}\n' + b'{"audio_filepath": "a.wav"}\n')

@@ -49,6 +49,11 @@ class Input(Section):
     """megabytes of manifests and Kaldi files together; one that exceeds it is an error row (too_large)
 
     A line counts for at least 200 bytes, since its object takes memory however short it is."""
+    uri_column: str | None = None
+    """column that names the audio: CSV, TSV, Parquet and JSON files are then tables of recordings
+
+    A row may have any other columns: a reference, an offset and a duration, and what goes to `extra`. Files are named
+    relative to the table, or by URLs below input.allowed_roots."""
     storage_options: StorageOptions = {}
     """for fsspec; for S3: endpoint_url, key, secret, token, anon, profile. Secrets as env:NAME"""
 

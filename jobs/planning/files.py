@@ -20,6 +20,11 @@ SIDECARS = TABLES | {"spk2utt", "utt2dur", "spk2gender"}
 KNOWN = f"audio ({' '.join(sorted(AUDIO_SUFFIXES))}), {' '.join((*TAR_SUFFIXES, *PARQUET_SUFFIXES, *LINES_SUFFIXES))}, "
 KNOWN += f"a .json with manifest in its name, {WAV_SCP}"
 
+EXPORT_FOLDER = "_export"  # below an output; what it holds was made by jobs.export
+DELIMITED_SUFFIXES = (".csv", ".tsv")
+_TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *DELIMITED_SUFFIXES, *LINES_SUFFIXES, ".json")
+_AUDIO_FOLDER = "metadata.csv"  # https://huggingface.co/docs/datasets/audio_dataset#audiofolder
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -43,8 +48,9 @@ class File:
         return self.root.with_uri(self.uri)
 
 
-def format_of(file: File, requested: str) -> Format | None:
-    """The format of a file by its name, or None if unknown; `requested` is input.format.
+def format_of(file: File, requested: str, uri_column: str | None = None) -> Format | None:
+    """The format of a file by its name, or None if unknown; `requested` is input.format, `uri_column` the column that
+    names the audio in tables, which are read if there is one.
 
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
@@ -56,6 +62,8 @@ def format_of(file: File, requested: str) -> Format | None:
         detected = "audio"
     elif name.endswith(TAR_SUFFIXES):
         detected = "tar"
+    elif uri_column is not None and suffix in _TABLE_SUFFIXES:
+        detected = "manifest"
     elif suffix in PARQUET_SUFFIXES:
         detected = "parquet"
     elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.is_explicit):
@@ -73,4 +81,5 @@ def suffix_of(file: File) -> str:
 
 
 def _names_a_manifest(name: str, suffix: str) -> bool:
-    return name == WAV_SCP or suffix in LINES_SUFFIXES or (suffix == ".json" and "manifest" in name)
+    is_named_so = name in (WAV_SCP, _AUDIO_FOLDER) or suffix in LINES_SUFFIXES
+    return is_named_so or (suffix == ".json" and "manifest" in name)

@@ -20,7 +20,7 @@ from jobs.planning.containment import AllowedFolders
 from jobs.planning.files import KNOWN
 from jobs.planning.finding import Scope, find_files, place_of
 from jobs.planning.lists import ListReader
-from jobs.planning.manifests import manifest_objects
+from jobs.planning.manifests import read_manifests
 from jobs.planning.patterns import is_pattern
 from jobs.planning.sorting import Sorted
 
@@ -53,7 +53,7 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     roots = [place_of(root, options) for root in config.allowed_roots]
     scope = Scope(config, Place.at(output_uri))
     found = find_files(config, scope, [root.path for root in roots if root.is_local], options, say)
-    files, listing = Sorted.of(found, config.format), Listing()
+    files, listing = Sorted.of(found, config.format, config.uri_column), Listing()
     _refuse_useless(files, {each.uri for each in files.manifests})  # soon, before they are read
     named, lists_in_use = _read_lists(files, listing, config, AllowedFolders([*found.roots, *roots]), options)
     listing.objects.sort(key=attrgetter("uri", "key"))
@@ -91,17 +91,14 @@ def _read_lists(
 
     Returns the URIs that manifests name, and those of the manifests that have an object.
     """
-    reader, from_manifests, in_use = ListReader(config.max_list_megabytes * 1e6), dict[str, SourceObject](), set[str]()
+    reader = ListReader(config.max_list_megabytes * 1e6)
     nameable = files.nameable() if files.manifests else {}
-    for manifest in files.manifests:
-        for each in manifest_objects(manifest, nameable, reader, allowed, options):
-            in_use.add(manifest.uri)
-            if from_manifests.setdefault(each.key, each) is not each:
-                listing.repeated += 1
-    named = {each.uri for each in from_manifests.values() if each.refusal is None}
-    listing.objects = [each for uri, each in files.objects.items() if uri not in named] + list(from_manifests.values())
-    listing.is_complete = reader.is_complete
-    return named, in_use
+    found = read_manifests(files.manifests, nameable, reader, allowed, options, config.uri_column)
+    files.drop_lists(found.skipped)
+    named = {each.uri for each in found.objects.values() if each.refusal is None}
+    listing.objects = [each for uri, each in files.objects.items() if uri not in named] + list(found.objects.values())
+    listing.repeated, listing.is_complete = found.repeated, reader.is_complete
+    return named, found.in_use
 
 
 def _refuse_useless(files: Sorted, lists_in_use: set[str]) -> None:
@@ -139,7 +136,7 @@ def _count_recordings(source: SourceObject, max_count: int, options: Mapping[str
     if source.format in ("audio", "manifest"):
         return 1
     if source.lines is not None:
-        return len(source.lines.splitlines())
+        return source.lines.count("\n") + 1
     place = Place.at(source.uri, options)
     try:
         return count_in_tar(place, max_count) if source.format == "tar" else count_in_parquet(place)

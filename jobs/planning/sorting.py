@@ -12,7 +12,7 @@ from actors.units import Format, SourceObject
 from jobs.planning import account
 from jobs.planning.account import Files
 from jobs.planning.containment import ADVICE
-from jobs.planning.files import SIDECARS, TABLES, WAV_SCP, File, format_of, suffix_of
+from jobs.planning.files import PARQUET_SUFFIXES, SIDECARS, TABLES, WAV_SCP, File, format_of, suffix_of
 from jobs.planning.finding import Found
 
 
@@ -23,6 +23,7 @@ class Sorted:
 
     found: Found
     requested: str  # input.format
+    uri_column: str | None  # input.uri_column
     objects: dict[str, SourceObject] = field(default_factory=dict)
     manifests: list[File] = field(default_factory=list)
     tables: list[File] = field(default_factory=list)
@@ -30,9 +31,9 @@ class Sorted:
     skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: Found, requested: str) -> "Sorted":
+    def of(cls, found: Found, requested: str, uri_column: str | None = None) -> "Sorted":
         """Sorts files by name."""
-        made, loose, faulty = cls(found, requested), list[tuple[File, Format]](), list[File]()
+        made, loose, faulty = cls(found, requested, uri_column), list[tuple[File, Format]](), list[File]()
         texts = defaultdict[str, list[File]](list)  # by stem
         made.skipped = {uri: reason for uri, (_, reason) in found.passed_over.items()}
         kaldi_folders = made._kaldi_folders()
@@ -43,7 +44,7 @@ class Sorted:
             if file.fault:
                 faulty.append(file)
                 continue
-            kind = format_of(file, requested)
+            kind = format_of(file, requested, uri_column)
             if kind == "manifest" and not made._is_companion(file):
                 made.manifests.append(file)
             elif kind is not None and kind != "manifest":
@@ -64,7 +65,11 @@ class Sorted:
     def _kaldi_folders(self) -> set[str]:
         """The folders with a wav.scp that is read."""
         lists = (file for uri, file in self.found.files.items() if uri.endswith("/" + WAV_SCP))
-        return {os.path.dirname(file.uri) for file in lists if format_of(file, self.requested) == "manifest"}
+        return {
+            os.path.dirname(file.uri)
+            for file in lists
+            if format_of(file, self.requested, self.uri_column) == "manifest"
+        }
 
     def _is_companion(self, file: File) -> bool:
         """Whether a .json with "manifest" in its name lies beside a recording of that name."""
@@ -82,7 +87,7 @@ class Sorted:
             self.tables.append(file)  # one that is a link elsewhere has a row
 
     def _add_faulty(self, file: File) -> None:
-        is_known = format_of(file, self.requested) is not None or suffix_of(file) in COMPANION_SUFFIXES
+        is_known = format_of(file, self.requested, self.uri_column) is not None or suffix_of(file) in COMPANION_SUFFIXES
         if file.fault == "circle":
             self.skipped[file.uri] = account.CIRCLE
         elif is_known or file.fault in ("outside", "absent"):
@@ -105,6 +110,16 @@ class Sorted:
         if self.requested != "auto" and (is_text or format_of(file, "auto") is not None):
             return account.EXCLUDED
         return f"{account.UNKNOWN_TYPE} {suffix or '(none)'}"
+
+    def drop_lists(self, reasons: Mapping[str, str]) -> None:
+        """Takes files that have the name of a list and are none, given with the reasons by URI, for what they are: a
+        Parquet file that is no table of URIs holds the audio itself, anything else is skipped."""
+        self.manifests = [each for each in self.manifests if each.uri not in reasons]
+        for uri, reason in reasons.items():
+            if uri.lower().endswith(PARQUET_SUFFIXES):
+                self.objects[uri] = _object_of(self.found.files[uri], "parquet", {})
+            else:
+                self.skipped[uri] = reason
 
     def nameable(self) -> dict[str, SourceObject]:
         """All files that a manifest may name, as objects: those that are skipped too, so that their versions are
