@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.storage.entry import Fault
 from actors.storage.place import Place
+from actors.storage.urls import address_of, is_web
 from actors.units import Format
 
 WAV_SCP = "wav.scp"  # Kaldi's list of recordings
@@ -41,7 +42,7 @@ def format_of(file: File, requested: str) -> Format | None:
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
     """
-    name = os.path.basename(file.name).lower()
+    name = os.path.basename(address_of(file.name) if is_web(file.uri) else file.name).lower()
     suffix = os.path.splitext(name)[1]
     detected: Format | None = None
     if suffix in AUDIO_SUFFIXES:

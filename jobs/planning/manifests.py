@@ -12,6 +12,7 @@ from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
 from actors.storage.place import Place
+from actors.storage.urls import without_signatures
 from actors.units import SourceObject, digest
 from jobs.planning import kaldi
 from jobs.planning.containment import AllowedFolders
@@ -96,7 +97,7 @@ def _parse(line: str) -> tuple[str, dict[str, object]]:
 def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingError) -> SourceObject:
     """An object in place of a line that cannot be used."""
     key = f"{manifest.uri}#{digest([found.text or found.location])}"
-    refusal = (str(problem.kind), problem.detail)
+    refusal = (str(problem.kind), without_signatures(problem.detail))
     return SourceObject(key, manifest.uri, found.location, "manifest", None, 0, lines="{}", refusal=refusal)
 
 
@@ -109,7 +110,8 @@ def _line_object(
     refusal: RecordingError | None,
 ) -> SourceObject:
     uri = place.uri
-    name = str(next((fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key)), filepath))
+    named = (fields[key] for key in ("id", "utt_id", "recording_id") if fields.get(key))
+    name = str(next(named, without_signatures(filepath)))
     file = listed.get(uri)
     offset, duration = fields.get("offset") or 0.0, fields.get("duration")
     return SourceObject(
@@ -120,8 +122,8 @@ def _line_object(
         etag=file.etag if file else None,
         size=file.size if file else 0,
         lines=line,
-        text_version=digest([line]),
-        refusal=(str(refusal.kind), refusal.detail) if refusal else None,
+        text_version=digest([without_signatures(line)]),
+        refusal=(str(refusal.kind), without_signatures(refusal.detail)) if refusal else None,
     )
 
 
