@@ -14,6 +14,7 @@ import pytest
 from conftest import encoded, piece_of, tone
 from loopback import Loopback
 
+from actors.schema import UsageError
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, read_objects
 from actors.sources.recordings import Recording
@@ -186,6 +187,19 @@ def test_signed_urls(server: Server) -> None:
     assert list_input(Input(uri=signed_later[:3]), "/nowhere").objects == listing.objects[:3]
 
 
+def test_a_signed_folder(server: Server) -> None:
+    server.needs_signature, server.head_status = True, 403
+    wav = encoded(tone(0.5))
+    server.files = {"/a/": b'<a href="x%20.wav"><a href="b/">', "/a/b/": b'<a href="y.wav">', "/a/x%20.wav": wav}
+    server.files |= {"/a/b/y.wav": wav}
+    config = Input(uri=f"{server.url}/a/?{SIGNED}")
+    listing = list_input(config, "/nowhere")
+    assert [each.uri.removeprefix(server.url) for each in listing.objects] == ["/a/b/y.wav", "/a/x%20.wav"]
+    assert [each.content for each in recordings(listing, config)] == [wav] * 2
+    with pytest.raises(PermissionError, match=rf"{server.url}/other\.wav: responded with 403 Forbidden"):
+        Place.at(f"{server.url}/other.wav", config.options()).read()
+
+
 def test_a_manifest_of_urls(server: Server) -> None:
     server.needs_signature = True
     wav = encoded(tone(0.5))
@@ -287,10 +301,10 @@ def test_urls() -> None:
 
 
 def test_what_cannot_be_used(server: Server) -> None:
-    from actors.schema import UsageError
-
     with pytest.raises(UsageError, match="HTTP cannot be written to"):
         Output(uri=f"{server.url}/out").place()
+    with pytest.raises(UsageError, match="HTTP cannot be written to"):
+        Place.at(f"{server.url}/out").write(b"")
     for uri, advice in {
         "gs://b/a": "gs:// needs the package gcsfs on every machine: pip install gcsfs",
         "gcs://b/a": "needs the package gcsfs",

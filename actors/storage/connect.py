@@ -98,7 +98,7 @@ def _connect_web(uri: str, arguments: dict[str, Any], signed_urls: list[str]) ->
 
     client = {"timeout": TIMEOUT} | arguments.get("client_kwargs", {})
     filesystem = Web(**arguments | {"client_kwargs": client, "signed_urls": tuple(signed_urls)})
-    path = public_url(uri) if uri in signed_urls else normal_url(uri)
+    path = public_url(uri) if uri in signed_urls else normal_url(uri)  # any other is signed by its path
     return filesystem, path if "?" in path else path.rstrip("/")
 
 
