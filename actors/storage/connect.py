@@ -42,7 +42,7 @@ def _s3_client() -> dict[str, object]:
 
 def protocol_of(uri: str) -> str | None:
     """A URL's protocol, with aliases resolved; None for a path."""
-    match = _PROTOCOL.match(uri)
+    match = _PROTOCOL.match(uri) if "://" in uri else None
     return _ALIASES.get(match[1].lower(), match[1].lower()) if match else None
 
 
