@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 import s3fs
 
-from actors.storage.listing import find, glob
+from actors.storage.listing import below, find, glob, names
 from actors.storage.place import Place
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
@@ -148,3 +148,6 @@ def test_a_name(storage: Storage, name: str) -> None:
     if not root.is_http:
         place.write(b"another")
         assert place.read() == b"another"
+        output = Place.at(place.with_path(place.path.removesuffix(".wav")).uri, options)
+        (output / "_runs" / "1").write(b"1")
+        assert (names(output / "_runs"), [each.path for each in below(output)]) == (["1"], [f"{output.path}/_runs/1"])

@@ -161,7 +161,7 @@ def recording_of(
 def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:
     """An object's stored file and version. Raises RecordingError if it is missing, or not the version that was
     planned."""
-    place = Place.at(source.uri, settings.storage_options)
+    place = _place_of(source, settings)
     try:
         info = place.info()
     except (FileNotFoundError, NotADirectoryError):
@@ -171,6 +171,15 @@ def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, 
     if source.etag is not None and info.version != source.etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)
     return StoredFile(place, info.size or 0), info.version
+
+
+def _place_of(source: SourceObject, settings: ReadSettings) -> Place:
+    """An object's place. A manifest may name it by a signed URL, and its URI has no signature."""
+    place = Place.at(source.uri, settings.storage_options)
+    if not place.is_http or source.format != "manifest" or not source.lines:
+        return place
+    named = (each for each in json.loads(source.lines).values() if isinstance(each, str))
+    return next((signed for each in named if (signed := place.signed_by(each)) is not place), place)
 
 
 def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, object]:

@@ -8,12 +8,15 @@ from typing import Any
 import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import known_implementations
 
 from actors.schema import UsageError
-from actors.storage.urls import is_web, normal_url, public_url
+from actors.storage.urls import is_web, normal_url, public_url, without_signatures
 
-_PROTOCOL = re.compile(r"([a-z][a-z0-9+.-]*(?:::[a-z0-9+.-]*)*)://", re.IGNORECASE | re.ASCII)
-_ALIASES = {"local": "file", "s3a": "s3", "gcs": "gs"}
+_PROTOCOL = re.compile(r"([a-z][a-z0-9+._-]*(?:::[a-z0-9+._-]*)*)://", re.IGNORECASE | re.ASCII)
+_ALIASES = {"local": "file", "s3a": "s3", "gcs": "gs", "abfss": "abfs"}
+#: Packages of protocols that fsspec implements itself.
+_PACKAGES = {"sftp": "paramiko", "ssh": "paramiko", "smb": "smbprotocol", "git": "pygit2"}
 #: Protocols whose files are within another file, which such a URL could choose freely.
 _NESTED = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
 
@@ -39,7 +42,7 @@ def _s3_client() -> dict[str, object]:
 
 def protocol_of(uri: str) -> str | None:
     """A URL's protocol, with aliases resolved; None for a path."""
-    match = _PROTOCOL.match(uri)
+    match = _PROTOCOL.match(uri) if "://" in uri else None
     return _ALIASES.get(match[1].lower(), match[1].lower()) if match else None
 
 
@@ -53,7 +56,7 @@ def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem
     rest = uri.partition("://")[2] if protocol else uri
     protocol = protocol or "file"
     if "::" in protocol or protocol in _NESTED:
-        raise UsageError(f"{uri!r}: chained URLs are not read; name the stored object itself")
+        raise UsageError(f"{without_signatures(uri)!r}: chained URLs are not read; name the stored object itself")
     if protocol == "file":
         return LocalFileSystem(), os.path.abspath(rest)
     arguments: dict[str, Any] = dict(options)
@@ -67,11 +70,27 @@ def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem
         arguments = {"use_listings_cache": False} | arguments | {"config_kwargs": client}
     try:
         filesystem = S3(**arguments) if protocol == "s3" else fsspec.filesystem(protocol, **arguments)
-    except (ValueError, ImportError, TypeError) as problem:  # no such protocol, or one that needs more than a URL
-        raise UsageError(f"{uri!r}: {problem}") from None
+    except (ValueError, ImportError, TypeError, OSError) as problem:
+        raise UsageError(f"{without_signatures(uri)!r}: {_advice(protocol, problem)}") from None
     if protocol == "s3":
         filesystem.retries = _S3_TRIES
     return filesystem, path_of(filesystem, f"{protocol}://{rest}").rstrip("/")  # the protocol must be in lower case
+
+
+def _advice(protocol: str, problem: Exception) -> str:
+    """What a protocol needs that is not there."""
+    missing = re.findall(r"'(\w+)'", str(problem)) if isinstance(problem, TypeError) else []
+    if missing:
+        return f"{protocol}:// needs more than a URL: {' and '.join(missing)} in storage_options"
+    if isinstance(problem, ImportError):
+        module = str(known_implementations.get(protocol, {}).get("class", "")).partition(".")[0]
+        package = _PACKAGES.get(protocol, module)
+        return f"{protocol}:// needs the package {package} on every machine: pip install {package}"
+    if protocol not in known_implementations:
+        return f"no storage has the protocol {protocol}; stores that are compatible with S3 are s3:// with endpoint_url"
+    if isinstance(problem, OSError):
+        return f"{protocol}:// cannot be used on this machine ({str(problem).partition(chr(10))[0]:.120})"
+    return str(problem)
 
 
 def _connect_web(uri: str, arguments: dict[str, Any], signed_urls: list[str]) -> tuple[AbstractFileSystem, str]:
@@ -79,7 +98,7 @@ def _connect_web(uri: str, arguments: dict[str, Any], signed_urls: list[str]) ->
 
     client = {"timeout": TIMEOUT} | arguments.get("client_kwargs", {})
     filesystem = Web(**arguments | {"client_kwargs": client, "signed_urls": tuple(signed_urls)})
-    path = public_url(uri) if uri in signed_urls else normal_url(uri)
+    path = public_url(uri) if uri in signed_urls else normal_url(uri)  # any other is signed by its path
     return filesystem, path if "?" in path else path.rstrip("/")
 
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urljoin
 
 from actors.storage.answers import EndpointError
 from actors.storage.entry import Entry
+from actors.storage.file_info import FileInfo
 from actors.storage.place import Place
 from actors.storage.urls import address_of, normal_url
 
@@ -26,7 +27,7 @@ def find(place: Place, enters: Callable[[str], bool] = lambda folder: True) -> I
     Raises EndpointError if there are too many folders.
     """
     try:
-        info = place.info()
+        info = _info(place)
     except FileNotFoundError:
         return
     if info.media_type != "text/html":
@@ -46,6 +47,16 @@ def find(place: Place, enters: Callable[[str], bool] = lambda folder: True) -> I
             if len(seen) > MAX_FOLDERS or depth > MAX_DEPTH:
                 what = f"more than {MAX_FOLDERS:,} folders, or {MAX_DEPTH} nested ones"
                 raise EndpointError(f"{place.described}: lists {what}, the last {folder[:200]!r}")
+
+
+def _info(place: Place) -> FileInfo:
+    """The metadata of a file or page; some servers have a folder's page only by its name with a slash."""
+    try:
+        return place.info()
+    except FileNotFoundError:
+        if "?" in place.path:
+            raise
+        return place.with_path(place.path + "/").info()
 
 
 def _links(page: Place, folder: str) -> list[str]:

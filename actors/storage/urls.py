@@ -65,6 +65,8 @@ def is_signed(uri: str) -> bool:
 
 def without_signatures(text: str) -> str:
     """A text whose URLs have no users, passwords and signatures; all else remains."""
+    if "://" not in text:
+        return text
     return _URL.sub(lambda match: public_url(match[0]) if is_signed(match[0]) else match[0], text)
 
 

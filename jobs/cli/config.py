@@ -4,18 +4,23 @@ The docstring below a key is its documentation: the first line is the comment in
 docs/configuration.md. `make docs` writes both from here.
 """
 
+import os
+from collections import Counter
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from actors.schema import ErrorKind
+from actors.schema import ErrorKind, UsageError
+from actors.storage.connect import SIGNED_URLS
 from actors.storage.place import Place
+from actors.storage.urls import is_signed, is_web, public_url
 from jobs.cli.errors import ConfigError as ConfigError
 from jobs.cli.secrets import with_secrets
 
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, le=1e9)]  # seconds, hours, megabytes: more makes no sense, and no time or size
 Share = Annotated[float, Field(ge=0, le=1)]
+Location = Annotated[str, AfterValidator(os.path.expanduser)]  # a path or a URL; "~" is the home folder
 StorageOptions = Annotated[dict[str, Any], Field(repr=False)]
 
 
@@ -33,7 +38,7 @@ class Section(BaseModel):
 class Input(Section):
     """The archive to transcribe."""
 
-    uri: Annotated[str | list[str], Field(examples=["/data/archive"])]
+    uri: Annotated[Location | list[Location], Field(examples=["/data/archive"])]
     """file, folder, glob (*.wav), NeMo's audio__OP_0..511_CL_.tar, or a list of these; any fsspec URL"""
     format: Literal["auto", "audio", "tar", "parquet", "manifest", "kaldi"] = "auto"
     """auto (by name) | audio | tar | parquet | manifest | kaldi (wav.scp, as in AISHELL-2)"""
@@ -43,7 +48,7 @@ class Input(Section):
     """globs; matching files are skipped"""
     limit: Annotated[int, Field(gt=0)] | None = None
     """recordings; only the first so many. Start with 10"""
-    allowed_roots: list[str] = []
+    allowed_roots: list[Location] = []
     """folders outside the input that manifests and links may lead to; elsewhere is an error row"""
     max_list_megabytes: Positive = 1_000.0
     """megabytes of manifests and Kaldi files together; one that exceeds it is an error row (too_large)
@@ -62,8 +67,17 @@ class Input(Section):
         return [self.uri] if isinstance(self.uri, str) else self.uri
 
     def options(self) -> dict[str, object]:
-        """`storage_options` with the secrets that they name. Raises ConfigError."""
-        return with_secrets(self.storage_options, "input.storage_options")
+        """`storage_options` with the secrets that they name, and the URLs that are secrets. Raises ConfigError."""
+        options = with_secrets(self.storage_options, "input.storage_options")
+        signed_urls = [uri for uri in self.uris if is_signed(uri)]
+        return options | {SIGNED_URLS: signed_urls} if signed_urls else options
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Input":
+        known = Counter(public_url(uri) for uri in {*self.uris} if is_web(uri))
+        if same := [url for url, count in known.items() if count > 1]:
+            raise ValueError(f"uri: URLs of {same[0]} differ only in their signatures, and so name one file; keep one")
+        return self
 
 
 class Audio(Section):
@@ -102,7 +116,7 @@ class Segmentation(Section):
 class Output(Section):
     """Where transcripts go, and how a run treats those that are there."""
 
-    uri: Annotated[str, Field(examples=["out/local"])]
+    uri: Annotated[Location, Field(examples=["out/local"])]
     """folder or URL; parts and the state of all runs are below it, and nothing else is written"""
     on_mismatch: Literal["fail", "keep", "replace"] = "fail"
     """units made with another model or setting: fail | keep | replace
@@ -125,14 +139,16 @@ class Output(Section):
         return with_secrets(self.storage_options, "output.storage_options")
 
     def place(self) -> Place:
-        """The folder of the output. Raises UsageError as `Place.at` does, and ConfigError."""
+        """The folder of the output. Raises UsageError as `Place.at` does, also over HTTP, and ConfigError."""
+        if is_web(self.uri):
+            raise UsageError("output.uri: HTTP cannot be written to; give a folder, or the storage's own URL (s3://…)")
         return Place.at(self.uri, self.options())
 
 
 class Model(Section):
     """The model and how it is run."""
 
-    name: Annotated[str, Field(examples=["/data/models/stt_zh_citrinet_1024_gamma_0_25.nemo"])]
+    name: Annotated[Location, Field(examples=["/data/models/stt_zh_citrinet_1024_gamma_0_25.nemo"])]
     """path, URL, or hub name such as nvidia/stt_zh_citrinet_1024_gamma_0_25"""
     revision: str | None = None
     """branch, tag or commit on the hub; null: its main branch"""
@@ -205,7 +221,7 @@ class Export(Section):
     """srt | vtt | textgrid (Praat) | text | jsonl | manifest (NeMo, a line per segment)"""
     files: Literal["auto", "recording", "one"] = "auto"
     """auto (recording for srt, vtt, textgrid, else one) | recording | one"""
-    uri: str | None = None
+    uri: Location | None = None
     """folder or URL; null: _export/<format> below output.uri"""
     characters_per_line: Annotated[int, Field(gt=0)] = 16
     """of subtitles, as wide as Chinese ones; Latin ones count half"""
@@ -250,7 +266,7 @@ class Evaluate(Section):
     """samples for the confidence intervals"""
     shown: Annotated[int, Field(ge=0, le=10_000)] = 10
     """recordings with the most errors, and commonest errors, in the tables"""
-    write: str | None = None
+    write: Location | None = None
     """a Parquet file or URL for the counts of every recording"""
 
 
@@ -267,7 +283,7 @@ class Benchmark(Section):
     """how often the whole pipeline gets that audio: a GPU needs hours of it"""
     sides: list[str] = []
     """names of what to measure; empty: all"""
-    write: str | None = None
+    write: Location | None = None
     """a JSON file or URL for the result, such as docs/benchmarks/engine.json; `make benchmarks` makes the page"""
 
 

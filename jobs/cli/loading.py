@@ -3,32 +3,25 @@
 import difflib
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from actors.foreign import plain_yaml
-from actors.foreign.escape import without_credentials
-from jobs.cli.config import Config, ConfigError
+from jobs.cli.config import Config, ConfigError, Section
+from jobs.cli.kinds import ANY, in_a_sentence, kinds_of
 from jobs.cli.secrets import has_secret, leaves
+from jobs.cli.values import node_of, shown, value_of
+from jobs.cli.yaml_text import compose, items
+
+_LARGE = 1e9  # no number is larger
 
 
 def load(path: str, overrides: list[str]) -> Config:
-    """The configuration of a YAML file with `section.key=value` overrides, values in YAML. Raises ConfigError."""
-    try:
-        values = _parsed(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
-    except OSError as problem:
-        raise ConfigError(f"{path} cannot be read: {problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise ConfigError(f"{path} is not YAML{_where(problem)}") from None
-    if not isinstance(values, dict):
-        kind = type(values).__name__
-        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds a {kind}")
+    """The configuration of a YAML file with `section.key=value` overrides. Raises ConfigError."""
+    values = _read(path)
     for override in overrides:
         _apply(values, override)
     for names, leaf in leaves([], values):
@@ -37,15 +30,45 @@ def load(path: str, overrides: list[str]) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as problem:
-        raise ConfigError(*map(_sentence, problem.errors())) from None
+        raise ConfigError(*dict.fromkeys(map(_sentence, problem.errors()))) from None
 
 
-def _parsed(text: str) -> object:
-    """Parses YAML. Raises YAMLError and others; UsageError if aliases expand it beyond the limits."""
-    with suppress(yaml.YAMLError):  # the other parser has a better message
-        plain_yaml.check_size(text.encode("utf-8", "surrogatepass"))
-    value: object = yaml.safe_load(text)
-    return value
+def _read(path: str) -> dict[str, object]:
+    """The values of a YAML file, by section and key."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
+    except OSError as problem:
+        raise ConfigError(f"{path} cannot be read: {problem}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text") from None
+    root = compose(text, path)
+    if not isinstance(root, yaml.MappingNode):
+        kind = "nothing" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "a text"
+        raise ConfigError(f"{path} must hold sections such as input, output and model, and holds {kind}")
+    return {name: _read_section(name, node) for name, node in items(root)}
+
+
+def _read_section(name: str, node: yaml.Node) -> object:
+    if isinstance(node, yaml.MappingNode):
+        return {key: _value([name, key], each) for key, each in items(node)}
+    if value_of(node, ANY, name) is None:  # a section whose keys are all comments
+        return {}
+    raise ConfigError(f"{name}: must be a section, with keys below it")
+
+
+def _value(path: list[str], typed: str | yaml.Node) -> object:
+    """The value of a key, or of an option in a key's mapping, from a file's node or the command line's text."""
+    field, key = _field_at(path), ".".join(path)
+    kinds = kinds_of(field.annotation) if field and len(path) == 2 else ANY
+    node = node_of(typed, kinds, key) if isinstance(typed, str) else typed
+    return value_of(node, kinds, key, in_a_sentence(field) if field else "")
+
+
+def _field_at(path: list[str]) -> FieldInfo | None:
+    section = Config.model_fields[path[0]].annotation if path[0] in Config.model_fields else None
+    return section.model_fields.get(path[1]) if isinstance(section, type) and issubclass(section, Section) else None
 
 
 def _is_valid_name(text: str) -> bool:
@@ -62,12 +85,8 @@ def _apply(values: dict[str, object], override: str) -> None:
     if not equals or len(path) < 2:
         shown_key = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
         raise ConfigError(f"{shown_key and shown_key[0]!r}: an override is section.key=value, such as input.limit=10")
-    try:
-        value = _parsed(text)
-        is_secret = has_secret(path, value)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise ConfigError(f"{key}: its value is not YAML{_where(problem)}") from None
-    if is_secret:
+    value = _value(path, text)
+    if has_secret(path, value):
         where = "use env:NAME, or the config file"
         if "storage_options" not in path:  # a URL; only options take env:NAME
             where = f"give the URL without it, and the login in {path[0]}.storage_options as env:NAME"
@@ -81,14 +100,6 @@ def _apply(values: dict[str, object], override: str) -> None:
     section[path[-1]] = value
 
 
-def _where(problem: Exception) -> str:
-    """What is wrong with a text that is not YAML, and where; without the text, which may hold secrets."""
-    if not isinstance(problem, yaml.MarkedYAMLError) or problem.problem_mark is None:
-        return ""
-    mark = problem.problem_mark
-    return f", line {mark.line + 1}, column {mark.column + 1}" + (f": {problem.context}" if problem.context else "")
-
-
 def _sentence(error: ErrorDetails) -> str:
     """One of pydantic's errors as a sentence; a value is shown unless it may be a secret."""
     path = [str(part) for part in error["loc"]]
@@ -100,13 +111,15 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key}: this key is needed"
     if error["type"] == "value_error":  # of a section as a whole; its message begins with the key
         return f"{key}.{error['ctx']['error']}"
-    return f"{key}: {error['msg']}{_not(path, error['input'])}"
-
-
-def _not(path: list[str], value: object) -> str:
-    if "storage_options" in path or isinstance(value, (dict, list)):
-        return ""  # there may be secrets in it
-    return f", not {without_credentials(repr(value)):.60}"
+    field = _field_at(path) if len(path) > 1 else None
+    if field is None:
+        return f"{key}: must be a section, with keys below it"
+    words = f"one of {error['ctx']['expected']}" if error["type"] == "enum" else in_a_sentence(field)
+    value = error["input"]
+    if isinstance(value, int | float) and value > _LARGE:
+        words += f", at most {_LARGE:,.0f}"
+    key = ".".join(path[:2])
+    return f"{key}: must be {words}{shown(value, key)}"
 
 
 def _all_keys() -> list[str]:

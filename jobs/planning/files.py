@@ -7,6 +7,7 @@ from typing import Literal
 from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.storage.entry import Fault
 from actors.storage.place import Place
+from actors.storage.urls import address_of, is_web
 from actors.units import Format
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -55,7 +56,7 @@ def format_of(file: File, requested: str, uri_column: str | None = None) -> Form
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
     """
-    name = file.name.rpartition("/")[2].lower()
+    name = os.path.basename(address_of(file.name) if is_web(file.uri) else file.name).lower()
     suffix = os.path.splitext(name)[1]
     detected: Format | None = None
     if suffix in AUDIO_SUFFIXES:

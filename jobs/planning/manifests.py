@@ -11,6 +11,7 @@ from operator import attrgetter
 from actors.foreign.escape import escape_surrogates
 from actors.foreign.plain_json import InvalidJson
 from actors.schema import ErrorKind, RecordingError
+from actors.storage.urls import without_signatures
 from actors.units import SourceObject, digest
 from jobs.planning import kaldi, tables
 from jobs.planning.containment import AllowedFolders
@@ -197,7 +198,7 @@ def _json_lines(file: File, reader: ListReader) -> Iterator[Line | BadEntry]:
 def _refused_object(manifest: File, found: Line | BadEntry, problem: RecordingError) -> SourceObject:
     """An object in place of a line that cannot be used. Its URI is one of its own, for it identifies the row."""
     key, uri = f"{manifest.uri}#{digest([found.text or found.location])}", manifest.uri
-    refusal = (str(problem.kind), problem.detail)
+    refusal = (str(problem.kind), without_signatures(problem.detail))
     return SourceObject(
         escape_surrogates(key), key, found.location, "manifest", None, 0, refusal=refusal, listed_by=uri
     )
@@ -217,12 +218,12 @@ def _line_object(
     return SourceObject(
         key=escape_surrogates(f"{uri}#{offset}+{duration}{channel}"),
         uri=uri,
-        name=entry_name(entry),
+        name=without_signatures(entry_name(entry)),
         format="manifest",
         etag=file.etag if file else None,
         size=file.size if file else 0,
         lines=entry.line,
-        text_version=digest([entry.line]),
-        refusal=(str(refusal.kind), refusal.detail) if refusal else None,
+        text_version=digest([without_signatures(entry.line)]),
+        refusal=(str(refusal.kind), without_signatures(refusal.detail)) if refusal else None,
         listed_by=listed_by,
     )
