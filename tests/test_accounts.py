@@ -153,8 +153,8 @@ def test_a_manifest_may_name_what_is_skipped(tmp_path: Path) -> None:
     found = listed(tmp_path, tmp_path / "out", exclude=["x/*"])
     assert found.files == Files(6, read=1, spoken_of=4, skipped=Counter({"below the output": 1}))
     versions = {each.name: each.etag for each in found.objects}
-    assert versions.pop("out/f.wav") is None
-    assert versions == {name: str((tmp_path / name).stat().st_mtime_ns) for name in named[:-1]}
+    unknown = dict.fromkeys(("e.mpga", "out/f.wav"))
+    assert versions == unknown | {name: str((tmp_path / name).stat().st_mtime_ns) for name in named[:3]}
 
 
 def test_companions_by_their_stem_with_a_suffix_in_any_case(tmp_path: Path) -> None:
