@@ -164,6 +164,6 @@ def _refused_object(file: File) -> SourceObject:
         "outside": (ErrorKind.OUTSIDE_INPUT, f"it is a link to outside the input; {ADVICE}"),
         "dangling": (ErrorKind.MISSING, "it is a link to a file that does not exist"),
         "special": (ErrorKind.BAD_ENTRY, "it is a pipe or a device, not a file"),
-        "absent": (ErrorKind.MISSING, "a pattern in input.uri names it, and it does not exist"),
+        "absent": (ErrorKind.MISSING, "a pattern in input.uri names it, and there is no such file"),
     }[file.fault]
     return SourceObject(escape_surrogates(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
