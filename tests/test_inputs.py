@@ -114,7 +114,8 @@ def test_short_suffixes_of_tars(tmp_path: Path) -> None:
 )
 def test_what_yields_nothing_is_a_mistake(tmp_path: Path, config: dict[str, Any], why: str) -> None:
     make(tmp_path, "a.wav", "texts/a.txt", "texts/b.pdf", "a.tar.zst", "m.jsonl.gz")
-    make(tmp_path / "kaldi", "text").joinpath("wav.scp").touch()
+    make(tmp_path / "kaldi", "wav.scp").joinpath("text").write_text("u words\n")
+    (tmp_path / "kaldi" / "wav.scp").write_text("\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "loop").symlink_to("loop")

@@ -51,6 +51,13 @@ def test_a_tree_a_file_a_glob_a_list(archive: Path) -> None:
     ]
 
 
+def test_a_file_that_is_named_is_what_its_name_makes_it(archive: Path) -> None:
+    (archive / "list.json").write_text('{"audio_filepath": "a.wav", "text": "t"}\n')
+    both = [str(archive / "list.json"), str(archive)]
+    for uris in (both, both[::-1]):  # the folder alone would not take it for a manifest
+        assert [each.format for each in listed(uris).objects if each.name == "a.wav"] == ["manifest"]
+
+
 def test_include_exclude_and_format(archive: Path) -> None:
     assert names(listed(archive, include=["b/*"], exclude=["*.mp3", "*.tar"])) == ["b/c.FLAC", "b/e.opus"]
     assert names(listed(archive, format="tar", include=["b/*"])) == ["b/shard.tar"]

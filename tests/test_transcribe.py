@@ -42,11 +42,13 @@ def test_the_demo_and_what_happens_to_it(
     _, dry, seen = job(*where, main=plan.main)
     assert dry["units"]["new"] > 3
     assert dry["objects"] == {"audio": 23, "manifest": 14, "parquet": 1, "tar": 2}
+    assert dry["files"] == {"listed": 54, "read": 27, "companions": 20, "spoken_of": 7, "skipped": {}}
     assert not out.exists()
 
     status, summary, seen = job(*where)
     assert status == 0
     assert summary["recordings"] == 77
+    assert summary["files"] == dry["files"]
     assert summary["errors"] == {"empty": 1, "not_audio": 1, "unreadable": 1}
     assert summary["cer"] <= 0.03
     assert summary["units"] == {"planned": dry["units"]["new"], "skipped": 0, "done": dry["units"]["new"]}

@@ -122,11 +122,10 @@ class Sorted:
                 self.skipped[uri] = reason
 
     def nameable(self) -> dict[str, SourceObject]:
-        """All files that a manifest may name, as objects: those that are skipped too, so that their versions are
-        known."""
+        """The objects that a manifest may name: audio that is hidden or excluded too, so that its version is known."""
         passed_over = (file for file, reason in self.found.passed_over.values() if reason != account.BELOW_OUTPUT)
-        others = (self.found.files[uri] for uri in self.skipped if uri in self.found.files)
-        files = (file for each in (passed_over, others) for file in each if not file.fault)
+        others = (file for uri, file in self.found.files.items() if self.skipped.get(uri) == account.EXCLUDED)
+        files = (file for file in (*passed_over, *others) if not file.fault and format_of(file, "auto") == "audio")
         return {file.uri: _object_of(file, "audio", {}) for file in files} | self.objects
 
     def account(self, standing: Container[str] | None, named: set[str]) -> Files:
@@ -180,6 +179,6 @@ def _refused_object(file: File) -> SourceObject:
         "outside": (ErrorKind.OUTSIDE_INPUT, f"it is a link to outside the input; {ADVICE}"),
         "dangling": (ErrorKind.MISSING, "it is a link to a file that does not exist"),
         "special": (ErrorKind.BAD_ENTRY, "it is a pipe or a device, not a file"),
-        "absent": (ErrorKind.MISSING, "a pattern in input.uri names it, and it does not exist"),
+        "absent": (ErrorKind.MISSING, "a pattern in input.uri names it, and there is no such file"),
     }[file.fault]
     return SourceObject(escape_surrogates(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
