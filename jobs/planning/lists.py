@@ -82,10 +82,10 @@ class ListReader:
             raise self._over_budget("its size") from None
 
     def open_text(self, place: Place) -> BinaryIO:
-        """Opens a list as UTF-8. One of at most HELD_BYTES may also have another encoding of `decode_text`; which, is
-        decided for the list as a whole. Raises as `open` does.
+        """Opens a list as UTF-8, after its byte order mark if there is one. Raises as `open` does.
 
-        A text in none of them is opened as it is: its lines that are not UTF-8 are refused.
+        One of at most HELD_BYTES may also have another encoding of `decode_text`; which, is decided for the list as a
+        whole. A text in none of them is opened as it is: its lines that are not UTF-8 are refused.
         """
         file = self.open(place)
         if isinstance(file, io.BytesIO):

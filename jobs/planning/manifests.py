@@ -167,8 +167,9 @@ def _json_lines(file: File, reader: ListReader) -> Iterator[Line | BadEntry]:
     """Yields the non-empty lines of a manifest, or the elements of one that is a JSON document."""
     try:
         opened = reader.open_text(file.place)
+        start = opened.tell()
         head = opened.read(HEAD_BYTES).decode("utf-8", "replace")
-        opened.seek(0)
+        opened.seek(start)
         if is_document(head, file.name.lower().endswith(".json")):
             for number, (name, value) in enumerate(elements(opened), 1):
                 line = as_line({"id": name} | value if name is not None and isinstance(value, dict) else value)
