@@ -222,6 +222,39 @@ def test_a_file_that_claims_to_be_a_manifest_has_rows(tree: Path) -> None:
     assert next(iter(errors(rows_of(tree / "z.jsonl")).values())).startswith("outside_input")
 
 
+def test_an_index_of_shards_does_not_take_their_place(tree: Path) -> None:
+    (tree / "a.tar").write_bytes(tar_of([("x.wav", WAV)]))
+    write(tree / "shards.jsonl", {"path": "a.tar", "count": 1})
+    write(tree / "strict.jsonl", {"audio_filepath": "a.tar"})
+    rows = rows_of(tree)
+    assert "x.wav" in texts(rows)
+    assert "names a tar" in errors(rows)["strict.jsonl:1"]
+    assert listed(tree).unknown == {".jsonl (no manifest)": 1}
+
+
+def test_what_is_no_manifest_takes_nothing_of_the_budget(tree: Path) -> None:
+    (tree / "a.jsonl").write_text('{"event": "x"}\n' * 2_000)
+    (tree / "b.jsonl").write_text("[{" + " " * 1_000)  # and breaks off
+    write(tree / "c.jsonl", *ENTRIES)
+    listing = listed(tree, max_list_megabytes=0.401)
+    assert [each.format for each in listing.objects] == ["manifest"] * 3
+    assert listing.is_complete
+
+
+def test_common_voice(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        (tmp_path / "clips" / f"{number}.wav").write_bytes(WAV)
+    lines = [f"c\t{number}.wav\t{text}" for number, text in enumerate(SPEECH)]
+    for name, number in (("validated.tsv", 3), ("test.tsv", 1)):
+        text = "\n".join(["client_id\tpath\tsentence", *lines[:number]])
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "reported.tsv").write_text("sentence_id\tsentence\n")
+    assert texts(rows_of(tmp_path)) == READ
+    assert listed(tmp_path).repeated == 1
+    assert texts(rows_of(tmp_path, uri_column="path")) == READ
+
+
 # --- shards
 
 

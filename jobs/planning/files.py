@@ -19,6 +19,8 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 DELIMITED_SUFFIXES = (".csv", ".tsv")
 _TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *DELIMITED_SUFFIXES, ".jsonl", ".ndjson", ".json")
 _AUDIO_FOLDER = "metadata.csv"  # https://huggingface.co/docs/datasets/audio_dataset#audiofolder
+#: Common Voice's tables: https://github.com/common-voice/cv-dataset#fields. The parts of it may repeat each other.
+COMMON_VOICE = frozenset(f"{part}.tsv" for part in ("train", "dev", "test", "validated", "invalidated", "other"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def format_of(file: File, requested: str, uri_column: str | None = None) -> Form
 def _names_a_manifest(name: str, suffix: str) -> bool:
     return (
         name in (WAV_SCP, _AUDIO_FOLDER)
+        or name in COMMON_VOICE
         or suffix in (".jsonl", ".ndjson")
         or (suffix == ".json" and "manifest" in name)
     )

@@ -54,12 +54,14 @@ def read_manifests(
     """
     found, shards = FoundInManifests(), Shards(listed)
     for manifest in sorted(manifests, key=attrgetter("uri")):
+        before = reader.left, reader.is_complete
         try:
             for each in _Manifest(manifest, listed, shards, reader, allowed, options, uri_column).objects():
                 if found.objects.setdefault(each.key, each) is not each:
                     found.repeated += 1
         except NotAManifest as reason:
             found.skipped[manifest.uri] = str(reason)
+            reader.left, reader.is_complete = before  # nothing of it is held, and nothing was missed
     found.objects |= {each.key: each for each in shards.objects()}
     found.repeated += shards.repeated
     return found
@@ -136,6 +138,8 @@ class _Manifest:
         place = self.allowed.locate(entry.filepath, self._folder, self.options)
         refusal, uri = self.allowed.refusal(place, entry.filepath), place.uri
         file = self.listed.get(uri)
+        if file is not None and file.is_container:
+            raise RecordingError(ErrorKind.BAD_ENTRY, f"it names a {file.format} file, not a recording: {uri}")
         if not refusal and self._sharded.may_hold(entry):
             shard = self._sharded.shard_of(entry, place, file is not None)
             if isinstance(shard, RecordingError):
@@ -149,9 +153,10 @@ class _Manifest:
 
     def _is_listed(self, filepath: str) -> bool:
         try:
-            return self.allowed.locate(filepath, self._folder, self.options).uri in self.listed
+            file = self.listed.get(self.allowed.locate(filepath, self._folder, self.options).uri)
         except RecordingError:
             return False
+        return file is not None and not file.is_container
 
     def _names_audio(self, problem: RecordingError) -> bool:
         """Whether a line with this error is nevertheless one of a manifest."""
