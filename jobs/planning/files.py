@@ -25,6 +25,8 @@ EXPORT_FOLDER = "_export"  # below an output; what it holds was made by jobs.exp
 DELIMITED_SUFFIXES = (".csv", ".tsv")
 _TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *DELIMITED_SUFFIXES, *LINES_SUFFIXES, ".json")
 _AUDIO_FOLDER = "metadata.csv"  # https://huggingface.co/docs/datasets/audio_dataset#audiofolder
+#: Common Voice's tables: https://github.com/common-voice/cv-dataset#fields. The parts of it may repeat each other.
+COMMON_VOICE = frozenset(f"{part}.tsv" for part in ("train", "dev", "test", "validated", "invalidated", "other"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +84,5 @@ def suffix_of(file: File) -> str:
 
 
 def _names_a_manifest(name: str, suffix: str) -> bool:
-    is_named_so = name in (WAV_SCP, _AUDIO_FOLDER) or suffix in LINES_SUFFIXES
+    is_named_so = name in (WAV_SCP, _AUDIO_FOLDER) or name in COMMON_VOICE or suffix in LINES_SUFFIXES
     return is_named_so or (suffix == ".json" and "manifest" in name)

@@ -45,10 +45,10 @@ class NamesNoAudio(RecordingError):
 
 
 class ListReader:
-    """Reads lists of at most `max_bytes` in total. A list that is larger than the remaining budget is not read."""
+    """Reads lists of at most `max_bytes` in total, of which `left` are left. A list that is larger is not read."""
 
     def __init__(self, max_bytes: float) -> None:
-        self._max_bytes, self._left = max_bytes, max_bytes
+        self._max_bytes, self.left = max_bytes, max_bytes
         self.is_complete = True  # else objects missing from the listing do not count as deleted
 
     def refusal(self, kind: ErrorKind, detail: str) -> RecordingError:
@@ -62,30 +62,31 @@ class ListReader:
 
     def charge(self, size: int) -> None:
         """Charges an entry of `size` bytes to the budget. Raises RecordingError (too_large) if that exceeds it."""
-        self._left -= max(size, MIN_LINE_BYTES)
-        if self._left < 0:
+        self.left -= max(size, MIN_LINE_BYTES)
+        if self.left < 0:
             raise self._over_budget("not read from here on: its size, with short lines counted as longer ones,")
 
-    def open(self, place: Place) -> BinaryIO:
-        """Opens a list as a seekable file. Raises FileNotFoundError, and RecordingError (too_large, bad_entry)."""
+    def open(self, place: Place, is_read_whole: bool = True) -> BinaryIO:
+        """Opens a list as a seekable file. Raises FileNotFoundError, and RecordingError (bad_entry; too_large if it
+        exceeds the budget and is to be read whole)."""
         info = place.info()
         if not info.is_file:
             raise self.refusal(ErrorKind.BAD_ENTRY, f"{place.path} is not a file")
         size = info.size or 0  # over HTTP it may be unknown
-        if size > self._left:
+        if is_read_whole and size > self.left:
             raise self._over_budget(f"{size / 1e6:.0f} MB, which")
         if size > HELD_BYTES:
             return cast(BinaryIO, StoredFile(place, size).open())
         try:
-            return io.BytesIO(place.read(int(min(HELD_BYTES, self._left))))
+            return io.BytesIO(place.read(HELD_BYTES))
         except FileTooLarge:
-            raise self._over_budget("its size") from None
+            raise self._over_budget(f"its size, which was unknown and is over {HELD_BYTES / 1e6:.0f} MB,") from None
 
     def open_text(self, place: Place) -> BinaryIO:
-        """Opens a list as UTF-8. One of at most HELD_BYTES may also have another encoding of `decode_text`; which, is
-        decided for the list as a whole. Raises as `open` does.
+        """Opens a list as UTF-8, after its byte order mark if there is one. Raises as `open` does.
 
-        A text in none of them is opened as it is: its lines that are not UTF-8 are refused.
+        One of at most HELD_BYTES may also have another encoding of `decode_text`; which, is decided for the list as a
+        whole. A text in none of them is opened as it is: its lines that are not UTF-8 are refused.
         """
         file = self.open(place)
         if isinstance(file, io.BytesIO):

@@ -56,7 +56,7 @@ def read_manifests(
     """
     found, shards = FoundInManifests(), Shards(listed)
     for manifest in sorted(manifests, key=attrgetter("uri")):
-        before = shards.added
+        added, before = shards.added, (reader.left, reader.is_complete)
         try:
             for each in _Manifest(manifest, listed, shards, reader, allowed, options, uri_column).objects():
                 found.in_use.add(manifest.uri)
@@ -64,7 +64,8 @@ def read_manifests(
                     found.repeated += 1
         except NotAManifest as reason:
             found.skipped[manifest.uri] = str(reason)
-        if shards.added > before:
+            reader.left, reader.is_complete = before  # nothing of it is held, and nothing was missed
+        if shards.added > added:
             found.in_use.add(manifest.uri)
     found.objects |= {each.key: each for each in shards.objects()}
     found.repeated += shards.repeated
@@ -142,6 +143,8 @@ class _Manifest:
         place = self.allowed.locate(entry.filepath, self._folder, self.options)
         refusal, uri = self.allowed.refusal(place, entry.filepath), place.uri
         file = self.listed.get(uri)
+        if file is not None and file.is_container:
+            raise RecordingError(ErrorKind.BAD_ENTRY, f"it names a {file.format} file, not a recording: {uri}")
         if not refusal and self._sharded.may_hold(entry):
             shard = self._sharded.shard_of(entry, place, file is not None)
             if isinstance(shard, RecordingError):
@@ -155,9 +158,10 @@ class _Manifest:
 
     def _is_listed(self, filepath: str) -> bool:
         try:
-            return self.allowed.locate(filepath, self._folder, self.options).uri in self.listed
+            file = self.listed.get(self.allowed.locate(filepath, self._folder, self.options).uri)
         except RecordingError:
             return False
+        return file is not None and not file.is_container
 
     def _names_audio(self, problem: RecordingError) -> bool:
         """Whether a line with this error is nevertheless one of a manifest."""
@@ -173,8 +177,9 @@ def _json_lines(file: File, reader: ListReader) -> Iterator[Line | BadEntry]:
     """Yields the non-empty lines of a manifest, or the elements of one that is a JSON document."""
     try:
         opened = reader.open_text(file.place)
+        start = opened.tell()
         head = opened.read(HEAD_BYTES).decode("utf-8", "replace")
-        opened.seek(0)
+        opened.seek(start)
         if is_document(head, file.name.lower().endswith(".json")):
             for number, (name, value) in enumerate(elements(opened), 1):
                 line = as_line({"id": name} | value if name is not None and isinstance(value, dict) else value)

@@ -10,10 +10,11 @@ from actors.foreign.plain_json import to_json
 from actors.schema import ErrorKind, RecordingError
 from actors.storage.stored_file import reraise
 from jobs.planning.entries import as_line
-from jobs.planning.files import DELIMITED_SUFFIXES, PARQUET_SUFFIXES, File
+from jobs.planning.files import COMMON_VOICE, DELIMITED_SUFFIXES, PARQUET_SUFFIXES, File
 from jobs.planning.lists import MAX_LINE_BYTES, BadEntry, Line, ListReader, NamesNoAudio
 
 MAX_UNPACKED_BYTES = 256_000_000  # of a row group's columns
+_CLIPS = "clips"  # Common Voice's folder of audio, which its tables leave out
 _DELIMITERS = ",;\t|"
 
 
@@ -41,7 +42,7 @@ def as_manifest(file: File, reader: ListReader, uri_column: str | None) -> Itera
 
 
 def _parquet_lines(file: File, reader: ListReader, required: list[str]) -> Iterator[Line | BadEntry]:
-    opened = reader.open(file.place)
+    opened = reader.open(file.place, is_read_whole=False)
     try:
         for number, row in enumerate(read_rows(opened, required, MAX_UNPACKED_BYTES), 1):
             location = f"{file.name}:{number}"
@@ -67,6 +68,7 @@ def _delimited_lines(file: File, reader: ListReader, uri_column: str | None) -> 
     header, is_tsv = next(lines, ""), file.name.lower().endswith(".tsv")
     delimiter = "\t" if is_tsv else _delimiter_of(header, uri_column)
     names = [each.strip() for _, row in _rows([header], delimiter, is_tsv) if isinstance(row, list) for each in row]
+    is_common_voice = is_tsv and file.place.name in COMMON_VOICE and {"path", "sentence"} <= set(names)
     for number, values in _rows(lines, delimiter, is_tsv):
         yield from bad
         bad.clear()
@@ -78,6 +80,8 @@ def _delimited_lines(file: File, reader: ListReader, uri_column: str | None) -> 
             yield BadEntry(location, RecordingError(ErrorKind.BAD_ENTRY, detail))
         elif values:
             fields = dict(zip(names, values, strict=False))
+            if is_common_voice and fields.get("path"):
+                fields["path"] = f"{_CLIPS}/{fields['path']}"
             yield Line(location, as_line({name: value for name, value in fields.items() if value}))
     yield from bad
 
