@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
-from actors.units import FINGERPRINT, HEX, Carried, SourceObject, Unit, nominal_seconds
+from actors.units import FINGERPRINT, HEX, Carried, Selection, SourceObject, Unit, nominal_seconds
 
 MAX_PIECES = 20_000  # of a unit, about
 
@@ -110,9 +110,9 @@ class Piece:
         fields = dict[str, Any](parse_object(text))
         try:
             objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
-            carried = tuple(Carried(*each) for each in fields["carried"])
+            carried = tuple(Carried(*each)._replace(selection=Selection(*each[3])) for each in fields["carried"])
             piece = cls(**{**fields, "cut": Cut(**fields["cut"]), "objects": objects, "carried": carried})
-        except (TypeError, KeyError, AttributeError) as problem:
+        except (TypeError, KeyError, AttributeError, IndexError) as problem:
             raise InvalidData(f"it is not a piece: {problem}") from None
         for pattern, name in ((HEX, "unit"), (FINGERPRINT, "fingerprint")):
             if not re.fullmatch(pattern, str(getattr(piece, name))):

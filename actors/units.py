@@ -25,6 +25,8 @@ _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
+UNKNOWN_SECONDS = 86_400.0  # a duration of a day or more stands for "to the end of the file": NeMo writes 100000
+MAX_CHANNELS = 1_024  # of a file
 BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
 
 
@@ -60,13 +62,16 @@ class SourceObject:
         return cls(**{**fields, "refusal": tuple(refusal) if refusal else None})
 
     @property
-    def interval(self) -> tuple[float | None, float | None]:
-        """The offset and the length in seconds that a manifest's line asks for of its file: `offset_s` and `stretch_s`
-        of its rows. None and None for any other object; without a length, the rest of the file."""
+    def selection(self) -> "Selection":
+        """What a manifest's line asks for of its file; of any other object, all."""
         if self.format != "manifest" or not (fields := json.loads(self.lines or "{}")):
-            return None, None
-        length = fields.get("duration")
-        return float(fields.get("offset") or 0.0), None if length is None else float(length)
+            return Selection()
+        length, channel = fields.get("duration"), fields.get("channel_selector")
+        return Selection(
+            float(fields.get("offset") or 0.0),
+            None if length is None else float(length),
+            channel if type(channel) is int and 0 <= channel < MAX_CHANNELS else None,
+        )
 
     @property
     def is_container(self) -> bool:
@@ -74,15 +79,23 @@ class SourceObject:
         return self.format in ("tar", "parquet")
 
 
+class Selection(NamedTuple):
+    """What is read of a stored file, as in the columns of these names: from an offset, for a time, both in seconds, and
+    one of its channels. None for the whole of each; a file as a whole has no offset either."""
+
+    offset_s: float | None = None
+    stretch_s: float | None = None
+    channel: int | None = None
+
+
 class Carried(NamedTuple):
-    """An object that belongs to a unit but was not listed this time: its rows, those with this URI, offset and stretch
-    in seconds (None for a whole file), are copied from the committed part."""
+    """An object that belongs to a unit but was not listed this time: its rows, those with this URI and selection, are
+    copied from the committed part."""
 
     key: str
     version: str
     uri: str
-    offset_s: float | None
-    stretch_s: float | None
+    selection: Selection = Selection()
 
 
 @dataclass(frozen=True)
@@ -171,7 +184,9 @@ def known_seconds(source: SourceObject) -> float | None:
         return 0.0
     if source.format != "manifest" or (duration := _duration(source.lines or "{}")) is None:
         return None
-    return min(duration, source.size / BYTES_PER_SECOND if source.size else MAX_CLAIMED_SECONDS)
+    if not source.size:
+        return min(duration, MAX_CLAIMED_SECONDS) if duration < UNKNOWN_SECONDS else None
+    return min(duration, source.size / BYTES_PER_SECOND)
 
 
 def _duration(line: str) -> float | None:

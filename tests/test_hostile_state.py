@@ -18,7 +18,7 @@ from actors.parts.commit import COMMITS, Commit, commit_unit, part_name
 from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
 from actors.storage.place import Place
-from actors.units import FINGERPRINT, Unit, digest
+from actors.units import FINGERPRINT, Selection, Unit, digest
 from jobs import export, plan
 from jobs.planning.listing import Listing
 from jobs.planning.plans import write_plan
@@ -65,7 +65,7 @@ def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Pat
 @pytest.mark.parametrize("offset", [float("nan"), float("inf")])
 def test_a_plan_of_impossible_offsets_is_told_by_name(output: Place, offset: float) -> None:
     state = load_state(output)
-    known = {key: replace(each, offset_s=offset) for key, each in state.objects.items()}
+    known = {key: replace(each, selection=Selection(offset)) for key, each in state.objects.items()}
     write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
     with pytest.raises(
         UsageError, match=r"000002/plan\.arrow is not a plan: it has offsets or stretches that are not finite"

@@ -3,9 +3,11 @@ manifest is counted."""
 
 import io
 import json
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -207,7 +209,7 @@ def test_what_names_no_audio_is_counted(tree: Path) -> None:
     )
     write(tree / "out" / "_export" / "manifest" / "all.jsonl", ENTRIES[0])
     listing = listed(tree)
-    assert listing.unknown == {".jsonl (no manifest)": 4, ".csv (no manifest)": 1, ".jsonl (made by jobs.export)": 1}
+    assert listing.files.skipped == {"no manifest": 5, "made by jobs.export": 1}
     assert [each.format for each in listing.objects] == ["audio"] * 3
     assert listing.is_complete
 
@@ -229,7 +231,7 @@ def test_an_index_of_shards_does_not_take_their_place(tree: Path) -> None:
     rows = rows_of(tree)
     assert "x.wav" in texts(rows)
     assert "names a tar" in errors(rows)["strict.jsonl:1"]
-    assert listed(tree).unknown == {".jsonl (no manifest)": 1}
+    assert listed(tree).files.skipped == {"no manifest": 1}
 
 
 def test_what_is_no_manifest_takes_nothing_of_the_budget(tree: Path) -> None:
@@ -323,7 +325,7 @@ def test_the_first_manifest_by_uri_wins_in_any_order(tree: Path) -> None:
 def test_segments_of_kaldis(tree: Path) -> None:
     (tree / "wav.scp").write_text("r0 0.wav\nr1 1.wav\nr2 2.wav\n")
     (tree / "segments").write_text(
-        "a r0 0.0 0.2 1\nb r0 0.0 0.2 A\nc r0 0.3 -1\nd r0 0.1\ne r1 x 0.2\nf r1 0.1 abc\ng r1 0.3 0.1\nh r1 0 1 2 3\n"
+        "a r0 0.0 0.2 -1\nb r0 0.0 0.2 A\nc r0 0.3 -1\nd r0 0.1\ne r1 x 0.2\nf r1 0.1 abc\ng r1 0.3 0.1\nh r1 0 1 2 3\n"
     )
     (tree / "text").write_text("a t\nb u\n")
     rows = rows_of(tree)
@@ -339,9 +341,23 @@ def test_segments_of_kaldis(tree: Path) -> None:
         ("r1", 0.0, 0.5, None),
         ("r2", 0.0, 0.5, None),
     ]
-    assert [json.loads(row["extra"]).get("channel") for row in rows[:3]] == ["1", "A", None]
+    assert [row["channel"] for row in rows[:3]] == [None, 0, None]
     assert set(errors(rows)) == {f"segments:{n}" for n in range(4, 9)}
     assert all("start, end" in each for each in errors(rows).values())
+
+
+def test_segments_of_one_channel(tree: Path) -> None:
+    left, right = tone(0.5), tone(0.5, hertz=880.0)
+    (tree / "0.wav").write_bytes(encoded(np.stack([left, right], axis=1)))
+    (tree / "wav.scp").write_text("r0 0.wav\nr1 1.wav\n")
+    (tree / "segments").write_text("a r0 0.0 0.5 0\nb r0 0.0 0.5 1\nc r0 0.0 0.5\nd r1 0.0 0.5 1\n")
+    *rows, refused = sorted(rows_of(tree / "wav.scp"), key=itemgetter("recording_id"))
+    assert [(row["recording_id"], row["channel"]) for row in rows] == [("a", 0), ("b", 1), ("c", None)]
+    sounds = [np.frombuffer(row["pcm"], np.int16) / 32_768 for row in rows]
+    for sound, expected in zip(sounds, (left, right, (left + right) / 2), strict=True):
+        assert np.abs(sound - expected).max() < 1e-3
+    assert (refused["error_kind"], refused["channel"]) == ("unreadable", 1)
+    assert "channels 0 to 0" in refused["error_detail"]
 
 
 def test_ids_of_kaldis_that_are_taken(tree: Path) -> None:

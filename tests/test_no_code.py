@@ -37,7 +37,7 @@ from jobs.planning.plans import _PLAN
 from jobs.planning.state import load_state
 from jobs.transcripts.read import transcripts
 
-SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", "1", "s3://b/y", None, None)
+SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", "1", "s3://b/y")
 UNIT = Unit.of("0a", "f" * 8, [SOURCE], [CARRIED])
 PIECE = cut_unit(UNIT, Cut(60, stretches=2))[0]
 KIND = {b"ARROW:extension:name": b"ray.data.arrow_pickled_object", b"ARROW:extension:metadata": b""}

@@ -23,7 +23,7 @@ from actors.reading.faults import MAX_INTERNAL_IN_A_ROW, StorageUnavailable
 from actors.schema import PART_SCHEMA
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
-from actors.units import Carried, SourceObject, Unit
+from actors.units import Carried, Selection, SourceObject, Unit
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 from jobs.planning.state import load_state, units_with_errors
@@ -153,9 +153,9 @@ def test_two_stretches_with_one_offset_are_two_recordings(tmp_path: Path) -> Non
     output, uri = Place.at(str(tmp_path)), "s3://b/x.wav"
     rows = [row(uri, 2.0, "short"), row(uri, 4.0, "long"), row("s3://b/y.wav", None, "whole")]
     entry = SourceObject(f"{uri}#0.0+4.0", uri, "x", "manifest", "1", 9, lines='{"offset": 0, "duration": 4}')
-    assert entry.interval == (0.0, 4.0)
+    assert entry.selection == Selection(0.0, 4.0)
     commit_unit(Unit("0a", "f" * 24, (entry,)), [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], output)
-    carried = (Carried("k1", "1", uri, 0.0, 2.0), Carried("k2", "1", "s3://b/y.wav", None, None))
+    carried = (Carried("k1", "1", uri, Selection(0.0, 2.0)), Carried("k2", "1", "s3://b/y.wav"))
     again = pa.Table.from_pylist([row(uri, 4.0, "long, edited")], schema=PART_SCHEMA)
     commit_unit(Unit("0a", "e" * 24, (entry,), carried), [again], output)
     texts = [text for table in open_part("0a", output).tables() for text in table.column("text").to_pylist()]

@@ -16,7 +16,7 @@ from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
 from actors.storage.listing import names
 from actors.storage.place import Place
-from actors.units import Carried, SourceObject, Unit, nominal_seconds
+from actors.units import Carried, Selection, SourceObject, Unit, nominal_seconds
 from jobs.planning.listing import Listing
 from jobs.planning.plans import State, write_plan
 from jobs.planning.recipe import recipe_digest
@@ -135,7 +135,7 @@ def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
     archive.run(wav("a"), wav("b"))
     assert not archive.plan(wav("a")).units
     (unit,) = archive.run(wav("a", etag="2")).redo
-    assert [(each.uri, each.offset_s) for each in unit.carried] == [("s3://archive/b.wav", None)]
+    assert [(each.uri, each.selection) for each in unit.carried] == [("s3://archive/b.wav", Selection())]
     assert archive.rows() == {"a": "run-2", "b": "run-1"}
     assert not archive.plan(wav("a", etag="2")).units
     archive.run(wav("a", etag="2"), wav("b"))  # rows that were carried over may be of other settings: made anew
@@ -294,7 +294,7 @@ def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
 
 
 def test_a_unit_survives_its_json() -> None:
-    carried = (Carried("x", "1", "s3://x", 1.5, None), Carried("y", "1", "s3://y", None, None))
+    carried = (Carried("x", "1", "s3://x", Selection(1.5)), Carried("y", "1", "s3://y"))
     unit = Unit("0a", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), carried)
     for piece in cut_unit(unit, Cut(1_800, 3, 2, is_streamed=True)):
         assert Piece.from_json(piece.to_json()) == piece

@@ -27,7 +27,7 @@ from actors.sources.account import Entries
 from actors.storage import listing
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
-from actors.units import FINGERPRINT, HEX, Fingerprint, Unit, digest
+from actors.units import FINGERPRINT, HEX, Fingerprint, Selection, Unit, digest
 
 COMMITS = "_commits"
 HELD_BYTES = 32_000_000  # bytes; a larger part is read in ranges, not whole
@@ -38,7 +38,7 @@ TRIED_AGAIN = PASSING | {ErrorKind.INTERNAL}  # kinds of errors that a later run
 
 _log = logging.getLogger(__name__)
 
-ObjectKey = tuple[str, float | None, float | None]  # URI, offset and stretch in seconds: of an object and of its rows
+ObjectKey = tuple[str, Selection]  # of an object and of its rows
 
 
 def part_name(unit_id: str) -> str:
@@ -96,7 +96,7 @@ def commit_unit(
     tally.end()
     found, shown, failed = (entries or Entries()).to_dict(), tuple(tally.transcripts), tuple(tally.failures)
     committed = Committed(unit.id, tally.counts, work, shown, failed, found)
-    missing = {(each.uri, each.offset_s, each.stretch_s) for each in unit.carried}
+    missing = {(each.uri, each.selection) for each in unit.carried}
     for table in _carried_rows(unit, output, missing):
         tally.add(table)
         part.add(table)
@@ -110,6 +110,12 @@ def commit_unit(
     body = METADATA | {"errors": dict(tally.errors)} | ({"entries": found} if found["found"] else {})
     (output / COMMITS / commit.name).write(json.dumps(body).encode())
     return committed
+
+
+def object_keys(rows: pa.Table) -> Iterator[ObjectKey]:
+    """The keys of the objects that rows belong to; for those of a container, with what they select in it."""
+    uris, *selections = (rows.column(name).to_pylist() for name in ("uri", *Selection._fields))
+    return zip(uris, map(Selection, *selections), strict=True)
 
 
 def open_part(unit_id: str, output: Place, check: Callable[[pa.Table], None] = check_rows) -> Part:
@@ -156,9 +162,8 @@ def _carried_rows(unit: Unit, output: Place, missing: set[ObjectKey]) -> Iterato
     carried = frozenset(missing)
     for table in committed.tables():
         keep = []
-        columns = (table.column(name).to_pylist() for name in ("uri", "offset_s", "stretch_s"))
-        for key in zip(*columns, strict=True):
-            key = key if key in carried else (key[0], None, None)
+        for key in object_keys(table):
+            key = key if key in carried else (key[0], Selection())
             keep.append(key in carried)
             missing.discard(key)
         yield table.filter(pa.array(keep, pa.bool_()))

@@ -144,15 +144,16 @@ def recording_of(
     if source.companion and not isinstance(content, RecordingError):
         fields = _read_companion(source, settings)
     reference, extra = split_fields(fields)
-    offset_s, stretch_s = source.interval
     refusal = RecordingError(ErrorKind(source.refusal[0]), source.refusal[1]) if source.refusal else None
+    selection = source.selection
     return Recording(
         source.name,
         source.uri,
         etag,
         refusal or content,
-        offset_s=offset_s,
-        duration_s=stretch_s,
+        offset_s=selection.offset_s,
+        duration_s=selection.stretch_s,
+        channel=selection.channel,
         reference=reference,
         extra=extra,
     )

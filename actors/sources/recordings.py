@@ -20,7 +20,7 @@ MAX_UNREADABLE_SHOWN = 200  # characters of invalid JSON, to identify it
 MAX_NAME_BYTES = 4_096  # of a name in a container; no filesystem allows a longer path
 
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
-_STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
+_STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "channel_selector", "shard_id")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Recording:
     """A recording as stored. `content` is its encoded bytes, their file if they are many, or the recording's error;
     None for a share of a container that contains no recording.
 
-    `offset_s` and `duration_s` select a stretch of the content, None for all of it.
+    `offset_s`, `duration_s` and `channel` select a part of the content, None for all of it.
     """
 
     recording_id: str
@@ -38,6 +38,7 @@ class Recording:
     member: str | None = None
     offset_s: float | None = None
     duration_s: float | None = None
+    channel: int | None = None
     reference: str | None = None
     extra: Mapping[str, object] | None = None
 

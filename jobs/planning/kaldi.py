@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from actors.schema import ErrorKind, RecordingError
 from actors.storage.place import Place
+from actors.units import MAX_CHANNELS
 from jobs.planning.containment import ADVICE, AllowedFolders
 from jobs.planning.entries import as_line
 from jobs.planning.files import WAV_SCP, File
@@ -16,6 +17,7 @@ from jobs.planning.lists import BadEntry, Line, ListReader
 
 _BLANKS = " \t"  # all that separates Kaldi's columns: other white space may be in a text
 _BETWEEN = re.compile(f"[{_BLANKS}]+")
+_CHANNELS = {"A": "0", "B": "1"}  # as in Kaldi's ctm files
 _COLUMNS = "utterance, recording, start, end and perhaps channel"
 
 
@@ -64,20 +66,21 @@ def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iter
 
 
 def _parse_segment(utterance: str, entry: str) -> tuple[str, dict[str, object]]:
-    """The recording of a line of `segments`, and the fields of its stretch. An end of -1 is the recording's, and a
-    channel is a field like any other. Raises RecordingError (bad_entry)."""
+    """The recording of a line of `segments`, and the fields of its stretch. An end of -1 is the recording's, a channel
+    of -1 all of them. Raises RecordingError (bad_entry)."""
     recording, *columns = _BETWEEN.split(entry)
     try:
         if len(columns) not in (2, 3):
             raise ValueError
         start, end = map(float, columns[:2])
-        if not (start >= 0 and (end == -1 or start <= end)):  # not numbers (nan) either
+        channel = int(_CHANNELS.get(columns[2], columns[2])) if len(columns) == 3 else -1
+        if not (start >= 0 and (end == -1 or start <= end) and -1 <= channel < MAX_CHANNELS):  # nor nan
             raise ValueError
     except ValueError:
         detail = f"segments has {_COLUMNS} in a line, not: {utterance} {entry[:120]}"
         raise RecordingError(ErrorKind.BAD_ENTRY, detail) from None
     stretch: dict[str, object] = {"offset": start, "duration": None if end == -1 else end - start}
-    return recording, stretch | ({"channel": columns[2]} if len(columns) == 3 else {})
+    return recording, stretch | ({"channel_selector": channel} if channel >= 0 else {})
 
 
 class _Table:

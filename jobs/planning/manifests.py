@@ -154,7 +154,7 @@ class _Manifest:
             if shard is not None:
                 self.shards.add(shard, entry)
                 return None
-        return _line_object(entry, uri, file, refusal, self.file.uri, self._is_kaldi)
+        return _line_object(entry, uri, file, refusal, self.file.uri)
 
     def _is_listed(self, filepath: str) -> bool:
         try:
@@ -215,11 +215,10 @@ def _line_object(
     file: SourceObject | None,
     refusal: RecordingError | None,
     listed_by: str,
-    has_channels: bool,
 ) -> SourceObject:
-    """The object of an entry. With `has_channels`, its channel is part of its key."""
+    """The object of an entry."""
     offset, duration = entry.fields.get("offset") or 0.0, entry.fields.get("duration")
-    channel = f"@{entry.fields['channel']}" if has_channels and "channel" in entry.fields else ""
+    channel = f"@{entry.fields['channel_selector']}" if "channel_selector" in entry.fields else ""
     return SourceObject(
         key=escape_surrogates(f"{uri}#{offset}+{duration}{channel}"),
         uri=uri,

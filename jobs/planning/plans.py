@@ -25,7 +25,7 @@ from actors.parts.part import METADATA
 from actors.schema import SCHEMA_VERSION, UsageError
 from actors.storage import outputs
 from actors.storage.place import Place
-from actors.units import HEX
+from actors.units import HEX, Selection
 from jobs.planning.run_files import PLAN, RUNS
 
 ROWS_AT_ONCE = 50_000  # of a plan, which may have millions
@@ -45,31 +45,32 @@ _PLAN = pa.schema(
         ("uri", pa.string()),
         ("offset_s", pa.float64()),
         ("stretch_s", pa.float64()),
+        ("channel", pa.int16()),
         ("listed_by", pa.dictionary(pa.int32(), pa.string())),
         ("version", pa.string()),
         ("removed", pa.bool_()),
     ]
 )
-_NULLABLE = ("offset_s", "stretch_s", "listed_by")
+ALL = Selection()  # shared, to save memory
+_NULLABLE = (*Selection._fields, "listed_by")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedObject:
-    """An object as recorded in a plan, with its interval in seconds and the URI of the manifest that it is an entry of,
-    if it is. A `removed` one keeps its unit, in case it comes back."""
+    """An object as recorded in a plan, with what it selects of its file, and the URI of the manifest that it is an
+    entry of, if it is. A `removed` one keeps its unit, in case it comes back."""
 
     unit: str
     uri: str
-    offset_s: float | None
-    stretch_s: float | None
+    selection: Selection
     listed_by: str | None
     version: str
     removed: bool = False
 
     @property
-    def place(self) -> ObjectKey:
-        """What its rows have in the columns of the same names."""
-        return self.uri, self.offset_s, self.stretch_s
+    def object_key(self) -> ObjectKey:
+        """The key that its rows have."""
+        return self.uri, self.selection
 
 
 @dataclass
@@ -121,12 +122,13 @@ def read_plan(file: Place, state: State) -> None:
     state.plans.append(file)
     units, lists = dict[str, str](), dict[str, str]()  # texts that many objects have in common, to save memory
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        names = ("key", "unit", "listed_by", "uri", "offset_s", "stretch_s", "version", "removed")
+        names = ("key", "unit", "listed_by", "uri", "version", "removed")
         columns = [batch.column(name).to_pylist() for name in names]
-        for key, unit, listed_by, uri, offset_s, stretch_s, *known in zip(*columns, strict=True):
+        selections = map(Selection, *(batch.column(name).to_pylist() for name in Selection._fields))
+        for selection, key, unit, listed_by, uri, *known in zip(selections, *columns, strict=True):
             unit, listed_by = units.setdefault(unit, unit), listed_by and lists.setdefault(listed_by, listed_by)
             uri = key if uri == key else uri
-            state.objects[key] = PlannedObject(unit, uri, offset_s, stretch_s, listed_by, *known)
+            state.objects[key] = PlannedObject(unit, uri, ALL if selection == ALL else selection, listed_by, *known)
         if len(state.objects) > (maximum := _max_objects(state.stored)):
             raise InvalidData(
                 f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans"
@@ -198,7 +200,7 @@ def write_plan(
 def _table(objects: Mapping[str, PlannedObject], metadata: Mapping[str, str]) -> pa.Table:
     known = objects.values()
     columns: list[Iterable[Any]] = [(each.unit for each in known), objects, (each.uri for each in known)]
-    columns += [(each.offset_s for each in known), (each.stretch_s for each in known)]
+    columns += [[getattr(each.selection, name) for each in known] for name in Selection._fields]
     columns += [(each.listed_by for each in known), (each.version for each in known), (each.removed for each in known)]
     arrays = [pa.array(list(column), field.type) for column, field in zip(columns, _PLAN, strict=True)]
     return pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))

@@ -128,7 +128,9 @@ def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Polic
     for unit, keys in dropped.items():
         commit = state.commit_of(unit)
         failed = policy.failed(unit) if commit and commit.errors else ()
-        planned |= {key: replace(known, removed=True) for key in keys if (known := state.objects[key]).place in failed}
+        planned |= {
+            key: replace(known, removed=True) for key in keys if (known := state.objects[key]).object_key in failed
+        }
     return planned
 
 
@@ -175,7 +177,9 @@ class _Judge:
             (self._listed[key] for key in present if key in self._listed), key=lambda each: (each.uri, each.key)
         )
         carried = tuple(
-            Carried(key, known.version, *known.place) for key, known in present.items() if key not in self._listed
+            Carried(key, known.version, known.uri, known.selection)
+            for key, known in present.items()
+            if key not in self._listed
         )
         reason = "an error that it has is tried again" if is_current else self._reason(unit_id, members, commit)
         return Verdict("redo", reason), Unit(unit_id, fingerprints[-1], tuple(objects), carried)
@@ -259,7 +263,7 @@ def _changes(members: Mapping[str, PlannedObject], planned: Mapping[str, Planned
 
 def _planned_object(source: SourceObject, unit: str) -> PlannedObject:
     uri, listed_by = escape_surrogates(source.uri), source.listed_by and escape_surrogates(source.listed_by)
-    return PlannedObject(unit, uri, *source.interval, listed_by, source.version)
+    return PlannedObject(unit, uri, source.selection, listed_by, source.version)
 
 
 def new_run_id() -> str:

@@ -124,7 +124,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     commit_unit(unit, [rows_of(unit)], output)
     path = folder / part_name(unit.id)
     good = path.read_bytes()
-    carried = tuple(Carried(each.key, each.version, each.uri, None, None) for each in unit.objects[2:])
+    carried = tuple(Carried(each.key, each.version, each.uri) for each in unit.objects[2:])
     redo = replace(unit, objects=unit.objects[:2], carried=carried)
 
     def read(mutant: bytes) -> str:
