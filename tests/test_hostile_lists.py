@@ -100,6 +100,12 @@ def test_ways_out_of_an_http_folder_are_seen() -> None:
     assert allowed.refusal(allowed.locate("http://127.0.0.1:9@evil/a.wav", root, {}), "x")
 
 
+def test_a_folder_whose_name_begins_alike_is_elsewhere(tree: Path) -> None:
+    allowed = AllowedFolders([Place.at(str(tree))])
+    assert allowed.contains(Place.at(f"{tree}/a.wav"))
+    assert not allowed.contains(Place.at(f"{tree}2/a.wav"))
+
+
 def test_a_connection_is_a_plain_protocol() -> None:
     for uri in (
         "zip::s3://b/x.zip",

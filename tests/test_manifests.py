@@ -16,6 +16,7 @@ from test_reading import tar_of
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.parquet_rows import read_rows
+from actors.foreign.plain_json import InvalidJson
 from actors.reader import read_piece
 from actors.sources.objects import ReadSettings
 from jobs.cli.config import Input
@@ -72,7 +73,7 @@ READ = {f"{number}.wav": text for number, text in enumerate(SPEECH)}
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\u3000", "\x0b", "\x0c", "\x1c"])
 def test_only_a_newline_ends_a_line(tree: Path, separator: str) -> None:
-    text = f"a{separator}b"
+    text = f"{separator}a{separator}b{separator}"
     (tree / "wav.scp").write_bytes(b"u0 0.wav\r\nu1\t 1.wav \n")
     (tree / "text").write_text(f"u0 {text}\nu1 c\n", encoding="utf-8", newline="")
     assert texts(rows_of(tree, format="kaldi")) == {"0.wav": text, "1.wav": "c"}
@@ -121,6 +122,13 @@ def test_a_list_in_no_known_encoding_is_refused_line_by_line(tree: Path) -> None
     assert "GB18030" in errors(rows)["m.jsonl:3"]
 
 
+def test_a_log_in_no_known_encoding_is_no_manifest(tree: Path) -> None:
+    (tree / "log.jsonl").write_bytes('{"event": "café"}\n'.encode("latin-1"))
+    (tree / "list.jsonl").write_bytes('{"audio_filepath": "0.wav", "text": "café"}\n'.encode("latin-1"))
+    assert listed(tree).unknown == {".jsonl (no manifest)": 1}
+    assert list(errors(rows_of(tree))) == ["list.jsonl:1"]
+
+
 def test_a_large_list_is_read_in_ranges(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "HELD_BYTES", 100)
     write(tree / "m.jsonl", *ENTRIES, encoding="utf-8-sig")
@@ -162,6 +170,29 @@ def test_an_array_that_breaks_off_gives_what_it_holds_and_says_so(tree: Path) ->
     assert texts(rows) == READ | {"2.wav": None}
     assert errors(rows)["manifest.json"].startswith("bad_entry: not JSON")
     assert not listed(tree).is_complete
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 100])
+def test_elements_of_documents(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_documents, "_CHUNK_BYTES", chunk)
+    values = [12345, -1.5e10, {"a": [1, {"b": ']}\\"'}], "é": "今天"}, [], {}, None, True, "x"]
+    for indent in (None, 1):
+        text = json.dumps(values, indent=indent, ensure_ascii=False)
+        assert list(json_documents.elements(io.BytesIO(text.encode()))) == [(None, value) for value in values]
+        twice = io.BytesIO((text + " \n" + text).encode())
+        assert [value for _, value in json_documents.elements(twice)] == values * 2
+    by_id = io.BytesIO(b' {"a": {"x": 12}, "b": {"x": 3}}')
+    assert list(json_documents.elements(by_id)) == [("a", {"x": 12}), ("b", {"x": 3})]
+    for broken in ('[{"a": 1}, {"b"', '[{"a": 1} {"b": 2}]', '[{"a": 1}] x', '{"u": {"a": 1}, "v": {', "[" * 5_000):
+        found = list[object]()
+        with pytest.raises(InvalidJson):
+            found.extend(value for _, value in json_documents.elements(io.BytesIO(broken.encode())))
+
+
+def test_an_object_of_objects_that_breaks_off(tree: Path) -> None:
+    by_id = json.dumps({f"u{n}": {"wav": f"{n}.wav", "words": text} for n, text in enumerate(SPEECH)}, indent=1)
+    (tree / "manifest.json").write_text(by_id[:-20], encoding="utf-8")
+    assert texts(rows_of(tree)) == READ | {"2.wav": None}
 
 
 # --- other keys, and what is no manifest
@@ -306,6 +337,26 @@ def test_numbered_manifests_of_files_stay_such_beside_tars(tree: Path) -> None:
     assert texts(rows_of(tree / "manifest_0.json", tree / "audio_0.tar")) == READ | {"a.wav": None}  # not listed
 
 
+def test_a_line_that_names_a_listed_file_is_none_of_a_shard(tree: Path) -> None:
+    (tree / "audio_0.tar").write_bytes(tar_of([("a.wav", WAV)]))
+    write(tree / "manifest_0.json", {"audio_filepath": "a.wav", "text": "member"}, ENTRIES[0])
+    assert texts(rows_of(tree)) == {"a.wav": "member", "0.wav": SPEECH[0], "1.wav": None, "2.wav": None}
+
+
+def test_shards_elsewhere_count_only_if_it_is_clear_which(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        sharded(tmp_path / "tars", folder, [f"{folder}0"] + [f"{folder}1"] * (folder == "x"))
+    write(tmp_path / "lists" / "a" / "manifest.json", {"audio_filepath": "x0.wav", "text": "a", "shard_id": 0})
+    write(tmp_path / "lists" / "b" / "manifest.json", {"audio_filepath": "new.wav", "text": "b", "shard_id": 1})
+    write(tmp_path / "lists" / "c" / "manifest_1.json", {"audio_filepath": "gone.wav", "text": "c"})
+    rows = rows_of(tmp_path)
+    assert texts(rows) == {"x0.wav": "of x0", "y0.wav": "of y0", "x1.wav": "of x1"}
+    found = errors(rows)
+    assert found["lists/a/manifest.json:1"].startswith("missing: shard 0")
+    assert found["new.wav"].endswith("which the tar does not contain")  # the only shard 1
+    assert found["gone.wav"].endswith("c/gone.wav does not exist")  # a number in a name elsewhere says little
+
+
 # --- which of several counts
 
 
@@ -447,6 +498,24 @@ def test_a_parquet_file_without_the_column_is_a_shard(tree: Path, table: list[Ro
     assert ("shard.parquet", "a", None) in {
         (row["uri"].rpartition("/")[2], row["reference"], row["error_kind"]) for row in rows
     }
+
+
+def test_the_delimiter_is_that_which_finds_the_column(tree: Path) -> None:
+    (tree / "t.csv").write_text("url;text;notes (a, b, c)\n0.wav;t;x, y\n")
+    assert texts(rows_of(tree, uri_column="url"))["0.wav"] == "t"
+
+
+def test_a_table_counts_by_what_is_read_of_it(tree: Path) -> None:
+    columns: dict[str, Any] = {
+        "url": list(READ),
+        "text": list(SPEECH),
+        "vectors": [[n * seed for n in range(900)] for seed in (0.1, 0.7, 0.9)],
+    }
+    pq.write_table(pa.table(columns), tree / "t.parquet", use_dictionary=False)
+    assert (tree / "t.parquet").stat().st_size > 10_000
+    assert texts(rows_of(tree, uri_column="url", max_list_megabytes=0.001)) == READ
+    rows = rows_of(tree, uri_column="url", max_list_megabytes=0.0005)
+    assert [value[:9] for value in errors(rows).values()] == ["too_large"]
 
 
 def test_tables_of_parquet_are_bounded(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from actors.foreign.plain_json import InvalidJson
 
 MAX_ELEMENT_CHARACTERS = 4_000_000  # of one recording's object
 _CHUNK_BYTES = 1_000_000
+_NUMBER_CHARACTERS = 400  # more than the rest of a number has
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\r\n]*")
 #: What no JSON lines of objects begin with: an array of objects, and an object that goes on in the next line.
@@ -50,9 +51,8 @@ def _array(text: "_Text") -> Iterator[object]:
 def _object(text: "_Text") -> Iterator[tuple[str | None, object]]:
     try:
         value = text.value()
-    except InvalidJson:
-        if not text.is_long:
-            raise
+    except InvalidJson:  # too long, or it breaks off
+        pass
     else:
         if isinstance(value, dict) and value and all(isinstance(inner, dict) for inner in value.values()):
             yield from value.items()
@@ -77,11 +77,6 @@ class _Text:
         self._file, self._held, self._at = file, "", 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    @property
-    def is_long(self) -> bool:
-        """Whether as much text is held as an element may have."""
-        return len(self._held) - self._at > MAX_ELEMENT_CHARACTERS
-
     def peek(self) -> str:
         """The next character that is no white space; "" at the end."""
         while True:
@@ -102,11 +97,14 @@ class _Text:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._held, self._at)
-                if end < len(self._held) or not self._read_on():  # a number may go on
+                may_go_on = isinstance(value, int | float) and len(self._held) - end < _NUMBER_CHARACTERS
+                if not may_go_on or not self._read_on():
                     self._at = end
                     return value
-            except (ValueError, RecursionError):  # JSONDecodeError among them, which a value that goes on raises too
-                if self.is_long or not self._read_on():
+            except RecursionError:
+                raise InvalidJson("it has arrays or objects that are nested too deep") from None
+            except ValueError:  # it may go on
+                if len(self._held) - self._at > MAX_ELEMENT_CHARACTERS or not self._read_on():
                     raise InvalidJson(f"not JSON: {self._held[self._at : self._at + 120]}") from None
 
     def _read_on(self) -> bool:
