@@ -107,6 +107,17 @@ def test_of_two_stretches_with_one_offset_the_one_that_is_edited_is_redone(tmp_p
     assert rows(output) == {"b": (None, "edited")}
 
 
+def test_a_file_that_a_manifest_names_later_has_no_second_row(tmp_path: Path) -> None:
+    folder, output = tmp_path / "in", Place.at(str(tmp_path / "out"))
+    audio(folder, 2)
+    worked(folder, output)
+    assert rows(output) == {"0.wav": (None, None), "1.wav": (None, None)}
+    manifest(folder, entry("0.wav", "zero", id="zero"))
+    worked(folder, output)
+    assert rows(output) == {"zero": (None, "zero"), "1.wav": (None, None)}
+    assert not worked(folder, output).units
+
+
 def test_errors_of_files_that_a_manifest_never_named_stay(tmp_path: Path) -> None:
     folder, output = tmp_path / "in", Place.at(str(tmp_path / "out"))
     audio(folder, 2)

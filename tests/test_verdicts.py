@@ -65,7 +65,7 @@ def test_files_that_are_missing_are_told(archive: Archive) -> None:
     commit.unlink()
     assert verdict(archive.plan(wav("a"))) == ("redo", "its commit is missing")
     for number in "01":
-        (commits / f"{unit.id}.{'0' * 24}.{number * 16}.1r0e").write_bytes(b"{}")
+        (commits / f"{unit.id}.{'0' * 24}.{number * 16}.1r0e0a").write_bytes(b"{}")
     assert verdict(archive.plan(wav("a"))) == ("redo", "it has 2 commits")
 
 
@@ -95,7 +95,7 @@ def test_settings_that_differ_are_named(archive: Archive) -> None:
 def test_errors_to_retry_are_told(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
     plan = archive.plan(wav("a"), retry=frozenset({unit.id}))
-    assert verdict(plan) == ("redo", "errors.retry names an error that it has")
+    assert verdict(plan) == ("redo", "an error that it has is tried again")
 
 
 def test_a_unit_without_objects_is_removed(archive: Archive) -> None:

@@ -32,7 +32,7 @@ class Listing:
     `repeated` counts manifest lines with the same stretch of audio as an earlier line, which is read once. `covers`
     tells whether an object with a URI would be listed if it existed, so that an unlisted one counts as deleted. It
     covers nothing unless `is_complete`: every manifest could be read. `lists` are the URIs of manifests of which every
-    entry is among the objects.
+    entry is among the objects, `named` those of the files that they name.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
@@ -41,6 +41,7 @@ class Listing:
     covers: Callable[[str], bool] = lambda uri: False
     is_complete: bool = True
     lists: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
 
 
 def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
@@ -59,7 +60,9 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     listing.objects.sort(key=attrgetter("uri", "key"))
     if listing.is_complete:
         listing.covers = _coverage(config, scope, options)
-        listing.lists = frozenset(escape_surrogates(each.uri) for each in files.manifests if config.limit is None)
+        if config.limit is None:
+            listing.lists = frozenset(escape_surrogates(each.uri) for each in files.manifests)
+            listing.named = frozenset(map(escape_surrogates, named))
     standing = None
     if config.limit is not None:
         listing.objects = list(_take_recordings(config.limit, listing.objects, options))

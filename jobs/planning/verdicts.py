@@ -12,7 +12,7 @@ from actors.parts.commit import Commit, ObjectKey
 from actors.schema import UsageError
 from actors.units import Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
 from jobs.planning.listing import Listing
-from jobs.planning.plans import PlannedObject, State
+from jobs.planning.plans import ALL, PlannedObject, State
 from jobs.planning.recipe import Settings, differences, recipe_digest
 from jobs.planning.sizing import Estimate, group_by_size
 
@@ -101,17 +101,22 @@ def _changed_objects(
     listing: Listing, listed: Mapping[str, SourceObject], state: State, policy: Policy
 ) -> dict[str, PlannedObject]:
     """Objects of earlier plans that changed, came back or are to be removed, as planned now. Raises UsageError."""
-    planned, covered, dropped = dict[str, PlannedObject](), 0, defaultdict[str, list[str]](list)
+    planned, superseded, covered = dict[str, PlannedObject](), dict[str, PlannedObject](), 0
+    dropped = defaultdict[str, list[str]](list)
     for key, known in state.objects.items():
         if key in listed:
             covered += 1
             now = _planned_object(listed[key], known.unit)
             if now != known:
                 planned[key] = now
-        elif policy.on_deleted == "remove" and not known.removed and listing.covers(known.uri):
+        elif known.removed:
+            continue
+        elif known.uri in listing.named and known.selection == ALL:  # read through a manifest now
+            superseded[key] = replace(known, removed=True)
+        elif policy.on_deleted == "remove" and listing.covers(known.uri):
             covered += 1
             planned[key] = replace(known, removed=True)
-        elif known.listed_by in listing.lists and not known.removed:
+        elif known.listed_by in listing.lists:
             dropped[known.unit].append(key)
     removed = sum(known.removed for known in planned.values())
     if removed > policy.max_removed_fraction * covered:
@@ -119,7 +124,7 @@ def _changed_objects(
             f"output.on_deleted: {removed} of {covered} objects that were transcribed are no longer listed; to remove"
             " their rows, raise output.max_removed_fraction"
         )
-    return planned | _corrected(dropped, state, policy)
+    return planned | superseded | _corrected(dropped, state, policy)
 
 
 def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Policy) -> dict[str, PlannedObject]:
