@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from actors.reader import read_piece
 from actors.sources.objects import ReadSettings
 from actors.storage import listing
 from actors.storage.place import Place
+from jobs import plan, transcribe
 from jobs.cli.config import ConfigError
 from jobs.planning.listing import Listing
 from jobs.planning.patterns import MAX_NAMES, expand
@@ -133,6 +135,19 @@ def test_each_uri_that_yields_nothing_is_named(tmp_path: Path) -> None:
     assert names(listed([f"{tmp_path}/a.wav", f"{make(tmp_path, 'a.txt')}/a.txt"])) == [
         "a.wav"
     ]  # a companion is of use
+
+
+def test_a_job_says_what_yields_nothing_with_status_2(tmp_path: Path, job: Callable[..., Any]) -> None:
+    make(tmp_path, "in/a.pdf", "in/b.bin")
+    (tmp_path / "empty").mkdir()
+    uris = f"[{tmp_path}/in,{tmp_path}/empty]"
+    for main in (plan.main, transcribe.main):
+        status, summary, said = job(f"input.uri={uris}", f"output.uri={tmp_path}/out", main=main)
+        assert (status, summary) == (2, {})
+        assert f"configuration: input.uri: {tmp_path}/in yields nothing to transcribe: 1 unknown type ." in said
+        assert f"configuration: input.uri: {tmp_path}/empty holds no file" in said
+    assert not (tmp_path / "out").exists()
+    assert job("input.uri=[]", f"output.uri={tmp_path}/out")[0] == 2
 
 
 def test_an_output_above_its_input_is_refused(tmp_path: Path) -> None:
