@@ -37,7 +37,8 @@ def advance(block: pa.Table, step: Step) -> pa.Table:
         result = Recut(piece.unit, needed.cut)
     except Exception as problem:  # noqa: BLE001 - reported to the driver, which ends the run as failed
         where = traceback.extract_tb(problem.__traceback__)[-1]
-        result = Failed(piece.unit, f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})")
+        reason = f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})"
+        result = Failed(piece.unit, reason, is_storage=isinstance(problem, OSError))
     return _pack(block.column("piece"), result)
 
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 from actors.schema import ErrorKind, RecordingError
 
 _SIZE = struct.Struct("<Q")
-_STARTUP_S = 600.0  # to fetch and load a model
+STARTUP_S = 600.0  # to fetch and load a model
 _PROGRAM = "from actors.isolation import serve; serve()"
 
 
@@ -29,7 +29,7 @@ class Isolated:
         """Returns or raises what the function does."""
         if self._child is None:
             self._child = self._start()
-            self._call(self._make, max(self._patience_s, _STARTUP_S))
+            self._call(self._make, max(self._patience_s, STARTUP_S))
         return self._call(argument, self._patience_s)
 
     def close(self) -> None:

@@ -68,13 +68,15 @@ class Counts:
 
 @dataclass(frozen=True)
 class Committed:
-    """A unit was committed, with this piece as the last of it. `work` is the piece's, None if nothing was heard."""
+    """A unit was committed, with this piece as the last of it. `work` is the piece's, None if nothing was heard;
+    `entries` is what was found in containers, as `Entries.to_dict` returns it."""
 
     unit: str
     counts: Counts
     work: Work | None = None
     transcripts: tuple[Example, ...] = ()
     failures: tuple[Example, ...] = ()
+    entries: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Failed:
-    """A unit was not committed, for a reason that concerns all of it."""
+    """A unit was not committed, for a reason that concerns all of it; `is_storage` if storage failed, which the next
+    run may find well again."""
 
     unit: str
     reason: str
+    is_storage: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,12 @@ def _from_fields(kind: str, unit: str, work: Mapping[str, float] | None = None, 
     done = Work(**work) if work else None
     match kind:
         case "Committed":
-            examples = (tuple(Example(**each) for each in fields[name]) for name in ("transcripts", "failures"))
-            return Committed(unit, Counts(**fields["counts"]), done, *examples)
+            shown, failed = (tuple(Example(**each) for each in fields[name]) for name in ("transcripts", "failures"))
+            return Committed(unit, Counts(**fields["counts"]), done, shown, failed, fields["entries"])
         case "Kept":
             return Kept(unit, fields["audio_seconds"], done)
         case "Failed":
-            return Failed(unit, fields["reason"])
+            return Failed(unit, fields["reason"], fields["is_storage"])
         case "Recut":
             return Recut(unit, Cut(**fields["cut"]))
         case _:

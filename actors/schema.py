@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+SCHEMA_VERSION = "2"  # of parts, in their metadata and in those of plans; an output of another one is not continued
+
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
 
 Samples = NDArray[np.int16]  # PCM
@@ -35,6 +37,16 @@ class ErrorKind(StrEnum):
     INTERNAL = "internal"  # an exception that the code does not foresee; tried again when the code's version changes
 
 
+#: Errors that may pass by themselves: the next run tries these recordings again.
+PASSING = frozenset({ErrorKind.UNREACHABLE, ErrorKind.HOST_MEMORY, ErrorKind.CHANGED})
+
+
+class WarningKind(StrEnum):
+    """What a text leaves out, or may be wrong by. A closed set, as that of errors."""
+
+    ENDED_EARLY = "ended_early"  # its stream broke off or ended before its container says; the text is of the rest
+
+
 class UsageError(ValueError):
     """A mistake that a person can fix, such as a wrong URL or an unusable checkpoint, described in a sentence."""
 
@@ -61,6 +73,8 @@ _IDENTITY = [
     pa.field("uri", pa.string(), nullable=False),
     pa.field("member", pa.string()),
     pa.field("offset_s", pa.float64()),
+    pa.field("stretch_s", pa.float64()),
+    pa.field("channel", pa.int16()),
     pa.field("etag", pa.string(), nullable=False),
     pa.field("segment_index", pa.int32(), nullable=False),
     pa.field("start_s", pa.float64()),
@@ -75,7 +89,11 @@ _COMPANIONS = [
     pa.field("extra", pa.string()),
     pa.field("error_kind", pa.string()),
     pa.field("error_detail", pa.string()),
+    pa.field("warning", pa.list_(pa.string())),
 ]
+
+#: The columns that identify a recording; with segment_index they identify a row.
+KEY = ("uri", "member", "offset_s", "stretch_s", "channel")
 
 #: Between reading and transcribing: one row per segment, with its sound as 16 kHz mono int16 PCM; null on error, empty
 #: if there is no speech. `before` and `after` count the samples of context at its ends, which belong to the neighbours.
@@ -96,6 +114,7 @@ PART_SCHEMA = pa.schema(
     [
         *_IDENTITY,
         pa.field("text", pa.string()),
+        pa.field("written", pa.string()),
         pa.field("confidence", pa.float32()),
         pa.field("tokens", pa.list_(_TOKEN)),
         *_COMPANIONS,
@@ -103,6 +122,7 @@ PART_SCHEMA = pa.schema(
         pa.field("model_sha256", _REPEATED, nullable=False),
         pa.field("decoding", _REPEATED, nullable=False),
         pa.field("run_id", _REPEATED, nullable=False),
+        pa.field("unit", _REPEATED, nullable=False),
         pa.field("transcribed_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
 )

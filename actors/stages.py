@@ -31,7 +31,7 @@ class TranscribeBlock:
         self._transcriber = Transcriber(model, engine, run_id)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return advance(block, lambda _, speech: self._transcriber(speech))
+        return advance(block, lambda piece, speech: self._transcriber(speech, piece.unit))
 
 
 def commit_block(block: pa.Table, output: Place, attempt: str) -> pa.Table:

@@ -36,7 +36,8 @@ class Transcriber:
         self._tokens = settings.tokens
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 
-    def __call__(self, speech: pa.Table) -> pa.Table:
+    def __call__(self, speech: pa.Table, unit: str) -> pa.Table:
+        """Transcribes rows of a unit."""
         began = time.time()
         results = self._results(speech)
         rows = speech.num_rows
@@ -52,7 +53,7 @@ class Transcriber:
             known = columns[name].to_pylist()
             values = [str(getattr(failed[row], field)) if row in failed else known[row] for row in range(rows)]
             columns[name] = pa.array(values, pa.string())
-        for name, value in self._provenance.items():
+        for name, value in (self._provenance | {"unit": unit}).items():
             columns[name] = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
         columns["transcribed_at"] = pa.array([now] * rows, PART_SCHEMA.field("transcribed_at").type)
         ended = time.time()
@@ -153,6 +154,9 @@ class IsolatedRunner:
             return list(self._child(recording))
         except RecordingError as problem:
             return [problem] * len(recording)
+        except Exception as problem:  # noqa: BLE001 - only this recording is lost
+            detail = f"{type(problem).__name__}: {problem!s:.200}"
+            return [RecordingError(ErrorKind.INTERNAL, detail)] * len(recording)
 
 
 def _load_single_threaded(

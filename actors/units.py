@@ -47,6 +47,7 @@ class SourceObject:
     text_version: str = ""  # of the companion or the lines
     refusal: tuple[str, str] | None = None  # (error kind, detail) if a manifest's line is not allowed or invalid
     limit: int | None = None  # how many of its recordings to read, None for all
+    listed_by: str | None = None  # URI of the manifest whose line it is
 
     @property
     def version(self) -> str:
@@ -59,19 +60,29 @@ class SourceObject:
         return cls(**{**fields, "refusal": tuple(refusal) if refusal else None})
 
     @property
+    def interval(self) -> tuple[float | None, float | None]:
+        """The offset and the length in seconds that a manifest's line asks for of its file: `offset_s` and `stretch_s`
+        of its rows. None and None for any other object; without a length, the rest of the file."""
+        if self.format != "manifest" or not (fields := json.loads(self.lines or "{}")):
+            return None, None
+        length = fields.get("duration")
+        return float(fields.get("offset") or 0.0), None if length is None else float(length)
+
+    @property
     def is_container(self) -> bool:
         """Whether it holds recordings by number, in a tar or a Parquet file, and is not one itself."""
         return self.format in ("tar", "parquet")
 
 
 class Carried(NamedTuple):
-    """An object that belongs to a unit but was not listed this time: its rows, those with this URI and offset in
-    seconds (None for a whole file), are copied from the committed part."""
+    """An object that belongs to a unit but was not listed this time: its rows, those with this URI, offset and stretch
+    in seconds (None for a whole file), are copied from the committed part."""
 
     key: str
     version: str
     uri: str
     offset_s: float | None
+    stretch_s: float | None
 
 
 @dataclass(frozen=True)

@@ -40,4 +40,5 @@ def commit_piece(piece: Piece, rows: pa.Table, output: Place, attempt: str) -> C
 
 def _commit(pieces: Pieces, count: int, output: Place, work: Work | None) -> Committed:
     """Commits the unit that pieces make up. Here a unit has all of its rows, whether it came in one piece or many."""
-    return commit_unit(unit_of(pieces, count), rows_of(pieces, count), output, work)
+    unit, entries = unit_of(pieces, count)
+    return commit_unit(unit, rows_of(pieces, count), output, work, entries)

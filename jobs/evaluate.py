@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.escape import escape_surrogates, without_credentials
+from actors.schema import KEY
 from actors.storage.place import Place
 from actors.text.normalise import Normalisation, normalise
 from jobs.cli.command import run_job
@@ -45,6 +46,8 @@ _SCORES = pa.schema(
         ("uri", pa.string()),
         ("member", pa.string()),
         ("offset_s", pa.float64()),
+        ("stretch_s", pa.float64()),
+        ("channel", pa.int16()),
         ("group", pa.string()),
         ("reference", pa.string()),
         ("transcript", pa.string()),
@@ -140,7 +143,7 @@ def _score(
     if normalisation.spaces:
         reference, hypothesis = reference.replace(" ", ""), hypothesis.replace(" ", "")
     characters = compare(reference, hypothesis, confusions)
-    row: Score = {name: first[name] for name in ("recording_id", "uri", "member", "offset_s", "error_kind")}
+    row: Score = {name: first[name] for name in ("recording_id", *KEY, "error_kind")}
     row |= {"group": group, "reference": reference, "transcript": hypothesis}
     for unit, edits in (("character", characters), ("word", words)):
         row |= {f"{unit}_{name}": getattr(edits, name) for name in COUNTS}

@@ -13,6 +13,7 @@ from actors.storage.place import Place
 from jobs.cli.command import FAILED, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
+from jobs.planning.files import EXPORT_FOLDER
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.transcripts.out_files import atomic_file, write_below
@@ -32,7 +33,6 @@ exit status is 1. Times are those of the tokens if the audio was transcribed wit
 spread evenly over the segment. All keys are described in docs/configuration.md. The last line of standard output is one
 JSON object.
 """
-EXPORT = "_export"  # below the output, unless export.uri is set
 CONCURRENT_WRITES = 16  # files
 FAILURES_IN_A_ROW = 20  # after which the storage is considered broken
 FILE_ERRORS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
@@ -90,7 +90,7 @@ def _target(config: Config) -> Place:
     options = policy.options() or config.output.options()
     if policy.uri:
         return Place.at(policy.uri, options)
-    own = Place.at(config.output.uri, options) / EXPORT
+    own = Place.at(config.output.uri, options) / EXPORT_FOLDER
     target = own / policy.format
     for folder in (own, target):
         check_folder(folder)
@@ -145,8 +145,11 @@ def _write_each(
             return problem
         return None
 
+    def named(transcript: Transcript) -> str:
+        return names.name(transcript.first["recording_id"], transcript.key)
+
     with ThreadPoolExecutor(CONCURRENT_WRITES) as pool:
-        while batch := [(each, names.name(*_key(each))) for each in islice(selected, 16 * CONCURRENT_WRITES)]:
+        while batch := [(each, named(each)) for each in islice(selected, 16 * CONCURRENT_WRITES)]:
             for (transcript, name), problem in zip(batch, pool.map(lambda pair: write(*pair), batch), strict=True):
                 if problem is None:
                     in_a_row = 0
@@ -156,11 +159,6 @@ def _write_each(
                     if problem.errno in STORAGE_ERRNOS or in_a_row == FAILURES_IN_A_ROW:
                         raise problem
                 yield FailedFile(transcript.first["recording_id"], name, str(problem))
-
-
-def _key(transcript: Transcript) -> tuple[str, tuple[object, ...]]:
-    first = transcript.first
-    return first["recording_id"], (first["uri"], first["member"], first["offset_s"])
 
 
 if __name__ == "__main__":

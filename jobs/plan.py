@@ -1,4 +1,4 @@
-"""Shows what a run would do: objects by format, estimated hours, units that are new, to redo or done."""
+"""Shows what a run would do: what becomes of files, objects by format, estimated hours, units new, to redo or done."""
 
 import sys
 from collections import Counter, defaultdict
@@ -9,6 +9,7 @@ from actors.pieces import cut_unit
 from jobs.cli.command import DONE, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, show_table
+from jobs.planning.account import FileCounts
 from jobs.planning.prepare import Prepared, prepare
 from jobs.running.cluster import find_devices
 
@@ -53,7 +54,7 @@ class Summary(TypedDict):
     reasons: dict[str, dict[str, int]]
     pieces: int
     estimated_hours_to_do: float
-    unknown_names: dict[str, int]
+    files: FileCounts
     repeated_lines: int
     device: str
     precision: str
@@ -87,7 +88,7 @@ def describe(prepared: Prepared) -> Summary:
         "reasons": dict(reasons),
         "pieces": sum(len(cut_unit(unit, prepared.cut_of(unit))) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
-        "unknown_names": dict(prepared.listing.unknown),
+        "files": prepared.listing.files.counts(),
         "repeated_lines": prepared.listing.repeated,
         "device": prepared.recipe.device,
         "precision": prepared.recipe.precision,
@@ -101,15 +102,17 @@ def show(config: Config, summary: Summary) -> None:
         (name, count, f"{summary['bytes'][name] / 1e9:.3f}", f"{summary['estimated_hours'][name]:.2f}")
         for name, count in sorted(summary["objects"].items())
     ]
+    files = summary["files"]
+    taken = [("read", files["read"]), ("companions", files["companions"]), ("spoken of", files["spoken_of"])]
+    skipped = [(f"skipped: {reason}", count) for reason, count in files["skipped"].items()]
+    show_table("Files", ("", "files"), [("listed", files["listed"]), *taken, *skipped])
     show_table("Listed", ("format", "objects", "GB", "hours, estimated"), rows)
     reasons = [(kind, why, count) for kind, counts in summary["reasons"].items() for why, count in counts.items()]
     show_table("Units", ("verdict", "because", "units"), reasons)
-    unknown = [f"{count} {suffix}" for suffix, count in summary["unknown_names"].items()]
     facts = [
         ("units", "{new} new, {redo} to redo, {done} done, {remove} to remove".format(**summary["units"])),
         ("pieces", summary["pieces"]),
         ("to transcribe, estimated", f"{summary['estimated_hours_to_do']:.2f} h"),
-        ("skipped, unknown file type", ", ".join(unknown) or "none"),
         ("device", f"{summary['device']}, in {summary['precision']}"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
         ("output", summary["output"]),

@@ -12,9 +12,10 @@ from jobs import pipeline
 from jobs.cli.command import BUSY, FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, summary_json
+from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare, recordings_in_output
 from jobs.planning.recipe import Device
-from jobs.planning.state import sweep, write_plan
+from jobs.planning.state import sweep
 from jobs.planning.verdicts import new_run_id
 from jobs.running import cluster
 from jobs.running.cluster import GraphError, Resources
@@ -98,22 +99,24 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
     ray_began = time.time()
-    totals, failed, actors = Totals(), dict[str, str](), 0
+    totals, failed, hopeless, actors = Totals(), dict[str, str](), frozenset[str](), 0
     if plan.units:
         resources = claim_resources(config, prepared.recipe.device)
         ledger = transcribe(prepared, run_id, resources, kept_cuts)
-        totals, failed, actors = ledger.totals, ledger.failed, resources.actors[0]
+        totals, failed, hopeless, actors = ledger.totals, ledger.failed, ledger.hopeless, resources.actors[0]
     return Finished(
         run_id=run_id,
         planned=len(plan.units),
         skipped=len(plan.done),
         totals=totals,
         failed=failed,
+        hopeless=hopeless,
         actors=actors,
         wall_seconds=time.monotonic() - began,
         start_seconds=max(totals.began - ray_began, 0),  # until an actor first had work
         in_output=recordings_in_output(prepared),
         output=prepared.output_uri,
+        files=prepared.listing.files,
     )
 
 
@@ -127,7 +130,8 @@ def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts:
     """Sends the planned units through the graph. Returns what became of each.
 
     Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
-    again and sent again. Units that crashed their worker are retried once, with one recording per process.
+    again and sent again. Units that fail are retried once; those that crashed their worker, or fail again for the same
+    reason, with one recording per process.
     """
     recipe, plan = prepared.recipe, prepared.plan
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {resources.described()}")
@@ -145,9 +149,11 @@ def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts:
             units = [unit for unit in plan.units if unit.id in needed]
             if units:
                 say(f"splitting {len(units)} units that hold more audio than estimated")
-            elif not isolated and (units := ledger.retry_lost()):
+            elif not isolated and (units := ledger.to_retry()):
+                say(f"{len(units)} units failed; trying them again")
+            elif not isolated and (units := ledger.to_isolate()):
                 isolated = True
-                say(f"{len(units)} units crashed their worker; retrying one recording per process")
+                say(f"{len(units)} units crashed their worker, or failed twice; trying each of their recordings alone")
         ledger.give_up(LOST)
     except GraphError as problem:
         ledger.give_up(NOT_STARTED)

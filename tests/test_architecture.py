@@ -25,7 +25,7 @@ LAYERS = [
     ["actors/engine/citrinet/"],
     ["actors/engine/"],
     ["actors/text/"],
-    ["actors/parts/"],
+    ["actors/parts/", "actors/reading/"],
     ["actors/reader.py", "actors/transcriber.py", "actors/writer.py"],
     ["actors/stages.py", "actors/benchmark/"],
     ["jobs/cli/"],

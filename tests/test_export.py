@@ -37,7 +37,7 @@ def row_of(name: str, index: int = 0, **columns: Any) -> dict[str, Any]:
         "duration_s": 24.0,
         "confidence": 0.9,
         "tokens": None,
-        **dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m"),
+        **dict.fromkeys(("model", "model_sha256", "decoding", "run_id", "unit"), "m"),
         "transcribed_at": datetime.now(UTC),
     } | columns
 

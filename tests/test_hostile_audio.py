@@ -15,14 +15,15 @@ import soxr
 from conftest import ROOT, encoded, forget_peak, peak_bytes, piece_of, tone
 from test_audio import FILES, error_of, ffmpeg_file, hertz_of
 
-from actors import reader
 from actors.audio.decode import DecodeRequest, decode
 from actors.pieces import Piece
-from actors.reader import to_rows
+from actors.reading import rows
+from actors.reading.faults import StorageUnavailable
+from actors.reading.rows import to_rows
 from actors.schema import SPEECH_SCHEMA, ErrorKind
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording
-from actors.storage import ranges
+from actors.storage import access, ranges
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 from demo.bundle import encode
@@ -163,11 +164,18 @@ def test_whatever_a_decoder_raises_is_a_row(problem: Exception, monkeypatch: pyt
     assert rows_of(encoded(tone(1, 8_000), 8_000))[0]["error_detail"].startswith(
         f"soxr fails: {type(problem).__name__}"
     )
-    monkeypatch.setattr(reader, "segments_of", Raises(problem))
-    assert rows_of(encoded(tone(1)))[0]["error_kind"] == "crashed"
+    monkeypatch.setattr(rows, "segments_of", Raises(problem))
+    (row,) = rows_of(encoded(tone(1)))
+    assert (row["error_kind"], type(problem).__name__ in row["error_detail"]) == ("internal", True)
 
 
-@pytest.mark.parametrize("problem", [MemoryError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+def test_a_machine_without_memory_for_it_is_a_row_that_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, data in (("av.open", FILES["m4a"]()), ("soundfile.SoundFile", encoded(tone(1)))):
+        monkeypatch.setattr(name, Raises(MemoryError()))
+        assert rows_of(data)[0]["error_kind"] == "host_memory"
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), SystemExit()], ids=repr)
 def test_what_is_no_recordings_fault_passes(problem: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, data in (("av.open", FILES["m4a"]()), ("soundfile.SoundFile", encoded(tone(1)))):
         monkeypatch.setattr(name, Raises(problem))
@@ -177,7 +185,9 @@ def test_what_is_no_recordings_fault_passes(problem: BaseException, monkeypatch:
 
 @pytest.mark.parametrize("problem", [OSError("gone"), KeyError("a client's own")], ids=repr)
 @pytest.mark.parametrize("name", ["flac", "m4a", "mp3"])
-def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_path: Any, monkeypatch: Any) -> None:
+def test_what_the_storage_raises_is_of_one_file_or_of_all(
+    name: str, problem: Exception, tmp_path: Any, monkeypatch: Any
+) -> None:
     (tmp_path / "a").write_bytes(FILES[name]())
     stored, reads = StoredFile(Place.at(str(tmp_path / "a")), (tmp_path / "a").stat().st_size), []
 
@@ -190,7 +200,12 @@ def test_what_the_storage_raises_is_no_row(name: str, problem: Exception, tmp_pa
     part = ranges.read_part
     monkeypatch.setattr(ranges, "read_part", fails_later)
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
-    with pytest.raises(OSError, match=r"gone|a client's own"):
+    (row,) = rows_of(stored)
+    assert row["error_kind"] == "unreachable"
+    assert str(problem) in row["error_detail"]
+    monkeypatch.setattr(access, "_check_local", Raises(PermissionError("token expired")))
+    reads.clear()
+    with pytest.raises(StorageUnavailable, match=r"/a cannot be read, and .*(gone|a client's own)"):
         rows_of(stored)
 
 

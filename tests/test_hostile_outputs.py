@@ -15,8 +15,10 @@ from actors.schema import PART_SCHEMA, UsageError
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export, plan, transcribe
+from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
-from jobs.planning.state import RUNS, load_state, run_files, write_plan
+from jobs.planning.run_files import RUNS, run_files
+from jobs.planning.state import load_state
 
 INPUT = "input.uri=demo/audio/loose/00.wav"
 

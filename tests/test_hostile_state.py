@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from actors.storage.place import Place
 from actors.units import FINGERPRINT, Unit, digest
 from jobs import export, plan
 from jobs.planning.listing import Listing
+from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
 from jobs.planning.run_files import RUNS, run_files
-from jobs.planning.state import load_state, sweep, units_with_errors, write_plan
+from jobs.planning.state import load_state, sweep, units_with_errors
 from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 from jobs.running.outcomes import Totals
@@ -53,7 +55,7 @@ def test_mutants_end_as_rows_or_sentences(kind: str) -> None:
 @pytest.mark.parametrize("unit", ["../../escape", "/tmp/escape", "0A", "a.b", "a" * 65, "", "0a\n", "０ａ"])
 def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Path, unit: str) -> None:
     state = load_state(output)
-    known = {key: type(each)(unit, each.uri, None, each.version) for key, each in state.objects.items()}
+    known = {key: replace(each, unit=unit) for key, each in state.objects.items()}
     write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is not a unit id"):
         load_state(output)
@@ -63,9 +65,11 @@ def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Pat
 @pytest.mark.parametrize("offset", [float("nan"), float("inf")])
 def test_a_plan_of_impossible_offsets_is_told_by_name(output: Place, offset: float) -> None:
     state = load_state(output)
-    known = {key: type(each)(each.unit, each.uri, offset, each.version) for key, each in state.objects.items()}
+    known = {key: replace(each, offset_s=offset) for key, each in state.objects.items()}
     write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
-    with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: it has offsets that are not finite"):
+    with pytest.raises(
+        UsageError, match=r"000002/plan\.arrow is not a plan: it has offsets or stretches that are not finite"
+    ):
         load_state(output)
 
 
@@ -210,11 +214,18 @@ def test_a_commit_of_an_odd_body_tells_of_no_error(output: Place, body: bytes) -
 
 
 def test_a_name_that_is_no_commits_is_passed_over(output: Place) -> None:
-    for name in ("g.f.0.1r0e", "0a.f.0.1r0e\n", "0a.f.0.01r0e", f"0a.f.0.{'9' * 200}r0e", "0a.f.0.１r0e", "..f.0.1r0e"):
+    for name in (
+        "g.f.0.1r0e0a",
+        "0a.f.0.1r0e0a\n",
+        "0a.f.0.01r0e0a",
+        f"0a.f.0.{'9' * 200}r0e0a",
+        "0a.f.0.１r0e0a",
+        "..f.0.1r0e0a",
+    ):
         assert Commit.from_name(name) is None
         (Path(output.path) / COMMITS / name).write_bytes(b"{}")
     assert load_state(output).commit_of(UNIT.id)
-    assert Commit.from_name(f"0a.{'f' * 8}incomplete.0.1r0e")
+    assert Commit.from_name(f"0a.{'f' * 8}incomplete.0.1r0e0a")
 
 
 NO_OBJECTS = [b"{", b"[]", b'{"x": NaN}', b'{"x": %s}' % (b"9" * 5_000), b"[" * 100_000, b"\xff", b""]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from actors.foreign.escape import control_characters, for_terminal, single_line, without_credentials
 from actors.foreign.plain_json import MAX_DEPTH, InvalidJson, parse_json, to_json
-from actors.reader import to_rows
+from actors.reading.rows import to_rows
 from actors.sources.objects import ReadSettings
 from actors.sources.recordings import Recording, companion_fields, split_fields
 from jobs import plan
@@ -81,9 +81,10 @@ def test_names_cannot_forge_what_a_plan_says(surroundings: dict[str, str], tmp_p
     out = done.stdout.decode("utf-8")  # strict: in Latin-1 it would be none
     assert out.count("\n") == 1
     assert len(out.splitlines()) == 1  # this splits at U+2028 and U+0085 as well
-    unknown = strict(out)["unknown_names"]
-    assert sum(unknown.values()) == len(NAMES)
-    assert ".\\udcff\\udcfe" in unknown
+    files = strict(out)["files"]
+    assert (files["listed"], files["read"]) == (len(NAMES) + 1, 1)
+    assert sum(files["skipped"].values()) == len(NAMES)
+    assert "unknown type .\\udcff\\udcfe" in files["skipped"]
     assert is_calm(out)
     assert "today" not in out
     seen = done.stderr.decode("utf-8")

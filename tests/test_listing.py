@@ -1,6 +1,7 @@
 """What the input holds, by names."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from conftest import encoded, tone
 from test_reading import tar_of
 
 from jobs.cli.config import ConfigError, Input
+from jobs.planning.account import Files
 from jobs.planning.listing import Listing, list_input
 
 
@@ -37,7 +39,7 @@ def test_a_tree_a_file_a_glob_a_list(archive: Path) -> None:
     tree = listed(archive)
     assert names(tree) == ["a.wav", "b/c.FLAC", "b/d.mp3", "b/e.opus", "b/shard.tar"]
     assert [each.format for each in tree.objects] == ["audio"] * 4 + ["tar"]
-    assert tree.unknown == {".docx": 1, "(none)": 1}
+    assert tree.files == Files(7, read=5, skipped=Counter({"unknown type .docx": 1, "unknown type (none)": 1}))
     assert names(listed(archive / "b" / "d.mp3")) == ["d.mp3"]
     assert names(listed(f"{archive}/*/*.[mo]p*")) == ["b/d.mp3", "b/e.opus"]
     assert names(listed([f"{archive}/a.wav", f"{archive}/b", f"{archive}/b/d.mp3"])) == [

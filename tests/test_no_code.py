@@ -33,10 +33,11 @@ from actors.units import Carried, SourceObject, Unit, digest
 from jobs.cli.config import Input
 from jobs.cli.loading import load
 from jobs.planning.listing import list_input
-from jobs.planning.state import _PLAN, load_state
+from jobs.planning.plans import _PLAN
+from jobs.planning.state import load_state
 from jobs.transcripts.read import transcripts
 
-SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", "1", "s3://b/y", None)
+SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", "1", "s3://b/y", None, None)
 UNIT = Unit.of("0a", "f" * 8, [SOURCE], [CARRIED])
 PIECE = cut_unit(UNIT, Cut(60, stretches=2))[0]
 KIND = {b"ARROW:extension:name": b"ray.data.arrow_pickled_object", b"ARROW:extension:metadata": b""}
@@ -137,7 +138,7 @@ def read_part(folder: Path, table: pa.Table) -> None:
 
 def carry_over(folder: Path, table: pa.Table) -> None:
     output = write(folder, part_name(UNIT.id), parquet_file(table))
-    row = dict.fromkeys(("recording_id", "etag", "model", "model_sha256", "decoding", "run_id"), "x")
+    row = dict.fromkeys(("recording_id", "etag", "model", "model_sha256", "decoding", "run_id", "unit"), "x")
     row |= {"uri": "s3://b/x", "segment_index": 0, "transcribed_at": 0}
     assert commit_unit(UNIT, [pa.Table.from_pylist([row], PART_SCHEMA)], output).counts.recordings == 1
     assert load_state(output).commits[UNIT.id][0].fingerprint.endswith("incomplete")

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 from conftest import ROOT
 
+from actors import VERSION
 from actors.foreign.errors import InvalidData
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work, from_json, to_json
 from actors.pieces import MAX_PIECES, Cut
+from actors.schema import SCHEMA_VERSION
 from actors.units import Unit
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.running.outcomes import FAILURES_IN_A_ROW, Ledger, TooManyFailures, Totals
@@ -128,12 +131,41 @@ def test_a_failed_unit_that_also_asks_for_a_cut_fails_once() -> None:
     assert (ledger.to_recut(), ledger.failed) == ({}, {"0a": "disk full"})
 
 
-def test_what_has_no_outcome_is_retried_and_then_given_up() -> None:
-    ledger, metrics = ledger_of(["0a", "0b", "0c"], Committed("0a", COUNTS), Failed("0b", "x"))
-    assert ([unit.id for unit in ledger.retry_lost()], metrics.retried) == (["0c"], 1)
+def ids(units: Sequence[Unit]) -> list[str]:
+    return [unit.id for unit in units]
+
+
+def test_what_has_no_outcome_is_tried_alone_and_then_given_up() -> None:
+    ledger, metrics = ledger_of(["0a", "0b", "0c"], Committed("0a", COUNTS), Failed("0b", "x", is_storage=True))
+    assert (ids(ledger.to_retry()), ids(ledger.to_isolate()), metrics.retried) == ([], ["0c"], 1)
     assert ledger.give_up("its worker process died") == 1
     assert ledger.failed == {"0b": "x", "0c": "its worker process died"}
-    assert (ledger.retry_lost(), metrics.retried, ledger.give_up("again")) == ([], 1, 0)
+    assert (ledger.to_isolate(), metrics.retried, ledger.give_up("again")) == ([], 1, 0)
+
+
+def test_what_fails_is_tried_again_and_if_it_fails_in_the_same_way_alone() -> None:
+    ledger, metrics = ledger_of(["0a", "0b", "0c"], *(Failed(name, "x") for name in ("0a", "0b", "0c")))
+    assert (ids(ledger.to_retry()), ledger.failed, metrics.retried) == (["0a", "0b", "0c"], {}, 3)
+    for outcome in (Committed("0a", COUNTS), Failed("0b", "x"), Failed("0c", "y")):
+        ledger.add(outcome)
+    assert (ledger.to_retry(), ids(ledger.to_isolate())) == ([], ["0b"])
+    assert (ledger.failed, ledger.hopeless) == ({"0c": "y"}, frozenset())
+    ledger.add(Failed("0b", "x"))
+    assert (ledger.to_retry(), ledger.to_isolate()) == ([], [])
+    assert (ledger.failed, ledger.hopeless) == ({"0b": "x", "0c": "y"}, {"0b"})
+
+
+def test_many_errors_that_nobody_foresaw_end_the_run() -> None:
+    def of(kind: str, count: int) -> Committed:
+        return Committed("0a", Counts(count, errors={kind: count}))
+
+    names = [f"{number:02x}" for number in range(9)]
+    ledger, _ = ledger_of(names, *(replace(of("internal", 10), unit=name) for name in names[:2]))
+    ledger.add(replace(of("missing", 10), unit=names[2]))
+    for name in names[3:5]:
+        ledger.add(replace(of("internal", 10), unit=name))
+    with pytest.raises(TooManyFailures, match="30 recordings in a row failed in a way that is not foreseen"):
+        ledger.add(replace(of("internal", 10), unit=names[5]))
 
 
 def finished(totals: Totals, failed: dict[str, str] | None = None, in_output: tuple[int, int] = (6, 0)) -> Finished:
@@ -144,9 +176,13 @@ def test_a_summary_is_what_programs_read() -> None:
     ledger, _ = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK), Committed("0b", COUNTS, WORK))
     assert sum_up(finished(ledger.totals)) == {
         "run_id": "run-1",
+        "version": VERSION,
+        "schema": SCHEMA_VERSION,
+        "files": {"listed": 0, "read": 0, "companions": 0, "spoken_of": 0, "skipped": {}},
         "units": {"planned": 4, "skipped": 3, "done": 2},
         "recordings": 6,
         "segments": 10,
+        "entries": {"found": 0, "recordings": 0, "companions": 0, "skipped": {}},
         "errors": {"missing": 2},
         "totals": {"recordings": 6, "errors": 0},
         "cer": 0.05,
@@ -195,6 +231,15 @@ def test_a_report_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unit 0b, and 1 more was not committed: disk full" in seen
     assert "unit 0c was not committed: gone" in seen
     assert "3 of 4 units failed; run the job again" in seen
+
+
+def test_running_again_is_advised_only_where_it_may_help(capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished(Totals(), {"0a": "x", "0b": "x"})
+    _, seen = closed(replace(run, hopeless=frozenset({"0a", "0b"})), capsys)
+    assert "2 of 4 units failed, each time in the same way" in seen
+    assert "again" not in seen
+    _, seen = closed(replace(run, hopeless=frozenset({"0a"})), capsys)
+    assert "run the job again to try the other 1 again" in seen
 
 
 @pytest.mark.parametrize(("errors", "status"), [(5, DONE), (6, OVER_BUDGET)])

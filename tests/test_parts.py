@@ -1,5 +1,6 @@
 """Rows to committed parts."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from actors import VERSION
 from actors.outcomes import Counts, Example
 from actors.parts.commit import Commit, commit_unit, part_name
 from actors.parts.summary import Tally
-from actors.schema import PART_SCHEMA
+from actors.schema import PART_SCHEMA, SCHEMA_VERSION
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit, digest
 
@@ -34,6 +36,7 @@ def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.T
             "model_sha256": "0",
             "decoding": "greedy",
             "run_id": run_id,
+            "unit": unit.id,
             "transcribed_at": datetime.now(UTC),
         }
         for each in unit.objects
@@ -80,8 +83,9 @@ def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
     commit_unit(Unit("a1", "f2", UNIT.objects), [part_rows(UNIT, error="missing")], output)
     commit_unit(Unit("a10", "f1", UNIT.objects), [part_rows(UNIT)], output)  # a1 is the beginning of its name
     first, second = sorted((tmp_path / "_commits").iterdir())
-    assert (first.name[:6], first.name[-5:], second.name[:7]) == ("a1.f2.", ".2r2e", "a10.f1.")
-    assert first.read_text() == '{"errors": {"missing": 2}}'
+    assert (first.name[:6], first.name[-5:], second.name[:7]) == ("a1.f2.", "r2e0a", "a10.f1.")
+    body = {"citrascribe_schema": SCHEMA_VERSION, "citrascribe_version": VERSION, "errors": {"missing": 2}}
+    assert json.loads(first.read_text()) == body
 
 
 def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:

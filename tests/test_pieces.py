@@ -39,7 +39,7 @@ def digested(speech: pa.Table) -> pa.Table:
     rows = [row for row in speech.to_pylist() if row["own"]]
     for row in rows:
         row["text"] = hashlib.md5(row["pcm"]).hexdigest() if row["pcm"] else None
-        row |= dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m") | {"transcribed_at": 0}
+        row |= dict.fromkeys(("model", "model_sha256", "decoding", "run_id", "unit"), "m") | {"transcribed_at": 0}
     table = pa.Table.from_pylist([{name: row.get(name) for name in PART_SCHEMA.names} for row in rows], PART_SCHEMA)
     return table.replace_schema_metadata(WORK | (speech.schema.metadata or {}))
 

@@ -18,9 +18,10 @@ from actors.storage.listing import names
 from actors.storage.place import Place
 from actors.units import Carried, SourceObject, Unit, nominal_seconds
 from jobs.planning.listing import Listing
+from jobs.planning.plans import State, write_plan
 from jobs.planning.recipe import recipe_digest
 from jobs.planning.sizing import MAX_PLANNED_PIECES, planned_cut
-from jobs.planning.state import State, load_state, units_with_errors, write_plan
+from jobs.planning.state import load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
 SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
@@ -123,7 +124,7 @@ def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive
     (commit,) = commits.iterdir()
     commit.unlink()
     assert archive.run(wav("a")).redo
-    (commits / f"{unit.id}.{'0' * 24}.{'0' * 16}.1r0e").write_bytes(b"{}")  # two: nobody knows whose part this is
+    (commits / f"{unit.id}.{'0' * 24}.{'0' * 16}.1r0e0a").write_bytes(b"{}")  # two: nobody knows whose part this is
     assert archive.run(wav("a")).redo
     assert len(list(commits.iterdir())) == 1
     (commits / "a stranger").write_bytes(b"")
@@ -221,7 +222,7 @@ def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
 
 
 def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.planning.state.MAX_PLANS", 3)
+    monkeypatch.setattr("jobs.planning.plans.MAX_PLANS", 3)
     for number in range(1, 6):
         archive.run(*(wav(f"{each}") for each in range(number)))
     plans = [str(each.relative_to(archive.place.path)) for each in Path(archive.place.path).glob("_runs/*/plan.arrow")]
@@ -266,7 +267,7 @@ def test_a_broken_plan_is_named(archive: Archive) -> None:
         archive.plan(wav("a"))
     with pa.ipc.new_file(f"{archive.place.path}/_runs/000001/plan.arrow", pa.schema([("unit", pa.string())])):
         pass
-    with pytest.raises(UsageError, match=r"000001/plan\.arrow is of another version"):
+    with pytest.raises(UsageError, match=r"000001/plan\.arrow was written in schema 1, which"):
         archive.plan(wav("a"))
 
 
@@ -293,7 +294,7 @@ def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
 
 
 def test_a_unit_survives_its_json() -> None:
-    carried = (Carried("x", "1", "s3://x", 1.5), Carried("y", "1", "s3://y", None))
+    carried = (Carried("x", "1", "s3://x", 1.5, None), Carried("y", "1", "s3://y", None, None))
     unit = Unit("0a", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), carried)
     for piece in cut_unit(unit, Cut(1_800, 3, 2, is_streamed=True)):
         assert Piece.from_json(piece.to_json()) == piece

@@ -148,7 +148,7 @@ def test_one_recording_that_is_too_long_with_its_context_is_cut_into_stretches(t
 
 
 def test_a_cut_that_is_as_fine_as_possible_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("actors.reader.MAX_PIECES", 15)
+    monkeypatch.setattr("actors.reading.measure.MAX_PIECES", 15)
     (tmp_path / "t.tar").write_bytes(tar_of((f"{number:02d}.wav", telephone(200)) for number in range(80)))
     unit = unit_of(tmp_path / "t.tar")
     assert asked_for(cut_unit(unit, Cut(600))[0]) == Cut(600, 15)  # and not 27

@@ -24,8 +24,9 @@ from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs.planning.listing import Listing
+from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
-from jobs.planning.state import load_state, write_plan
+from jobs.planning.state import load_state
 from jobs.planning.verdicts import Policy, make_plan
 
 ROOT = "/out"
@@ -155,6 +156,7 @@ def rows_of(unit: Unit, recipe: dict[str, str]) -> pa.Table:
             "model_sha256": "0",
             "decoding": "greedy",
             "run_id": "r",
+            "unit": "0a",
             "transcribed_at": datetime.now(UTC),
         }
         for each in unit.objects

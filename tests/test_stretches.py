@@ -1,5 +1,6 @@
 """A long recording that is worked in stretches has the rows that it has when worked at once."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,8 @@ def long_file(request: pytest.FixtureRequest, five_minutes: np.ndarray) -> tuple
 
 
 def test_stretches_of_a_recording_say_what_it_says(long_file: tuple[str, bytes], tmp_path: Path) -> None:
-    transcriber = Transcriber(
-        resolve(str(DEMO_MODEL), None, {}), EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True), "run"
-    )
+    engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
+    transcriber = partial(Transcriber(resolve(str(DEMO_MODEL), None, {}), engine, "run"), unit="0a")
     (tmp_path / long_file[0]).write_bytes(long_file[1])
     (tmp_path / long_file[0]).with_suffix(".txt").write_text("said")
     unit = unit_of(tmp_path)
@@ -65,9 +65,8 @@ def test_stretches_of_a_recording_say_what_it_says(long_file: tuple[str, bytes],
 
 
 def test_where_nobody_speaks(speech: Any, tmp_path: Path) -> None:
-    transcriber = Transcriber(
-        resolve(str(DEMO_MODEL), None, {}), EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True), "run"
-    )
+    engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
+    transcriber = partial(Transcriber(resolve(str(DEMO_MODEL), None, {}), engine, "run"), unit="0a")
     music = tone(200, hertz=440, level=0.2) + tone(200, hertz=554, level=0.2)
     talk = np.concatenate([samples for samples, _ in speech])
     sound = np.concatenate([music[: 30 * SAMPLE_RATE], talk, music[: 50 * SAMPLE_RATE], talk, music])

@@ -79,7 +79,7 @@ def test_demo_speech_is_understood_and_as_nemo_alone_would(
     engine: str, speech: list[tuple[np.ndarray, str]], varied_sounds: Any
 ) -> None:
     transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(engine), "run-1")
-    table = transcriber(speech_table([None, *varied_sounds]))
+    table = transcriber(speech_table([None, *varied_sounds]), "0a")
     assert table.schema == PART_SCHEMA
     texts = table.column("text").to_pylist()
     assert texts[1 : len(speech) + 1] == [words for _, words in speech]
@@ -88,7 +88,7 @@ def test_demo_speech_is_understood_and_as_nemo_alone_would(
     assert (first["text"], first["error_kind"], first["error_detail"]) == (None, "missing", "gone")
     assert (first["model"], first["decoding"], first["run_id"]) == (str(DEMO_MODEL), "greedy", "run-1")
     alone = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(engine, max_padded_seconds=0.1), "run-1")
-    assert alone(speech_table(varied_sounds)).column("text").to_pylist() == texts[1:]
+    assert alone(speech_table(varied_sounds), "0a").column("text").to_pylist() == texts[1:]
 
 
 @pytest.mark.parametrize(("name", "filters", "sentencepiece"), [("characters", 256, False), ("pieces", 64, True)])
@@ -96,7 +96,7 @@ def test_other_citrinets(
     name: str, filters: int, sentencepiece: bool, lively_model: Callable[..., Path], varied_sounds: list[np.ndarray]
 ) -> None:
     path = lively_model(name, sentencepiece, filters=filters)
-    table = Transcriber(resolve(str(path), None, {}), settings("nemo"), "run")(speech_table(varied_sounds))
+    table = Transcriber(resolve(str(path), None, {}), settings("nemo"), "run")(speech_table(varied_sounds), "0a")
     texts = table.column("text").to_pylist()
     assert len(set(texts)) > len(texts) // 2  # the model tells sounds apart, or the comparison proves nothing
     assert texts == nemo_alone(path, varied_sounds)
@@ -137,7 +137,7 @@ def test_words_begin_with_a_space(lively_model: Any) -> None:
     sounds = [tone(2, hertz=hertz) + tone(2, hertz=2 * hertz, level=0.2) for hertz in (300, 700, 1_500)]
     for engine in ("fused", "nemo"):
         settings = EngineSettings(engine, "cpu", "float32", 2, 30, tokens=True)
-        rows = Transcriber(model, settings, "run")(speech_table([np.concatenate(sounds), *sounds])).to_pylist()
+        rows = Transcriber(model, settings, "run")(speech_table([np.concatenate(sounds), *sounds]), "0a").to_pylist()
         assert any(" " in row["text"] for row in rows)
         for row in rows:
             assert "".join(token["token"] for token in row["tokens"]) == row["text"]
@@ -145,7 +145,9 @@ def test_words_begin_with_a_space(lively_model: Any) -> None:
 
 def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(20_000))
-    table = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "r")(speech_table([tone(1), tone(2), None]))
+    table = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "r")(
+        speech_table([tone(1), tone(2), None]), "0a"
+    )
     assert table.column("text").to_pylist() == ["16000", None, None]
     assert table.column("error_kind").to_pylist() == [None, "out_of_memory", "missing"]
 
@@ -157,7 +159,7 @@ def test_a_piece_without_sound_has_its_rows(isolated: bool) -> None:
     transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), alone, "r")
     empty = np.zeros(0)
     for sounds in ([None], [None, None], [empty], [None, empty, None], []):
-        table = transcriber(speech_table(sounds))
+        table = transcriber(speech_table(sounds), "0a")
         assert table.column("text").to_pylist() == [None if sound is None else "" for sound in sounds]
         assert table.column("error_kind").to_pylist() == ["missing" if sound is None else None for sound in sounds]
 
@@ -166,7 +168,7 @@ def test_alone_each_recording_is_as_together(speech: list[tuple[np.ndarray, str]
     model, texts = resolve(str(DEMO_MODEL), None, {}), [words for _, words in speech[:3]]
     alone = Transcriber(model, EngineSettings("fused", "cpu", "float32", 2, 30, isolated=True), "r")
     sounds = [None, speech[0][0], np.zeros(0), *(sound for sound, _ in speech[1:3]), None]
-    said = alone(speech_table(sounds)).column("text").to_pylist()
+    said = alone(speech_table(sounds), "0a").column("text").to_pylist()
     assert said == [None, texts[0], "", *texts[1:], None]
 
 

@@ -17,7 +17,7 @@ from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
-from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples
+from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
@@ -41,12 +41,13 @@ class SoundLimitExceeded(Exception):
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound: mono int16 samples at SAMPLE_RATE, and the format that it was stored in."""
+    """Decoded sound: mono int16 samples at SAMPLE_RATE, the format that it was stored in, and what may be wrong."""
 
     pcm: Samples
     sample_rate: int
     channels: int
     codec: str
+    warnings: tuple[WarningKind, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -90,10 +91,10 @@ class DecodeRequest:
 def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
     """Decodes a recording to PCM.
 
-    If the stream ends early or breaks midway, the sound before that is returned. Samples that are not numbers become
-    silence. A request beyond the end returns no samples; only at the start of the recording is that an error. Raises
-    RecordingError (empty, not_audio, unreadable, too_short, too_long), SoundLimitExceeded, and OSError if the storage
-    fails.
+    If the stream breaks midway, the sound before that is returned, with the warning `ended_early`. Samples that are not
+    numbers become silence. A request beyond the end returns no samples; only at the start of the recording is that an
+    error. Raises RecordingError (empty, not_audio, unreadable, too_short, too_long), SoundLimitExceeded, and OSError if
+    the storage fails.
     """
     source = Source(content)
     if not source.size:
@@ -106,9 +107,10 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
     reasons = []
     for open_stream in decoders_of(container):
+        warnings = list[WarningKind]()
         try:
             stream = open_stream(source, container, request.first_frame)
-            pcm = _to_pcm(stream, request)
+            pcm = _to_pcm(stream, request, warnings)
         except Undecodable as problem:
             source.check()
             reasons.append(str(problem))
@@ -117,7 +119,7 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
         if not request.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
             reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
             raise RecordingError(ErrorKind.TOO_SHORT, reason)
-        return Sound(pcm, stream.sample_rate, stream.channels, stream.codec)
+        return Sound(pcm, stream.sample_rate, stream.channels, stream.codec, tuple(warnings))
     raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {'; '.join(reasons)}")
 
 
@@ -126,15 +128,15 @@ def decoders_of(container: str) -> tuple[Decoder, Decoder]:
     return (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg)
 
 
-def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
-    """Converts a stream to one int16 array at SAMPLE_RATE."""
+def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Samples:
+    """Converts a stream to one int16 array at SAMPLE_RATE. Adds to `warnings`."""
     rate = stream.sample_rate
     if request.channel is not None and request.channel >= stream.channels:
         detail = f"channel {request.channel} was requested, but the file has channels 0 to {stream.channels - 1}"
         raise RecordingError(ErrorKind.UNREADABLE, detail)
     skipped_samples = request.first_minute * MINUTE * SAMPLE_RATE
     end = None if request.end is None else request.end - skipped_samples
-    blocks = _blocks(stream, request)
+    blocks = _blocks(stream, request, warnings)
     parts, samples = list[Samples](), 0
     for part in resample((_mono(block, request.channel) for block in blocks), rate, request.first_minute):
         parts.append(part)
@@ -151,8 +153,8 @@ def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
     return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]
 
 
-def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
-    """The blocks of a stream until it breaks or the requested end is reached.
+def _blocks(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Iterator[Floats]:
+    """The blocks of a stream until it breaks, which adds to `warnings`, or the requested end is reached.
 
     Raises RecordingError (too_long) as soon as there is more sound than a recording may hold; if the file's size tells,
     before anything is decoded.
@@ -179,6 +181,7 @@ def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
     except BrokenStream:
         if not any_decoded and not request.begin:
             raise
+        warnings.append(WarningKind.ENDED_EARLY)
 
 
 def _too_long(request: DecodeRequest) -> RecordingError:

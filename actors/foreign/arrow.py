@@ -11,6 +11,7 @@ https://parquet.apache.org/docs/file-format/ (the footer).
 """
 
 import io
+from collections.abc import Callable
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -51,9 +52,11 @@ def parquet_footer(file: BinaryIO | pa.NativeFile, max_bytes: int) -> bytes:
     return _footer(file, b"PAR1", b"PAR1", max_bytes)
 
 
-def read_arrow(data: bytes, schema: pa.Schema, max_bytes: int) -> pa.Table:
+def read_arrow(
+    data: bytes, schema: pa.Schema, max_bytes: int, check: Callable[[pa.Schema], None] = lambda schema: None
+) -> pa.Table:
     """Reads an Arrow file (IPC) of exactly that schema, whose metadata may differ. Raises InvalidData, also if it would
-    expand to more than `max_bytes`."""
+    expand to more than `max_bytes`, and what `check` raises for the file's schema."""
     try:
         footer = _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data))
         if _EXTENSION in footer:
@@ -61,6 +64,7 @@ def read_arrow(data: bytes, schema: pa.Schema, max_bytes: int) -> pa.Table:
         if expanded_bytes(data, footer, max_bytes) > max_bytes:
             raise InvalidData(f"it would expand to more than {max_bytes:,} bytes")
         with pa.ipc.open_file(pa.BufferReader(data)) as file:
+            check(file.schema)
             if not file.schema.equals(schema):
                 raise SchemaMismatch("its columns are not those of this version of the job")
             table = file.read_all()

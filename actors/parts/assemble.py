@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
-from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, KeptPiece, chain_in, text_bytes
+from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, KeptPiece, chain_in, entries_in, text_bytes
 from actors.parts.recordings import ROWS_AT_ONCE, Row, recordings_in
 from actors.pieces import NeedsRecut
 from actors.schema import PART_SCHEMA, ErrorKind
+from actors.sources.account import Entries
 from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.units import SourceObject, Unit
 
@@ -22,15 +23,18 @@ _OF_WHOLE_FILE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # reported by one piece
 Pieces = Callable[[int], KeptPiece]  # by number
 
 
-def unit_of(pieces: Pieces, count: int) -> Unit:
-    """The unit that pieces make up. Raises InvalidData if they are not all pieces of one."""
-    objects, first = dict[str, SourceObject](), pieces(0).piece
+def unit_of(pieces: Pieces, count: int) -> tuple[Unit, Entries]:
+    """The unit that pieces make up, and what was found in its containers. Raises InvalidData if they are not all pieces
+    of one."""
+    objects, entries, first = dict[str, SourceObject](), Entries(), pieces(0).piece
     for number in range(count):
-        objects |= {each.key: each for each in pieces(number).piece.objects}
+        piece, rows = pieces(number)
+        objects |= {each.key: each for each in piece.objects}
+        entries += entries_in(rows)
     unit = Unit(first.unit, first.fingerprint, tuple(objects.values()), first.carried)
     if count > 1 and not unit.has_own_fingerprint:
         raise InvalidData("its pieces do not have the objects of the unit")
-    return unit
+    return unit, entries
 
 
 def rows_of(pieces: Pieces, count: int) -> Iterator[pa.Table]:
@@ -135,7 +139,8 @@ def _join_stretches(stretches: Sequence[Sequence[Row]]) -> list[Row]:
         rows = [row for row in rows if row["error_kind"] == kind][:1] or rows
     spoken = [row for row in rows if row["start_s"] is not None]
     rows = rows if spoken else rows[:1]
-    companions = {"reference": all_rows[0]["reference"], "extra": all_rows[0]["extra"]}
+    warnings = {warning for row in all_rows for warning in row["warning"] or ()}
+    companions = {name: all_rows[0][name] for name in ("reference", "extra")} | {"warning": sorted(warnings) or None}
     length = {"duration_s": max(row["duration_s"] for row in all_rows if row["duration_s"])} if spoken else {}
     return [
         row | length | {"segment_index": index} | (companions if index == 0 else dict.fromkeys(companions))

@@ -20,8 +20,10 @@ import pyarrow as pa
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
 from actors.outcomes import Committed, Work
-from actors.parts.part import Part, PartWriter, check_rows
+from actors.parts.part import METADATA, Part, PartWriter, check_rows
 from actors.parts.summary import Tally
+from actors.schema import PASSING, ErrorKind
+from actors.sources.account import Entries
 from actors.storage import listing
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
@@ -30,9 +32,13 @@ from actors.units import FINGERPRINT, HEX, Fingerprint, Unit, digest
 COMMITS = "_commits"
 HELD_BYTES = 32_000_000  # bytes; a larger part is read in ranges, not whole
 _PART_NAME = re.compile(rf"part-({HEX})\.parquet")
-_COMMIT_NAME = re.compile(rf"({HEX})\.({FINGERPRINT})\.({HEX})\.(0|[1-9][0-9]{{0,11}})r(0|[1-9][0-9]{{0,11}})e")
+_COUNT = r"(0|[1-9][0-9]{0,11})"
+_COMMIT_NAME = re.compile(rf"({HEX})\.({FINGERPRINT})\.({HEX})\.{_COUNT}r{_COUNT}e{_COUNT}a")
+TRIED_AGAIN = PASSING | {ErrorKind.INTERNAL}  # kinds of errors that a later run tries again by itself
 
 _log = logging.getLogger(__name__)
+
+ObjectKey = tuple[str, float | None, float | None]  # URI, offset and stretch in seconds: of an object and of its rows
 
 
 def part_name(unit_id: str) -> str:
@@ -47,7 +53,8 @@ def unit_of_part(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit, as its name states it: `<unit>.<fingerprint>.<part>.<r>r<e>e`, r recordings, e of them with an error.
+    """A commit, as its name states it: `<unit>.<fingerprint>.<part>.<r>r<e>e<a>a`, r recordings, e of them with an
+    error, and a of these with one that a later run tries again by itself.
 
     `part` is a digest of the part's version in storage.
     """
@@ -57,20 +64,24 @@ class Commit:
     part: str
     recordings: int
     errors: int
+    again: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.unit}.{self.fingerprint}.{self.part}.{self.recordings}r{self.errors}e"
+        return f"{self.unit}.{self.fingerprint}.{self.part}.{self.recordings}r{self.errors}e{self.again}a"
 
     @classmethod
     def from_name(cls, name: str) -> "Commit | None":
         """Parses a commit's name; None for any other: unknown files in the folder are skipped."""
         match = _COMMIT_NAME.fullmatch(name)
-        return cls(match[1], match[2], match[3], int(match[4]), int(match[5])) if match else None
+        return cls(match[1], match[2], match[3], *map(int, match.group(4, 5, 6))) if match else None
 
 
-def commit_unit(unit: Unit, tables: Iterable[pa.Table], output: Place, work: Work | None = None) -> Committed:
-    """Commits a unit's rows, tables of PART_SCHEMA, below `output`. Safe to repeat.
+def commit_unit(
+    unit: Unit, tables: Iterable[pa.Table], output: Place, work: Work | None = None, entries: Entries | None = None
+) -> Committed:
+    """Commits a unit's rows, tables of PART_SCHEMA, below `output`, with what was found in its containers. Safe to
+    repeat.
 
     The tables are written one after the other, without holding them. What the unit carries over is not counted in the
     outcome. Raises RuntimeError if an object has no row.
@@ -83,8 +94,9 @@ def commit_unit(unit: Unit, tables: Iterable[pa.Table], output: Place, work: Wor
     if without_rows:  # no object may be lost, not even by a bug
         raise RuntimeError(f"{len(without_rows)} objects of unit {unit.id} have no row, {min(without_rows)} among them")
     tally.end()
-    committed = Committed(unit.id, tally.counts, work, tuple(tally.transcripts), tuple(tally.failures))
-    missing = {(each.uri, each.offset_s) for each in unit.carried}
+    found, shown, failed = (entries or Entries()).to_dict(), tuple(tally.transcripts), tuple(tally.failures)
+    committed = Committed(unit.id, tally.counts, work, shown, failed, found)
+    missing = {(each.uri, each.offset_s, each.stretch_s) for each in unit.carried}
     for table in _carried_rows(unit, output, missing):
         tally.add(table)
         part.add(table)
@@ -93,9 +105,10 @@ def commit_unit(unit: Unit, tables: Iterable[pa.Table], output: Place, work: Wor
     fingerprint = Fingerprint.incomplete(unit.fingerprint) if missing else unit.fingerprint
     _delete_commits(unit.id, output)
     version = (output / part_name(unit.id)).put(part.finish())
-    commit = Commit(unit.id, fingerprint, digest([version]), tally.recordings, sum(tally.errors.values()))
-    body = json.dumps({"errors": dict(tally.errors)}).encode()
-    (output / COMMITS / commit.name).write(body)
+    again = sum(count for kind, count in tally.errors.items() if kind in TRIED_AGAIN)
+    commit = Commit(unit.id, fingerprint, digest([version]), tally.recordings, sum(tally.errors.values()), again)
+    body = METADATA | {"errors": dict(tally.errors)} | ({"entries": found} if found["found"] else {})
+    (output / COMMITS / commit.name).write(json.dumps(body).encode())
     return committed
 
 
@@ -125,7 +138,7 @@ def _delete_commits(unit_id: str, output: Place) -> None:
             (folder / entry.name).delete()
 
 
-def _carried_rows(unit: Unit, output: Place, missing: set[tuple[str, float | None]]) -> Iterator[pa.Table]:
+def _carried_rows(unit: Unit, output: Place, missing: set[ObjectKey]) -> Iterator[pa.Table]:
     """Rows of the committed part whose objects were not listed this time; objects that have some leave `missing`.
 
     A part that is not valid has none.
@@ -143,8 +156,9 @@ def _carried_rows(unit: Unit, output: Place, missing: set[tuple[str, float | Non
     carried = frozenset(missing)
     for table in committed.tables():
         keep = []
-        for uri, offset in zip(table.column("uri").to_pylist(), table.column("offset_s").to_pylist(), strict=True):
-            key = (uri, offset) if (uri, offset) in carried else (uri, None)
+        columns = (table.column(name).to_pylist() for name in ("uri", "offset_s", "stretch_s"))
+        for key in zip(*columns, strict=True):
+            key = key if key in carried else (key[0], None, None)
             keep.append(key in carried)
             missing.discard(key)
         yield table.filter(pa.array(keep, pa.bool_()))

@@ -20,6 +20,7 @@ from actors.foreign.escape import escape_surrogates
 from actors.parts.part import check_rows
 from actors.pieces import MAX_PIECES, Cut, Piece
 from actors.schema import PART_SCHEMA, ErrorKind
+from actors.sources.account import Entries
 from actors.sources.tar_ranges import ChainSummary
 from actors.storage import listing, outputs
 from actors.storage.place import Place
@@ -134,6 +135,7 @@ def read_kept(sibling: Piece, number: int, output: Place) -> KeptPiece:
     if fault:
         raise InvalidData(fault)
     chain_in(rows)
+    entries_in(rows)
     return KeptPiece(piece, rows)
 
 
@@ -170,6 +172,12 @@ def chain_in(rows: pa.Table) -> ChainSummary | None:
     """The chain of headers of a piece that is a range of a tar, None for other pieces. Raises InvalidData."""
     text = (rows.schema.metadata or {}).get(b"chain")
     return None if text is None else ChainSummary.from_text(text)
+
+
+def entries_in(rows: pa.Table) -> Entries:
+    """What was found in the containers of a piece. Raises InvalidData."""
+    text = (rows.schema.metadata or {}).get(b"entries")
+    return Entries() if text is None else Entries.from_text(text)
 
 
 class KeptPieces:

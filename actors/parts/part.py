@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from actors import VERSION
 from actors.foreign.arrow import check_table, open_parquet
 from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
 from actors.foreign.parquet_pages import Group, pages
-from actors.schema import PART_SCHEMA
+from actors.schema import PART_SCHEMA, SCHEMA_VERSION
 from actors.storage.stored_file import reraise
 
 GROUP_ROWS, GROUP_BYTES = 50_000, 64_000_000  # approximate size of a row group, in rows and in bytes of Arrow
@@ -34,6 +35,9 @@ MAX_TOKENS = 50_000  # of a row; an hour has 45,000 frames
 MAX_SECONDS = 1e8  # of a recording; three years
 MAX_TIME_US = 253_402_300_800_000_000  # microseconds since 1970; Python's dates end with the year 9999
 BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # read together
+
+#: Of a part's file: the versions that it was written with.
+METADATA = {"citrascribe_schema": SCHEMA_VERSION, "citrascribe_version": VERSION}
 
 _ENCODINGS = frozenset({0, 2, 3, 8})  # plain, run-length and dictionary; the others can expand without bound
 _TEXT_COLUMNS = [
@@ -60,7 +64,7 @@ class PartWriter:
 
     def __init__(self) -> None:
         self._sink = io.BytesIO()
-        self._writer = pq.ParquetWriter(self._sink, PART_SCHEMA, compression="zstd")
+        self._writer = pq.ParquetWriter(self._sink, PART_SCHEMA.with_metadata(METADATA), compression="zstd")
         self._waiting, self._rows, self._bytes = list[pa.Table](), 0, 0
 
     def add(self, rows: pa.Table) -> None:
@@ -137,7 +141,7 @@ class Part:
 
 def _open(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
     """Opens a part such that texts stay dictionary-encoded, as stored, because only then their size is known."""
-    texts = [*_TEXT_COLUMNS, "tokens.list.element.token"]
+    texts = [*_TEXT_COLUMNS, "tokens.list.element.token", "warning.list.element"]
     return open_parquet(file, MAX_FOOTER_BYTES, binary_type=None, read_dictionary=texts, pre_buffer=False)
 
 
@@ -170,15 +174,16 @@ def _row_sizes(column: pa.Array) -> NDArray[np.int64]:
     if pa.types.is_dictionary(column.type):
         return _as_int64(pc.binary_length(column.dictionary).take(column.indices))
     if pa.types.is_list(column.type):
-        tokens = _as_int64(column.value_lengths())
-        if tokens.max(initial=0) > MAX_TOKENS:
-            raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
-        values = column.flatten()
-        each = sum(_row_sizes(pc.struct_field(values, [at])) for at in range(values.type.num_fields))
-        ends = np.concatenate([[0], np.cumsum(each)]).astype(np.int64)
-        lasts = np.cumsum(tokens)
-        sizes: NDArray[np.int64] = ends[lasts] - ends[lasts - tokens]
+        lengths = _as_int64(column.value_lengths())
+        if lengths.max(initial=0) > MAX_TOKENS:
+            raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens or warnings")
+        ends = np.concatenate([[0], np.cumsum(_row_sizes(column.flatten()))]).astype(np.int64)
+        lasts = np.cumsum(lengths)
+        sizes: NDArray[np.int64] = ends[lasts] - ends[lasts - lengths]
         return sizes
+    if pa.types.is_struct(column.type):
+        fields = (_row_sizes(pc.struct_field(column, [at])) for at in range(column.type.num_fields))
+        return sum(fields, np.zeros(len(column), np.int64))
     return np.full(len(column), 8, np.int64)
 
 

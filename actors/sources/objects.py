@@ -2,10 +2,8 @@
 
 import json
 import os
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from actors.audio.segments import SegmentationSettings
 from actors.pieces import Piece
@@ -16,6 +14,7 @@ from actors.sources.parquet import read_parquet
 from actors.sources.recordings import MAX_COMPANION_BYTES, Recording, companion_fields, split_fields
 from actors.sources.tar import Shard, read_tar
 from actors.sources.tar_headers import is_plain_tar
+from actors.sources.tar_names import Member
 from actors.sources.tar_ranges import Chain, range_members
 from actors.storage.answers import FileTooLarge, NotRegularFile
 from actors.storage.place import Place
@@ -95,22 +94,23 @@ def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Record
 def _read_container(source: SourceObject, stored: StoredFile, etag: str, reading: Reading) -> Iterator[Recording]:
     """Reads the recordings of a tar or a Parquet file, or of the piece's share of one."""
     piece, max_bytes = reading.piece, reading.settings.max_bytes
+    entries = Entries() if piece.stretch else reading.entries  # each stretch of a recording reads all of them
     if source.format == "parquet":
         yield from read_parquet(stored, source, etag, max_bytes, reading.budget, (piece.range, piece.ranges))
         return
-    shard = Shard(source, etag, max_bytes, reading.budget, reading.texts)
+    shard = Shard(source, etag, max_bytes, reading.budget, reading.texts, entries)
     if piece.ranges == 1 or piece.cut.is_streamed or source.limit or not is_plain_tar(stored.open().read(512)):
         yield from read_tar(stored, shard, (piece.range, piece.ranges))
         return
     chain = Chain()
     reading.chains.append(chain)
-    try:
-        for archive, member in range_members(stored, piece.range, piece.ranges, chain):
-            yield from shard.recordings_of(archive, member)
-    except tarfile.TarError:
-        pass  # the chain remains incomplete, so the tar is read again from its start
-    chain.sounds, chain.texts = shard.sounds, list(shard.texts)
-    yield from shard.missing()
+    chains = iter((chain,))  # links make a shard go through the members again
+
+    def walk() -> Generator[Member, None, None]:
+        return range_members(stored, piece.range, piece.ranges, next(chains, Chain()))
+
+    yield from shard.read(walk, is_last=False, is_in_run=lambda: chain.is_in_run)
+    shard.describe(chain)
 
 
 def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:
@@ -128,29 +128,34 @@ def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recordin
                 content = content.place.read(size or HELD_BYTES)
         except RecordingError as problem:
             content = problem
-        except FileNotFoundError:
-            content = RecordingError(ErrorKind.MISSING, f"{group[0].uri} does not exist")
-        except NotRegularFile:
-            content = RecordingError(ErrorKind.BAD_ENTRY, f"{group[0].uri} is not a regular file")
         except FileTooLarge as problem:
             changed = RecordingError(ErrorKind.CHANGED, CHANGED)
             content = changed if size else RecordingError(ErrorKind.TOO_LARGE, str(problem))
     for each in group:
-        fields: dict[str, Any] = (
-            _read_companion(each, settings) if each.refusal or not each.lines else json.loads(each.lines)
-        )
-        reference, extra = split_fields(fields)
-        refusal = RecordingError(ErrorKind(each.refusal[0]), each.refusal[1]) if each.refusal else None
-        yield Recording(
-            each.name,
-            each.uri,
-            etag,
-            refusal or content,
-            offset_s=float(fields.get("offset") or 0.0) if each.format == "manifest" and not refusal else None,
-            duration_s=fields.get("duration") if each.format == "manifest" and not refusal else None,
-            reference=reference,
-            extra=extra,
-        )
+        yield recording_of(each, etag, content, settings)
+
+
+def recording_of(
+    source: SourceObject, etag: str, content: bytes | StoredFile | RecordingError, settings: ReadSettings
+) -> Recording:
+    """The recording of an object that is one, with its companion's fields or those of its manifest's line; of a
+    container as a whole, its error."""
+    fields: Mapping[str, object] = json.loads(source.lines) if source.lines and not source.is_container else {}
+    if source.companion and not isinstance(content, RecordingError):
+        fields = _read_companion(source, settings)
+    reference, extra = split_fields(fields)
+    offset_s, stretch_s = source.interval
+    refusal = RecordingError(ErrorKind(source.refusal[0]), source.refusal[1]) if source.refusal else None
+    return Recording(
+        source.name,
+        source.uri,
+        etag,
+        refusal or content,
+        offset_s=offset_s,
+        duration_s=stretch_s,
+        reference=reference,
+        extra=extra,
+    )
 
 
 def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:
@@ -186,7 +191,7 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, o
         text = place.read(MAX_COMPANION_BYTES)
     except FileNotFoundError:
         return {}
-    except (FileTooLarge, NotRegularFile) as problem:
+    except (FileTooLarge, NotRegularFile, PermissionError, IsADirectoryError) as problem:
         return {"unread_text": str(problem)}
     return companion_fields(os.path.splitext(place.path)[1], text)
 

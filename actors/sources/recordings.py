@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import InvalidJson, parse_json
+from actors.foreign.text import decode_text
 from actors.schema import RecordingError
 from actors.storage.stored_file import StoredFile
 from actors.units import digest
@@ -42,16 +44,21 @@ class Recording:
 
 def shortened_name(name: str) -> str:
     """A recording's name; one that is too long for a file is shortened, with a digest of all of it."""
-    encoded = name.encode("utf-8", "surrogatepass")
-    return name if len(encoded) <= MAX_NAME_BYTES else f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
+    if len(name) <= MAX_NAME_BYTES // 4 or len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES:
+        return name
+    return f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
 
 
 def companion_fields(suffix: str, data: bytes) -> dict[str, object]:
-    """The fields of a .txt or .json beside a recording; the text of a .txt is the field "text"."""
-    text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
-    if suffix.lower() != ".json":
-        return {"text": text.strip()}
-    return fields_of(text)
+    """The fields of a .txt or .json beside a recording; the text of a .txt is the field "text". Why a text cannot be
+    read is the field "unread_text"."""
+    try:
+        text = decode_text(data)
+    except InvalidData as problem:
+        return {"unread_text": str(problem)}
+    if "\0" in text:
+        return {"unread_text": "it has zero bytes, as binary files do"}
+    return fields_of(text) if suffix.lower() == ".json" else {"text": text.strip()}
 
 
 def fields_of(text: str) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """Listing of storage: the path, size and version of every file, as a stream."""
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from actors.storage import http_listing, local_listing
@@ -53,8 +55,18 @@ def glob(pattern: Place, roots: Sequence[str] = ()) -> list[Entry]:
 
 
 def _hides(entry: Entry, parsed: Glob) -> bool:
-    """Whether an entry is a folder that was not entered, and that could contain a match."""
-    return entry.fault in ("outside", "circle") and parsed.enters(entry.path) and os.path.isdir(entry.path)
+    """Whether an entry may be a folder that was not entered, and that could contain a match."""
+    return entry.fault in ("outside", "circle") and parsed.enters(entry.path) and _may_be_folder(entry.path)
+
+
+def _may_be_folder(link: str) -> bool:
+    """Whether a link leads to a folder, or to what cannot be looked at."""
+    try:
+        return stat.S_ISDIR(os.stat(link).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as problem:
+        return problem.errno != errno.ELOOP
 
 
 def below(folder: Place) -> Iterator[Entry]:

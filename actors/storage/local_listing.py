@@ -32,11 +32,11 @@ def walk(
     are not opened. Raises PermissionError, or another OSError, if a folder cannot be listed, because what is not listed
     counts as deleted; UsageError if links make too many names.
     """
-    if not os.path.isdir(path):
-        yield from _single_file(path)
+    top = _at(path)
+    if not isinstance(top, _Folder):
+        yield from [top] if top else []
         return
-    real = os.path.realpath(path)
-    folders, links = [_Folder(path, real)], _Links((real, *map(os.path.realpath, roots)))
+    folders, links = [top], _Links((top.real, *map(os.path.realpath, roots)))
     listed, repeats = set[str](), 0
     while folders:
         folder = folders.pop()
@@ -84,19 +84,22 @@ def _opened(folder: str) -> "os._ScandirIterator[str]":
         raise PermissionError(errno.EACCES, "no permission to list this folder", folder) from None
 
 
-def _single_file(path: str) -> Iterator[Entry]:
-    """The entry of the listed path itself, if that is not a folder."""
+def _at(path: str) -> Entry | _Folder | None:
+    """What is at the listed path itself; None if nothing is."""
     try:
-        status = os.stat(path)
+        status = _status(path)
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.islink(path):
-            yield Entry(path, 0, "", "dangling")
+        return Entry(path, 0, "", "dangling") if os.path.islink(path) else None
     except OSError as problem:
         if problem.errno != errno.ELOOP:
             raise
-        yield Entry(path, 0, "", "circle")
-    else:
-        yield _entry(path, status)
+        return Entry(path, 0, "", "circle")
+    return _Folder(path, os.path.realpath(path)) if stat.S_ISDIR(status.st_mode) else _entry(path, status)
+
+
+@retried
+def _status(path: str) -> os.stat_result:
+    return os.stat(path)
 
 
 def _file(each: os.DirEntry[str]) -> Entry | None:

@@ -20,12 +20,14 @@ class AllowedFolders:
 
     def __init__(self, folders: Iterable[Place]) -> None:
         self._real_folders = dict[str, str]()  # of local folders
-        self._roots = tuple({self._real_uri(folder).rstrip("/") + "/" for folder in folders})
-        self._protocols = {root.split("://", 1)[0] for root in self._roots}
+        folders = list(folders)
+        self._protocols = {folder.uri.split("://", 1)[0] for folder in folders}
+        # Local folders by path, which is faster to compare than a URI; one of another protocol never begins with "/".
+        self._roots = tuple({self._real_name(folder).rstrip("/") + "/" for folder in folders})
 
     def contains(self, place: Place) -> bool:
         """Whether a file is below one of the folders once links are resolved."""
-        return self._real_uri(place).startswith(self._roots) and not _has_encoded_parent(place)
+        return self._real_name(place).startswith(self._roots) and not _has_encoded_parent(place)
 
     def locate(self, filepath: str, folder: Place, options: Mapping[str, object]) -> Place:
         """Resolves a URL, or a path relative to `folder`; `refusal` tells whether the result is allowed.
@@ -43,6 +45,8 @@ class AllowedFolders:
                 place = Place.at(filepath, options)
         except (UsageError, UnicodeEncodeError) as problem:
             raise RecordingError(ErrorKind.BAD_ENTRY, f"{problem}") from None
+        if "/." not in place.path:
+            return place
         address, mark, query = place.path.partition("?") if place.is_http else (place.path, "", "")
         return place.with_path(f"{_without_dots(address)}{mark}{query}")
 
@@ -54,15 +58,15 @@ class AllowedFolders:
     def _outside(filepath: str) -> RecordingError:
         return RecordingError(ErrorKind.OUTSIDE_INPUT, f"{filepath[:500]} is outside the input; {ADVICE}")
 
-    def _real_uri(self, place: Place) -> str:
-        """The canonical URI of a file, with its links resolved."""
+    def _real_name(self, place: Place) -> str:
+        """The path of a local file with its links resolved; the canonical URI of another."""
         if not place.is_local:
             return place.uri
         folder, name = os.path.split(place.path)
         if folder not in self._real_folders:  # resolved once per folder
             self._real_folders[folder] = os.path.realpath(folder)
         real = os.path.join(self._real_folders[folder], name)
-        return place.with_path(os.path.realpath(real) if os.path.islink(real) else real).uri
+        return os.path.realpath(real) if os.path.islink(real) else real
 
 
 def _without_dots(path: str) -> str:

@@ -1,8 +1,8 @@
 """A listed file, and the format that its name implies."""
 
 import os
-import re
 from dataclasses import dataclass
+from typing import Literal
 
 from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
 from actors.storage.entry import Fault
@@ -10,9 +10,21 @@ from actors.storage.place import Place
 from actors.storage.urls import address_of, is_web
 from actors.units import Format
 
+TAR_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+LINES_SUFFIXES = (".jsonl", ".ndjson")
 WAV_SCP = "wav.scp"  # Kaldi's list of recordings
-#: Files of a Kaldi data folder that describe the utterances of the wav.scp beside them.
-SIDECARS = frozenset({"trans.txt", "text", "segments", "utt2spk", "spk2utt", "utt2dur", "spk2gender"})
+#: Files of a Kaldi data folder that describe the utterances of the wav.scp beside them: those that are read, and all.
+TABLES = frozenset({"trans.txt", "text", "segments", "utt2spk"})
+SIDECARS = TABLES | {"spk2utt", "utt2dur", "spk2gender"}
+
+KNOWN = f"audio ({' '.join(sorted(AUDIO_SUFFIXES))}), {' '.join((*TAR_SUFFIXES, *PARQUET_SUFFIXES, *LINES_SUFFIXES))}, "
+KNOWN += f"a .json with manifest in its name, {WAV_SCP}"
+
+EXPORT_FOLDER = "_export"  # below an output; what it holds was made by jobs.export
+DELIMITED_SUFFIXES = (".csv", ".tsv")
+_TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *DELIMITED_SUFFIXES, *LINES_SUFFIXES, ".json")
+_AUDIO_FOLDER = "metadata.csv"  # https://huggingface.co/docs/datasets/audio_dataset#audiofolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +32,8 @@ class File:
     """A listed file. `name` is its path below `root`, the folder of its input, which all files of the input share.
 
     `size` is in bytes, `version` the ETag or modification time. `is_explicit` tells whether input.uri names the file
-    itself, rather than a folder or pattern. `fault` is the reason why it cannot be read, if any.
+    itself, rather than a folder or pattern. `fault` is the reason why it cannot be read, if any; a file that a pattern
+    of shards names, and that does not exist, is "absent".
     """
 
     root: Place
@@ -29,36 +42,45 @@ class File:
     size: int
     version: str
     is_explicit: bool
-    fault: Fault = ""
+    fault: Fault | Literal["absent"] = ""
 
     @property
     def place(self) -> Place:
         return self.root.with_uri(self.uri)
 
 
-def format_of(file: File, requested: str) -> Format | None:
-    """The format of a file by its name, or None if unknown; `requested` is input.format.
+def format_of(file: File, requested: str, uri_column: str | None = None) -> Format | None:
+    """The format of a file by its name, or None if unknown; `requested` is input.format, `uri_column` the column that
+    names the audio in tables, which are read if there is one.
 
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
     """
-    name = os.path.basename(address_of(file.name) if is_web(file.uri) else file.name).lower()
+    name = (address_of(file.uri) if is_web(file.uri) else file.name).rpartition("/")[2].lower()
     suffix = os.path.splitext(name)[1]
     detected: Format | None = None
     if suffix in AUDIO_SUFFIXES:
         detected = "audio"
-    elif re.search(r"\.(tar|tgz|tar\.(gz|bz2|xz))$", name):
+    elif name.endswith(TAR_SUFFIXES):
         detected = "tar"
-    elif suffix in (".parquet", ".pq"):
+    elif uri_column is not None and suffix in _TABLE_SUFFIXES:
+        detected = "manifest"
+    elif suffix in PARQUET_SUFFIXES:
         detected = "parquet"
     elif _names_a_manifest(name, suffix) or (suffix == ".json" and file.is_explicit):
         detected = "manifest"
-    if requested == "kaldi":
-        return detected if name == WAV_SCP else None
     if requested == "auto" or detected == requested:
         return detected
+    if requested == "kaldi":
+        return detected if name == WAV_SCP else None
     return requested if file.is_explicit or (detected is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
 
 
+def suffix_of(file: File) -> str:
+    """The suffix of a file's name, in lower case."""
+    return os.path.splitext(file.name)[1].lower()
+
+
 def _names_a_manifest(name: str, suffix: str) -> bool:
-    return name == WAV_SCP or suffix in (".jsonl", ".ndjson") or (suffix == ".json" and "manifest" in name)
+    is_named_so = name in (WAV_SCP, _AUDIO_FOLDER) or suffix in LINES_SUFFIXES
+    return is_named_so or (suffix == ".json" and "manifest" in name)

@@ -3,76 +3,120 @@
 Format: https://kaldi-asr.org/doc/data_prep.html. In AISHELL-2, `text` is named trans.txt.
 """
 
-import json
 import os
+import re
 from collections.abc import Iterator
 
 from actors.schema import ErrorKind, RecordingError
 from actors.storage.place import Place
 from jobs.planning.containment import ADVICE, AllowedFolders
+from jobs.planning.entries import as_line
 from jobs.planning.files import WAV_SCP, File
 from jobs.planning.lists import BadEntry, Line, ListReader
+
+_BLANKS = " \t"  # all that separates Kaldi's columns: other white space may be in a text
+_BETWEEN = re.compile(f"[{_BLANKS}]+")
+_COLUMNS = "utterance, recording, start, end and perhaps channel"
 
 
 def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iterator[Line | BadEntry]:
     """Yields a wav.scp and its neighbours as manifest lines, and a BadEntry for what could not be read.
 
-    A line has the utterance's audio, offset, duration, text, speaker and folder.
+    A line has the utterance's audio, offset, duration, text, speaker and folder. A recording that no valid line of
+    `segments` belongs to is read whole. Where an id is taken twice, all its recordings are read, without the text and
+    speaker that may be another's.
     """
     folder, relative_folder = file.place.parent, os.path.dirname(file.name)
-    tables, bad = dict[str, dict[str, str]](), list[BadEntry]()
+    tables = dict[str, _Table]()
     for name in (WAV_SCP, "trans.txt", "text", "utt2spk", "segments"):
-        table = _Table(folder / name, os.path.join(relative_folder, name))
-        tables[name] = table.read(reader, allowed)
-        bad += table.bad
-    audio, texts, speakers = tables[WAV_SCP], tables["trans.txt"] or tables["text"], tables["utt2spk"]
-    utterances = tables["segments"] or {name: name for name in audio}
-    for number, (utterance, entry) in enumerate(utterances.items(), 1):
-        recording, *times = entry.split() or [""]
-        fields: dict[str, object] = {"audio_filepath": audio.get(recording, ""), "id": utterance}
-        if len(times) == 2:
-            start, end = map(_number, times)
-            fields |= {"offset": start, "duration": max(end - start, 0.0) if end >= 0 else None}
-        fields |= {"text": texts[utterance]} if utterance in texts else {}
-        fields |= {"speaker": speakers[utterance]} if utterance in speakers else {}
-        fields |= {"folder": relative_folder} if relative_folder else {}
-        found = Line(f"{file.name}:{number}", json.dumps(fields, ensure_ascii=False))
-        if recording in audio:
-            yield found
-            continue
-        detail = f"{utterance} belongs to {recording or 'no recording'}, which {WAV_SCP} does not list"
-        yield BadEntry(found.location, RecordingError(ErrorKind.BAD_ENTRY, detail), found.text)
-    yield from bad
+        tables[name] = _Table(folder / name, os.path.join(relative_folder, name), reader, allowed)
+    audio, segments, speakers = tables[WAV_SCP], tables["segments"], tables["utt2spk"]
+    texts = tables["trans.txt"] if tables["trans.txt"].rows else tables["text"]
+
+    def line(number: int, utterance: str, path: str, stretch: dict[str, object], is_unique: bool) -> Line:
+        fields: dict[str, object] = {"audio_filepath": path, "id": utterance} | stretch
+        if is_unique:
+            fields |= {"text": text} if (text := texts.only(utterance)) is not None else {}
+            fields |= {"speaker": speaker} if (speaker := speakers.only(utterance)) is not None else {}
+        return Line(f"{file.name}:{number}", as_line(fields | ({"folder": relative_folder} if relative_folder else {})))
+
+    used = set[str]()  # recordings with a segment
+    for utterance, entries in segments.rows.items():
+        for number, entry in entries:
+            try:
+                recording, stretch = _parse_segment(utterance, entry)
+                if (path := audio.only(recording)) is None:
+                    listed = "lists more than once" if recording in audio.rows else "does not list"
+                    detail = f"{utterance} belongs to {recording or 'no recording'}, which {WAV_SCP} {listed}"
+                    raise RecordingError(ErrorKind.BAD_ENTRY, detail)
+            except RecordingError as problem:
+                yield BadEntry(f"{segments.name}:{number}", problem, f"{utterance} {entry}")
+                continue
+            used.add(recording)
+            yield line(number, utterance, path, stretch, len(entries) == 1)
+    for recording, entries in audio.rows.items():
+        if recording not in used:
+            for number, path in entries:
+                yield line(number, recording, path, {}, len(entries) == 1 and recording not in segments.rows)
+    for table in tables.values():
+        yield from table.bad
+        yield from table.repeated()
+
+
+def _parse_segment(utterance: str, entry: str) -> tuple[str, dict[str, object]]:
+    """The recording of a line of `segments`, and the fields of its stretch. An end of -1 is the recording's, and a
+    channel is a field like any other. Raises RecordingError (bad_entry)."""
+    recording, *columns = _BETWEEN.split(entry)
+    try:
+        if len(columns) not in (2, 3):
+            raise ValueError
+        start, end = map(float, columns[:2])
+        if not (start >= 0 and (end == -1 or start <= end)):  # not numbers (nan) either
+            raise ValueError
+    except ValueError:
+        detail = f"segments has {_COLUMNS} in a line, not: {utterance} {entry[:120]}"
+        raise RecordingError(ErrorKind.BAD_ENTRY, detail) from None
+    stretch: dict[str, object] = {"offset": start, "duration": None if end == -1 else end - start}
+    return recording, stretch | ({"channel": columns[2]} if len(columns) == 3 else {})
 
 
 class _Table:
-    """A Kaldi table: lines of a key and its value. Empty if the file does not exist."""
+    """A Kaldi table: lines of a key and its value. Empty if the file does not exist.
 
-    def __init__(self, place: Place, name: str) -> None:
-        self._place, self._name = place, name
-        self.bad = list[BadEntry]()
+    `rows` are the different values of each key with the numbers of their lines. `bad` is what could not be read.
+    """
 
-    def read(self, reader: ListReader, allowed: AllowedFolders) -> dict[str, str]:
-        table = dict[str, str]()
+    def __init__(self, place: Place, name: str, reader: ListReader, allowed: AllowedFolders) -> None:
+        self.name = name
+        self.rows, self.bad = dict[str, list[tuple[int, str]]](), list[BadEntry]()
         try:
-            if not allowed.contains(self._place):
+            if not allowed.contains(place):
                 raise reader.refusal(ErrorKind.OUTSIDE_INPUT, f"it is a link to outside the input; {ADVICE}")
-            for number, line in enumerate(reader.lines(self._place), 1):
+            for number, line in enumerate(reader.lines(reader.open_text(place)), 1):
                 if isinstance(line, RecordingError):
-                    self.bad.append(BadEntry(f"{self._name}:{number}", line))
-                elif line.strip():
-                    key, *rest = line.split(maxsplit=1)
-                    table[key] = rest[0].strip() if rest else ""
+                    self.bad.append(BadEntry(f"{name}:{number}", line))
+                elif line := line.strip(_BLANKS):
+                    key, *rest = _BETWEEN.split(line, maxsplit=1)
+                    self._add(key, number, rest[0] if rest else "")
         except FileNotFoundError:
             pass
         except RecordingError as problem:
-            self.bad.append(BadEntry(self._name, problem))
-        return table
+            self.bad.append(BadEntry(name, problem))
 
+    def _add(self, key: str, number: int, value: str) -> None:
+        found = self.rows.setdefault(key, [])
+        if all(value != other for _, other in found):
+            found.append((number, value))
 
-def _number(text: str) -> float:
-    """Parses seconds; -1, which is invalid as an offset or duration, if the text is no number."""
-    try:
-        return float(text)
-    except ValueError:
-        return -1.0
+    def only(self, key: str) -> str | None:
+        """The value of a key that has one value."""
+        found = self.rows.get(key, [])
+        return found[0][1] if len(found) == 1 else None
+
+    def repeated(self) -> Iterator[BadEntry]:
+        """Yields a BadEntry for each further value of a key."""
+        for key, (first, *others) in self.rows.items():
+            for number, value in others:
+                detail = f"{key} is taken: line {first[0]} of {self.name} has another value for it"
+                problem = RecordingError(ErrorKind.BAD_ENTRY, detail)
+                yield BadEntry(f"{self.name}:{number}", problem, f"{key} {value}")

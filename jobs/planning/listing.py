@@ -1,189 +1,121 @@
 """Lists the objects of an input by name, without opening audio.
 
 Manifests are opened, because their lines are objects. An audio file that is listed in a manifest is read through the
-manifest only, not a second time as a file of its own.
+manifest only, not a second time as a file of its own. Every file is accounted for.
 """
 
-import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from operator import attrgetter
 
 from actors.foreign.escape import escape_surrogates
-from actors.schema import ErrorKind, UsageError
 from actors.sources.parquet import count_in_parquet
-from actors.sources.recordings import COMPANION_SUFFIXES
 from actors.sources.tar import count_in_tar
-from actors.storage.entry import Entry
-from actors.storage.listing import find, glob
 from actors.storage.place import Place
-from actors.units import Format, SourceObject
+from actors.units import SourceObject
 from jobs.cli.config import ConfigError, Input
-from jobs.planning.containment import ADVICE, AllowedFolders
-from jobs.planning.files import SIDECARS, WAV_SCP, File, format_of
+from jobs.planning.account import UNKNOWN_TYPE, Files, listed_reasons
+from jobs.planning.containment import AllowedFolders
+from jobs.planning.files import KNOWN
+from jobs.planning.finding import Scope, find_files, place_of
 from jobs.planning.lists import ListReader
-from jobs.planning.manifests import manifest_objects
-
-REPORT_EVERY = 10_000  # files
-_GLOB = re.compile(r"[*?\[]")
-_SHARD_RANGE = re.compile(r"_OP_(\d+)\.\.(\d+)_CL_")  # NeMo's notation for audio_{0..511}.tar
+from jobs.planning.manifests import read_manifests
+from jobs.planning.patterns import is_pattern
+from jobs.planning.sorting import Sorted
 
 
 @dataclass
 class Listing:
-    """The objects of an input in a fixed order.
+    """The objects of an input in a fixed order, and the account of its files.
 
-    `unknown` counts files of unknown type by suffix; `repeated` counts manifest lines with the same stretch of audio as
-    an earlier line, which is read once. `covers` tells whether an object with a URI would be listed if it existed, so
-    that an unlisted one counts as deleted. It covers nothing unless `is_complete`: every manifest could be read.
+    `repeated` counts manifest lines with the same stretch of audio as an earlier line, which is read once. `covers`
+    tells whether an object with a URI would be listed if it existed, so that an unlisted one counts as deleted. It
+    covers nothing unless `is_complete`: every manifest could be read. `lists` are the URIs of manifests of which every
+    entry is among the objects.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
-    unknown: Counter[str] = field(default_factory=Counter)
+    files: Files = field(default_factory=Files)
     repeated: int = 0
     covers: Callable[[str], bool] = lambda uri: False
     is_complete: bool = True
+    lists: frozenset[str] = frozenset()
 
 
 def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
-    """Lists an input, without files below the output. Raises ConfigError if a URI holds no file.
+    """Lists an input, without files below the output. Raises ConfigError if a URI yields nothing, Unaccounted, and an
+    OSError or UsageError if anything could not be listed.
 
-    `say` is called every REPORT_EVERY files with the number found so far.
+    `say` is called now and then with the number of files found so far.
     """
     options = config.options()
-    output_prefix = Place.at(output_uri).uri.rstrip("/") + "/"
-    roots = [Place.at(root, options) for root in config.allowed_roots]
-    links = [root.path for root in roots if root.is_local]
-    files, folders, found = dict[str, File](), set[Place](), 0
-    for uri in config.uris:
-        before = found
-        for file in _find_files(uri, links, options):
-            found += 1
-            if found % REPORT_EVERY == 0:
-                say(found)
-            folders.add(file.root)
-            if not file.uri.startswith(output_prefix) and _is_included(file.name, config):
-                files[file.uri] = file
-        if found == before:
-            raise ConfigError(f"input.uri: {uri} holds no file, or does not exist")
-    listing = _classify(files, config, AllowedFolders([*folders, *roots]), options)
+    roots = [place_of(root, options) for root in config.allowed_roots]
+    scope = Scope(config, Place.at(output_uri))
+    found = find_files(config, scope, [root.path for root in roots if root.is_local], options, say)
+    files, listing = Sorted.of(found, config.format, config.uri_column), Listing()
+    _refuse_useless(files, {each.uri for each in files.manifests})  # soon, before they are read
+    named, lists_in_use = _read_lists(files, listing, config, AllowedFolders([*found.roots, *roots]), options)
     listing.objects.sort(key=attrgetter("uri", "key"))
     if listing.is_complete:
-        listing.covers = _coverage(config, options)
+        listing.covers = _coverage(config, scope, options)
+        listing.lists = frozenset(escape_surrogates(each.uri) for each in files.manifests if config.limit is None)
+    standing = None
     if config.limit is not None:
         listing.objects = list(_take_recordings(config.limit, listing.objects, options))
+        standing = {each.uri for each in listing.objects}
+    listing.files = files.account(standing, named)
+    listing.files.check()
+    _refuse_useless(files, lists_in_use)
     return listing
 
 
-def _coverage(config: Input, options: Mapping[str, object]) -> Callable[[str], bool]:
-    """`Listing.covers`: included files below plain URIs. Globs, shard patterns, limits and formats cover nothing."""
-    plain = [uri for uri in config.uris if not (_GLOB.search(uri) or _SHARD_RANGE.search(uri))]
+def _coverage(config: Input, scope: Scope, options: Mapping[str, object]) -> Callable[[str], bool]:
+    """`Listing.covers`: files below plain URIs that are in scope. Patterns, limits and formats cover nothing."""
+    plain = [uri for uri in config.uris if not is_pattern(uri)]
     if config.limit is not None or config.format != "auto":
         plain = []
-    roots = [Place.at(uri, options).uri.rstrip("/") for uri in plain]
+    roots = [place_of(uri, options).uri.rstrip("/") for uri in plain]
 
     def covers(uri: str) -> bool:
         below = (uri[len(root) :].lstrip("/") for root in roots if uri == root or uri.startswith(root + "/"))
-        return any(_is_included(name, config) for name in below)
+        return any(scope.reason_to_skip(uri, name) is None for name in below)
 
     return covers
 
 
-def _find_files(uri: str, links: list[str], options: Mapping[str, object]) -> Iterator[File]:
-    """Yields the files of a URI or pattern. Local links are followed to files below it or below the folders `links`."""
-    shards = _SHARD_RANGE.search(uri)
-    if shards:
-        for number in range(int(shards[1]), int(shards[2]) + 1):
-            yield from _find_files(f"{uri[: shards.start()]}{number}{uri[shards.end() :]}", links, options)
-        return
-    try:
-        place = Place.at(uri, options)
-    except UsageError as problem:
-        raise ConfigError(f"input.uri: {problem}") from None
-    wildcard = _GLOB.search(place.path)
-    if wildcard and not place.exists():
-        root = place.with_path(place.path[: wildcard.start()].rpartition("/")[0])
-        found: Iterable[Entry] = glob(place, links)
-    else:
-        root, found = place, find(place, links)
-    protocol = place.uri.removesuffix(place.path)  # of every file
-    for each in found:
-        name, is_explicit = each.path.removeprefix(root.path).lstrip("/") or each.name, each.path == place.path
-        folder = place.parent if is_explicit else root
-        yield File(folder, protocol + each.path, name, each.size, each.version, is_explicit, each.fault)
+def _read_lists(
+    files: Sorted, listing: Listing, config: Input, allowed: AllowedFolders, options: Mapping[str, object]
+) -> tuple[set[str], set[str]]:
+    """Reads the manifests, and sets the objects of the listing: theirs, and the files that they do not name.
+
+    Returns the URIs that manifests name, and those of the manifests that have an object.
+    """
+    reader = ListReader(config.max_list_megabytes * 1e6)
+    nameable = files.nameable() if files.manifests else {}
+    found = read_manifests(files.manifests, nameable, reader, allowed, options, config.uri_column)
+    files.drop_lists(found.skipped)
+    named = {each.uri for each in found.objects.values() if each.refusal is None}
+    listing.objects = [each for uri, each in files.objects.items() if uri not in named] + list(found.objects.values())
+    listing.repeated, listing.is_complete = found.repeated, reader.is_complete
+    return named, found.in_use
 
 
-def _is_included(name: str, config: Input) -> bool:
-    if not (config.include or config.exclude):
-        return True
-    included = not config.include or any(fnmatchcase(name, pattern) for pattern in config.include)
-    return included and not any(fnmatchcase(name, pattern) for pattern in config.exclude)
-
-
-def _classify(files: dict[str, File], config: Input, allowed: AllowedFolders, options: Mapping[str, object]) -> Listing:
-    listing, manifests, objects = Listing(), list[File](), dict[str, SourceObject]()
-    kaldi_folders = {os.path.dirname(uri) for uri in files if uri.endswith("/" + WAV_SCP)}
-    files = {uri: file for uri, file in files.items() if not _is_sidecar(uri, kaldi_folders)}
-    faulty = [file for file in files.values() if file.fault]
-    files = {uri: file for uri, file in files.items() if not file.fault} if faulty else files
-    companions = {uri: file.version for uri, file in files.items() if uri.endswith(COMPANION_SUFFIXES)}
-    for uri, file in files.items():
-        kind = format_of(file, config.format)
-        if kind == "manifest":
-            manifests.append(file)
-        elif kind is not None:
-            objects[uri] = _object_of(file, kind, companions)
-        elif uri not in companions:
-            listing.unknown[os.path.splitext(uri)[1].lower() or "(none)"] += 1
-    if companions:
-        stems = {os.path.splitext(uri)[0] for uri in objects}
-        loose = (os.path.splitext(uri) for uri in companions.keys() - objects.keys() - {each.uri for each in manifests})
-        listing.unknown.update(suffix for stem, suffix in loose if stem not in stems)
-    for file in faulty:
-        is_known = format_of(file, config.format) is not None or file.name.endswith(COMPANION_SUFFIXES)
-        if file.fault == "outside" or (is_known and file.fault != "circle"):
-            objects[file.uri] = _refused_object(file)
-        else:
-            listing.unknown[f"({file.fault} link)" if file.fault != "special" else "(no file)"] += 1
-    from_manifests, reader = dict[str, SourceObject](), ListReader(config.max_list_megabytes * 1e6)
-    for manifest in manifests:
-        for each in manifest_objects(manifest, objects, reader, allowed, options):
-            if from_manifests.setdefault(each.key, each) is not each:
-                listing.repeated += 1
-    listing.is_complete = reader.is_complete
-    named_uris = {each.uri for each in from_manifests.values() if each.refusal is None}
-    listing.objects = [each for uri, each in objects.items() if uri not in named_uris] + list(from_manifests.values())
-    return listing
-
-
-def _refused_object(file: File) -> SourceObject:
-    """An object in place of a file that cannot be read."""
-    kind, detail = {
-        "outside": (ErrorKind.OUTSIDE_INPUT, f"it is a link to outside the input; {ADVICE}"),
-        "dangling": (ErrorKind.MISSING, "it is a link to a file that does not exist"),
-        "special": (ErrorKind.BAD_ENTRY, "it is a pipe or a device, not a file"),
-    }[file.fault]
-    return SourceObject(escape_surrogates(file.uri), file.uri, file.name, "audio", None, 0, refusal=(str(kind), detail))
-
-
-def _is_sidecar(uri: str, kaldi_folders: set[str]) -> bool:
-    """Whether a file describes the utterances of a wav.scp in the same folder."""
-    folder, _, name = uri.rpartition("/")
-    return name in SIDECARS and folder in kaldi_folders
-
-
-def _object_of(file: File, kind: Format, companions: dict[str, str]) -> SourceObject:
-    """The object of a file, with its companion if it is audio. `companions` are their versions by URI."""
-    companion = None
-    if companions and kind == "audio":
-        stem = os.path.splitext(file.uri)[0]
-        companion = next((stem + suffix for suffix in COMPANION_SUFFIXES if stem + suffix in companions), None)
-    version = companions[companion] if companion else ""
-    key = escape_surrogates(file.uri)
-    return SourceObject(key, file.uri, file.name, kind, file.version, file.size, companion, text_version=version)
+def _refuse_useless(files: Sorted, lists_in_use: set[str]) -> None:
+    """Raises ConfigError, with a sentence for each of input.uri that yields nothing."""
+    mistakes = list(files.found.mistakes)
+    for uri, listed in files.found.inputs.items():
+        useful = files.objects.keys() | files.companions.keys() | lists_in_use
+        useful |= {file.uri for file in files.tables} if lists_in_use else set()
+        if not useful.isdisjoint(listed):
+            continue
+        why = Counter(files.skipped.get(each, "list that names nothing") for each in listed)
+        sentence = f"input.uri: {uri} yields nothing to transcribe: {listed_reasons(why)}"
+        if any(reason.startswith(UNKNOWN_TYPE) for reason in why):
+            sentence += f"; known are {KNOWN}; input.format can force a type (docs/inputs.md)"
+        mistakes.append(sentence)
+    if mistakes:
+        raise ConfigError(*mistakes)
 
 
 def _take_recordings(
@@ -204,6 +136,9 @@ def _count_recordings(source: SourceObject, max_count: int, options: Mapping[str
     if source.format in ("audio", "manifest"):
         return 1
     if source.lines is not None:
-        return len(source.lines.splitlines())
+        return source.lines.count("\n") + 1
     place = Place.at(source.uri, options)
-    return count_in_tar(place, max_count) if source.format == "tar" else count_in_parquet(place)
+    try:
+        return count_in_tar(place, max_count) if source.format == "tar" else count_in_parquet(place)
+    except OSError:
+        return 1  # a row says why it cannot be read

@@ -13,11 +13,13 @@ from actors.storage.place import Place
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
+from jobs.planning.corrections import failed_objects
 from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
+from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.sizing import planned_cut
-from jobs.planning.state import State, load_commits, load_state, units_with_errors
+from jobs.planning.state import load_commits, load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
 
@@ -87,6 +89,7 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
         config.output.max_removed_fraction,
         units_with_errors(frozenset(config.errors.retry), state, output),
         lambda objects: calibrate(objects, recipe.reading.storage_options).seconds,
+        lambda unit: failed_objects(unit, output),
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
 

@@ -1,98 +1,30 @@
-"""Reads the state that earlier runs left below an output, and writes the plan that each run adds to it.
-
-A run writes its plan before any work, under the next free number, by a conditional create: of two concurrent runs, the
-one that loses the number reads the state and plans again. If plans disagree about an object, the highest number wins.
-An object remains in the unit that it was first planned in, even while it is removed.
+"""Reads the state that earlier runs left below an output.
 
 Third parties may have put files there too. Files whose names are not the job's are skipped. A plan that is damaged is
 an error, because without it the job cannot know what is done.
 """
 
-import io
-import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from actors.foreign.arrow import read_arrow
+from actors import VERSION
 from actors.foreign.errors import InvalidData, SchemaMismatch
 from actors.foreign.plain_json import parse_object
 from actors.parts.commit import COMMITS, Commit, unit_of_part
 from actors.parts.kept import PIECES, is_piece_file
-from actors.schema import UsageError
+from actors.schema import PASSING, ErrorKind, UsageError
 from actors.storage import listing, outputs
 from actors.storage.place import Place
-from actors.units import HEX, digest
-from jobs.planning.run_files import LAST_RUN, PLAN, RUNS, run_files
+from actors.units import digest
+from jobs.planning.plans import State, read_plan
+from jobs.planning.run_files import LAST_RUN, PLAN, run_files
 
 CONCURRENT_READS = 16
-ROWS_AT_ONCE = 50_000  # of a plan, which may have millions
-MAX_FILE_BYTES = 1_000_000_000  # of a plan; a million objects take 23 MB
-#: Limits of what plans may hold, so that a few kB cannot fill the memory. Plans of any size may hold this many objects
-#: and bytes of rows (a million objects take 200 MB); beyond that, an object needs this many stored bytes, and a stored
-#: byte may expand to this many bytes of rows.
-MAX_OBJECTS, STORED_BYTES_PER_OBJECT = 4_000_000, 8
-MAX_EXPANDED_BYTES, EXPANDED_BYTES_PER_STORED = 800_000_000, 30
-MAX_RECIPES_BYTES = 1_000_000  # of JSON in a plan; a recipe has 1 kB
 MAX_COMMIT_BYTES = 100_000  # of a commit's content
-MAX_PLANS = 30  # a plan that finds as many takes over their objects and replaces them
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # storage's name of a local file while it is written
-
-_PLAN = pa.schema(
-    [
-        ("unit", pa.string()),
-        ("key", pa.string()),
-        ("uri", pa.string()),
-        ("offset_s", pa.float64()),
-        ("version", pa.string()),
-        ("removed", pa.bool_()),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedObject:
-    """An object as recorded in a plan. A `removed` one keeps its unit, in case it comes back."""
-
-    unit: str
-    uri: str
-    offset_s: float | None
-    version: str
-    removed: bool = False
-
-
-@dataclass
-class State:
-    """The state of an output: its plans, commits and parts."""
-
-    objects: dict[str, PlannedObject] = field(default_factory=dict)  # by key
-    commits: dict[str, list[Commit]] = field(default_factory=dict)  # by unit
-    parts: dict[str, str] = field(default_factory=dict)  # unit -> digest of its part's version
-    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
-    plans: list[Place] = field(default_factory=list)
-    next_number: int = 1
-    size: int = 0  # bytes of the plans' rows in memory, or more
-    stored: int = 0  # bytes of the plan files
-
-    def members(self) -> dict[str, dict[str, PlannedObject]]:
-        """The objects of each unit by key."""
-        members = defaultdict[str, dict[str, PlannedObject]](dict)
-        for key, known in self.objects.items():
-            members[known.unit][key] = known
-        return members
-
-    def commit_of(self, unit: str) -> Commit | None:
-        """The unit's commit, if there is exactly one and it belongs to the part that exists."""
-        commits = self.commits.get(unit, ())
-        return commits[0] if len(commits) == 1 and commits[0].part == self.parts.get(unit) else None
 
 
 def load_state(output: Place) -> State:
@@ -117,67 +49,18 @@ def _read_plans(output: Place) -> State | None:
     for file in run_files(output):
         if file.name == PLAN:
             try:
-                _read_plan(file.place, state)
+                read_plan(file.place, state)
             except FileNotFoundError:
                 return None
             except (InvalidData, IsADirectoryError) as problem:
                 why = f"is not a plan: {problem}; restore it"
                 if isinstance(problem, SchemaMismatch):
-                    why = "is of another version of this job"
+                    why = f"{problem}; read its parts as they are"
                 raise UsageError(f"output.uri: {file.place.uri} {why}, or use another output.uri") from None
             state.next_number = file.run + 1
     if state.next_number > LAST_RUN:
         raise UsageError(f"output.uri: {output.uri} has run {LAST_RUN}, the last possible number")
     return state
-
-
-def _read_plan(file: Place, state: State) -> None:
-    """Adds a plan to the state. Raises InvalidData if it is damaged."""
-    data = outputs.read(file, MAX_FILE_BYTES)
-    state.stored += len(data)
-    table = read_arrow(data, _PLAN, _max_bytes(state.stored))
-    with_nulls = [name for name in _PLAN.names if name != "offset_s" and table.column(name).null_count]
-    if with_nulls:
-        raise InvalidData(f"its column {with_nulls[0]} has nulls")
-    if pc.all(pc.is_finite(table.column("offset_s"))).as_py() is False:
-        raise InvalidData("it has offsets that are not finite")
-    for unit in table.column("unit").unique().to_pylist():
-        if not re.fullmatch(HEX, unit):
-            raise InvalidData(f"{unit[:80]!r} is not a unit id, which is hexadecimal")
-    recipes = (table.schema.metadata or {}).get(b"recipes", b"{}")
-    if len(recipes) > MAX_RECIPES_BYTES:
-        raise InvalidData(f"its recipes have more than {MAX_RECIPES_BYTES:,} bytes")
-    for digest_, settings in parse_object(recipes).items():
-        if not isinstance(settings, dict):
-            raise InvalidData("one of its recipes is not an object of settings")
-        state.recipes[digest_] = settings
-    state.plans.append(file)
-    units = dict[str, str]()  # shared by all objects of a unit, to save memory
-    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "offset_s", "version", "removed")]
-        for key, unit, uri, *known in zip(*columns, strict=True):
-            state.objects[key] = PlannedObject(units.setdefault(unit, unit), key if uri == key else uri, *known)
-        if len(state.objects) > (maximum := _max_objects(state.stored)):
-            raise InvalidData(
-                f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans"
-            )
-    state.size += table.nbytes
-    if state.size > (maximum := _max_bytes(state.stored)):  # some of it may be of objects in earlier plans: recount
-        state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
-        if state.size > maximum:
-            raise InvalidData(
-                f"it brings the objects to more than {maximum:,} bytes, in {state.stored:,} bytes of plans"
-            )
-
-
-def _max_objects(stored: int) -> int:
-    """The maximum number of objects in plans of `stored` bytes."""
-    return max(MAX_OBJECTS, stored // STORED_BYTES_PER_OBJECT)
-
-
-def _max_bytes(stored: int) -> int:
-    """The maximum bytes of rows in plans of `stored` bytes."""
-    return max(MAX_EXPANDED_BYTES, stored * EXPANDED_BYTES_PER_STORED)
 
 
 def load_commits(output: Place) -> dict[str, list[Commit]]:
@@ -190,8 +73,11 @@ def load_commits(output: Place) -> dict[str, list[Commit]]:
 
 
 def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> frozenset[str]:
-    """Ids of units with errors of these kinds. Only commits that count any errors are opened."""
-    suspects = [commit for each in state.commits.values() for commit in each if kinds and commit.errors]
+    """Ids of units with errors of these kinds, or of a kind that may pass by itself; or with one that was not foreseen,
+    if another version of the code met it. Only commits that count such errors are opened."""
+    commits = (commit for each in state.commits.values() for commit in each)
+    suspects = [commit for commit in commits if commit.again or (kinds and commit.errors)]
+    wanted = kinds | PASSING
 
     def has_kind(commit: Commit) -> bool:
         try:
@@ -199,7 +85,10 @@ def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> fro
         except (FileNotFoundError, InvalidData):
             return False  # deleted meanwhile by another run; or damaged
         errors = body.get("errors")
-        return isinstance(errors, dict) and not kinds.isdisjoint(errors)
+        if not isinstance(errors, dict):
+            return False
+        is_of_other_code = ErrorKind.INTERNAL in errors and body.get("citrascribe_version") != VERSION
+        return is_of_other_code or not wanted.isdisjoint(errors)
 
     with ThreadPoolExecutor(CONCURRENT_READS) as pool:
         return frozenset(
@@ -220,52 +109,3 @@ def sweep(output: Place, older_than_s: float) -> None:
             match = _TEMPORARY.fullmatch(entry.name)
             if match and is_own(match[1]) and time.time_ns() - int(entry.version) > older_than_s * 1e9:
                 (folder / entry.name).delete()
-
-
-def write_plan(
-    output: Place,
-    state: State,
-    objects: Mapping[str, PlannedObject],
-    recipe: tuple[str, Mapping[str, object]],
-    run_id: str,
-) -> Place | None:
-    """Writes a plan under the next number. Returns the run's folder, or None if another run took the number.
-
-    `objects` are those that are new or changed since the state, `recipe` is its digest and settings. If there are many
-    plans, this one takes over their objects and they are deleted. Raises UsageError if there are too many objects.
-    """
-    compacts = len(state.plans) >= MAX_PLANS
-    rows = {**state.objects, **objects} if compacts else objects
-    recipes = {**(state.recipes if compacts else {}), recipe[0]: recipe[1]}
-    metadata = {"run_id": run_id, "recipes": json.dumps(recipes, sort_keys=True)}
-    table = _table(rows, metadata)
-    data = _serialized(table)
-    stored = len(data) if compacts else state.stored + len(data)
-    count = len(state.objects) + sum(key not in state.objects for key in objects)
-    if count > _max_objects(stored) or table.nbytes > _max_bytes(stored):
-        raise UsageError(
-            f"input.uri: the output would have {count:,} objects, more than the next run would accept from plans of"
-            f" {stored:,} bytes; split the input over several outputs"
-        )
-    folder = output / RUNS / f"{state.next_number:06d}"
-    outputs.check_folder(folder)
-    if not (folder / PLAN).create(data):
-        return None
-    for plan in state.plans if compacts else ():
-        plan.delete()
-    return folder
-
-
-def _table(objects: Mapping[str, PlannedObject], metadata: Mapping[str, str]) -> pa.Table:
-    known = objects.values()
-    columns: list[Iterable[Any]] = [(each.unit for each in known), objects, (each.uri for each in known)]
-    columns += [(each.offset_s for each in known), (each.version for each in known), (each.removed for each in known)]
-    arrays = [pa.array(list(column), field.type) for column, field in zip(columns, _PLAN, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
-
-
-def _serialized(table: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(table)
-    return sink.getvalue()

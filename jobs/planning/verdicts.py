@@ -1,21 +1,20 @@
 """Decides what a run does with each unit: listed objects minus those that are done. No part is opened for it."""
 
-import json
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from actors.foreign.escape import escape_surrogates
-from actors.parts.commit import Commit
+from actors.parts.commit import Commit, ObjectKey
 from actors.schema import UsageError
 from actors.units import Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
 from jobs.planning.listing import Listing
+from jobs.planning.plans import PlannedObject, State
 from jobs.planning.recipe import Settings, differences, recipe_digest
 from jobs.planning.sizing import Estimate, group_by_size
-from jobs.planning.state import PlannedObject, State
 
 
 class Verdict(NamedTuple):
@@ -34,7 +33,8 @@ EMPTY = Verdict("remove", "none of its objects is left")
 class Policy:
     """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_* and errors.retry).
 
-    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed.
+    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `failed` tells
+    which objects of a committed unit have errors only.
     """
 
     target_seconds: float = 1_800.0
@@ -43,6 +43,7 @@ class Policy:
     max_removed_fraction: float = 0.1
     retry: frozenset[str] = frozenset()  # ids of units to redo because of their errors
     calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
+    failed: Callable[[str], set[ObjectKey]] = lambda unit: set()
 
 
 @dataclass
@@ -100,7 +101,7 @@ def _changed_objects(
     listing: Listing, listed: Mapping[str, SourceObject], state: State, policy: Policy
 ) -> dict[str, PlannedObject]:
     """Objects of earlier plans that changed, came back or are to be removed, as planned now. Raises UsageError."""
-    planned, covered = dict[str, PlannedObject](), 0
+    planned, covered, dropped = dict[str, PlannedObject](), 0, defaultdict[str, list[str]](list)
     for key, known in state.objects.items():
         if key in listed:
             covered += 1
@@ -110,12 +111,24 @@ def _changed_objects(
         elif policy.on_deleted == "remove" and not known.removed and listing.covers(known.uri):
             covered += 1
             planned[key] = replace(known, removed=True)
+        elif known.listed_by in listing.lists and not known.removed:
+            dropped[known.unit].append(key)
     removed = sum(known.removed for known in planned.values())
     if removed > policy.max_removed_fraction * covered:
         raise UsageError(
             f"output.on_deleted: {removed} of {covered} objects that were transcribed are no longer listed; to remove"
             " their rows, raise output.max_removed_fraction"
         )
+    return planned | _corrected(dropped, state, policy)
+
+
+def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Policy) -> dict[str, PlannedObject]:
+    """Objects to remove of those, by unit, that their manifest no longer has: the ones that only have an error."""
+    planned = dict[str, PlannedObject]()
+    for unit, keys in dropped.items():
+        commit = state.commit_of(unit)
+        failed = policy.failed(unit) if commit and commit.errors else ()
+        planned |= {key: replace(known, removed=True) for key in keys if (known := state.objects[key]).place in failed}
     return planned
 
 
@@ -162,11 +175,9 @@ class _Judge:
             (self._listed[key] for key in present if key in self._listed), key=lambda each: (each.uri, each.key)
         )
         carried = tuple(
-            Carried(key, known.version, known.uri, known.offset_s)
-            for key, known in present.items()
-            if key not in self._listed
+            Carried(key, known.version, *known.place) for key, known in present.items() if key not in self._listed
         )
-        reason = "errors.retry names an error that it has" if is_current else self._reason(unit_id, members, commit)
+        reason = "an error that it has is tried again" if is_current else self._reason(unit_id, members, commit)
         return Verdict("redo", reason), Unit(unit_id, fingerprints[-1], tuple(objects), carried)
 
     def refuse_mismatch(self) -> None:
@@ -247,14 +258,8 @@ def _changes(members: Mapping[str, PlannedObject], planned: Mapping[str, Planned
 
 
 def _planned_object(source: SourceObject, unit: str) -> PlannedObject:
-    return PlannedObject(unit, escape_surrogates(source.uri), offset_of(source), source.version)
-
-
-def offset_of(source: SourceObject) -> float | None:
-    """The offset of a manifest entry in its file, in seconds, as in its rows; None for a whole file."""
-    if source.format != "manifest" or source.refusal:
-        return None
-    return float(json.loads(source.lines or "{}").get("offset") or 0.0)
+    uri, listed_by = escape_surrogates(source.uri), source.listed_by and escape_surrogates(source.listed_by)
+    return PlannedObject(unit, uri, *source.interval, listed_by, source.version)
 
 
 def new_run_id() -> str:

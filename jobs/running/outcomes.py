@@ -1,10 +1,13 @@
 """Collects the outcomes of a run's pieces: what is done, what failed, and what is left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
 from actors.pieces import MAX_PIECES, Cut
+from actors.reading.faults import MAX_INTERNAL_IN_A_ROW
+from actors.schema import ErrorKind
+from actors.sources.account import Entries
 from actors.units import Unit
 from jobs.cli.terminal import MAX_EXAMPLES, Progress
 from jobs.running.metrics import Metrics
@@ -26,6 +29,7 @@ class Totals:
     counts: Counts = field(default_factory=Counts)
     transcripts: list[Example] = field(default_factory=list)
     failures: list[Example] = field(default_factory=list)
+    entries: Entries = field(default_factory=Entries)  # found in containers
     began: float = 0.0  # seconds since 1970, when an actor first had work; 0 if none had
     ended: float = 0.0
     busy_seconds: float = 0.0
@@ -33,6 +37,7 @@ class Totals:
     def add_unit(self, committed: Committed) -> None:
         self.units += 1
         self.counts += committed.counts
+        self.entries += Entries.from_dict(committed.entries) if committed.entries else Entries()
         self.transcripts += committed.transcripts[: MAX_EXAMPLES - len(self.transcripts)]
         self.failures += committed.failures[: MAX_EXAMPLES - len(self.failures)]
 
@@ -46,12 +51,15 @@ class Totals:
 class Ledger:
     """The state of every planned unit, as the outcomes of its pieces arrive; reported as progress and metrics.
 
-    `waiting` are units without an outcome, by id; `failed` the reasons of those that were not committed.
+    `waiting` are units without an outcome, by id; `failed` the reasons of those that were not committed, and `hopeless`
+    are those of them that fail in the same way however they are tried.
     """
 
     def __init__(self, units: Sequence[Unit], metrics: Metrics) -> None:
         self.waiting = {unit.id: unit for unit in units}
         self.failed = dict[str, str]()
+        self._units, self._reasons = dict(self.waiting), dict[str, list[str]]()  # of failures that are not storage's
+        self._internal_in_a_row = 0
         self.totals = Totals()
         self._progress, self._metrics = Progress(len(units)), metrics
         self._failures_in_a_row = 0
@@ -76,8 +84,11 @@ class Ledger:
                 self.totals.add_unit(outcome)
                 seconds = max(counts.audio_seconds - self._kept_seconds.pop(unit, 0.0), 0.0)  # not reported before
                 self._report(replace(counts, audio_seconds=seconds), work, units=1)
-            case Failed(unit, reason):
+                self._watch_internal(counts)
+            case Failed(unit, reason, is_storage):
                 if unit not in self.failed:  # else another of its pieces failed before
+                    if not is_storage:
+                        self._reasons.setdefault(unit, []).append(reason)
                     self._fail(unit, reason)
 
     def to_recut(self, made: Mapping[str, Cut] = {}) -> dict[str, Cut]:
@@ -91,11 +102,30 @@ class Ledger:
                 self._fail(unit, f"it would need more than {MAX_PIECES} pieces")
         return {unit: cut for unit, cut in cuts.items() if unit in self.waiting}
 
-    def retry_lost(self) -> list[Unit]:
-        """The units without an outcome, which are counted as retried: each crashed its worker, or was not started."""
-        if self.waiting:
-            self._metrics.retry(len(self.waiting))
-        return list(self.waiting.values())
+    def to_retry(self) -> list[Unit]:
+        """Units that failed once, and not because of storage. They count as waiting again, and as retried."""
+        return self._retry(unit for unit, reasons in self._reasons.items() if len(reasons) == 1)
+
+    def to_isolate(self) -> list[Unit]:
+        """Units of which each recording is to be tried alone: those without an outcome, for each crashed its worker or
+        was not started, and those that failed twice for one reason. They count as retried."""
+        twice = (unit for unit, reasons in self._reasons.items() if len(reasons) == 2 and len(set(reasons)) == 1)
+        return self._retry([*self.waiting, *twice])
+
+    @property
+    def hopeless(self) -> frozenset[str]:
+        """Failed units, by id, that fail in the same way however they are tried."""
+        same = (unit for unit, reasons in self._reasons.items() if len(reasons) > 2 and len(set(reasons)) == 1)
+        return frozenset(same) & self.failed.keys()
+
+    def _retry(self, units: Iterable[str]) -> list[Unit]:
+        found = [self._units[unit] for unit in units if unit in self.waiting or unit in self.failed]
+        for unit in found:
+            self.failed.pop(unit.id, None)
+            self.waiting[unit.id] = unit
+        if found:
+            self._metrics.retry(len(found))
+        return found
 
     def give_up(self, reason: str) -> int:
         """Leaves the units without an outcome to the next run, for a reason. Returns their number."""
@@ -104,10 +134,17 @@ class Ledger:
         self.failed |= given_up
         return len(given_up)
 
+    def _watch_internal(self, counts: Counts) -> None:
+        """Raises TooManyFailures after many recordings in a row whose error nobody foresaw: it is not they that are at
+        fault."""
+        internal = counts.errors.get(ErrorKind.INTERNAL, 0)
+        self._internal_in_a_row = self._internal_in_a_row + internal if 0 < internal == counts.recordings else 0
+        if self._internal_in_a_row > MAX_INTERNAL_IN_A_ROW:
+            raise TooManyFailures(f"{self._internal_in_a_row} recordings in a row failed in a way that is not foreseen")
+
     def _fail(self, unit: str, reason: str) -> None:
         self.waiting.pop(unit, None)
         self.failed[unit] = reason
-        self._progress.add(Counts(), units=1)
         self._failures_in_a_row += 1
         if self._failures_in_a_row == FAILURES_IN_A_ROW:
             raise TooManyFailures(f"{self._failures_in_a_row} units in a row failed")

@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
+from actors import VERSION
+from actors.schema import PASSING, SCHEMA_VERSION
+from actors.sources.account import Entries
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
+from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.outcomes import Totals
@@ -27,9 +31,13 @@ class Summary(TypedDict):
     """The JSON object of a run; docs/running.md describes its keys."""
 
     run_id: str
+    version: str
+    schema: str
+    files: FileCounts
     units: UnitCounts
     recordings: int
     segments: int
+    entries: dict[str, object]
     errors: dict[str, int]
     totals: RecordingCounts
     cer: float | None
@@ -43,10 +51,11 @@ class Summary(TypedDict):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended: how many units it planned and skipped, its totals, and why units failed, by id.
+    """A run that has ended: how many units it planned and skipped, its totals, and why units failed, by id; those of
+    them that are `hopeless` fail in the same way however they are tried.
 
     `actors` is their minimum number, 0 if none was started; `start_seconds` is the time until the first one had work.
-    `in_output` are the recordings in the output now, and those of them with an error.
+    `in_output` are the recordings in the output now, and those of them with an error; `files` those of the input.
     """
 
     run_id: str
@@ -59,6 +68,8 @@ class Finished:
     start_seconds: float
     in_output: tuple[int, int]
     output: str
+    hopeless: frozenset[str] = frozenset()
+    files: Files = field(default_factory=Files)
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
@@ -66,9 +77,7 @@ def say_plan(listing: Listing, plan: Plan) -> None:
         f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo)} to redo, {len(plan.done)} done"
         + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
-    if listing.unknown:
-        names = ", ".join(f"{count} {suffix}" for suffix, count in listing.unknown.most_common(5))
-        say(f"skipped, unknown file type: {names}")
+    say(listing.files)
 
 
 def sum_up(run: Finished) -> Summary:
@@ -76,9 +85,13 @@ def sum_up(run: Finished) -> Summary:
     done, (recordings, with_error) = run.totals.counts, run.in_output
     return {
         "run_id": run.run_id,
+        "version": VERSION,
+        "schema": SCHEMA_VERSION,
+        "files": run.files.counts(),
         "units": {"planned": run.planned, "skipped": run.skipped, "done": run.totals.units},
         "recordings": done.recordings,
         "segments": done.segments,
+        "entries": run.totals.entries.to_dict(),
         "errors": dict(done.errors),
         "totals": {"recordings": recordings, "errors": with_error},
         "cer": round(done.character_errors / done.reference_characters, 5) if done.reference_characters else None,
@@ -105,14 +118,16 @@ def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
     output has an error."""
     show_transcripts(run.totals.transcripts)
     show_failures(run.totals.failures, sum(run.totals.counts.errors.values()))
-    show_table("This run", ("", ""), list(_facts(summary)))
+    show_table("This run", ("", ""), list(_facts(summary, run.totals.entries)))
     if run.failed:
         example = {reason: unit for unit, reason in run.failed.items()}
         for reason, count in Counter(run.failed.values()).most_common(5):
             more = f", and {count - 1} more" if count > 1 else ""
             say(f"unit {example[reason]}{more} was not committed: {reason}", "red")
-        say(f"{len(run.failed)} of {run.planned} units failed; run the job again to retry them", "red")
+        say(f"{len(run.failed)} of {run.planned} units failed{_advice(run)}", "red")
         return FAILED
+    if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
+        say(f"{passing} recordings could not be read now; run the job again to try them again")
     output = summary["totals"]
     if output["errors"] > max_error_fraction * output["recordings"]:
         share = output["errors"] / output["recordings"]
@@ -121,11 +136,23 @@ def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
     return DONE
 
 
-def _facts(summary: Summary) -> Iterator[tuple[str, object]]:
+def _advice(run: Finished) -> str:
+    """What can be done about failed units: running again helps only if they may not fail in the same way."""
+    if not run.hopeless:
+        return "; run the job again to try them again"
+    again = f"; run the job again to try the other {len(run.failed) - len(run.hopeless)} again"
+    return ", each time in the same way: see the reason" + (again if len(run.failed) > len(run.hopeless) else "")
+
+
+def _facts(summary: Summary, entries: Entries) -> Iterator[tuple[str, object]]:
     """The rows of the closing table."""
     yield "units", "{done} done, {skipped} skipped".format(**summary["units"])
     yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"
     yield "segments", summary["segments"]
+    if entries.found:
+        skipped = [f"{count} {reason}" for reason, count in entries.skipped.most_common()]
+        found = f"{entries.found} entries: {entries.recordings} recordings, {entries.companions} companions"
+        yield "in containers", ", ".join([found, *(["skipped: " + ", ".join(skipped)] if skipped else [])])
     yield "in the output", "{recordings} recordings, {errors} with an error".format(**summary["totals"])
     yield "audio", f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s"
     yield "speed", f"{summary['rtfx']:.1f} x real time, start-up included"

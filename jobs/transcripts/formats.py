@@ -9,6 +9,7 @@ from pathlib import Path
 
 from actors.foreign.escape import single_line
 from actors.foreign.plain_json import to_json
+from actors.schema import KEY
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of
 
@@ -86,7 +87,7 @@ def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
 
 def json_line(transcript: Transcript, layout: SubtitleLayout) -> str:
     """A recording with all its segments as one JSON object."""
-    names = ("recording_id", "uri", "member", "offset_s", "duration_s", "reference")
+    names = ("recording_id", *KEY, "duration_s", "reference", "warning")
     recording = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
     columns = ("start_s", "end_s", "text", "confidence", "tokens", "error_kind")
     segments = [{name: row[name] for name in columns if row[name] is not None} for row in transcript.rows]

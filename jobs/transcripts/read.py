@@ -12,6 +12,7 @@ from actors.foreign.errors import InvalidData
 from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part, check_rows
 from actors.parts.recordings import Row, recordings_in
+from actors.schema import KEY
 from actors.sources.recordings import fields_of
 from actors.text.normalise import join_texts
 from jobs.cli.command import DONE, FAILED
@@ -20,8 +21,8 @@ from jobs.cli.terminal import say
 from jobs.planning.state import load_state
 
 READ_AHEAD = 4  # parts read in advance while one is processed
-_COLUMNS = ["recording_id", "uri", "member", "offset_s", "segment_index", "start_s", "end_s", "duration_s", "text"]
-_COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_detail"]
+_COLUMNS = ["recording_id", *KEY, "segment_index", "start_s", "end_s", "duration_s", "text"]
+_COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_detail", "warning"]
 
 _REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s", "confidence")
 _TOKEN_FIELDS = ("token", "start_s", "end_s", "confidence")
@@ -39,6 +40,11 @@ class Transcript:
     def first(self) -> Row:
         """The first row, which has everything that applies to the whole recording, metadata included."""
         return self.rows[0]
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What identifies the recording: the columns of KEY."""
+        return tuple(self.first[name] for name in KEY)
 
     @property
     def text(self) -> str:

@@ -25,8 +25,9 @@ from actors.storage.place import Place
 from actors.units import Carried, SourceObject, Unit
 from actors.writer import commit_piece
 from jobs.planning.listing import Listing
+from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
-from jobs.planning.state import load_state, units_with_errors, write_plan
+from jobs.planning.state import load_state, units_with_errors
 from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 
@@ -52,7 +53,7 @@ def rows_of(unit: Unit, segments: int = 3) -> pa.Table:
             "tokens": tokens,
             "reference": "今天" if at == 0 else None,
             "extra": '{"speaker": "x"}' if at == 0 else None,
-            **dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m"),
+            **dict.fromkeys(("model", "model_sha256", "decoding", "run_id", "unit"), "m"),
             "transcribed_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
         for each in unit.objects
@@ -123,7 +124,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     commit_unit(unit, [rows_of(unit)], output)
     path = folder / part_name(unit.id)
     good = path.read_bytes()
-    carried = tuple(Carried(each.key, each.version, each.uri, None) for each in unit.objects[2:])
+    carried = tuple(Carried(each.key, each.version, each.uri, None, None) for each in unit.objects[2:])
     redo = replace(unit, objects=unit.objects[:2], carried=carried)
 
     def read(mutant: bytes) -> str:
@@ -146,7 +147,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """The body of a commit, and now and then its name."""
     output = Place.at(str(folder))
-    name = f"0a.{'f' * 24}.{'0' * 16}.2r1e"
+    name = f"0a.{'f' * 24}.{'0' * 16}.2r1e0a"
     good = f"{name}\n{json.dumps({'errors': {'missing': 1}})}".encode()
     (folder / COMMITS).mkdir()
 

@@ -36,7 +36,7 @@ def rows_of(first: int, count: int) -> pa.Table:
         "segment_index": 0,
         "error_kind": "not_audio",
         "error_detail": "its first bytes belong to no known audio container",
-        **dict.fromkeys(("model", "model_sha256", "decoding", "run_id"), "m"),
+        **dict.fromkeys(("model", "model_sha256", "decoding", "run_id", "unit"), "m"),
         "transcribed_at": 0,
     }
     names = [f"folder/recording_{number:07d}.wav" for number in range(first, first + count)]

@@ -23,9 +23,9 @@ from actors.parts.commit import COMMITS, Commit, part_name
 from actors.storage.place import Place
 from actors.units import digest
 from jobs.cli.loading import load
+from jobs.planning.plans import write_plan
 from jobs.planning.prepare import prepare
 from jobs.planning.recipe import Devices
-from jobs.planning.state import write_plan
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # where the tests' own helpers are
 from conftest import S3_KEY, S3_SECRET  # noqa: E402
