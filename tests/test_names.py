@@ -42,7 +42,7 @@ NAMES = {
     "quotes": 'it\'s "a" `b`',
     "a dash": "-rf",
     "a tilde": "~root",
-    "dots": "..a..b",
+    "dots": "a..b..",
     "a tab": "a\tb",
     "signs": "a&b=c;d|$HOME<x>,@!^",
     "a folder": "x/y",
@@ -135,6 +135,7 @@ def test_a_name(storage: Storage, name: str) -> None:
     storage.write(f"{stem}.txt", b"words")
     listing = list_input(Input(uri=root.uri, storage_options=options), "/nowhere")
     (listed,) = listing.objects
+    assert listed.name == f"{stem}.wav"
     assert Place.at(listed.companion or "", options).read() == b"words"
     assert Place.at(listed.uri, options).read() == data
 

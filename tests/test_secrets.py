@@ -100,6 +100,8 @@ def test_what_is_no_secret_is_taken(file: str, override: str) -> None:
         "input=[{storage_options: {secret: hunter2}}]",
         "input.storage_options=&a [*a, hunter2]",
         "model.engine=https://user:hunter2@host",
+        "model.engine=//user:hunter2@host",
+        "input.limit=user:hunter2@host/a",
     ],
 )
 def test_no_mistake_shows_a_secret(file: str, override: str) -> None:

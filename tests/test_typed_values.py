@@ -119,6 +119,13 @@ def test_anchors_and_empty_sections(tmp_path: Path) -> None:
     assert config.output.storage_options == {"anon": True, "key": "env:K"}
 
 
+def test_one_item_is_a_list(tmp_path: Path) -> None:
+    text = "input: {uri: a, exclude: '*.mp3'}\nerrors: {retry: missing}\n" + BASE
+    config = loaded(tmp_path, text, "input.allowed_roots=/b")
+    assert (config.input.exclude, config.errors.retry) == (["*.mp3"], ["missing"])
+    assert config.input.allowed_roots == ["/b"]
+
+
 def test_options_are_plain(tmp_path: Path) -> None:
     typed = "{anon: False, port: 9000, user: 010, date: 2026-01-02, time: 12:30:00, f: 1.5, e: 1e5, n: null, q: '7'}"
     expected = {"anon": False, "port": 9000, "user": "010", "date": "2026-01-02", "time": "12:30:00"}

@@ -35,7 +35,15 @@ class Section(BaseModel):
         return self.model_dump(exclude={key for key in self.later if getattr(self, key) == fields[key].default})
 
 
-class Input(Section):
+class Stored(Section):
+    """A section with a key `storage_options`."""
+
+    def options(self) -> dict[str, object]:
+        """`storage_options` with the secrets that they name. Raises ConfigError."""
+        return with_secrets(self.model_dump()["storage_options"], f"{type(self).__name__.lower()}.storage_options")
+
+
+class Input(Stored):
     """The archive to transcribe."""
 
     uri: Annotated[Location | list[Location], Field(examples=["/data/archive"])]
@@ -67,10 +75,9 @@ class Input(Section):
         return [self.uri] if isinstance(self.uri, str) else self.uri
 
     def options(self) -> dict[str, object]:
-        """`storage_options` with the secrets that they name, and the URLs that are secrets. Raises ConfigError."""
-        options = with_secrets(self.storage_options, "input.storage_options")
+        """Also the URLs that are secrets."""
         signed_urls = [uri for uri in self.uris if is_signed(uri)]
-        return options | {SIGNED_URLS: signed_urls} if signed_urls else options
+        return super().options() | ({SIGNED_URLS: signed_urls} if signed_urls else {})
 
     @model_validator(mode="after")
     def _distinct(self) -> "Input":
@@ -113,7 +120,7 @@ class Segmentation(Section):
         return self
 
 
-class Output(Section):
+class Output(Stored):
     """Where transcripts go, and how a run treats those that are there."""
 
     uri: Annotated[Location, Field(examples=["out/local"])]
@@ -134,10 +141,6 @@ class Output(Section):
     storage_options: StorageOptions = {}
     """as for input"""
 
-    def options(self) -> dict[str, object]:
-        """`storage_options` with the secrets that they name. Raises ConfigError."""
-        return with_secrets(self.storage_options, "output.storage_options")
-
     def place(self) -> Place:
         """The folder of the output. Raises UsageError as `Place.at` does, also over HTTP, and ConfigError."""
         if is_web(self.uri):
@@ -145,7 +148,7 @@ class Output(Section):
         return Place.at(self.uri, self.options())
 
 
-class Model(Section):
+class Model(Stored):
     """The model and how it is run."""
 
     name: Annotated[Location, Field(examples=["/data/models/stt_zh_citrinet_1024_gamma_0_25.nemo"])]
@@ -160,10 +163,6 @@ class Model(Section):
     """auto (bfloat16 on GPUs, and where all CPUs multiply in it) | float32 | bfloat16"""
     storage_options: StorageOptions = {}
     """as for input, if model.name is a URL"""
-
-    def options(self) -> dict[str, object]:
-        """`storage_options` with the secrets that they name. Raises ConfigError."""
-        return with_secrets(self.storage_options, "model.storage_options")
 
 
 class Batch(Section):
@@ -214,7 +213,7 @@ class Errors(Section):
     """share of all recordings in the output that may have an error before the exit status is 3"""
 
 
-class Export(Section):
+class Export(Stored):
     """For jobs.export alone: subtitles and other files."""
 
     format: Literal["srt", "vtt", "textgrid", "text", "jsonl", "manifest"] = "srt"
@@ -235,10 +234,6 @@ class Export(Section):
     """segments below it are left out"""
     storage_options: StorageOptions = {}
     """as for input; empty: those of output"""
-
-    def options(self) -> dict[str, object]:
-        """`storage_options` with the secrets that they name. Raises ConfigError."""
-        return with_secrets(self.storage_options, "export.storage_options")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Export":

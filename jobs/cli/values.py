@@ -7,6 +7,7 @@ import yaml
 from actors.foreign.escape import without_credentials
 from jobs.cli.errors import ConfigError
 from jobs.cli.kinds import ANY, Kinds
+from jobs.cli.secrets import has_secret
 from jobs.cli.yaml_text import compose, items
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,63})", re.ASCII)
@@ -48,13 +49,14 @@ def value_of(node: yaml.Node, kinds: Kinds, key: str, words: str = "") -> object
         return [value_of(each, kinds.items or ANY, key, words) for each in node.value]
     assert isinstance(node, yaml.ScalarNode)
     value = _scalar_value(node, kinds, key, words)
-    is_single = kinds.items is not None and kinds.items.is_text and not (kinds.is_text or kinds.is_null)
+    is_single = kinds.items is not None and not (kinds.items.is_number or kinds.is_text or kinds.is_null)
     return [value] if is_single and value is not None else value
 
 
 def shown(value: object, key: str) -> str:
     """The end of a sentence: the value that is wrong, unless it may be secret."""
-    if "storage_options" in key.split(".") or isinstance(value, dict | list):
+    path = key.split(".")
+    if "storage_options" in path or isinstance(value, dict | list) or has_secret(path, value):
         return ""
     return f", not {without_credentials(repr(value)):.60}"
 

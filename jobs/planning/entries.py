@@ -8,6 +8,7 @@ from typing import NamedTuple
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.recordings import AUDIO_SUFFIXES
+from actors.storage.urls import without_signatures
 from jobs.planning.lists import NamesNoAudio
 
 MAX_SECONDS = 1e7  # four months; limit of an offset or duration
@@ -75,7 +76,7 @@ def as_line(value: object) -> str:
 def entry_name(entry: ManifestEntry) -> str:
     """The id of an entry's recording."""
     fields = entry.fields
-    return str(next((fields[key] for key in _ID_KEYS if fields.get(key)), entry.filepath))
+    return str(next((fields[key] for key in _ID_KEYS if fields.get(key)), without_signatures(entry.filepath)))
 
 
 def _renamed(

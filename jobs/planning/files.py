@@ -58,7 +58,7 @@ def format_of(file: File, requested: str, uri_column: str | None = None) -> Form
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
     has that suffix too.
     """
-    name = os.path.basename(address_of(file.name) if is_web(file.uri) else file.name).lower()
+    name = (address_of(file.uri) if is_web(file.uri) else file.name).rpartition("/")[2].lower()
     suffix = os.path.splitext(name)[1]
     detected: Format | None = None
     if suffix in AUDIO_SUFFIXES:
