@@ -125,7 +125,7 @@ def test_a_list_in_no_known_encoding_is_refused_line_by_line(tree: Path) -> None
 def test_a_log_in_no_known_encoding_is_no_manifest(tree: Path) -> None:
     (tree / "log.jsonl").write_bytes('{"event": "café"}\n'.encode("latin-1"))
     (tree / "list.jsonl").write_bytes('{"audio_filepath": "0.wav", "text": "café"}\n'.encode("latin-1"))
-    assert listed(tree).unknown == {".jsonl (no manifest)": 1}
+    assert listed(tree).files.skipped == {"no manifest": 1}
     assert list(errors(rows_of(tree))) == ["list.jsonl:1"]
 
 

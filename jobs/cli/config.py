@@ -47,7 +47,7 @@ class Input(Stored):
     """The archive to transcribe."""
 
     uri: Annotated[Location | list[Location], Field(examples=["/data/archive"])]
-    """file, folder, glob (*.wav), NeMo's audio__OP_0..511_CL_.tar, or a list of these; any fsspec URL"""
+    """file, folder, glob (*.wav), shards ({000..511}.tar, audio__OP_0..511_CL_.tar), or a list; any fsspec URL"""
     format: Literal["auto", "audio", "tar", "parquet", "manifest", "kaldi"] = "auto"
     """auto (by name) | audio | tar | parquet | manifest | kaldi (wav.scp, as in AISHELL-2)"""
     include: list[str] = []

@@ -19,7 +19,7 @@ TABLES = frozenset({"trans.txt", "text", "segments", "utt2spk"})
 SIDECARS = TABLES | {"spk2utt", "utt2dur", "spk2gender"}
 
 KNOWN = f"audio ({' '.join(sorted(AUDIO_SUFFIXES))}), {' '.join((*TAR_SUFFIXES, *PARQUET_SUFFIXES, *LINES_SUFFIXES))}, "
-KNOWN += f"a .json with manifest in its name, {WAV_SCP}"
+KNOWN += f"a .json with manifest in its name, {WAV_SCP}, metadata.csv, Common Voice's tables"
 
 EXPORT_FOLDER = "_export"  # below an output; what it holds was made by jobs.export
 DELIMITED_SUFFIXES = (".csv", ".tsv")

@@ -130,7 +130,8 @@ def _find_input(
         if found.listed % REPORT_EVERY == 0:
             say(found.listed)
         if not has_object:
-            has_object = reason is None and not file.fault and format_of(file, config.format) not in (None, "manifest")
+            kind = format_of(file, config.format, config.uri_column)
+            has_object = reason is None and not file.fault and kind not in (None, "manifest")
             uris.append(file.uri)
     if not holds_files:
         why = ": none of the names that it stands for exists" if uris else " holds no file, or does not exist"
@@ -193,7 +194,7 @@ def _folder_uri(folder: Place) -> str:
 
 def place_of(uri: str, options: Mapping[str, object]) -> Place:
     """The place of an input or an allowed root; "~" is the user's folder. Raises UsageError."""
-    return Place.at(os.path.expanduser(uri), options)
+    return Place.at(uri, options)
 
 
 def real(place: Place) -> Place:

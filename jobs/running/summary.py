@@ -7,7 +7,6 @@ from typing import TypedDict
 
 from actors import VERSION
 from actors.schema import PASSING, SCHEMA_VERSION
-from actors.sources.account import Entries
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
 from jobs.planning.account import FileCounts, Files
@@ -118,7 +117,7 @@ def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
     output has an error."""
     show_transcripts(run.totals.transcripts)
     show_failures(run.totals.failures, sum(run.totals.counts.errors.values()))
-    show_table("This run", ("", ""), list(_facts(summary, run.totals.entries)))
+    show_table("This run", ("", ""), list(_facts(run, summary)))
     if run.failed:
         example = {reason: unit for unit, reason in run.failed.items()}
         for reason, count in Counter(run.failed.values()).most_common(5):
@@ -144,11 +143,13 @@ def _advice(run: Finished) -> str:
     return ", each time in the same way: see the reason" + (again if len(run.failed) > len(run.hopeless) else "")
 
 
-def _facts(summary: Summary, entries: Entries) -> Iterator[tuple[str, object]]:
+def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     """The rows of the closing table."""
+    yield "input", run.files
     yield "units", "{done} done, {skipped} skipped".format(**summary["units"])
     yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"
     yield "segments", summary["segments"]
+    entries = run.totals.entries
     if entries.found:
         skipped = [f"{count} {reason}" for reason, count in entries.skipped.most_common()]
         found = f"{entries.found} entries: {entries.recordings} recordings, {entries.companions} companions"
