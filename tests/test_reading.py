@@ -18,7 +18,7 @@ from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
 from actors.sources.objects import ReadSettings
 from actors.sources.parquet_columns import columns_of
-from actors.sources.tar_headers import split_key
+from actors.sources.tar_names import parse_name
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -94,9 +94,13 @@ def test_members_of_a_tar_join_in_any_order(tmp_path: Path) -> None:
 
 
 def test_keys_follow_webdataset() -> None:
-    assert split_key("dir.v1/a.b.left.WAV") == ("dir.v1/a", ".wav")
-    assert split_key("a.flac") == ("a", ".flac")
-    assert split_key("dir/.hidden") == ("dir/.hidden", "")
+    names = ("dir.v1/a.b.left.WAV", "a.flac", "dir/.hidden", "./a.b.wav")
+    assert [parse_name(name)[1:] for name in names] == [
+        ("dir.v1/a", "dir.v1/a.b.left", ".wav"),
+        ("a", "a", ".flac"),
+        ("dir/.hidden", "dir/.hidden", ""),
+        ("a", "a.b", ".wav"),
+    ]
 
 
 def test_a_tar_that_breaks_off_says_so(tmp_path: Path) -> None:

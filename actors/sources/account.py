@@ -3,6 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+MAX_REASONS = 100  # that are told apart: names come from the container, and each may have a suffix of its own
+OTHERS = "of other unknown types"
+
 
 @dataclass
 class Entries:
@@ -25,6 +28,11 @@ class Entries:
             self.companions + other.companions,
             self.skipped + other.skipped,
         )
+
+    def skip(self, reason: str, count: int = 1) -> None:
+        """Counts entries that are skipped for a reason."""
+        if count:
+            self.skipped[reason if reason in self.skipped or len(self.skipped) < MAX_REASONS else OTHERS] += count
 
     @property
     def unaccounted(self) -> int:

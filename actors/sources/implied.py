@@ -11,8 +11,9 @@ from actors.audio.headers import stated_seconds
 from actors.foreign.arrow import open_parquet
 from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
-from actors.sources.recordings import AUDIO_SUFFIXES
-from actors.sources.tar_headers import GuardedFile, is_plain_tar, member_key, members, open_tar
+from actors.sources.tar_headers import is_plain_tar, open_tar
+from actors.sources.tar_names import members_of
+from actors.sources.tar_streams import GuardedFile
 from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND, Format, SourceObject
 
@@ -44,9 +45,10 @@ def _seconds_in_tar(stored: StoredFile) -> float | None:
     file, is_plain = GuardedFile(io.BytesIO(head)), is_plain_tar(head[:512])
     seconds, stored_bytes, recordings = 0.0, 0.0, 0
     with suppress(tarfile.TarError), open_tar(file) as archive:  # it is cut off
-        for member in members(archive):
+        for found in members_of(archive):
+            member = found.header
             end, beginning = member.offset_data + member.size, b""
-            if member_key(member)[1] in AUDIO_SUFFIXES:
+            if found.is_sound and member.isreg():
                 beginning = _beginning(archive, member)
                 told = stated_seconds(beginning, member.size)
                 if told is None and len(beginning) < member.size:

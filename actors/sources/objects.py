@@ -2,8 +2,7 @@
 
 import json
 import os
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +12,10 @@ from actors.schema import ErrorKind, RecordingError
 from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
-from actors.sources.recordings import MAX_COMPANION_BYTES, Recording, companion_fields, split_fields
+from actors.sources.recordings import MAX_COMPANION_BYTES, UNREAD_TEXT, Recording, companion_fields, split_fields
 from actors.sources.tar import Shard, read_tar
 from actors.sources.tar_headers import is_plain_tar
+from actors.sources.tar_names import Member
 from actors.sources.tar_ranges import Chain, range_members
 from actors.storage.answers import FileTooLarge, NotRegularFile
 from actors.storage.place import Place
@@ -95,22 +95,24 @@ def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Record
 def _read_container(source: SourceObject, stored: StoredFile, etag: str, reading: Reading) -> Iterator[Recording]:
     """Reads the recordings of a tar or a Parquet file, or of the piece's share of one."""
     piece, max_bytes = reading.piece, reading.settings.max_bytes
+    entries = Entries() if piece.stretch else reading.entries  # each stretch of a recording reads all of them
     if source.format == "parquet":
-        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, (piece.range, piece.ranges))
+        share = (piece.range, piece.ranges)
+        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, share, entries=entries)
         return
-    shard = Shard(source, etag, max_bytes, reading.budget, reading.texts)
+    shard = Shard(source, etag, max_bytes, reading.budget, reading.texts, entries)
     if piece.ranges == 1 or piece.cut.is_streamed or source.limit or not is_plain_tar(stored.open().read(512)):
         yield from read_tar(stored, shard, (piece.range, piece.ranges))
         return
     chain = Chain()
     reading.chains.append(chain)
-    try:
-        for archive, member in range_members(stored, piece.range, piece.ranges, chain):
-            yield from shard.recordings_of(archive, member)
-    except tarfile.TarError:
-        pass  # the chain remains incomplete, so the tar is read again from its start
-    chain.sounds, chain.texts = shard.sounds, list(shard.texts)
-    yield from shard.missing()
+    chains = iter((chain,))  # links make a shard go through the members again
+
+    def walk() -> Generator[Member, None, None]:
+        return range_members(stored, piece.range, piece.ranges, next(chains, Chain()))
+
+    yield from shard.read(walk, is_last=False, is_in_run=lambda: chain.is_in_run)
+    shard.describe(chain)
 
 
 def _read_file(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:
@@ -177,8 +179,8 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, o
         text = place.read(MAX_COMPANION_BYTES)
     except FileNotFoundError:
         return {}
-    except (FileTooLarge, NotRegularFile) as problem:
-        return {"unread_text": str(problem)}
+    except (FileTooLarge, NotRegularFile, PermissionError) as problem:
+        return {UNREAD_TEXT: str(problem)}
     return companion_fields(os.path.splitext(place.path)[1], text)
 
 

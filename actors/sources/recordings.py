@@ -1,9 +1,12 @@
 """A recording as stored, and the fields that come with it."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import InvalidJson, parse_json
+from actors.foreign.text import decode_text
 from actors.schema import RecordingError
 from actors.storage.stored_file import StoredFile
 from actors.units import digest
@@ -13,10 +16,14 @@ AUDIO_SUFFIXES = frozenset(
     " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
 )
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
-MAX_COMPANION_BYTES = 4_000_000  # enough for the text of a day; parsed JSON takes 20 times as much
+MAX_COMPANION_BYTES = 12_000_000  # as a row may hold; words with their times are a megabyte an hour
+MAX_FIELDS_BYTES = 4_000_000  # of JSON of which all fields are kept: parsed, it takes 20 times as much
 MAX_UNREADABLE_SHOWN = 200  # characters of invalid JSON, to identify it
 MAX_NAME_BYTES = 4_096  # of a name in a container; no filesystem allows a longer path
 
+UNREAD_TEXT = "unread_text"  # the field that says why a text or a column was not read
+
+_PARSING = threading.Lock()  # of one large companion at a time
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "shard_id")
 
@@ -42,16 +49,28 @@ class Recording:
 
 def shortened_name(name: str) -> str:
     """A recording's name; one that is too long for a file is shortened, with a digest of all of it."""
-    encoded = name.encode("utf-8", "surrogatepass")
-    return name if len(encoded) <= MAX_NAME_BYTES else f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
+    if len(name) <= MAX_NAME_BYTES // 4 or len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES:
+        return name
+    return f"{name[: MAX_NAME_BYTES // 8]}…{digest([name])}"
 
 
 def companion_fields(suffix: str, data: bytes) -> dict[str, object]:
-    """The fields of a .txt or .json beside a recording; the text of a .txt is the field "text"."""
-    text = data[:MAX_COMPANION_BYTES].decode("utf-8-sig", "replace")
+    """The fields of a .txt or .json beside a recording; the text of a .txt is the field "text". Why a text cannot be
+    read is the field "unread_text"."""
+    try:
+        text = decode_text(data)
+    except InvalidData as problem:
+        return {UNREAD_TEXT: str(problem)}
+    if "\0" in text:
+        return {UNREAD_TEXT: "it has zero bytes, as binary files do"}
     if suffix.lower() != ".json":
         return {"text": text.strip()}
-    return fields_of(text)
+    if len(data) <= MAX_FIELDS_BYTES:
+        return fields_of(text)
+    with _PARSING:
+        reference, _ = split_fields(fields_of(text))
+    note: dict[str, object] = {UNREAD_TEXT: f"{len(data)} bytes of JSON, of which only the text is kept"}
+    return note if reference is None else note | {"text": reference}
 
 
 def fields_of(text: str) -> dict[str, object]:

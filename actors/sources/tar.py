@@ -1,34 +1,46 @@
 """Reads recordings from tar shards, plain or compressed, in WebDataset's and NeMo's layouts."""
 
-import json
-import os
-import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple
 
 from actors.schema import ErrorKind, RecordingError
+from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
-from actors.sources.recordings import (
-    AUDIO_SUFFIXES,
-    COMPANION_SUFFIXES,
-    MAX_COMPANION_BYTES,
-    Recording,
-    companion_fields,
-    shortened_name,
-    split_fields,
-)
-from actors.sources.tar_headers import GuardedFile, member_content, member_key, members, open_tar
+from actors.sources.recordings import Recording, split_fields
+from actors.sources.tar_headers import member_content, open_tar
+from actors.sources.tar_lines import Fields, ManifestLines
+from actors.sources.tar_links import Targets, target_of
+from actors.sources.tar_names import Member, NameIndex, Sound, members_of
+from actors.sources.tar_ranges import Chain
+from actors.sources.tar_streams import GuardedFile
+from actors.sources.tar_texts import KeptTexts, Texts, merge_texts
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 from actors.units import SourceObject
 
+__all__ = ["Shard", "count_in_tar", "merge_texts", "read_tar"]
+
 READ_AHEAD_BYTES = 8_000_000  # a tar is read sequentially in requests of this size
-MAX_TEXTS = 256_000_000  # bytes of texts that are kept until the whole tar is read
 MAX_NAMES = 256_000_000  # bytes of the recordings' names; the rows hold them again
-TEXT_BYTES = 400  # overhead of a text beside its content
 MAX_RECORDINGS = 1_000_000  # of a tar; each is a row of some hundred bytes at least
+
+Walk = Callable[[], Generator[Member, None, None]]  # goes through the members of a tar, or of a range of one
+Content = bytes | RecordingError
+
+
+class _Later(NamedTuple):
+    """A recording that is read when all members are known, from the member whose header is at `offset`, None if that is
+    unknown: a link, or what NeMo calls by another name."""
+
+    sound: Sound
+    lines: list[Fields]
+    member: Member
+    offset: int | None
 
 
 @dataclass
@@ -36,126 +48,241 @@ class Shard:
     """Turns the members of a tar into recordings, one by one, and collects `texts`, which are complete at the end.
 
     WebDataset's layout: members that share a name up to the first dot of its last part belong together, wherever they
-    are. NeMo's: the manifest's lines refer to members by name, perhaps several to one. `sounds` are the keys of the
-    recordings.
+    are. NeMo's: the manifest's lines refer to members by name, perhaps several to one. The names of all members are
+    known to each share of the tar; `entries` accounts for its own ones.
     """
 
     source: SourceObject
     etag: str
     max_bytes: int
     budget: MemoryBudget
-    texts: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
-    sounds: list[str] = field(default_factory=list)
+    texts: dict[str, Texts] = field(default_factory=dict)
+    entries: Entries = field(default_factory=Entries)
 
     def __post_init__(self) -> None:
-        self._texts_bytes = self._names_bytes = 0
-        self._entries = dict[str, list[dict[str, Any]]]()
-        for line in (self.source.lines or "").split("\n") if self.source.lines is not None else ():
-            fields = json.loads(line)
-            # NeMo names the second and later stretches of one member "name-sub1.wav", "name-sub2.wav", …
-            name = re.sub(r"-sub\d+(?=\.[^.]*$|$)", "", str(fields["audio_filepath"]))
-            self._entries.setdefault(name, []).append(fields)
+        self._names, self._lines, self._targets = NameIndex(), ManifestLines(self.source.lines), Targets()
+        self._kept_texts = KeptTexts(self._names, self.entries)
+        self._later, self._stretches, self._keys = list[_Later](), dict[str, _Later](), list[str]()
+        self._sounds = self._names_bytes = 0
+        self._last: Member | None = None
+        self._problem: tarfile.TarError | RecordingError | None = None
+        self._is_told = self._has_lost_links = False
 
-    def recordings_of(
-        self, archive: tarfile.TarFile, member: tarfile.TarInfo, with_sound: bool = True
-    ) -> Iterator[Recording]:
-        """The recordings of a member, whose content is held until the next one is requested. If it is a text, it is
-        kept.
+    def read(self, walk: Walk, is_last: bool = True, is_in_run: Callable[[], bool] = bool) -> Iterator[Recording]:
+        """The recordings of the members, whose content is held until the next one is requested; then those of links,
+        those that the manifest names and the tar does not contain, and one for damage if that is this share's to tell.
 
-        Raises tarfile.ReadError, and RecordingError (too_large) if there are too many recordings.
+        `is_in_run` says whether members with the first one's key precede it. Raises RecordingError (too_large) if there
+        are too many recordings.
         """
-        key, suffix = member_key(member)
-        key = shortened_name(key)
-        if suffix in COMPANION_SUFFIXES and self.source.lines is None:
-            self._keep_text(key, suffix, archive, member)
-        elif suffix in AUDIO_SUFFIXES and with_sound:
-            self.sounds.append(key)
-            self._names_bytes += len(key) + len(shortened_name(member.name)) + len(self.source.uri)
-            if len(self.sounds) > MAX_RECORDINGS or self._names_bytes > MAX_NAMES:
-                detail = f"the tar contains more than {len(self.sounds) - 1:,} recordings; the others were not read"
-                raise RecordingError(ErrorKind.TOO_LARGE, detail)
-            if member.size > self.max_bytes:
-                detail = f"{member.size / 1e6:.0f} MB, more than audio.max_megabytes ({self.max_bytes / 1e6:g})"
-                yield from self._with_entries(key, member, RecordingError(ErrorKind.TOO_LARGE, detail))
+        try:
+            for number, (_, run) in enumerate(groupby(self._enumerate(walk()), key=lambda member: member.name.key)):
+                yield from self._read_run(run, not number and is_in_run())
+                if self._problem:
+                    break
+        except tarfile.TarError as problem:
+            self._problem = problem
+        yield from self._read_later(walk)
+        self.texts.update(self._kept_texts.match())
+        if isinstance(self._problem, RecordingError):
+            raise self._problem
+        for name in self._lines.left() if self.source.limit is None else ():
+            missing = RecordingError(ErrorKind.MISSING, f"the manifest names {name!r}, which the tar does not contain")
+            yield Recording(name, self.source.uri, self.etag, missing, name)
+        if self._problem and not self._is_told and (self._last.is_own if self._last else is_last):
+            yield Recording(self.source.name, self.source.uri, self.etag, self._damage(self._problem))
+
+    def describe(self, chain: Chain) -> None:
+        """Adds to the chain of a range which names must be in one range together, and which in no other."""
+        lines = (f"\0{each}" for each in self._lines.present)
+        chain.sounds = list(dict.fromkeys((*self._names.ids, *self._names.sounds, *lines)))
+        chain.keys, chain.texts = list(self._names.keys), self._kept_texts.keys + self._keys
+        if self._has_lost_links or self._kept_texts.has_lost_links:
+            chain.ended = None
+
+    def _enumerate(self, walk: Iterator[Member]) -> Iterator[Member]:
+        """The recordings and texts among the members, all of which are counted."""
+        for member in walk:
+            self._last = member
+            self.entries.found += member.is_own
+            if reason := member.reason or self._reason_to_skip(member):
+                self.entries.skip(reason, int(member.is_own))
+                if member.header.isreg():
+                    self._targets.add(member.header)
             else:
-                with self.budget.hold(member.size):
-                    yield from self._with_entries(key, member, member_content(archive, member))
+                yield member
+            if self._problem:
+                return
+        if self._last and self._last.is_own and self._last.archive.has_foreign_end:
+            self.entries.found += 1
+            self.entries.skip("bytes after the end of the tar")
 
-    def missing(self) -> Iterator[Recording]:
-        """A recording with an error for each member that the manifest names and the tar does not contain."""
-        for name in self._entries if self.source.limit is None else ():
-            problem = RecordingError(ErrorKind.MISSING, f"the manifest names {name!r}, which the tar does not contain")
-            yield Recording(name, self.source.uri, self.etag, problem, name)
+    def _reason_to_skip(self, member: Member) -> str | None:
+        """Why a recording or a text is not read."""
+        if not member.is_sound:
+            return "text that a manifest replaces" if self.source.lines is not None else None
+        if self.source.limit is not None and self._sounds >= self.source.limit:
+            return "over input.limit"
+        if self._sounds >= MAX_RECORDINGS or self._names_bytes > MAX_NAMES:
+            detail = f"the tar contains more than {self._sounds:,} recordings; the others were not read"
+            self._problem = RecordingError(ErrorKind.TOO_LARGE, detail)
+            return "over the limit of recordings"
+        self._sounds += 1
+        self._names_bytes += len(member.name.key) + len(member.name.full) + len(self.source.uri)
+        return None
 
-    def _keep_text(self, key: str, suffix: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        self._texts_bytes += len(key) + TEXT_BYTES
-        if self._texts_bytes > 2 * MAX_TEXTS:  # the notes on texts that were not read are limited as well
-            return
-        if member.size > MAX_COMPANION_BYTES or self._texts_bytes + member.size > MAX_TEXTS:
-            text = json.dumps({"unread_text": f"{member.size} bytes"}).encode()
-            self.texts.setdefault(key, []).append((".json", text))
-            return
-        self._texts_bytes += member.size
-        self.texts.setdefault(key, []).append((suffix, member_content(archive, member)))
+    def _read_run(self, run: Iterator[Member], has_siblings: bool) -> Iterator[Recording]:
+        """The recordings of members with one key that follow one another. The id of the first depends on whether there
+        is a second: if its name has further dots, it waits for that."""
+        waiting: tuple[Member, Content | None] | None = None
+        with ExitStack() as held:
+            try:
+                for member in run:
+                    if not member.is_sound:
+                        yield from self._keep_text(member)
+                    elif not has_siblings and not waiting and member.name.stem != member.name.key:
+                        held.enter_context(self._hold(member))
+                        waiting = member, self._content(member)
+                    else:
+                        if waiting:
+                            yield from self._recordings_of(*waiting, has_siblings=True)
+                            waiting, has_siblings = None, True
+                            held.close()
+                        with self._hold(member):
+                            yield from self._recordings_of(member, self._content(member), has_siblings)
+                        has_siblings = True
+            except tarfile.TarError as problem:
+                self._problem = problem
+            if waiting:
+                yield from self._recordings_of(*waiting, has_siblings=False)
 
-    def _with_entries(self, key: str, member: tarfile.TarInfo, found: bytes | RecordingError) -> Iterator[Recording]:
+    def _keep_text(self, member: Member) -> Iterator[Recording]:
+        """Keeps a text. If the tar breaks off in it, it is a recording with that error."""
+        problem = self._kept_texts.keep(member, self._read)
+        if problem and member.is_own:
+            self.entries.recordings += 1
+            yield Recording(member.name.full, self.source.uri, self.etag, problem, member.name.full)
+
+    def _hold(self, member: Member) -> AbstractContextManager[None]:
+        is_read = member.is_own and member.header.isreg() and member.header.size <= self.max_bytes
+        return self.budget.hold(member.header.size if is_read else 0)
+
+    def _content(self, member: Member) -> Content | None:
+        """The content of a recording; None if it is another share's, or a link."""
+        header = member.header
+        if not member.is_own or not header.isreg():
+            return None
+        if header.size > self.max_bytes:
+            detail = f"{header.size / 1e6:.0f} MB, more than audio.max_megabytes ({self.max_bytes / 1e6:g})"
+            return RecordingError(ErrorKind.TOO_LARGE, detail)
+        return self._read(member)
+
+    def _read(self, member: Member) -> Content:
+        """The content of a member; its error if the tar breaks off in it."""
+        try:
+            return member_content(member.archive, member.header)
+        except tarfile.TarError as problem:
+            self._problem, self._is_told = problem, True
+            return self._damage(problem)
+
+    def _damage(self, problem: Exception) -> RecordingError:
+        kind = ErrorKind.TRUNCATED if self._last else ErrorKind.UNREADABLE
+        return RecordingError(kind, f"the tar is damaged after {self._sounds} recordings: {problem}")
+
+    def _recordings_of(self, member: Member, content: Content | None, has_siblings: bool) -> Iterator[Recording]:
+        """The recordings of a member, if it is this share's."""
+        header, name = member.header, member.name
+        sound = self._names.add_sound(name, has_siblings)
+        lines = self._lines.take(header.name, member.is_own)
+        if member.is_own and content is None:
+            offset = self._targets.offset(target_of(header)) if header.islnk() else None  # of those before it
+            self._later.append(_Later(sound, lines, member, offset))
+        elif content is not None:
+            for each in self._lines.stretches(header.name):
+                self._stretches.setdefault(each, _Later(sound, [], member, header.offset))
+            self.entries.recordings += 1
+            yield from self._with_lines(sound, lines, content)
+        self._targets.add(header)
+
+    def _with_lines(self, sound: Sound, lines: list[Fields], content: Content) -> Iterator[Recording]:
         """The recordings that the manifest's lines make of a member; a single one if there are no lines."""
-        name = shortened_name(member.name)
-        recording = Recording(key, self.source.uri, self.etag, found, name)
-        matching = self._entries.pop(name, None) or self._entries.pop(os.path.basename(name), None)
-        for fields in matching or [{}]:
+        recording = Recording(sound.recording_id, self.source.uri, self.etag, content, sound.member)
+        if not lines:
+            yield recording
+        for fields in lines:
             reference, extra = split_fields(fields)
             offset, duration = fields.get("offset"), fields.get("duration")
             yield replace(
                 recording,
-                recording_id=str(fields.get("audio_filepath", recording.recording_id)),
+                recording_id=str(fields["audio_filepath"]),
                 offset_s=None if offset is None else float(offset),
                 duration_s=None if offset is None or duration is None else float(duration),
                 reference=reference,
                 extra=extra,
             )
 
+    def _read_later(self, walk: Walk) -> Iterator[Recording]:
+        """The recordings of links and of NeMo's stretches: their members are found by going through the tar again."""
+        for name, later in self._stretches.items():
+            if lines := self._lines.take_stretch(name):
+                self._keys.append(f"\0{name}")
+                self._later.append(later._replace(lines=lines))
+        by_offset = dict[int, list[_Later]]()
+        for later in self._later:
+            header = later.member.header
+            offset = self._targets.offset(target_of(header)) if later.offset is None else later.offset
+            if not header.isreg():
+                self._has_lost_links |= offset is None
+                if offset is None and header.issym() and not later.lines:
+                    self.entries.skip("symbolic link")
+                    continue
+                self.entries.recordings += 1
+            if offset is None:
+                detail = f"a link to {header.linkname[:200]!r}, which is not in the tar"
+                yield from self._with_lines(later.sound, later.lines, RecordingError(ErrorKind.UNREADABLE, detail))
+            else:
+                by_offset.setdefault(offset, []).append(later)
+        if not by_offset:
+            return
+        with closing(walk()) as again:
+            damage = RecordingError(ErrorKind.CHANGED, "the tar was replaced during the run")
+            try:
+                for member in again:
+                    if laters := by_offset.pop(member.header.offset, None):
+                        own = member._replace(is_own=True)
+                        with self._hold(own):
+                            yield from self._all_with_lines(laters, self._content(own) or b"")
+                    if not by_offset:
+                        return
+            except tarfile.TarError as problem:
+                damage = self._damage(problem)
+        for laters in by_offset.values():
+            yield from self._all_with_lines(laters, damage)
 
-def merge_texts(texts: list[tuple[str, bytes]]) -> tuple[str | None, dict[str, object]]:
-    """The reference and the other fields in the texts of a sample."""
-    fields = dict[str, object]()
-    for suffix, text in texts:
-        fields.update(companion_fields(suffix, text))
-    return split_fields(fields)
+    def _all_with_lines(self, laters: list[_Later], content: Content) -> Iterator[Recording]:
+        for each in laters:
+            yield from self._with_lines(each.sound, each.lines, content)
 
 
 def read_tar(stored: StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
-    """Reads the recordings of a tar, plain or compressed, in the order of their audio, in one pass from front to back.
+    """Reads the recordings of a tar, plain or compressed, in the order of their audio, from front to back.
 
     At most the source's `limit`. `share` is (number, count): the recordings whose headers are read with this one of
     several shares of the tar's stored bytes, or, if its size is unknown, every count-th recording.
     """
-    source, recordings = shard.source, 0
-    number, count = share
-    damage: RecordingError | None = None
-    member = None
+    return shard.read(partial(_members, stored, *share), is_last=share[0] == share[1] - 1)
+
+
+def _members(stored: StoredFile, number: int, count: int) -> Generator[Member, None, None]:
+    """The members of a tar, of which some are a share's own."""
+    sounds = 0
     with stored.place.open(READ_AHEAD_BYTES) as opened:
         file = GuardedFile(opened)
-        try:
-            with open_tar(file) as archive:
-                for member in members(archive):
-                    share_number = recordings % count
-                    if stored.size:
-                        share_number = min(file.position * count // stored.size, count - 1)
-                    has_sound = member_key(member)[1] in AUDIO_SUFFIXES
-                    is_selected = has_sound and (source.limit is None or recordings < source.limit)
-                    yield from shard.recordings_of(archive, member, is_selected and share_number == number)
-                    recordings += has_sound
-                    member = None
-        except tarfile.TarError as problem:
-            damage = RecordingError(
-                ErrorKind.TRUNCATED if recordings or member else ErrorKind.UNREADABLE,
-                f"the tar is damaged after {recordings} recordings: {problem}",
-            )
-    yield from shard.missing()
-    if damage and number == count - 1:
-        damaged_member = shortened_name(member.name) if member else None
-        yield Recording(damaged_member or source.name, source.uri, shard.etag, damage, damaged_member)
+        with open_tar(file) as archive:
+            for member in members_of(archive):
+                share = min(file.position * count // stored.size, count - 1) if stored.size else sounds % count
+                sounds += member.is_sound
+                yield member if share == number else member._replace(is_own=False)
 
 
 def count_in_tar(place: Place, enough: int) -> int:
@@ -163,11 +290,10 @@ def count_in_tar(place: Place, enough: int) -> int:
     count = 0
     with place.open(READ_AHEAD_BYTES) as file:
         try:
-            with open_tar(GuardedFile(file)) as archive:
-                for member in members(archive):
-                    count += member_key(member)[1] in AUDIO_SUFFIXES
-                    if count >= enough:
-                        break
+            for member in members_of(open_tar(GuardedFile(file))):
+                count += member.is_sound
+                if count >= enough:
+                    break
         except tarfile.TarError:
             count += 1
     return count

@@ -1,0 +1,73 @@
+"""The lines of a NeMo manifest that describe the members of a tar shard.
+
+Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html#tarred-datasets
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from actors.sources.tar_names import without_dot
+
+Fields = dict[str, Any]
+
+MAX_ALIKE = 8  # paths with one file name among which the end of a path is searched
+_STRETCH = re.compile(r"-sub\d+(?=\.[^./]*$|$)")  # NeMo numbers the second and later stretches of a member
+
+
+class ManifestLines:
+    """The lines of a shard by the member that they name. Each is given once. `present` are the names that members
+    have."""
+
+    def __init__(self, lines: str | None) -> None:
+        self._lines = dict[str, list[Fields]]()
+        self._names, self._stretches, self.present = _Names(), _Names(), set[str]()
+        for line in lines.split("\n") if lines is not None else ():
+            fields = json.loads(line)
+            name = without_dot(str(fields["audio_filepath"]))
+            if name not in self._lines:
+                self._names.add(name, name)
+                if name != (whole := _STRETCH.sub("", name)):
+                    self._stretches.add(whole, name)
+            self._lines.setdefault(name, []).append(fields)
+
+    def take(self, member: str, is_own: bool) -> list[Fields]:
+        """The lines of a member; none of another share's member."""
+        names = self._names.of(member) if self._lines else []
+        self.present.update(names)
+        return [fields for name in names if is_own for fields in self._lines.pop(name, ())]
+
+    def stretches(self, member: str) -> list[str]:
+        """The names in lines that mean stretches of a member, unless the tar has members of these very names."""
+        return self._stretches.of(member)
+
+    def take_stretch(self, name: str) -> list[Fields]:
+        """The lines of a stretch, once all members are known; none if its name is a member's."""
+        return [] if name in self.present else self._lines.pop(name, [])
+
+    def left(self) -> Iterable[str]:
+        """The names in lines that were not given."""
+        return self._lines
+
+
+class _Names:
+    """Names by a path, which may be written with more or fewer of its folders."""
+
+    def __init__(self) -> None:
+        self._by_path, self._paths = dict[str, list[str]](), dict[str, list[str]]()
+
+    def add(self, path: str, name: str) -> None:
+        if path not in self._by_path:
+            self._paths.setdefault(os.path.basename(path), []).append(path)
+        self._by_path.setdefault(path, []).append(name)
+
+    def of(self, member: str) -> list[str]:
+        """The names for a member's path, else those of the only path that ends like it."""
+        path = without_dot(member)
+        if not self._by_path or path in self._by_path:
+            return self._by_path.get(path, [])
+        alike = self._paths.get(os.path.basename(path), [])
+        near = [each for each in alike if f"/{path}".endswith(f"/{each}") or f"/{each}".endswith(f"/{path}")]
+        return self._by_path[near[0]] if len(near) == 1 and len(alike) <= MAX_ALIKE else []
