@@ -15,7 +15,7 @@ from test_hostile_shards import WAV, kinds, peak_of, rows_of, tar_of
 from actors.foreign import thrift
 from actors.foreign.parquet_pages import pages, row_groups
 from actors.foreign.parquet_reach import columns_to_skip, row_bytes
-from actors.sources import parquet, tar
+from actors.sources import parquet, parquet_groups, tar, tar_texts
 
 PACKED: dict[str, Any] = {"compression": "zstd", "store_schema": False, "dictionary_pagesize_limit": 1 << 30}
 
@@ -93,11 +93,11 @@ def test_very_many_columns_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     table = pa.table({"audio": [WAV]} | {f"c{number}": [number] for number in range(3_000)})
     pq.write_table(table, tmp_path / "a.parquet")
     pq.write_table(pa.table({"audio": pa.nulls(5_000, pa.binary())}), tmp_path / "b.parquet")
-    monkeypatch.setattr(parquet, "BYTES_AT_ONCE", 20_000_000)
+    monkeypatch.setattr(parquet_groups, "BYTES_AT_ONCE", 20_000_000)
     monkeypatch.setattr(parquet, "MAX_ROWS", 100)
     first, *rows = rows_of(tmp_path)
     extra = json.loads(first["extra"])
-    assert len(extra["unread_columns"]) == parquet.MAX_UNREAD_NAMES
+    assert len(extra["unread_columns"]) == parquet_groups.MAX_UNREAD_NAMES
     assert 500 < len(extra) < 1_001
     assert kinds([first, *rows]) == [None] + ["bad_entry"] * 100 + ["too_large"]
     assert "rows from 100 to 4999" in rows[-1]["error_detail"]
@@ -137,7 +137,7 @@ def test_headers_for_all_members_do_not_pile_up(tmp_path: Path) -> None:
 
 
 def test_texts_and_names_of_a_tar_are_bounded_in_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar, "MAX_TEXTS", 50_000)
+    monkeypatch.setattr(tar_texts, "MAX_TEXTS", 50_000)
     monkeypatch.setattr(tar, "MAX_NAMES", 60_000)
     texts = [(f"{number}{'k' * 600}.txt", b"") for number in range(1_000)]
     sounds = [(f"{number}{'k' * 600}.wav", WAV) for number in range(100)]

@@ -21,7 +21,7 @@ from conftest import ROOT, encoded, piece_of, tone
 from test_pieces import tar_of
 
 from actors.reader import read_piece
-from actors.sources import parquet, tar
+from actors.sources import parquet_groups, tar
 from actors.sources.objects import ReadSettings
 from actors.sources.parquet_columns import columns_of
 from jobs.cli.config import Input
@@ -183,7 +183,7 @@ def test_pages_that_are_larger_than_the_footer_says(tmp_path: Path, monkeypatch:
     assert [byte >= 0x80 for byte in lie] == [True, True, False]
     for name, told in (("large", b"\xfe\xff\x7f"), ("negative", bytes([lie[0] | 1]) + lie[1:])):
         (tmp_path / f"{name}.parquet").write_bytes(data[: start + 3] + told + data[start + 6 :])
-    monkeypatch.setattr(parquet, "BYTES_AT_ONCE", 100_000)
+    monkeypatch.setattr(parquet_groups, "BYTES_AT_ONCE", 100_000)
     rows = rows_of(tmp_path, ReadSettings(max_megabytes=0.5))
     assert {Path(row["uri"]).stem: row["error_kind"] for row in rows} == {
         "large": "too_large",

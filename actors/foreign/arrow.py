@@ -40,10 +40,18 @@ def open_parquet(
         footer = parquet_footer(file, max_footer).replace(_ARROW_SCHEMA, _IGNORED)
         groups = row_groups(footer)
         without_data = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
-        metadata = pq.read_metadata(io.BytesIO(without_data))
+        metadata = _metadata(without_data)
         plain = {"metadata": metadata, "arrow_extensions_enabled": False, "binary_type": pa.large_binary()}
         return pq.ParquetFile(file, **plain | options), groups
     except (pa.ArrowException, ValueError, LookupError) as problem:  # KeyError if a column of `options` is missing
+        raise InvalidData(f"not a Parquet file: {one_line(problem)}") from None
+
+
+def _metadata(file: bytes) -> pq.FileMetaData:
+    """The metadata of a Parquet file that is held. Raises InvalidData where Arrow raises what a storage would."""
+    try:
+        return pq.read_metadata(io.BytesIO(file))
+    except OSError as problem:
         raise InvalidData(f"not a Parquet file: {one_line(problem)}") from None
 
 

@@ -11,7 +11,7 @@ from actors.schema import ErrorKind, RecordingError
 from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
 from actors.sources.parquet import read_parquet
-from actors.sources.recordings import MAX_COMPANION_BYTES, Recording, companion_fields, split_fields
+from actors.sources.recordings import MAX_COMPANION_BYTES, UNREAD_TEXT, Recording, companion_fields, split_fields
 from actors.sources.tar import Shard, read_tar
 from actors.sources.tar_headers import is_plain_tar
 from actors.sources.tar_names import Member
@@ -96,7 +96,8 @@ def _read_container(source: SourceObject, stored: StoredFile, etag: str, reading
     piece, max_bytes = reading.piece, reading.settings.max_bytes
     entries = Entries() if piece.stretch else reading.entries  # each stretch of a recording reads all of them
     if source.format == "parquet":
-        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, (piece.range, piece.ranges))
+        share = (piece.range, piece.ranges)
+        yield from read_parquet(stored, source, etag, max_bytes, reading.budget, share, entries=entries)
         return
     shard = Shard(source, etag, max_bytes, reading.budget, reading.texts, entries)
     if piece.ranges == 1 or piece.cut.is_streamed or source.limit or not is_plain_tar(stored.open().read(512)):
@@ -193,7 +194,7 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, o
     except FileNotFoundError:
         return {}
     except (FileTooLarge, NotRegularFile, PermissionError, IsADirectoryError) as problem:
-        return {"unread_text": str(problem)}
+        return {UNREAD_TEXT: str(problem)}
     return companion_fields(os.path.splitext(place.path)[1], text)
 
 

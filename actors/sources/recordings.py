@@ -1,5 +1,6 @@
 """A recording as stored, and the fields that come with it."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,10 +16,14 @@ AUDIO_SUFFIXES = frozenset(
     " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
 )
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
-MAX_COMPANION_BYTES = 4_000_000  # enough for the text of a day; parsed JSON takes 20 times as much
+MAX_COMPANION_BYTES = 12_000_000  # as a row may hold; words with their times are a megabyte an hour
+MAX_FIELDS_BYTES = 4_000_000  # of JSON of which all fields are kept: parsed, it takes 20 times as much
 MAX_UNREADABLE_SHOWN = 200  # characters of invalid JSON, to identify it
 MAX_NAME_BYTES = 4_096  # of a name in a container; no filesystem allows a longer path
 
+UNREAD_TEXT = "unread_text"  # the field that says why a text or a column was not read
+
+_PARSING = threading.Lock()  # of one large companion at a time
 _TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "channel_selector", "shard_id")
 
@@ -56,10 +61,17 @@ def companion_fields(suffix: str, data: bytes) -> dict[str, object]:
     try:
         text = decode_text(data)
     except InvalidData as problem:
-        return {"unread_text": str(problem)}
+        return {UNREAD_TEXT: str(problem)}
     if "\0" in text:
-        return {"unread_text": "it has zero bytes, as binary files do"}
-    return fields_of(text) if suffix.lower() == ".json" else {"text": text.strip()}
+        return {UNREAD_TEXT: "it has zero bytes, as binary files do"}
+    if suffix.lower() != ".json":
+        return {"text": text.strip()}
+    if len(data) <= MAX_FIELDS_BYTES:
+        return fields_of(text)
+    with _PARSING:
+        reference, _ = split_fields(fields_of(text))
+    note: dict[str, object] = {UNREAD_TEXT: f"{len(data)} bytes of JSON, of which only the text is kept"}
+    return note if reference is None else note | {"text": reference}
 
 
 def fields_of(text: str) -> dict[str, object]:

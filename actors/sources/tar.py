@@ -94,9 +94,9 @@ class Shard:
 
     def describe(self, chain: Chain) -> None:
         """Adds to the chain of a range which names must be in one range together, and which in no other."""
-        names = self._names
-        chain.sounds = [*names.ids, *names.sounds, *(f"\0{each}" for each in self._lines.present)]
-        chain.keys, chain.texts = list(names.keys), self._kept_texts.keys + self._keys
+        lines = (f"\0{each}" for each in self._lines.present)
+        chain.sounds = list(dict.fromkeys((*self._names.ids, *self._names.sounds, *lines)))
+        chain.keys, chain.texts = list(self._names.keys), self._kept_texts.keys + self._keys
         if self._has_lost_links or self._kept_texts.has_lost_links:
             chain.ended = None
 
@@ -207,12 +207,14 @@ class Shard:
     def _with_lines(self, sound: Sound, lines: list[Fields], content: Content) -> Iterator[Recording]:
         """The recordings that the manifest's lines make of a member; a single one if there are no lines."""
         recording = Recording(sound.recording_id, self.source.uri, self.etag, content, sound.member)
-        for fields in lines or [{}]:
+        if not lines:
+            yield recording
+        for fields in lines:
             reference, extra = split_fields(fields)
             offset, duration = fields.get("offset"), fields.get("duration")
             yield replace(
                 recording,
-                recording_id=str(fields.get("audio_filepath", recording.recording_id)),
+                recording_id=str(fields["audio_filepath"]),
                 offset_s=None if offset is None else float(offset),
                 duration_s=None if offset is None or duration is None else float(duration),
                 reference=reference,
@@ -236,10 +238,8 @@ class Shard:
                     continue
                 self.entries.recordings += 1
             if offset is None:
-                problem = RecordingError(
-                    ErrorKind.UNREADABLE, f"a link to {header.linkname!r}, which is not in the tar"
-                )
-                yield from self._with_lines(later.sound, later.lines, problem)
+                detail = f"a link to {header.linkname[:200]!r}, which is not in the tar"
+                yield from self._with_lines(later.sound, later.lines, RecordingError(ErrorKind.UNREADABLE, detail))
             else:
                 by_offset.setdefault(offset, []).append(later)
         if not by_offset:
@@ -290,11 +290,10 @@ def count_in_tar(place: Place, enough: int) -> int:
     count = 0
     with place.open(READ_AHEAD_BYTES) as file:
         try:
-            with open_tar(GuardedFile(file)) as archive:
-                for member in members_of(archive):
-                    count += member.is_sound
-                    if count >= enough:
-                        break
+            for member in members_of(open_tar(GuardedFile(file))):
+                count += member.is_sound
+                if count >= enough:
+                    break
         except tarfile.TarError:
             count += 1
     return count

@@ -7,14 +7,13 @@ storage are passed on.
 import io
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from actors.sources.tar_streams import GuardedFile, TarStream, open_stream
 
 BLOCK = 512  # bytes of a header
 MAX_EXTENDED_HEADER = 1_000_000  # bytes of a header that describes the next one: names and attributes
-CONTENT_AT_ONCE = 1 << 20  # bytes
+CONTENT_AT_ONCE = 1 << 16  # bytes; larger blocks are returned to the system each time, and cost twice the time
 
 
 class Header(tarfile.TarInfo):
@@ -88,50 +87,65 @@ class Archive(tarfile.TarFile):
 def open_tar(file: GuardedFile) -> Archive:
     """Opens a tar, plain or compressed, to be read once from front to back. Raises tarfile.ReadError."""
     stream: Any = open_stream(file)
-    with _as_read_error():
+    try:
         archive = Archive.open(fileobj=stream, mode="r|", tarinfo=Header, ignore_zeros=True)
+    except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
+        raise _as_read_error(problem) from None
     archive.stream = stream
     return archive
 
 
 def open_plain_tar(file: BinaryIO) -> Archive:
     """Opens a plain tar at the header where the file is. Raises tarfile.ReadError."""
-    with _as_read_error():
+    try:
         return Archive(fileobj=file, mode="r", tarinfo=Header, ignore_zeros=True)
+    except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
+        raise _as_read_error(problem) from None
 
 
 def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members of a tar, one by one and without keeping them. Raises tarfile.ReadError."""
     while True:
-        with _as_read_error():
+        try:
             member = archive.next()
+        except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
+            raise _as_read_error(problem) from None
         if member is None:
             return
         archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them, a kilobyte each
-        attributes = archive.pax_headers  # apply to all members, and are kept as well, whatever their names
-        archive.pax_headers = {name: attributes[name] for name in tarfile.PAX_FIELDS if name in attributes}
+        if attributes := archive.pax_headers:  # apply to all members, and are kept as well, whatever their names
+            archive.pax_headers = {name: attributes[name] for name in tarfile.PAX_FIELDS if name in attributes}
         yield member
 
 
-def member_content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    """The content of a member: the bytes that exist, whatever its header claims. Raises tarfile.ReadError."""
+def member_content(archive: Archive, member: tarfile.TarInfo) -> bytes:
+    """The content of the member whose header was read last. Raises tarfile.ReadError if the tar ends within it."""
+    try:
+        if member.issparse():
+            return _copied(archive.extractfile(member), None)
+        archive.file.seek(member.offset_data)
+        size = member.size
+        data = archive.file.read(size) if size <= CONTENT_AT_ONCE else _copied(archive.file, size)
+    except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
+        raise _as_read_error(problem) from None
+    if len(data) < size:
+        raise tarfile.ReadError("unexpected end of data")
+    return data
+
+
+def _copied(file: IO[bytes] | None, size: int | None) -> bytes:
+    """The first bytes of a file, as many as exist of `size`, or all: a header may claim any size."""
     sink = io.BytesIO()
-    with _as_read_error():
-        file = archive.extractfile(member)
-        while file and (chunk := file.read(CONTENT_AT_ONCE)):
-            sink.write(chunk)
+    while file and (chunk := file.read(CONTENT_AT_ONCE if size is None else min(size - sink.tell(), CONTENT_AT_ONCE))):
+        sink.write(chunk)
     return sink.getvalue()
 
 
-@contextmanager
-def _as_read_error() -> Iterator[None]:
-    """Converts any exception of tarfile for damaged bytes, such as ValueError or OverflowError, to ReadError."""
-    try:
-        yield
-    except (tarfile.ReadError, OSError, MemoryError):
-        raise
-    except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
-        raise tarfile.ReadError(str(problem) or type(problem).__name__) from None
+def _as_read_error(problem: Exception) -> Exception:
+    """A ReadError in place of what tarfile raises for damaged bytes, such as ValueError or OverflowError."""
+    if isinstance(problem, (tarfile.ReadError, OSError, MemoryError)):
+        return problem
+    return tarfile.ReadError(str(problem) or type(problem).__name__)
 
 
 def is_plain_tar(head: bytes) -> bool:

@@ -30,11 +30,12 @@ class Targets:
         path = shortened_name(without_dot(member.name))
         if len(self._offsets) + len(self._links) >= MAX_TARGETS:
             return
-        if member.isreg():
-            self._offsets[path] = member.offset
-            self._links.pop(path, None)
-        else:
+        offset = member.offset if member.isreg() else self.offset(target_of(member)) if member.islnk() else None
+        if offset is None:
             self._links[path] = shortened_name(target_of(member))
+        else:
+            self._offsets[path] = offset
+            self._links.pop(path, None)
 
     def offset(self, path: str) -> int | None:
         """The offset of the header of the member to which a path leads; None if there is none."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from actors.schema import RecordingError
 from actors.sources.account import Entries
-from actors.sources.recordings import MAX_COMPANION_BYTES, companion_fields, split_fields
+from actors.sources.recordings import MAX_COMPANION_BYTES, UNREAD_TEXT, companion_fields, split_fields
 from actors.sources.tar_links import target_of
 from actors.sources.tar_names import Member, NameIndex, parse_name
 
@@ -65,7 +65,7 @@ class KeptTexts:
 
     def _note(self, member: Member, problem: str) -> None:
         """Keeps a note in place of a text that was not read."""
-        note = json.dumps({"unread_text": problem}).encode()
+        note = json.dumps({UNREAD_TEXT: problem}).encode()
         self.names.add_text(member.name, ".json", note, member.is_own)
 
 
