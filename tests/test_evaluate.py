@@ -130,12 +130,13 @@ def test_kaldi_folders(tmp_path: Path) -> None:
     for kind in ("auto", "kaldi"):
         listing = list_input(Input(uri=str(folder), format=kind), "/nowhere/out")
         objects = {each.name: each for each in listing.objects}
-        assert sorted(objects) == ["train/wav.scp:3", "train/wav.scp:5", "train/wav.scp:6", "utt1", "utt2", "utt4"]
+        lines = [f"train/segments:{number}" for number in (3, 5, 6)]
+        assert sorted(objects) == ["rec4", *lines, "utt1", "utt2", "utt4"]
         fields = json.loads(objects["utt1"].lines or "")
         assert (fields["offset"], fields["duration"], fields["text"]) == (0.5, 1.5, "今天 天气")
         assert (fields["speaker"], fields["folder"]) == ("s1", "train")
         assert objects["utt4"].refusal and objects["utt4"].refusal[0] == "outside_input"  # noqa: PT018
-        refused = objects["train/wav.scp:3"].refusal
+        refused = objects["train/segments:3"].refusal
         assert refused is not None
         assert "commands are not run" in refused[1]
         assert listing.files == Files(5, read=4, spoken_of=1)

@@ -35,16 +35,17 @@ def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iter
     audio, segments, speakers = tables[WAV_SCP], tables["segments"], tables["utt2spk"]
     texts = tables["trans.txt"] if tables["trans.txt"].rows else tables["text"]
 
-    def line(number: int, utterance: str, path: str, stretch: dict[str, object], is_unique: bool) -> Line:
+    def line(location: str, utterance: str, path: str, stretch: dict[str, object], is_unique: bool) -> Line:
         fields: dict[str, object] = {"audio_filepath": path, "id": utterance} | stretch
         if is_unique:
             fields |= {"text": text} if (text := texts.only(utterance)) is not None else {}
             fields |= {"speaker": speaker} if (speaker := speakers.only(utterance)) is not None else {}
-        return Line(f"{file.name}:{number}", as_line(fields | ({"folder": relative_folder} if relative_folder else {})))
+        return Line(location, as_line(fields | ({"folder": relative_folder} if relative_folder else {})))
 
     used = set[str]()  # recordings with a segment
     for utterance, entries in segments.rows.items():
         for number, entry in entries:
+            location = f"{segments.name}:{number}"
             try:
                 recording, stretch = _parse_segment(utterance, entry)
                 if (path := audio.only(recording)) is None:
@@ -52,14 +53,14 @@ def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iter
                     detail = f"{utterance} belongs to {recording or 'no recording'}, which {WAV_SCP} {listed}"
                     raise RecordingError(ErrorKind.BAD_ENTRY, detail)
             except RecordingError as problem:
-                yield BadEntry(f"{segments.name}:{number}", problem, f"{utterance} {entry}")
+                yield BadEntry(location, problem, f"{utterance} {entry}")
                 continue
             used.add(recording)
-            yield line(number, utterance, path, stretch, len(entries) == 1)
+            yield line(location, utterance, path, stretch, len(entries) == 1)
     for recording, entries in audio.rows.items():
-        if recording not in used:
-            for number, path in entries:
-                yield line(number, recording, path, {}, len(entries) == 1 and recording not in segments.rows)
+        is_unique = len(entries) == 1 and recording not in segments.rows
+        for number, path in entries if recording not in used else ():
+            yield line(f"{audio.name}:{number}", recording, path, {}, is_unique)
     for table in tables.values():
         yield from table.bad
         yield from table.repeated()
