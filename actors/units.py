@@ -27,6 +27,7 @@ _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
 UNKNOWN_SECONDS = 86_400.0  # a duration of a day or more stands for "to the end of the file": NeMo writes 100000
 MAX_CHANNELS = 1_024  # of a file
+MAX_NOMINAL_FACTOR = 8  # times a file's nominal seconds that it can hold: of WAV, 8 bit at 8 kHz is 4, ADPCM 8
 BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
 
 
@@ -65,7 +66,7 @@ class SourceObject:
     def selection(self) -> "Selection":
         """What a manifest's line asks for of its file; of any other object, all."""
         if self.format != "manifest" or not (fields := json.loads(self.lines or "{}")):
-            return Selection()
+            return ALL
         length, channel = fields.get("duration"), fields.get("channel_selector")
         return Selection(
             float(fields.get("offset") or 0.0),
@@ -88,6 +89,9 @@ class Selection(NamedTuple):
     channel: int | None = None
 
 
+ALL = Selection()  # shared by millions of objects
+
+
 class Carried(NamedTuple):
     """An object that belongs to a unit but was not listed this time: its rows, those with this URI and selection, are
     copied from the committed part."""
@@ -95,7 +99,7 @@ class Carried(NamedTuple):
     key: str
     version: str
     uri: str
-    selection: Selection = Selection()
+    selection: Selection = ALL
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,8 @@ def known_seconds(source: SourceObject) -> float | None:
         return None
     if not source.size:
         return min(duration, MAX_CLAIMED_SECONDS) if duration < UNKNOWN_SECONDS else None
-    return min(duration, source.size / BYTES_PER_SECOND)
+    likely = source.size * seconds_per_byte(source.uri.rpartition(".")[2])
+    return min(duration, source.size / BYTES_PER_SECOND, MAX_NOMINAL_FACTOR * likely)
 
 
 def _duration(line: str) -> float | None:

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def test_mutants_end_as_rows_or_sentences(kind: str) -> None:
 @pytest.mark.parametrize("unit", ["../../escape", "/tmp/escape", "0A", "a.b", "a" * 65, "", "0a\n", "０ａ"])
 def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Path, unit: str) -> None:
     state = load_state(output)
-    known = {key: replace(each, unit=unit) for key, each in state.objects.items()}
+    known = {key: each._replace(unit=unit) for key, each in state.objects.items()}
     write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
     with pytest.raises(UsageError, match=r"000002/plan\.arrow is not a plan: .* is not a unit id"):
         load_state(output)
@@ -65,7 +64,7 @@ def test_a_plan_whose_unit_is_no_id_is_told_by_name(output: Place, tmp_path: Pat
 @pytest.mark.parametrize("offset", [float("nan"), float("inf")])
 def test_a_plan_of_impossible_offsets_is_told_by_name(output: Place, offset: float) -> None:
     state = load_state(output)
-    known = {key: replace(each, selection=Selection(offset)) for key, each in state.objects.items()}
+    known = {key: each._replace(selection=Selection(offset)) for key, each in state.objects.items()}
     write_plan(output, state, known, (recipe_digest(SETTINGS), SETTINGS), "run")
     with pytest.raises(
         UsageError, match=r"000002/plan\.arrow is not a plan: it has offsets or stretches that are not finite"

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +25,7 @@ from actors.parts.part import METADATA
 from actors.schema import SCHEMA_VERSION, UsageError
 from actors.storage import outputs
 from actors.storage.place import Place
-from actors.units import HEX, Selection
+from actors.units import ALL, HEX, Selection
 from jobs.planning.run_files import PLAN, RUNS
 
 ROWS_AT_ONCE = 50_000  # of a plan, which may have millions
@@ -51,12 +51,10 @@ _PLAN = pa.schema(
         ("removed", pa.bool_()),
     ]
 )
-ALL = Selection()  # shared, to save memory
 _NULLABLE = (*Selection._fields, "listed_by")
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedObject:
+class PlannedObject(NamedTuple):
     """An object as recorded in a plan, with what it selects of its file, and the URI of the manifest that it is an
     entry of, if it is. A `removed` one keeps its unit, in case it comes back."""
 

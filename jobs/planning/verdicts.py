@@ -3,16 +3,16 @@
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from actors.foreign.escape import escape_surrogates
 from actors.parts.commit import Commit, ObjectKey
 from actors.schema import UsageError
-from actors.units import Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
+from actors.units import ALL, Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
 from jobs.planning.listing import Listing
-from jobs.planning.plans import ALL, PlannedObject, State
+from jobs.planning.plans import PlannedObject, State
 from jobs.planning.recipe import Settings, differences, recipe_digest
 from jobs.planning.sizing import Estimate, group_by_size
 
@@ -112,10 +112,10 @@ def _changed_objects(
         elif known.removed:
             continue
         elif known.uri in listing.named and known.selection == ALL:  # read through a manifest now
-            superseded[key] = replace(known, removed=True)
+            superseded[key] = known._replace(removed=True)
         elif policy.on_deleted == "remove" and listing.covers(known.uri):
             covered += 1
-            planned[key] = replace(known, removed=True)
+            planned[key] = known._replace(removed=True)
         elif known.listed_by in listing.lists:
             dropped[known.unit].append(key)
     removed = sum(known.removed for known in planned.values())
@@ -134,7 +134,7 @@ def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Polic
         commit = state.commit_of(unit)
         failed = policy.failed(unit) if commit and commit.errors else ()
         planned |= {
-            key: replace(known, removed=True) for key in keys if (known := state.objects[key]).object_key in failed
+            key: known._replace(removed=True) for key in keys if (known := state.objects[key]).object_key in failed
         }
     return planned
 
@@ -208,7 +208,7 @@ class _Judge:
         present = {key: self._planned.get(key, known) for key, known in members.items()}
         present = {key: known for key, known in present.items() if not known.removed}
         if unit_id not in self._state.parts or (commit and Fingerprint.is_incomplete(commit.fingerprint)):
-            absent = {key: replace(each, removed=True) for key, each in present.items() if key not in self._listed}
+            absent = {key: each._replace(removed=True) for key, each in present.items() if key not in self._listed}
             self._planned |= absent  # neither listed, nor with rows to carry over
             present = {key: known for key, known in present.items() if key not in absent}
         return present
