@@ -22,22 +22,16 @@ _NESTED = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache
 
 #: The option with signed URLs of the web, which are known by their public form.
 SIGNED_URLS = "signed_urls"
+#: Options of botocore: timeouts in seconds, and no retries beside those of s3fs and of `retried`, since storage that
+#: does not respond would delay a run for the product of all three. Some stores send the checksum of the whole object
+#: with a range, which botocore would compare with that of the range.
+_S3_CLIENT = {
+    "connect_timeout": 10,
+    "read_timeout": 30,
+    "retries": {"total_max_attempts": 1},
+    "response_checksum_validation": "when_required",
+}
 _S3_TRIES = 2  # of s3fs, which reads an object in two nested retry loops
-
-
-def _s3_client() -> dict[str, object]:
-    """Options of botocore, which changes them. Timeouts are in seconds.
-
-    No retries beside those of s3fs and of `retried`, since storage that does not respond would delay a run for the
-    product of all three. Some stores send the checksum of the whole object with a range, which botocore would compare
-    with that of the range.
-    """
-    return {
-        "connect_timeout": 10,
-        "read_timeout": 30,
-        "retries": {"total_max_attempts": 1},
-        "response_checksum_validation": "when_required",
-    }
 
 
 def protocol_of(uri: str) -> str | None:
@@ -66,7 +60,7 @@ def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem
     if protocol == "s3":
         from actors.storage.s3_session import S3, BoundedSession
 
-        client = _s3_client() | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
+        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
         arguments = {"use_listings_cache": False} | arguments | {"config_kwargs": client}
     try:
         filesystem = S3(**arguments) if protocol == "s3" else fsspec.filesystem(protocol, **arguments)
