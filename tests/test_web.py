@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -39,7 +40,7 @@ class Server:
         self.head_status = 200
         self.has_ranges = self.has_lengths = True
         self.is_gzipped = False
-        self.needs_signature = False
+        self.needs_signature = self.needs_login = False
         self.redirects = dict[str, str]()
         self.asked = list[tuple[str, str]]()
         self._server = Loopback(self._answer)
@@ -53,6 +54,8 @@ class Server:
             self._send(request, self.head_status)
         elif url.path in self.redirects:
             self._send(request, 302, headers={"Location": self.redirects[url.path]})
+        elif self.needs_login and request.headers.get("Authorization") != f"Basic {b64encode(b'me:hunter2').decode()}":
+            self._send(request, 401)
         elif self.needs_signature and (
             request.command != "GET" or parse_qs(url.query).get("X-Amz-Signature") != [SECRET]
         ):
@@ -187,16 +190,19 @@ def test_signed_urls(server: Server) -> None:
     assert list_input(Input(uri=signed_later[:3]), "/nowhere").objects == listing.objects[:3]
 
 
-def test_a_signed_folder(server: Server) -> None:
-    server.needs_signature, server.head_status = True, 403
+@pytest.mark.parametrize("kind", ["signature", "login"])
+def test_a_signed_folder(server: Server, kind: str) -> None:
+    server.needs_signature, server.needs_login = kind == "signature", kind == "login"
     wav = encoded(tone(0.5))
     server.files = {"/a/": b'<a href="x%20.wav"><a href="b/">', "/a/b/": b'<a href="y.wav">', "/a/x%20.wav": wav}
     server.files |= {"/a/b/y.wav": wav}
-    config = Input(uri=f"{server.url}/a/?{SIGNED}")
+    uri = f"{server.url}/a/?{SIGNED}" if kind == "signature" else f"{server.url}/a/".replace("://", "://me:hunter2@")
+    config = Input(uri=uri)
     listing = list_input(config, "/nowhere")
+    assert SECRET not in repr(listing.objects)
     assert [each.uri.removeprefix(server.url) for each in listing.objects] == ["/a/b/y.wav", "/a/x%20.wav"]
     assert [each.content for each in recordings(listing, config)] == [wav] * 2
-    with pytest.raises(PermissionError, match=rf"{server.url}/other\.wav: responded with 403 Forbidden"):
+    with pytest.raises(PermissionError, match=rf"{server.url}/other\.wav: responded with 40[13]"):
         Place.at(f"{server.url}/other.wav", config.options()).read()
 
 

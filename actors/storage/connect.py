@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import known_implementations
 
 from actors.schema import UsageError
-from actors.storage.urls import is_web, normal_url, public_url, without_signatures
+from actors.storage.urls import Signatures, is_web, normal_url, public_url, without_signatures
 
 _PROTOCOL = re.compile(r"([a-z][a-z0-9+._-]*(?:::[a-z0-9+._-]*)*)://", re.IGNORECASE | re.ASCII)
 _ALIASES = {"local": "file", "s3a": "s3", "gcs": "gs", "abfss": "abfs"}
@@ -20,24 +20,18 @@ _PACKAGES = {"sftp": "paramiko", "ssh": "paramiko", "smb": "smbprotocol", "git":
 #: Protocols whose files are within another file, which such a URL could choose freely.
 _NESTED = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
 
-#: The option with signed URLs of the web, which are known by their public form.
-SIGNED_URLS = "signed_urls"
+#: The option with `Signatures`: URLs of the web that are known by their public form.
+SIGNATURES = "signatures"
+#: Options of botocore: timeouts in seconds, and no retries beside those of s3fs and of `retried`, since storage that
+#: does not respond would delay a run for the product of all three. Some stores send the checksum of the whole object
+#: with a range, which botocore would compare with that of the range.
+_S3_CLIENT = {
+    "connect_timeout": 10,
+    "read_timeout": 30,
+    "retries": {"total_max_attempts": 1},
+    "response_checksum_validation": "when_required",
+}
 _S3_TRIES = 2  # of s3fs, which reads an object in two nested retry loops
-
-
-def _s3_client() -> dict[str, object]:
-    """Options of botocore, which changes them. Timeouts are in seconds.
-
-    No retries beside those of s3fs and of `retried`, since storage that does not respond would delay a run for the
-    product of all three. Some stores send the checksum of the whole object with a range, which botocore would compare
-    with that of the range.
-    """
-    return {
-        "connect_timeout": 10,
-        "read_timeout": 30,
-        "retries": {"total_max_attempts": 1},
-        "response_checksum_validation": "when_required",
-    }
 
 
 def protocol_of(uri: str) -> str | None:
@@ -60,13 +54,13 @@ def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem
     if protocol == "file":
         return LocalFileSystem(), os.path.abspath(rest)
     arguments: dict[str, Any] = dict(options)
-    signed_urls: list[str] = arguments.pop(SIGNED_URLS, [])
+    signatures: Signatures = arguments.pop(SIGNATURES, None) or Signatures()
     if is_web(uri):
-        return _connect_web(uri, arguments, signed_urls)
+        return _connect_web(uri, arguments, signatures)
     if protocol == "s3":
         from actors.storage.s3_session import S3, BoundedSession
 
-        client = _s3_client() | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
+        client = _S3_CLIENT | {"http_session_cls": BoundedSession} | arguments.get("config_kwargs", {})
         arguments = {"use_listings_cache": False} | arguments | {"config_kwargs": client}
     try:
         filesystem = S3(**arguments) if protocol == "s3" else fsspec.filesystem(protocol, **arguments)
@@ -93,12 +87,12 @@ def _advice(protocol: str, problem: Exception) -> str:
     return str(problem)
 
 
-def _connect_web(uri: str, arguments: dict[str, Any], signed_urls: list[str]) -> tuple[AbstractFileSystem, str]:
+def _connect_web(uri: str, arguments: dict[str, Any], signatures: Signatures) -> tuple[AbstractFileSystem, str]:
     from actors.storage.web import TIMEOUT, Web
 
     client = {"timeout": TIMEOUT} | arguments.get("client_kwargs", {})
-    filesystem = Web(**arguments | {"client_kwargs": client, "signed_urls": tuple(signed_urls)})
-    path = public_url(uri) if uri in signed_urls else normal_url(uri)  # any other is signed by its path
+    filesystem = Web(**arguments | {"client_kwargs": client, "signatures": signatures})
+    path = public_url(uri) if uri in signatures else normal_url(uri)  # any other is signed by its path
     return filesystem, path if "?" in path else path.rstrip("/")
 
 

@@ -1,6 +1,9 @@
 """What the S3 client does otherwise than by itself: responses in memory are bounded, cold storage is an error of its
 own."""
 
+from collections.abc import Mapping
+from copy import deepcopy
+
 from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
@@ -21,6 +24,9 @@ ERROR_CODE_TO_EXCEPTION["InvalidObjectState"] = _archived
 
 class S3(S3FileSystem):  # type: ignore[misc]
     """S3 with keys as they are stored: to s3fs, what follows "?versionId=" is no part of a key."""
+
+    def __init__(self, *, config_kwargs: Mapping[str, object], **options: object) -> None:
+        super().__init__(config_kwargs=deepcopy(config_kwargs), **options)  # botocore changes it, and so what it equals
 
     def split_path(self, path: str) -> tuple[str, str, str | None]:
         """The bucket, the key, and the version if the option version_aware asks for versions."""

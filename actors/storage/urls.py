@@ -4,7 +4,9 @@ A signed URL is a secret for as long as it is valid, and another one for the sam
 is known by its URL without the signature. https://www.rfc-editor.org/rfc/rfc3986
 """
 
+import hashlib
 import re
+from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 from actors.foreign.secret_names import is_secret_name
@@ -61,6 +63,33 @@ def is_web(uri: str) -> bool:
 def is_signed(uri: str) -> bool:
     """Whether a URI is a URL of the web that needs more to be fetched than is known of it in public."""
     return is_web(uri) and public_url(uri) != normal_url(uri)
+
+
+class Signatures:
+    """Signed URLs by their public forms. The signature of a folder's URL is also for what is below it.
+
+    It prints without them, and briefly: fsspec compares filesystems by what their options print.
+    """
+
+    def __init__(self, urls: Iterable[str] = ()) -> None:
+        self._urls = {public_url(each).rstrip("/"): normal_url(each) for each in urls}
+        self._digest = hashlib.sha256("\n".join(self._urls.values()).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Signatures({self._digest})"
+
+    def __contains__(self, url: str) -> bool:
+        return self._urls.get(public_url(url).rstrip("/")) == normal_url(url)
+
+    def sign(self, url: str) -> str:
+        """A normal URL with its signature, if it has one."""
+        folder = url.rstrip("/") if self._urls else ""
+        while "/" in folder:
+            if folder in self._urls:
+                address, mark, query = self._urls[folder].partition("?")
+                return f"{address.rstrip('/')}{address_of(url)[len(address_of(folder)) :]}{mark}{query}"
+            folder = folder.rpartition("/")[0]
+        return url
 
 
 def without_signatures(text: str) -> str:

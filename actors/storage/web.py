@@ -3,7 +3,7 @@
 A server may know no HEAD, no ranges and no lengths. https://www.rfc-editor.org/rfc/rfc9110
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import BinaryIO, TypeVar
 
 import aiohttp
@@ -23,7 +23,7 @@ from actors.storage.answers import (
 )
 from actors.storage.file_info import FileInfo, version_of
 from actors.storage.location import Location
-from actors.storage.urls import address_of, normal_url, public_url
+from actors.storage.urls import Signatures, normal_url, public_url
 
 Result = TypeVar("Result")
 
@@ -37,34 +37,24 @@ _COPY_BYTES = 1 << 24  # read at a time
 class Web(HTTPFileSystem):  # type: ignore[misc]
     """Web servers as a filesystem of fsspec, whose paths are URLs.
 
-    `signed_urls` are known by their public form: that is their path, and the signature is added to each request. That
-    of a folder's URL is also for what is below it.
+    Those with `signatures` are known by their public form: that is their path, and the signature is added to each
+    request.
     """
 
-    def __init__(self, signed_urls: Iterable[str] = (), **options: object) -> None:
+    def __init__(self, signatures: Signatures, **options: object) -> None:
         super().__init__(**options)
-        self._signed_urls = {public_url(each).rstrip("/"): normal_url(each) for each in signed_urls}
+        self._signatures = signatures
 
     def unstrip_protocol(self, name: str) -> str:
         return public_url(name)
 
     def encode_url(self, url: str) -> yarl.URL:
-        return yarl.URL(self._signed(normal_url(url)), encoded=True)
+        return yarl.URL(self._signatures.sign(normal_url(url)), encoded=True)
 
     async def _pipe_file(self, path: str, *_: object, **__: object) -> None:
         raise UsageError(
             f"{public_url(path)}: HTTP cannot be written to; give a folder, or the storage's own URL (s3://…)"
         )
-
-    def _signed(self, url: str) -> str:
-        """A URL with its signature, if it has one."""
-        folder = url if self._signed_urls else ""
-        while "/" in folder:
-            if folder in self._signed_urls:
-                signed = self._signed_urls[folder]
-                return signed if folder == url else f"{address_of(url)}?{signed.partition('?')[2]}"
-            folder = folder.rpartition("/")[0]
-        return url
 
 
 def info(place: Location) -> FileInfo:

@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from actors.schema import ErrorKind, UsageError
-from actors.storage.connect import SIGNED_URLS
+from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
-from actors.storage.urls import is_signed, is_web, public_url
+from actors.storage.urls import Signatures, is_signed, is_web, public_url
 from jobs.cli.errors import ConfigError as ConfigError
 from jobs.cli.secrets import with_secrets
 
@@ -77,7 +77,7 @@ class Input(Stored):
     def options(self) -> dict[str, object]:
         """Also the URLs that are secrets."""
         signed_urls = [uri for uri in self.uris if is_signed(uri)]
-        return super().options() | ({SIGNED_URLS: signed_urls} if signed_urls else {})
+        return super().options() | ({SIGNATURES: Signatures(signed_urls)} if signed_urls else {})
 
     @model_validator(mode="after")
     def _distinct(self) -> "Input":
