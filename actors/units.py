@@ -25,9 +25,9 @@ _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
-UNKNOWN_SECONDS = 86_400.0  # a duration of a day or more stands for "to the end of the file": NeMo writes 100000
+DAY_SECONDS = 86_400.0  # a duration of a day or more stands for "to the end of the file": NeMo writes 100000
+UNKNOWN_SECONDS = 600.0  # what such an entry counts for if the size of its file is unknown
 MAX_CHANNELS = 1_024  # of a file
-MAX_NOMINAL_FACTOR = 8  # times a file's nominal seconds that it can hold: of WAV, 8 bit at 8 kHz is 4, ADPCM 8
 BYTES_PER_SECOND = 500  # minimum of audio, limits a manifest's duration by the file's size; AMR has 600
 
 
@@ -189,9 +189,8 @@ def known_seconds(source: SourceObject) -> float | None:
     if source.format != "manifest" or (duration := _duration(source.lines or "{}")) is None:
         return None
     if not source.size:
-        return min(duration, MAX_CLAIMED_SECONDS) if duration < UNKNOWN_SECONDS else None
-    likely = source.size * seconds_per_byte(source.uri.rpartition(".")[2])
-    return min(duration, source.size / BYTES_PER_SECOND, MAX_NOMINAL_FACTOR * likely)
+        return min(duration, MAX_CLAIMED_SECONDS) if duration < DAY_SECONDS else UNKNOWN_SECONDS
+    return min(duration, source.size / BYTES_PER_SECOND)
 
 
 def _duration(line: str) -> float | None:

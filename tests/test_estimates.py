@@ -201,7 +201,8 @@ def test_a_manifest_duration_is_what_its_json_says() -> None:
         "{}": 1,
     }.items():
         assert nominal_seconds(replace(line, lines=text)) == pytest.approx(seconds), text
-    assert nominal_seconds(replace(line, size=0, lines='{"duration": 99999999}')) == 4 * 3_600
+    for duration, seconds in ((9_000, 9_000), (80_000, 4 * 3_600), (100_000, 600), (99_999_999, 600)):
+        assert nominal_seconds(replace(line, size=0, lines=f'{{"duration": {duration}}}')) == seconds
 
 
 def test_a_duration_is_found_as_json_finds_it() -> None:
