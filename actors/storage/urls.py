@@ -57,7 +57,7 @@ def public_url(url: str) -> str:
 
 def is_web(uri: str) -> bool:
     """Whether a URI is a URL of the web."""
-    return uri[:8].lower().startswith(("http://", "https://"))
+    return uri[:1] in "hH" and uri[:8].lower().startswith(("http://", "https://"))
 
 
 def is_signed(uri: str) -> bool:

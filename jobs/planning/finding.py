@@ -174,18 +174,16 @@ def _files_at(
         root, found = place, find(place, links)
     scope.enter(uri, root)
     protocol = place.uri.removesuffix(place.path)  # of every file
+    start, is_encoded = root.path.rstrip("/") + "/", root.is_http
     for each in found:
-        name, is_explicit = _name_below(root, each), each.path == place.path
+        name, is_explicit = (
+            each.path[len(start) :] if each.path.startswith(start) else each.name,
+            each.path == place.path,
+        )
+        name = unquote(name, errors="surrogateescape") if is_encoded else name
         folder, file_uri = place.parent if is_explicit else root, protocol + each.path
         reason = scope.reason_to_skip(file_uri, name, is_explicit or names_hidden)
         yield File(folder, file_uri, name, each.size, each.version, is_explicit, each.fault), reason
-
-
-def _name_below(root: Place, entry: Entry) -> str:
-    """The path of an entry below the folder of its input, as people read it: on the web, it is encoded."""
-    start = root.path.rstrip("/") + "/"
-    name = entry.path[len(start) :] if entry.path.startswith(start) else entry.name
-    return unquote(name, errors="surrogateescape") if root.is_http else name
 
 
 def _folder_uri(folder: Place) -> str:
