@@ -37,7 +37,8 @@ class ManifestLines:
         """The lines of a member; none of another share's member."""
         names = self._names.of(member) if self._lines else []
         self.present.update(names)
-        return [fields for name in names if is_own for fields in self._lines.pop(name, ())]
+        lines = [fields for name in names for fields in self._lines.pop(name, ())]
+        return lines if is_own else []
 
     def stretches(self, member: str) -> list[str]:
         """The names in lines that mean stretches of a member, unless the tar has members of these very names."""
