@@ -71,6 +71,10 @@ def test_members_of_one_name_are_recordings_each_with_its_own_text(tmp_path: Pat
     unit = unit_of(tmp_path / "t.tar")
     for shares in (2, 3, 5):
         assert worked(cut(unit, shares), tmp_path / f"{shares}") == worked(cut(unit), tmp_path / "whole")
+    day = [member(f"{number}.wav", WAVS[number % 6]) for number in range(20)]
+    (tmp_path / "t.tar").write_bytes(b"".join((*day, END, *day[::-1], END)))
+    unit = unit_of(tmp_path / "t.tar")
+    assert worked(cut(unit, 4), tmp_path / "4") == worked(cut(unit), tmp_path / "days")
     replaced = read_tar_of(tmp_path, once + member("x.txt", b"corrected") + END)  # as `tar -r` does
     assert replaced.references == {"x": "corrected"}
     formats = read_tar_of(tmp_path, member("x.wav", WAVS[0]) + member("x.flac", WAVS[1]) + member("x.txt", b"x") + END)

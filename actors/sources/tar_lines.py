@@ -45,8 +45,8 @@ class ManifestLines:
         return self._stretches.of(member)
 
     def take_stretch(self, name: str) -> list[Fields]:
-        """The lines of a stretch, once all members are known; none if its name is a member's."""
-        return [] if name in self.present else self._lines.pop(name, [])
+        """The lines of a stretch, once all members are known; none if they were a member's own."""
+        return self._lines.pop(name, [])
 
     def left(self) -> Iterable[str]:
         """The names in lines that were not given."""
