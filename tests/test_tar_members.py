@@ -71,6 +71,10 @@ def test_members_of_one_name_are_recordings_each_with_its_own_text(tmp_path: Pat
     unit = unit_of(tmp_path / "t.tar")
     for shares in (2, 3, 5):
         assert worked(cut(unit, shares), tmp_path / f"{shares}") == worked(cut(unit), tmp_path / "whole")
+    day = [member(f"{number}.wav", WAVS[number % 6]) for number in range(20)]
+    (tmp_path / "t.tar").write_bytes(b"".join((*day, END, *day[::-1], END)))
+    unit = unit_of(tmp_path / "t.tar")
+    assert worked(cut(unit, 4), tmp_path / "4") == worked(cut(unit), tmp_path / "days")
     replaced = read_tar_of(tmp_path, once + member("x.txt", b"corrected") + END)  # as `tar -r` does
     assert replaced.references == {"x": "corrected"}
     formats = read_tar_of(tmp_path, member("x.wav", WAVS[0]) + member("x.flac", WAVS[1]) + member("x.txt", b"x") + END)
@@ -243,3 +247,23 @@ def test_lines_of_nemo_name_members_in_many_ways(tmp_path: Path, order: int, sha
     }
     assert {row["recording_id"] for row in rows if row["error_kind"]} == {"gone-sub2.wav"}
     assert len(rows) == len(LINES)
+
+
+def test_a_line_of_nemo_is_given_to_the_first_member_of_its_name_in_any_shares(tmp_path: Path) -> None:
+    once = member("a.wav", WAVS[0]) + member("b.wav", WAVS[1])
+    (tmp_path / "audio_0.tar").write_bytes(once + END + member("a.wav", WAVS[2]) + member("c.wav", WAVS[3]) + END)
+    lines = [{"audio_filepath": name, "offset": 0.1, "shard_id": 0} for name in ("a.wav", "a-sub1.wav")]
+    (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    unit = unit_of(tmp_path)
+    whole = worked(cut(unit), tmp_path / "whole")
+    names = [(row["recording_id"], row["member"]) for row in whole]
+    assert names == [
+        ("a.wav", "a.wav"),
+        ("b", "b.wav"),
+        ("a.wav (2)", "a.wav (2)"),
+        ("c", "c.wav"),
+        ("a-sub1.wav", "a.wav"),
+    ]
+    for shares in (2, 3, 4):
+        rows = worked(cut(unit, shares), tmp_path / f"{shares}")
+        assert sorted(map(str, rows)) == sorted(map(str, whole))

@@ -15,10 +15,12 @@ def approximate(scalar: pa.Scalar, problem: Exception, problems: list[str]) -> o
     kind = scalar.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
-            return decode_text(scalar.as_buffer().to_pybytes())
+            if text := decode_text(scalar.as_buffer().to_pybytes()):
+                return text
+            problems.append("it is a byte order mark without text")
         except InvalidData as unknown:
             problems.append(str(unknown))
-            return None
+        return None
     if pa.types.is_struct(kind):
         return {kind.field(number).name: _value_of(scalar[number], problems) for number in range(kind.num_fields)}
     if isinstance(scalar, pa.ListScalar):  # maps among them, as lists of pairs

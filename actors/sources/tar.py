@@ -194,14 +194,14 @@ class Shard:
         header, name = member.header, member.name
         sound = self._names.add_sound(name, has_siblings)
         lines = self._lines.take(header.name, member.is_own)
-        if member.is_own and content is None:
-            offset = self._targets.offset(target_of(header)) if header.islnk() else None  # of those before it
-            self._later.append(_Later(sound, lines, member, offset))
-        elif content is not None:
-            for each in self._lines.stretches(header.name):
-                self._stretches.setdefault(each, _Later(sound, [], member, header.offset))
+        for each in self._lines.stretches(header.name) if header.isreg() else ():
+            self._stretches.setdefault(each, _Later(sound, [], member, header.offset))
+        if content is not None:
             self.entries.recordings += 1
             yield from self._with_lines(sound, lines, content)
+        elif member.is_own:
+            offset = self._targets.offset(target_of(header)) if header.islnk() else None  # of those before it
+            self._later.append(_Later(sound, lines, member, offset))
         self._targets.add(header)
 
     def _with_lines(self, sound: Sound, lines: list[Fields], content: Content) -> Iterator[Recording]:
@@ -224,7 +224,7 @@ class Shard:
     def _read_later(self, walk: Walk) -> Iterator[Recording]:
         """The recordings of links and of NeMo's stretches: their members are found by going through the tar again."""
         for name, later in self._stretches.items():
-            if lines := self._lines.take_stretch(name):
+            if (lines := self._lines.take_stretch(name)) and later.member.is_own:
                 self._keys.append(f"\0{name}")
                 self._later.append(later._replace(lines=lines))
         by_offset = dict[int, list[_Later]]()

@@ -37,15 +37,16 @@ class ManifestLines:
         """The lines of a member; none of another share's member."""
         names = self._names.of(member) if self._lines else []
         self.present.update(names)
-        return [fields for name in names if is_own for fields in self._lines.pop(name, ())]
+        lines = [fields for name in names for fields in self._lines.pop(name, ())]
+        return lines if is_own else []
 
     def stretches(self, member: str) -> list[str]:
         """The names in lines that mean stretches of a member, unless the tar has members of these very names."""
         return self._stretches.of(member)
 
     def take_stretch(self, name: str) -> list[Fields]:
-        """The lines of a stretch, once all members are known; none if its name is a member's."""
-        return [] if name in self.present else self._lines.pop(name, [])
+        """The lines of a stretch, once all members are known; none if they were a member's own."""
+        return self._lines.pop(name, [])
 
     def left(self) -> Iterable[str]:
         """The names in lines that were not given."""
