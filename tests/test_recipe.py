@@ -105,14 +105,14 @@ def test_hidden_gpus_do_not_count(monkeypatch: pytest.MonkeyPatch, shown: str) -
 @pytest.mark.parametrize("main", [plan.main, transcribe.main])
 @pytest.mark.parametrize("host", ["127.0.0.1", "x" * 70, "no-such-host.invalid"])
 def test_a_cluster_that_does_not_answer_is_named(
-    job: Any, monkeypatch: pytest.MonkeyPatch, main: Any, host: str
+    job: Any, monkeypatch: pytest.MonkeyPatch, main: Any, host: str, tmp_path: Path
 ) -> None:
     import ray
 
     address = f"{host}:{free_port()}"
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test may have a Ray in this process
     monkeypatch.setenv("RAY_ADDRESS", address)
-    status, _, seen = job("model.device=auto", "output.uri=/tmp/out", main=main)
+    status, _, seen = job("model.device=auto", f"output.uri={tmp_path}", main=main)
     assert status == 2
     assert f"ray.address: no cluster answers at {address}" in seen
 
