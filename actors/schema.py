@@ -24,8 +24,8 @@ class ErrorKind(StrEnum):
     TOO_SHORT = "too_short"  # less than 0.1 s of sound
     TOO_LARGE = "too_large"  # more bytes than a limit: of a recording, a list, or what a container expands to
     TOO_LONG = "too_long"  # more sound than the configured limit
-    MISSING = "missing"  # named by a manifest or a listing, but does not exist
-    CHANGED = "changed"  # replaced in storage during the run; the next run reads it
+    MISSING = "missing"  # named by a manifest or a pattern, but does not exist
+    CHANGED = "changed"  # replaced or removed in storage during the run; the next run reads it
     OUTSIDE_INPUT = "outside_input"  # a manifest or a link leads out of the input and the allowed folders
     BAD_ENTRY = "bad_entry"  # a manifest line or a row that is not valid
     OUT_OF_MEMORY = "out_of_memory"  # does not fit the device's memory even alone in its batch

@@ -1,6 +1,7 @@
 """Run after run: what a manifest says is corrected, and no recording has two rows."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from jobs.planning.verdicts import Plan, Policy, make_plan
 SETTINGS = {"precision": "float32"}
 
 
-def worked(folder: Path, output: Place, on_deleted: str = "keep") -> Plan:
-    """A run without Ray and without a model."""
+def worked(folder: Path, output: Place, on_deleted: str = "keep", meanwhile: Callable[[], None] = lambda: None) -> Plan:
+    """A run without Ray and without a model, and what others do between its plan and its work."""
     listing, state = list_input(Input(uri=str(folder)), output.uri), load_state(output)
     policy = Policy(
         on_deleted=on_deleted,
@@ -37,6 +38,7 @@ def worked(folder: Path, output: Place, on_deleted: str = "keep") -> Plan:
     )
     plan = make_plan(listing, state, SETTINGS, policy)
     assert write_plan(output, state, plan.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
+    meanwhile()
     for unit in plan.remove:
         remove_unit(unit, output)
     for unit in plan.units:
@@ -115,6 +117,26 @@ def test_a_file_that_a_manifest_names_later_has_no_second_row(tmp_path: Path) ->
     manifest(folder, entry("0.wav", "zero", id="zero"))
     worked(folder, output)
     assert rows(output) == {"zero": (None, "zero"), "1.wav": (None, None)}
+    assert not worked(folder, output).units
+
+
+def test_what_is_removed_during_a_run_is_read_if_it_comes_back(tmp_path: Path) -> None:
+    folder, output, aside = tmp_path / "in", Place.at(str(tmp_path / "out")), tmp_path / "1.wav"
+    audio(folder, 2)
+    worked(folder, output, meanwhile=lambda: (folder / "1.wav").rename(aside) and None)
+    assert rows(output) == {"0.wav": (None, None), "1.wav": ("changed", None)}
+    aside.rename(folder / "1.wav")
+    assert worked(folder, output).units
+    assert rows(output) == {"0.wav": (None, None), "1.wav": (None, None)}
+    assert not worked(folder, output).units
+
+
+def test_what_stays_away_is_not_tried_again_in_every_run(tmp_path: Path) -> None:
+    folder, output = tmp_path / "in", Place.at(str(tmp_path / "out"))
+    audio(folder, 2)
+    worked(folder, output, meanwhile=(folder / "1.wav").unlink)
+    worked(folder, output)
+    assert rows(output) == {"0.wav": (None, None)}
     assert not worked(folder, output).units
 
 

@@ -279,7 +279,7 @@ def test_what_changes_or_goes_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "changes.wav").write_bytes(encoded(tone(2)))
     rows = read_piece(piece_of(listing.objects), SETTINGS).to_pylist()
     kinds = {Path(row["uri"]).stem: row["error_kind"] for row in rows}
-    assert kinds == {"stays": None, "changes": "changed", "goes": "missing"}
+    assert kinds == {"stays": None, "changes": "changed", "goes": "changed"}
 
 
 def test_a_limit_on_bytes_is_for_what_lies_in_archives(tmp_path: Path) -> None:

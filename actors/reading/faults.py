@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from actors.schema import ErrorKind, RecordingError, UsageError
-from actors.sources.objects import CHANGED
+from actors.sources.objects import CHANGED, GONE
 from actors.storage.answers import ArchivedObject, FileTooLarge, NotRegularFile
 from actors.storage.place import Place
 
@@ -44,8 +44,8 @@ def _storage_error(problem: OSError, place: Place, witnesses: Iterable[Place]) -
     """The error of a recording whose file could not be read."""
     what = place.described
     match problem:
-        case FileNotFoundError() | NotADirectoryError():
-            return RecordingError(ErrorKind.MISSING, f"{what} does not exist")
+        case FileNotFoundError() | NotADirectoryError():  # it was there when it was opened
+            return RecordingError(ErrorKind.CHANGED, GONE)
         case OSError(errno=code) if code in _NO_SUCH_NAME and place.is_local:  # s3fs has EINVAL for any bad request
             return RecordingError(ErrorKind.MISSING, f"{what[:200]} cannot be the name of a file: {problem.strerror}")
         case IsADirectoryError():

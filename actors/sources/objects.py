@@ -23,6 +23,7 @@ from actors.units import SourceObject
 
 HELD_BYTES = 64_000_000  # a larger audio file is read in ranges, not whole
 CHANGED = "replaced during the run; the next run reads it"
+GONE = "it was there when the run began, and is not any more; the next run reads it if it is back"
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,12 @@ def recording_of(
     """The recording of an object that is one, with its companion's fields or those of its manifest's line; of a
     container as a whole, its error."""
     fields: Mapping[str, object] = json.loads(source.lines) if source.lines and not source.is_container else {}
-    if source.companion and not isinstance(content, RecordingError):
-        fields = _read_companion(source, settings)
+    if source.companion:
+        try:
+            fields = _read_companion(source, settings)
+        except OSError:
+            if not isinstance(content, RecordingError):
+                raise
     reference, extra = split_fields(fields)
     refusal = RecordingError(ErrorKind(source.refusal[0]), source.refusal[1]) if source.refusal else None
     selection = source.selection
@@ -167,6 +172,8 @@ def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, 
     try:
         info = place.info()
     except (FileNotFoundError, NotADirectoryError):
+        if source.etag is not None:  # it was listed: perhaps its disk is gone, and comes back
+            raise RecordingError(ErrorKind.CHANGED, GONE) from None
         raise RecordingError(ErrorKind.MISSING, f"{source.uri} does not exist") from None
     if not info.is_file:  # a manifest may name anything
         raise RecordingError(ErrorKind.BAD_ENTRY, f"{source.uri} is a folder, a pipe or a device, not a file")
@@ -199,10 +206,10 @@ def _read_companion(source: SourceObject, settings: ReadSettings) -> dict[str, o
 
 
 def check_version(stored: StoredFile, etag: str) -> None:
-    """Raises RecordingError (changed, missing) if a file was replaced or removed while it was read in ranges."""
+    """Raises RecordingError (changed) if a file was replaced or removed while it was read in ranges."""
     try:
         current = stored.place.info().version
     except FileNotFoundError:
-        raise RecordingError(ErrorKind.MISSING, f"{stored.place.path} was removed while it was read") from None
+        raise RecordingError(ErrorKind.CHANGED, GONE) from None
     if current != etag:
         raise RecordingError(ErrorKind.CHANGED, CHANGED)

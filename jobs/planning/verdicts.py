@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from actors.foreign.escape import escape_surrogates
-from actors.parts.commit import Commit, ObjectKey
+from actors.parts.commit import TRIED_AGAIN, Commit, ObjectKey
 from actors.schema import UsageError
 from actors.units import ALL, Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
 from jobs.planning.listing import Listing
@@ -34,7 +34,7 @@ class Policy:
     """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_* and errors.retry).
 
     `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `failed` tells
-    which objects of a committed unit have errors only.
+    which objects of a committed unit have errors only, and of which kind.
     """
 
     target_seconds: float = 1_800.0
@@ -43,7 +43,7 @@ class Policy:
     max_removed_fraction: float = 0.1
     retry: frozenset[str] = frozenset()  # ids of units to redo because of their errors
     calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
-    failed: Callable[[str], set[ObjectKey]] = lambda unit: set()
+    failed: Callable[[str], Mapping[ObjectKey, str]] = lambda unit: {}
 
 
 @dataclass
@@ -132,7 +132,7 @@ def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Polic
     planned = dict[str, PlannedObject]()
     for unit, keys in dropped.items():
         commit = state.commit_of(unit)
-        failed = policy.failed(unit) if commit and commit.errors else ()
+        failed = policy.failed(unit) if commit and commit.errors else {}
         planned |= {
             key: known._replace(removed=True) for key in keys if (known := state.objects[key]).object_key in failed
         }
@@ -207,11 +207,15 @@ class _Judge:
         """The objects that the unit has now."""
         present = {key: self._planned.get(key, known) for key, known in members.items()}
         present = {key: known for key, known in present.items() if not known.removed}
-        if unit_id not in self._state.parts or (commit and Fingerprint.is_incomplete(commit.fingerprint)):
-            absent = {key: each._replace(removed=True) for key, each in present.items() if key not in self._listed}
-            self._planned |= absent  # neither listed, nor with rows to carry over
-            present = {key: known for key, known in present.items() if key not in absent}
-        return present
+        absent = {key: each._replace(removed=True) for key, each in present.items() if key not in self._listed}
+        has_rows = unit_id in self._state.parts and not (commit and Fingerprint.is_incomplete(commit.fingerprint))
+        if (
+            absent and has_rows
+        ):  # what only waits to be tried again is given up, or its unit would be redone in every run
+            failed = self._policy.failed(unit_id) if unit_id in self._policy.retry else {}
+            absent = {key: each for key, each in absent.items() if failed.get(each.object_key) in TRIED_AGAIN}
+        self._planned |= absent  # neither listed, nor with rows to carry over
+        return {key: known for key, known in present.items() if key not in absent}
 
     def _fingerprints(self, present: Mapping[str, PlannedObject]) -> list[str]:
         """The fingerprints with which the unit is done; the last one is that of redoing it now."""
