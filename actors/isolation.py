@@ -16,6 +16,10 @@ STARTUP_S = 600.0  # to fetch and load a model
 _PROGRAM = "from actors.isolation import serve; serve()"
 
 
+class NotCreated(Exception):
+    """A function could not be created in its process, so nothing is known of any recording."""
+
+
 class Isolated:
     """A function that runs in a child process, which calls `make` once to create it. A call that crashes the child, or
     takes longer than `patience_s`, raises RecordingError (crashed), and the next call starts a new child. Creating the
@@ -26,10 +30,14 @@ class Isolated:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(self, argument: Any) -> Any:
-        """Returns or raises what the function does."""
+        """Returns or raises what the function does. Raises NotCreated."""
         if self._child is None:
             self._child = self._start()
-            self._call(self._make, max(self._patience_s, STARTUP_S))
+            try:
+                self._call(self._make, max(self._patience_s, STARTUP_S))
+            except Exception as problem:
+                self.close()
+                raise NotCreated(f"in a process of its own: {type(problem).__name__}: {problem}") from problem
         return self._call(argument, self._patience_s)
 
     def close(self) -> None:

@@ -18,18 +18,17 @@ from actors.audio.speech import Companions, SpeechRows, TextBudget
 from actors.foreign.escape import escape_surrogates
 from actors.isolation import STARTUP_S, Isolated
 from actors.pieces import NeedsRecut, Piece
-from actors.reading.faults import InternalErrors, error_of
+from actors.reading.faults import error_of
 from actors.reading.measure import Heard, max_seconds
 from actors.reading.patience import Patience
 from actors.reading.rows import Decoder, Row, companions, to_rows, witnesses
 from actors.schema import SAMPLE_RATE, RecordingError
 from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
-from actors.sources.objects import Reading, ReadSettings, read_objects, recording_of
+from actors.sources.objects import Reading, ReadSettings, place_of, read_objects, recording_of
 from actors.sources.recordings import Recording
-from actors.sources.tar import merge_texts
 from actors.sources.tar_ranges import Chain
-from actors.storage.place import Place
+from actors.sources.tar_texts import merge_texts
 from actors.units import SourceObject
 
 MIN_BUDGET_BYTES = 256_000_000  # for the recordings of a piece that are being decoded, however low the limit for one
@@ -41,18 +40,17 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
 
     A share without a recording is a row without sound and without an error. The schema's metadata hold what was found
     in containers, and for a range of a tar the summary of its chain of headers. Raises NeedsRecut if there is more
-    sound than a piece may hold, StorageUnavailable, and RuntimeError for a fault of the code.
+    sound than a piece may hold, StorageUnavailable, and RuntimeError if an entry of a container is not accounted for.
     """
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
-    chains, heard, internal = list[Chain](), Heard(piece, settings.segmentation), InternalErrors()
+    chains, heard = list[Chain](), Heard(piece, settings.segmentation)
     budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), TextBudget()
 
     def rows_of(group: list[SourceObject]) -> tuple[SpeechRows, Entries]:
-        reading, rows = Reading(piece, settings, budget, chains=chains), SpeechRows(texts)
+        reading, rows = Reading(piece, settings, budget, patience.finished, chains=chains), SpeechRows(texts)
         for number, recording in enumerate(_recordings(group, reading)):
             decoded = decode_one(recording)
             patience.finished()
-            internal.add(decoded[0].get("error_kind"), decoded[0].get("error_detail"))
             heard.add(group[min(number, len(group) - 1)], recording, decoded)
             rows.add(decoded)
             del recording, decoded  # before the next one is read: each may be half a gigabyte
@@ -86,7 +84,8 @@ def _recordings(group: list[SourceObject], reading: Reading) -> Iterator[Recordi
             del recording
     except Exception as problem:  # noqa: BLE001 - one file's, and no other's
         files = witnesses(reading.piece, reading.settings)
-        error = error_of(problem, Place.at(first.uri, reading.settings.storage_options), files)
+        error = error_of(problem, place_of(first, reading.settings), files)
+        reading.entries.skip("not read", reading.entries.unaccounted)
         for source in group[:1] if first.is_container else group[number:]:
             yield recording_of(source, source.etag or "", error, reading.settings)
     else:

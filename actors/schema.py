@@ -39,6 +39,7 @@ class ErrorKind(StrEnum):
 
 #: Errors that may pass by themselves: the next run tries these recordings again.
 PASSING = frozenset({ErrorKind.UNREACHABLE, ErrorKind.HOST_MEMORY, ErrorKind.CHANGED})
+TRIED_AGAIN = PASSING | {ErrorKind.INTERNAL}  # the latter by another version of the code
 
 
 class WarningKind(StrEnum):

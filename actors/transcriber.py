@@ -17,7 +17,7 @@ from actors.engine.batching import make_batches
 from actors.engine.interface import Emission, Engine, EngineSettings
 from actors.engine.load import load_engine
 from actors.engine.models import ModelFile
-from actors.isolation import Isolated
+from actors.isolation import Isolated, NotCreated
 from actors.outcomes import Work
 from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Samples
 from actors.text.join import Hypothesis, SegmentAudio, SegmentResult, decode_segments
@@ -152,6 +152,8 @@ class IsolatedRunner:
     def _one(self, recording: Sequence[SegmentAudio]) -> list[SegmentResult]:
         try:
             return list(self._child(recording))
+        except NotCreated:
+            raise
         except RecordingError as problem:
             return [problem] * len(recording)
         except Exception as problem:  # noqa: BLE001 - only this recording is lost

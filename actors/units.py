@@ -67,12 +67,7 @@ class SourceObject:
         """What a manifest's line asks for of its file; of any other object, all."""
         if self.format != "manifest" or not (fields := json.loads(self.lines or "{}")):
             return ALL
-        length, channel = fields.get("duration"), fields.get("channel_selector")
-        return Selection(
-            float(fields.get("offset") or 0.0),
-            None if length is None else float(length),
-            channel if type(channel) is int and 0 <= channel < MAX_CHANNELS else None,
-        )
+        return Selection.of(fields)
 
     @property
     def is_container(self) -> bool:
@@ -87,6 +82,17 @@ class Selection(NamedTuple):
     offset_s: float | None = None
     stretch_s: float | None = None
     channel: int | None = None
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Selection":
+        """What the fields of a manifest's line select. Raises ValueError if `channel_selector` is not a channel."""
+        length, channel = fields.get("duration"), fields.get("channel_selector")
+        if channel is not None:
+            channel = channel[0] if isinstance(channel, list) and len(channel) == 1 else channel
+            channel = int(channel) if isinstance(channel, float) and channel.is_integer() else channel
+            if type(channel) is not int or not 0 <= channel < MAX_CHANNELS:
+                raise ValueError(f"channel_selector must be the number of one channel, not {str(channel)[:40]!r}")
+        return cls(float(fields.get("offset") or 0.0), None if length is None else float(length), channel)
 
 
 ALL = Selection()  # shared by millions of objects

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
 from actors.writer import commit_piece
 from jobs.cli.config import Input
-from jobs.planning.corrections import failed_objects
+from jobs.planning.corrections import object_errors
 from jobs.planning.listing import list_input
 from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
@@ -34,7 +35,7 @@ def worked(folder: Path, output: Place, on_deleted: str = "keep", meanwhile: Cal
         on_deleted=on_deleted,
         max_removed_fraction=1.0,
         retry=units_with_errors(frozenset(), state, output),
-        failed=lambda unit: failed_objects(unit, output),
+        errors=lambda unit: object_errors(unit, output),
     )
     plan = make_plan(listing, state, SETTINGS, policy)
     assert write_plan(output, state, plan.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
@@ -135,9 +136,26 @@ def test_what_stays_away_is_not_tried_again_in_every_run(tmp_path: Path) -> None
     folder, output = tmp_path / "in", Place.at(str(tmp_path / "out"))
     audio(folder, 2)
     worked(folder, output, meanwhile=(folder / "1.wav").unlink)
-    worked(folder, output)
-    assert rows(output) == {"0.wav": (None, None)}
     assert not worked(folder, output).units
+    assert rows(output) == {"0.wav": (None, None), "1.wav": ("changed", None)}
+
+
+def test_only_what_is_listed_is_tried_again(tmp_path: Path) -> None:
+    folder, output, aside = tmp_path / "in", Place.at(str(tmp_path / "out")), tmp_path / "1.wav"
+    audio(folder, 3)
+    worked(folder, output, meanwhile=lambda: (folder / "1.wav").rename(aside) and None)
+    aside.rename(folder / "1.wav")
+    listing, state = list_input(Input(uri=str(folder), exclude=["1.wav"]), output.uri), load_state(output)
+    retry = units_with_errors(frozenset(), state, output)
+    assert list(retry.values()) == [{"changed"}]
+    policy = Policy(retry=retry, errors=lambda unit: object_errors(unit, output))
+    assert not make_plan(listing, state, SETTINGS, policy).units
+    listing = list_input(Input(uri=str(folder), exclude=["2.wav"]), output.uri)
+    assert make_plan(listing, state, SETTINGS, policy).units
+    other = {"precision": "bfloat16"}
+    assert not make_plan(listing, state, other, replace(policy, on_mismatch="keep")).units
+    asked = replace(policy, on_mismatch="keep", asked=frozenset({"changed"}))
+    assert make_plan(listing, state, other, asked).units
 
 
 def test_errors_of_files_that_a_manifest_never_named_stay(tmp_path: Path) -> None:

@@ -411,6 +411,24 @@ def test_segments_of_one_channel(tree: Path) -> None:
     assert "channels 0 to 0" in refused["error_detail"]
 
 
+def test_one_selection_is_one_recording_however_it_is_written(tree: Path) -> None:
+    lines = [
+        {"offset": 0, "duration": 1},
+        {"offset": 0.0, "duration": 1.0},
+        {"offset": None, "duration": 1, "channel_selector": None},
+        {"offset": 0, "duration": 1, "channel_selector": 0},
+        {"offset": 0, "duration": 1, "channel_selector": [0]},
+        {"offset": 0, "duration": 1, "channel_selector": 0.0},
+        {"offset": 0, "duration": 1, "channel_selector": "average"},
+        {"offset": 0, "duration": 1, "channel_selector": [0, 1]},
+    ]
+    write(tree / "m.jsonl", *({"audio_filepath": "0.wav"} | line for line in lines))
+    listing = listed(tree / "m.jsonl")
+    assert {each.selection for each in listing.objects if not each.refusal} == {(0.0, 1.0, None), (0.0, 1.0, 0)}
+    assert listing.repeated == 4
+    assert [each.refusal[0] for each in listing.objects if each.refusal] == ["bad_entry"] * 2
+
+
 def test_ids_of_kaldis_that_are_taken(tree: Path) -> None:
     (tree / "wav.scp").write_text("r 0.wav\nr 1.wav\ns 2.wav\ns 2.wav\n")
     (tree / "text").write_text("r whose?\ns of s\n")

@@ -155,6 +155,14 @@ def test_what_fails_is_tried_again_and_if_it_fails_in_the_same_way_alone() -> No
     assert (ledger.failed, ledger.hopeless) == ({"0b": "x", "0c": "y"}, {"0b"})
 
 
+def test_a_unit_is_tried_again_once_whatever_becomes_of_it() -> None:
+    ledger, _ = ledger_of(["0a", "0b"], Failed("0a", "x"), Failed("0b", "x"))
+    assert ids(ledger.to_retry()) == ["0a", "0b"]
+    ledger.add(Failed("0b", "gone", is_storage=True))  # and of 0a nothing is heard
+    assert (ledger.to_retry(), ids(ledger.to_isolate())) == ([], ["0a"])
+    assert (ledger.to_retry(), ledger.failed) == ([], {"0b": "gone"})
+
+
 def test_many_errors_that_nobody_foresaw_end_the_run() -> None:
     def of(kind: str, count: int) -> Committed:
         return Committed("0a", Counts(count, errors={kind: count}))

@@ -94,7 +94,7 @@ def test_settings_that_differ_are_named(archive: Archive) -> None:
 
 def test_errors_to_retry_are_told(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
-    plan = archive.plan(wav("a"), retry=frozenset({unit.id}))
+    plan = archive.plan(wav("a"), retry={unit.id: frozenset({"missing"})})
     assert verdict(plan) == ("redo", "an error that it has is tried again")
 
 

@@ -13,12 +13,18 @@ from actors.foreign.escape import escape_surrogates
 from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, KeptPiece, chain_in, entries_in, text_bytes
 from actors.parts.recordings import ROWS_AT_ONCE, Row, recordings_in
 from actors.pieces import NeedsRecut
-from actors.schema import PART_SCHEMA, ErrorKind
+from actors.schema import PART_SCHEMA, TRIED_AGAIN, ErrorKind
 from actors.sources.account import Entries
 from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.units import SourceObject, Unit
 
 _OF_WHOLE_FILE = (ErrorKind.CHANGED, ErrorKind.MISSING)  # reported by one piece, true of all
+#: Of which one in any stretch is that of the whole recording, for a text without its middle is none. Those that a later
+#: run tries again come first.
+_OF_WHOLE_RECORDING = (
+    *(ErrorKind.CHANGED, ErrorKind.UNREACHABLE, ErrorKind.HOST_MEMORY, ErrorKind.INTERNAL, ErrorKind.MISSING),
+    *(ErrorKind.FORBIDDEN, ErrorKind.ARCHIVED, ErrorKind.TOO_LONG),
+)
 
 Pieces = Callable[[int], KeptPiece]  # by number
 
@@ -88,7 +94,7 @@ def _container_rows(source: SourceObject, ranges: Sequence[range], pieces: Piece
         if cut.is_streamed:
             raise InvalidData("it has a chain of headers, though it was read from the start of its tar")
         raise NeedsRecut(replace(cut, is_streamed=True))
-    is_empty, missing, reported = True, Counter[str](), set[str]()
+    is_empty, missing, of_all = True, Counter[str](), list[Row]()
     for stretches in ranges:
         for recording in _recordings_of(stretches, pieces, uri):
             error = recording[0]["error_kind"] if recording else None
@@ -97,12 +103,13 @@ def _container_rows(source: SourceObject, ranges: Sequence[range], pieces: Piece
                 if missing[recording[0]["member"]] < len(ranges):
                     continue
             if error and recording[0]["member"] is None:  # concerns the whole container, and each range reports it
-                if error in reported:
-                    continue
-                reported.add(error)
+                of_all += recording
+                continue
             is_empty = is_empty and not recording
             yield from recording
-    if is_empty:
+    if of_all:
+        yield min(of_all, key=lambda row: row["error_kind"] not in TRIED_AGAIN)
+    elif is_empty:
         nothing = {"error_kind": ErrorKind.EMPTY, "error_detail": f"the {source.format} file holds no recording"}
         yield _own_rows(ranges[0].start, pieces, uri).slice(0, 1).to_pylist()[0] | nothing
 
@@ -135,8 +142,9 @@ def _join_stretches(stretches: Sequence[Sequence[Row]]) -> list[Row]:
     """The rows of a recording, joined from its stretches; none if they only report that the range has no recording."""
     all_rows = [row for rows in stretches for row in rows]
     rows = [row for row in all_rows if row["start_s"] is not None or row["error_kind"]]
-    for kind in (*_OF_WHOLE_FILE, ErrorKind.TOO_LONG):  # one row for all stretches
-        rows = [row for row in rows if row["error_kind"] == kind][:1] or rows
+    errors = [row for row in rows if row["start_s"] is None]
+    whole = next((row for kind in _OF_WHOLE_RECORDING for row in errors if row["error_kind"] == kind), None)
+    rows = [whole] if whole else rows
     spoken = [row for row in rows if row["start_s"] is not None]
     rows = rows if spoken else rows[:1]
     warnings = {warning for row in all_rows for warning in row["warning"] or ()}

@@ -22,7 +22,7 @@ from actors.foreign.escape import escape_surrogates
 from actors.outcomes import Committed, Work
 from actors.parts.part import METADATA, Part, PartWriter, check_rows
 from actors.parts.summary import Tally
-from actors.schema import PASSING, ErrorKind
+from actors.schema import TRIED_AGAIN
 from actors.sources.account import Entries
 from actors.storage import listing
 from actors.storage.place import Place
@@ -34,7 +34,6 @@ HELD_BYTES = 32_000_000  # bytes; a larger part is read in ranges, not whole
 _PART_NAME = re.compile(rf"part-({HEX})\.parquet")
 _COUNT = r"(0|[1-9][0-9]{0,11})"
 _COMMIT_NAME = re.compile(rf"({HEX})\.({FINGERPRINT})\.({HEX})\.{_COUNT}r{_COUNT}e{_COUNT}a")
-TRIED_AGAIN = PASSING | {ErrorKind.INTERNAL}  # kinds of errors that a later run tries again by itself
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,7 @@ from actors.sources.objects import CHANGED, GONE
 from actors.storage.answers import ArchivedObject, FileTooLarge, NotRegularFile
 from actors.storage.place import Place
 
-MAX_WITNESSES = 3  # other objects that are tried, to see whether the storage responds at all
-MAX_INTERNAL_IN_A_ROW = 20  # recordings with an unforeseen exception, after which it is not they that are at fault
+MAX_WITNESSES = 4  # other files that are tried, to see whether the storage lets us read at all
 _NO_SUCH_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
@@ -58,35 +57,40 @@ def _storage_error(problem: OSError, place: Place, witnesses: Iterable[Place]) -
             return RecordingError(ErrorKind.CHANGED, CHANGED)
         case ArchivedObject():
             return RecordingError(ErrorKind.ARCHIVED, f"{what} is in cold storage; restore it, then errors.retry it")
-    if not _responds(place, witnesses):
+    is_denied = isinstance(problem, PermissionError)
+    if not _responds(place, is_denied, witnesses):
+        if place.is_http:  # a server has no other way to say that a login or a signature has expired
+            return RecordingError(ErrorKind.UNREACHABLE, f"no permission to read {what}, perhaps for now")
         raise StorageUnavailable(f"{what} cannot be read, and the storage does not respond: {problem}") from problem
-    if isinstance(problem, PermissionError):
+    if is_denied:
         return RecordingError(ErrorKind.FORBIDDEN, f"no permission to read {what}")
     return RecordingError(
         ErrorKind.UNREACHABLE, f"{what} cannot be read, though its storage responds: {problem!s:.300}"
     )
 
 
-def _responds(place: Place, witnesses: Iterable[Place]) -> bool:
-    """Whether storage answers us at all: for the folder of a file, or, if listing it is not allowed, for others."""
-    others = islice((each for each in witnesses if each.path != place.path), MAX_WITNESSES)
-    for call in (place.check_access, *(lambda each=each: each.read_range(0, 1) for each in others)):
-        try:
-            call()
-        except OSError:
-            continue
-        return True
-    return False
+def _responds(place: Place, is_denied: bool, witnesses: Iterable[Place]) -> bool:
+    """Whether storage lets us read at all: it does if the folder of a file can be listed, or, if that is not allowed,
+    if another file of the same store can be read. Of a web server that denies a file only the latter tells.
+
+    It takes a fraction of the patience for a recording, for only a storage that responds is asked more than once.
+    """
+    try:
+        place.check_access()
+    except PermissionError:
+        pass  # listing is not allowed, now or ever
+    except OSError:
+        return False
+    else:
+        if not (place.is_http and is_denied):
+            return True
+    others = (each for each in witnesses if each.path != place.path and each.store == place.store)
+    return any(_is_readable(each) for each in islice(others, MAX_WITNESSES))
 
 
-class InternalErrors:
-    """Counts recordings in a row with an unforeseen exception: after many, the fault is the code's or the machine's."""
-
-    def __init__(self) -> None:
-        self._in_a_row = 0
-
-    def add(self, error_kind: object, detail: object) -> None:
-        """Counts a recording. Raises RuntimeError if there were too many."""
-        self._in_a_row = self._in_a_row + 1 if error_kind == ErrorKind.INTERNAL else 0
-        if self._in_a_row > MAX_INTERNAL_IN_A_ROW:
-            raise RuntimeError(f"{self._in_a_row} recordings in a row failed in a way that is not foreseen: {detail}")
+def _is_readable(place: Place) -> bool:
+    try:
+        place.read_range(0, 1)
+    except OSError:
+        return False
+    return True

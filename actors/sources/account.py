@@ -9,6 +9,7 @@ from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 
 MAX_REASONS = 100  # that are told apart: names come from the container, and each may have a suffix of its own
+MAX_REASONS_CHARACTERS = 50_000  # of all reasons together
 OTHERS = "of other unknown types"
 
 
@@ -61,6 +62,8 @@ class Entries:
         counts = [each for name in ("found", "recordings", "companions") if type(each := fields.get(name)) is int]
         if len(counts) != 3 or not isinstance(skipped, dict) or any(type(each) is not int for each in skipped.values()):
             raise InvalidData("its entries are not counts")
+        if min(*counts, 0, *skipped.values()) < 0 or sum(map(len, skipped)) > MAX_REASONS_CHARACTERS:
+            raise InvalidData("its entries are not counts by reasons")
         return cls(counts[0], counts[1], counts[2], Counter(skipped))
 
     @classmethod

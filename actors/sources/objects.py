@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from actors.audio.segments import SegmentationSettings
@@ -57,12 +57,14 @@ class Reading:
     """The inputs of reading a piece's objects, and what is collected beside their recordings.
 
     `texts` are the text files in a tar by the key of their recording, complete once the last recording was read.
-    `chains` are the chains of headers of a tar's ranges, `entries` what was found in containers.
+    `chains` are the chains of headers of a tar's ranges, `entries` what was found in containers. `progress` is called
+    while a container is searched for recordings.
     """
 
     piece: Piece
     settings: ReadSettings
     budget: MemoryBudget
+    progress: Callable[[], None] = lambda: None
     texts: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     chains: list[Chain] = field(default_factory=list)
     entries: Entries = field(default_factory=Entries)
@@ -102,7 +104,7 @@ def _read_container(source: SourceObject, stored: StoredFile, etag: str, reading
         return
     shard = Shard(source, etag, max_bytes, reading.budget, reading.texts, entries)
     if piece.ranges == 1 or piece.cut.is_streamed or source.limit or not is_plain_tar(stored.open().read(512)):
-        yield from read_tar(stored, shard, (piece.range, piece.ranges))
+        yield from read_tar(stored, shard, (piece.range, piece.ranges), reading.progress)
         return
     chain = Chain()
     reading.chains.append(chain)
@@ -168,7 +170,7 @@ def recording_of(
 def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:
     """An object's stored file and version. Raises RecordingError if it is missing, or not the version that was
     planned."""
-    place = _place_of(source, settings)
+    place = place_of(source, settings)
     try:
         info = place.info()
     except (FileNotFoundError, NotADirectoryError):
@@ -182,7 +184,7 @@ def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, 
     return StoredFile(place, info.size or 0), info.version
 
 
-def _place_of(source: SourceObject, settings: ReadSettings) -> Place:
+def place_of(source: SourceObject, settings: ReadSettings) -> Place:
     """An object's place. A manifest may name it by a signed URL, and its URI has no signature."""
     place = Place.at(source.uri, settings.storage_options)
     if not place.is_http or source.format != "manifest" or not source.lines:

@@ -18,12 +18,10 @@ from actors.sources.tar_links import Targets, target_of
 from actors.sources.tar_names import Member, NameIndex, Sound, members_of
 from actors.sources.tar_ranges import Chain
 from actors.sources.tar_streams import GuardedFile
-from actors.sources.tar_texts import KeptTexts, Texts, merge_texts
+from actors.sources.tar_texts import KeptTexts, Texts
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 from actors.units import SourceObject
-
-__all__ = ["Shard", "count_in_tar", "merge_texts", "read_tar"]
 
 READ_AHEAD_BYTES = 8_000_000  # a tar is read sequentially in requests of this size
 MAX_NAMES = 256_000_000  # bytes of the recordings' names; the rows hold them again
@@ -264,20 +262,23 @@ class Shard:
             yield from self._with_lines(each.sound, each.lines, content)
 
 
-def read_tar(stored: StoredFile, shard: Shard, share: tuple[int, int] = (0, 1)) -> Iterator[Recording]:
+def read_tar(
+    stored: StoredFile, shard: Shard, share: tuple[int, int] = (0, 1), progress: Callable[[], None] = lambda: None
+) -> Iterator[Recording]:
     """Reads the recordings of a tar, plain or compressed, in the order of their audio, from front to back.
 
     At most the source's `limit`. `share` is (number, count): the recordings whose headers are read with this one of
-    several shares of the tar's stored bytes, or, if its size is unknown, every count-th recording.
+    several shares of the tar's stored bytes, or, if its size is unknown, every count-th recording. `progress` is called
+    with each read.
     """
-    return shard.read(partial(_members, stored, *share), is_last=share[0] == share[1] - 1)
+    return shard.read(partial(_members, stored, *share, progress), is_last=share[0] == share[1] - 1)
 
 
-def _members(stored: StoredFile, number: int, count: int) -> Generator[Member, None, None]:
+def _members(stored: StoredFile, number: int, count: int, progress: Callable[[], None]) -> Generator[Member]:
     """The members of a tar, of which some are a share's own."""
     sounds = 0
     with stored.place.open(READ_AHEAD_BYTES) as opened:
-        file = GuardedFile(opened)
+        file = GuardedFile(opened, progress)
         with open_tar(file) as archive:
             for member in members_of(archive):
                 share = min(file.position * count // stored.size, count - 1) if stored.size else sounds % count

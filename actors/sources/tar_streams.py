@@ -40,15 +40,17 @@ MAGIC_BYTES = max(map(len, _COMPRESSIONS))
 
 class GuardedFile:
     """A file that raises ReadError if it is read too often after its end: tarfile skips the size that a header claims,
-    up to 8 EB, by reading blocks of 10 kB, even after the end. `position` is the number of bytes read."""
+    up to 8 EB, by reading blocks of 10 kB, even after the end. `position` is the number of bytes read; `progress` is
+    called with each read."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, progress: Callable[[], None] = lambda: None) -> None:
+        self._file, self._progress = file, progress
         self._reads_after_end = 0
         self.position = 0
 
     def read(self, size: int) -> bytes:
         data = bytes(self._file.read(size))
+        self._progress()
         self.position += len(data)
         self._reads_after_end += not data
         if self._reads_after_end > READ_AFTER_END:

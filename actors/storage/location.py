@@ -52,6 +52,13 @@ class Location:
         return str(self.filesystem.unstrip_protocol(path))
 
     @property
+    def store(self) -> str:
+        """What files share permissions and outages with: their bucket, web server, or kind of storage."""
+        if self.is_s3:
+            return f"s3://{self.path.partition('/')[0]}"
+        return urlsplit(self.path).netloc if self.is_http else str(self.filesystem.protocol)
+
+    @property
     def is_local(self) -> bool:
         return isinstance(self.filesystem, LocalFileSystem)
 

@@ -1,20 +1,24 @@
-"""Finds the objects that only ever had an error: a corrected manifest clears those that it no longer has."""
+"""Reads which errors the objects of a unit have: a corrected manifest clears those that it no longer has."""
+
+from collections import defaultdict
 
 from actors.foreign.errors import InvalidData
 from actors.parts.commit import ObjectKey, object_keys, open_part
 from actors.storage.place import Place
+from actors.units import ALL
+
+Errors = dict[ObjectKey, set[str | None]]
 
 
-def failed_objects(unit: str, output: Place) -> dict[ObjectKey, str]:
-    """The objects of a committed unit that have errors only, with the kind of one; none if its part is not valid."""
-    failed, heard = dict[ObjectKey, str](), set[ObjectKey]()
+def object_errors(unit: str, output: Place) -> Errors:
+    """The kinds of errors in the rows of each object of a committed unit, None among them if it has a text; nothing if
+    its part is not valid. A file as a whole has those of all that is in it."""
+    errors = defaultdict[ObjectKey, set[str | None]](set)
     try:
         for table in open_part(unit, output).tables():
-            for key, error in zip(object_keys(table), table.column("error_kind").to_pylist(), strict=True):
-                if error:
-                    failed[key] = error
-                else:
-                    heard.add(key)
+            for key, kind in zip(object_keys(table), table.column("error_kind").to_pylist(), strict=True):
+                errors[key].add(kind)
+                errors[key[0], ALL].add(kind)
     except (FileNotFoundError, InvalidData):
         return {}
-    return {key: error for key, error in failed.items() if key not in heard}
+    return errors

@@ -9,6 +9,7 @@ from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.recordings import AUDIO_SUFFIXES
 from actors.storage.urls import without_signatures
+from actors.units import Selection
 from jobs.planning.lists import NamesNoAudio
 
 MAX_SECONDS = 1e7  # four months; limit of an offset or duration
@@ -24,11 +25,12 @@ _START_AND_END = (("start", "end"), ("start_time", "end_time"), ("begin_time", "
 
 
 class ManifestEntry(NamedTuple):
-    """An entry: the file that it names, its fields with NeMo's names, and these as a line of JSON."""
+    """An entry: the file that it names, its fields with NeMo's names, these as a line of JSON, and what it selects."""
 
     filepath: str
     fields: dict[str, object]
     line: str
+    selection: Selection
 
 
 def parse_entry(line: str, uri_column: str | None, is_listed: Callable[[str], bool]) -> ManifestEntry:
@@ -56,7 +58,11 @@ def parse_entry(line: str, uri_column: str | None, is_listed: Callable[[str], bo
         if value is not None and not _is_seconds(value):
             detail = f"{name} must be a number of seconds, not {str(value)[:40]!r}"
             raise RecordingError(ErrorKind.BAD_ENTRY, detail)
-    return ManifestEntry(filepath, fields, line)
+    try:
+        selection = Selection.of(fields)
+    except ValueError as problem:
+        raise RecordingError(ErrorKind.BAD_ENTRY, str(problem)) from None
+    return ManifestEntry(filepath, fields, line, selection)
 
 
 def _is_seconds(value: object) -> bool:

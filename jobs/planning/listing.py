@@ -52,6 +52,9 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     """
     options = config.options()
     roots = [place_of(root, options) for root in config.allowed_roots]
+    for root in roots:
+        if root.is_local and not root.exists():  # perhaps not mounted: each entry that names a file there would fail
+            raise ConfigError(f"input.allowed_roots: there is no folder {root.path}")
     scope = Scope(config, Place.at(output_uri))
     found = find_files(config, scope, [root.path for root in roots if root.is_local], options, say)
     files, listing = Sorted.of(found, config.format, config.uri_column), Listing()

@@ -217,10 +217,9 @@ def _line_object(
     listed_by: str,
 ) -> SourceObject:
     """The object of an entry."""
-    offset, duration = entry.fields.get("offset") or 0.0, entry.fields.get("duration")
-    channel = f"@{entry.fields['channel_selector']}" if "channel_selector" in entry.fields else ""
+    offset_s, stretch_s, channel = entry.selection
     return SourceObject(
-        key=escape_surrogates(f"{uri}#{offset}+{duration}{channel}"),
+        key=escape_surrogates(f"{uri}#{offset_s}+{stretch_s}" + ("" if channel is None else f"@{channel}")),
         uri=uri,
         name=without_signatures(entry_name(entry)),
         format="manifest",

@@ -118,15 +118,15 @@ def read_plan(file: Place, state: State) -> None:
             raise InvalidData("one of its recipes is not an object of settings")
         state.recipes[digest_] = settings
     state.plans.append(file)
-    units, lists = dict[str, str](), dict[str, str]()  # texts that many objects have in common, to save memory
+    units = dict[str, str]()  # texts that many objects have in common, to save memory
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        names = ("key", "unit", "listed_by", "uri", "version", "removed")
-        columns = [batch.column(name).to_pylist() for name in names]
+        columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "version", "removed")]
         selections = map(Selection, *(batch.column(name).to_pylist() for name in Selection._fields))
-        for selection, key, unit, listed_by, uri, *known in zip(selections, *columns, strict=True):
-            unit, listed_by = units.setdefault(unit, unit), listed_by and lists.setdefault(listed_by, listed_by)
-            uri = key if uri == key else uri
-            state.objects[key] = PlannedObject(unit, uri, ALL if selection == ALL else selection, listed_by, *known)
+        lists = batch.column("listed_by").dictionary.to_pylist()  # which may be long, and are shared by their objects
+        listed_by = (None if at is None else lists[at] for at in batch.column("listed_by").indices.to_pylist())
+        for selection, of_list, key, unit, uri, *known in zip(selections, listed_by, *columns, strict=True):
+            unit, uri = units.setdefault(unit, unit), key if uri == key else uri
+            state.objects[key] = PlannedObject(unit, uri, ALL if selection == ALL else selection, of_list, *known)
         if len(state.objects) > (maximum := _max_objects(state.stored)):
             raise InvalidData(
                 f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans"

@@ -13,7 +13,7 @@ from actors.storage.place import Place
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
-from jobs.planning.corrections import failed_objects
+from jobs.planning.corrections import object_errors
 from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
@@ -82,14 +82,16 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     line.say(f"planning {len(listing.objects):,} objects …")
     state = load_state(output)
     recipe = Recipe.of(config, model, find_devices())
+    asked = frozenset[str](config.errors.retry)
     policy = Policy(
         recipe.piece_seconds,
         config.output.on_mismatch,
         config.output.on_deleted,
         config.output.max_removed_fraction,
-        units_with_errors(frozenset(config.errors.retry), state, output),
+        asked,
+        units_with_errors(asked, state, output),
         lambda objects: calibrate(objects, recipe.reading.storage_options).seconds,
-        lambda unit: failed_objects(unit, output),
+        lambda unit: object_errors(unit, output),
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
 

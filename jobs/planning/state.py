@@ -72,28 +72,25 @@ def load_commits(output: Place) -> dict[str, list[Commit]]:
     return commits
 
 
-def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> frozenset[str]:
-    """Ids of units with errors of these kinds, or of a kind that may pass by itself; or with one that was not foreseen,
-    if another version of the code met it. Only commits that count such errors are opened."""
+def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> dict[str, frozenset[str]]:
+    """The units with errors of these kinds, or of a kind that may pass by itself, or with one that was not foreseen, if
+    another version of the code met it: by id, with those kinds. Only commits that count such errors are opened."""
     commits = (commit for each in state.commits.values() for commit in each)
     suspects = [commit for commit in commits if commit.again or (kinds and commit.errors)]
     wanted = kinds | PASSING
 
-    def has_kind(commit: Commit) -> bool:
+    def kinds_of(commit: Commit) -> frozenset[str]:
         try:
             body = parse_object(outputs.read(output / COMMITS / commit.name, MAX_COMMIT_BYTES))
         except (FileNotFoundError, InvalidData):
-            return False  # deleted meanwhile by another run; or damaged
+            return frozenset()  # deleted meanwhile by another run; or damaged
         errors = body.get("errors")
-        if not isinstance(errors, dict):
-            return False
-        is_of_other_code = ErrorKind.INTERNAL in errors and body.get("citrascribe_version") != VERSION
-        return is_of_other_code or not wanted.isdisjoint(errors)
+        unforeseen = {ErrorKind.INTERNAL} if body.get("citrascribe_version") != VERSION else set[str]()
+        return (wanted | unforeseen) & frozenset(errors if isinstance(errors, dict) else ())
 
     with ThreadPoolExecutor(CONCURRENT_READS) as pool:
-        return frozenset(
-            commit.unit for commit, matches in zip(suspects, pool.map(has_kind, suspects), strict=True) if matches
-        )
+        found = zip(suspects, pool.map(kinds_of, suspects), strict=True)
+        return {commit.unit: matching for commit, matching in found if matching}
 
 
 def sweep(output: Place, older_than_s: float) -> None:

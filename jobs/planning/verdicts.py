@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from actors.foreign.escape import escape_surrogates
-from actors.parts.commit import TRIED_AGAIN, Commit, ObjectKey
+from actors.parts.commit import Commit
 from actors.schema import UsageError
 from actors.units import ALL, Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
+from jobs.planning.corrections import Errors
 from jobs.planning.listing import Listing
 from jobs.planning.plans import PlannedObject, State
 from jobs.planning.recipe import Settings, differences, recipe_digest
@@ -33,17 +34,18 @@ EMPTY = Verdict("remove", "none of its objects is left")
 class Policy:
     """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_* and errors.retry).
 
-    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `failed` tells
-    which objects of a committed unit have errors only, and of which kind.
+    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `errors` tells
+    the errors of the objects of a committed unit.
     """
 
     target_seconds: float = 1_800.0
     on_mismatch: str = "fail"
     on_deleted: str = "keep"
     max_removed_fraction: float = 0.1
-    retry: frozenset[str] = frozenset()  # ids of units to redo because of their errors
+    asked: frozenset[str] = frozenset()  # kinds of errors to try again
+    retry: Mapping[str, frozenset[str]] = field(default_factory=dict)  # unit -> those of its errors to try again
     calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
-    failed: Callable[[str], Mapping[ObjectKey, str]] = lambda unit: {}
+    errors: Callable[[str], Errors] = lambda unit: {}
 
 
 @dataclass
@@ -132,7 +134,8 @@ def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Polic
     planned = dict[str, PlannedObject]()
     for unit, keys in dropped.items():
         commit = state.commit_of(unit)
-        failed = policy.failed(unit) if commit and commit.errors else {}
+        errors = policy.errors(unit) if commit and commit.errors else {}
+        failed = {key for key, kinds in errors.items() if None not in kinds}
         planned |= {
             key: known._replace(removed=True) for key in keys if (known := state.objects[key]).object_key in failed
         }
@@ -176,7 +179,7 @@ class _Judge:
             return (EMPTY, None) if unit_id in state.parts or unit_id in state.commits else None
         fingerprints = self._fingerprints(present)
         is_current = commit is not None and self._is_current(commit, fingerprints)
-        if is_current and unit_id not in self._policy.retry:
+        if commit and is_current and not self._is_tried_again(commit, present):
             return DONE, None
         objects = sorted(
             (self._listed[key] for key in present if key in self._listed), key=lambda each: (each.uri, each.key)
@@ -207,15 +210,22 @@ class _Judge:
         """The objects that the unit has now."""
         present = {key: self._planned.get(key, known) for key, known in members.items()}
         present = {key: known for key, known in present.items() if not known.removed}
-        absent = {key: each._replace(removed=True) for key, each in present.items() if key not in self._listed}
-        has_rows = unit_id in self._state.parts and not (commit and Fingerprint.is_incomplete(commit.fingerprint))
-        if (
-            absent and has_rows
-        ):  # what only waits to be tried again is given up, or its unit would be redone in every run
-            failed = self._policy.failed(unit_id) if unit_id in self._policy.retry else {}
-            absent = {key: each for key, each in absent.items() if failed.get(each.object_key) in TRIED_AGAIN}
-        self._planned |= absent  # neither listed, nor with rows to carry over
-        return {key: known for key, known in present.items() if key not in absent}
+        if unit_id not in self._state.parts or (commit and Fingerprint.is_incomplete(commit.fingerprint)):
+            absent = {key: each._replace(removed=True) for key, each in present.items() if key not in self._listed}
+            self._planned |= absent  # neither listed, nor with rows to carry over
+            present = {key: known for key, known in present.items() if key not in absent}
+        return present
+
+    def _is_tried_again(self, commit: Commit, present: Mapping[str, PlannedObject]) -> bool:
+        """Whether a listed object of a unit has an error that is to be tried again."""
+        kinds = self._policy.retry.get(commit.unit, frozenset())
+        if Fingerprint.recipe(commit.fingerprint) != self._recipe:
+            kinds = kinds & self._policy.asked  # on_mismatch=keep leaves the unit's text, unless someone asks
+        listed = [known for key, known in present.items() if key in self._listed]
+        if not kinds or len(listed) == len(present):
+            return bool(kinds)
+        errors = self._policy.errors(commit.unit)
+        return any(not kinds.isdisjoint(errors.get(known.object_key, ())) for known in listed)
 
     def _fingerprints(self, present: Mapping[str, PlannedObject]) -> list[str]:
         """The fingerprints with which the unit is done; the last one is that of redoing it now."""

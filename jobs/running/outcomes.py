@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
 from actors.pieces import MAX_PIECES, Cut
-from actors.reading.faults import MAX_INTERNAL_IN_A_ROW
 from actors.schema import ErrorKind
 from actors.sources.account import Entries
 from actors.units import Unit
@@ -13,6 +12,7 @@ from jobs.cli.terminal import MAX_EXAMPLES, Progress
 from jobs.running.metrics import Metrics
 
 FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
+MAX_INTERNAL_IN_A_ROW = 20  # recordings with an unforeseen exception: then it is not they that are at fault
 LOST = "its worker process died"
 NOT_STARTED = "not started, or dropped"
 
@@ -58,8 +58,8 @@ class Ledger:
     def __init__(self, units: Sequence[Unit], metrics: Metrics) -> None:
         self.waiting = {unit.id: unit for unit in units}
         self.failed = dict[str, str]()
-        self._units, self._reasons = dict(self.waiting), dict[str, list[str]]()  # of failures that are not storage's
-        self._internal_in_a_row = 0
+        self._units, self._reasons = dict(self.waiting), dict[str, list[str]]()  # kinds of failures, not storage's
+        self._retried, self._internal_in_a_row = set[str](), 0
         self.totals = Totals()
         self._progress, self._metrics = Progress(len(units)), metrics
         self._failures_in_a_row = 0
@@ -88,7 +88,7 @@ class Ledger:
             case Failed(unit, reason, is_storage):
                 if unit not in self.failed:  # else another of its pieces failed before
                     if not is_storage:
-                        self._reasons.setdefault(unit, []).append(reason)
+                        self._reasons.setdefault(unit, []).append(reason.partition(":")[0])  # the exception's name
                     self._fail(unit, reason)
 
     def to_recut(self, made: Mapping[str, Cut] = {}) -> dict[str, Cut]:
@@ -103,8 +103,10 @@ class Ledger:
         return {unit: cut for unit, cut in cuts.items() if unit in self.waiting}
 
     def to_retry(self) -> list[Unit]:
-        """Units that failed once, and not because of storage. They count as waiting again, and as retried."""
-        return self._retry(unit for unit, reasons in self._reasons.items() if len(reasons) == 1)
+        """Units that failed, and not because of storage, each once. They count as waiting again, and as retried."""
+        new = [unit for unit in self._reasons if unit in self.failed and unit not in self._retried]
+        self._retried.update(new)
+        return self._retry(new)
 
     def to_isolate(self) -> list[Unit]:
         """Units of which each recording is to be tried alone: those without an outcome, for each crashed its worker or

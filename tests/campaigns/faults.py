@@ -45,7 +45,7 @@ class Output:
 
     @property
     def commits(self) -> int:
-        return len(list(self.folder.glob("_commits/*e")))
+        return len(list(self.folder.glob("_commits/*a")))
 
     @property
     def units(self) -> int:
