@@ -21,8 +21,8 @@ def error_of(problem: Exception, place: Place | None, witnesses: Iterable[Place]
     """The error of a recording that could not be fetched or decoded: any exception has one.
 
     `place` is its file, None if it was in memory, and `witnesses` are others of the same piece. Raises
-    StorageUnavailable, which names the file, if it is the storage as a whole that does not respond; and ImportError,
-    since then this machine lacks something.
+    StorageUnavailable, which names the file, if it is the storage as a whole that does not respond, but for web
+    servers, of which an input may have many; and ImportError, since then this machine lacks something.
     """
     match problem:
         case RecordingError():
@@ -59,8 +59,12 @@ def _storage_error(problem: OSError, place: Place, witnesses: Iterable[Place]) -
             return RecordingError(ErrorKind.ARCHIVED, f"{what} is in cold storage; restore it, then errors.retry it")
     is_denied = isinstance(problem, PermissionError)
     if not _responds(place, is_denied, witnesses):
-        if place.is_http:  # a server has no other way to say that a login or a signature has expired
-            return RecordingError(ErrorKind.UNREACHABLE, f"no permission to read {what}, perhaps for now")
+        if (
+            place.is_http
+        ):  # of many servers one may be gone, or a signature may have expired: for now, as far as we know
+            return RecordingError(
+                ErrorKind.UNREACHABLE, f"{what} cannot be read, nor can others there: {problem!s:.300}"
+            )
         raise StorageUnavailable(f"{what} cannot be read, and the storage does not respond: {problem}") from problem
     if is_denied:
         return RecordingError(ErrorKind.FORBIDDEN, f"no permission to read {what}")
