@@ -110,6 +110,17 @@ def test_many_failures_in_a_row_end_the_run() -> None:
         ledger.add(Failed(names[-1], "x"))
 
 
+def test_many_units_in_a_row_of_which_nothing_is_reached_end_the_run() -> None:
+    names = [f"{number:02x}" for number in range(2 * FAILURES_IN_A_ROW)]
+    nothing = Counts(10, errors={"unreachable": 10})
+    ledger, _ = ledger_of(names, *(Committed(name, nothing) for name in names[: FAILURES_IN_A_ROW - 1]))
+    ledger.add(Committed(names[FAILURES_IN_A_ROW], Counts(10, errors={"unreachable": 9})))
+    for name in names[FAILURES_IN_A_ROW + 1 :]:
+        ledger.add(Committed(name, nothing))
+    with pytest.raises(TooManyFailures, match=f"{FAILURES_IN_A_ROW} units in a row in which nothing could be reached"):
+        ledger.add(Committed(names[FAILURES_IN_A_ROW - 1], nothing))
+
+
 def test_the_finest_cut_that_a_unit_asks_for_is_made_once() -> None:
     cuts = [Cut(60, 4, 1), Cut(60, 1, 3), Cut(60, 2, 2, is_streamed=True)]
     ledger, _ = ledger_of(["0a", "0b", "0c"], *(Recut("0a", cut) for cut in cuts), Recut("0b", Cut(60, 9)))

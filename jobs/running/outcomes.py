@@ -76,7 +76,6 @@ class Ledger:
                 self._kept_seconds[unit] = self._kept_seconds.get(unit, 0.0) + seconds
                 self._report(Counts(audio_seconds=seconds), work)
             case Committed(unit, counts, work):
-                self._failures_in_a_row = 0
                 if unit not in self.waiting and unit not in self.failed:
                     return  # two writers committed it, as may happen where storage has no conditional create
                 self.waiting.pop(unit, None)
@@ -84,7 +83,7 @@ class Ledger:
                 self.totals.add_unit(outcome)
                 seconds = max(counts.audio_seconds - self._kept_seconds.pop(unit, 0.0), 0.0)  # not reported before
                 self._report(replace(counts, audio_seconds=seconds), work, units=1)
-                self._watch_internal(counts)
+                self._watch(counts)
             case Failed(unit, reason, is_storage):
                 if unit not in self.failed:  # else another of its pieces failed before
                     if not is_storage:
@@ -136,9 +135,13 @@ class Ledger:
         self.failed |= given_up
         return len(given_up)
 
-    def _watch_internal(self, counts: Counts) -> None:
-        """Raises TooManyFailures after many recordings in a row whose error nobody foresaw: it is not they that are at
-        fault."""
+    def _watch(self, counts: Counts) -> None:
+        """Raises TooManyFailures after many units in a row of which nothing could be reached, and after many recordings
+        in a row whose error nobody foresaw: it is not they that are at fault."""
+        if 0 < counts.errors.get(ErrorKind.UNREACHABLE, 0) == counts.recordings:
+            self._count_failure("in which nothing could be reached")
+        else:
+            self._failures_in_a_row = 0
         internal = counts.errors.get(ErrorKind.INTERNAL, 0)
         self._internal_in_a_row = self._internal_in_a_row + internal if 0 < internal == counts.recordings else 0
         if self._internal_in_a_row > MAX_INTERNAL_IN_A_ROW:
@@ -147,9 +150,12 @@ class Ledger:
     def _fail(self, unit: str, reason: str) -> None:
         self.waiting.pop(unit, None)
         self.failed[unit] = reason
+        self._count_failure("failed")
+
+    def _count_failure(self, what: str) -> None:
         self._failures_in_a_row += 1
         if self._failures_in_a_row == FAILURES_IN_A_ROW:
-            raise TooManyFailures(f"{self._failures_in_a_row} units in a row failed")
+            raise TooManyFailures(f"{self._failures_in_a_row} units in a row {what}")
 
     def _report(self, counts: Counts, work: Work | None, units: int = 0) -> None:
         self.totals.add_work(work)
