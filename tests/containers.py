@@ -1,4 +1,4 @@
-"""Helpers of the tests of containers: tars made header by header, and the recordings of an input with its account."""
+"""What the tests of containers share: tars made header by header, and the recordings of an input with its account."""
 
 import tarfile
 from dataclasses import dataclass, field
