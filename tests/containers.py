@@ -13,7 +13,7 @@ from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, read_objects
 from actors.sources.recordings import Recording
-from actors.sources.tar import merge_texts
+from actors.sources.tar_texts import merge_texts
 
 WAVS = [encoded(tone(0.2 + number / 10)) for number in range(6)]  # of distinct lengths
 END = bytes(1024)
