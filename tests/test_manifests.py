@@ -550,3 +550,85 @@ def test_tables_of_parquet_are_bounded(tmp_path: Path) -> None:
         list(read_rows(file, ["big"], 1_000_000))
     with pytest.raises(InvalidData):
         list(read_rows(io.BytesIO(path.read_bytes()[:-20] + b"x" * 20), ["url"], 1_000_000))
+
+
+# --- what would be lost, doubled or another's without a word
+
+
+def test_a_quotation_mark_that_nothing_closes_costs_its_own_line(tree: Path) -> None:
+    (tree / "t.csv").write_text('path,text\n0.wav,"hello\n1.wav,two\n2.wav,"three"\n')
+    rows = rows_of(tree / "t.csv", uri_column="path")
+    assert texts(rows) == {"1.wav": "two", "2.wav": "three"}
+    assert list(errors(rows)) == ["t.csv:2"]
+    (tree / "t.csv").write_text('path,text\n0.wav,"two\nlines"\n1.wav,' + "x" * 200_000 + "\n")
+    assert texts(rows_of(tree / "t.csv", uri_column="path")) == {"0.wav": "two\nlines", "1.wav": "x" * 200_000}
+    (tree / "t.csv").write_text('"path","the\ntext"\n0.wav,x\n')
+    (row,) = rows_of(tree / "t.csv", uri_column="path")
+    assert json.loads(row["extra"]) == {"the\ntext": "x"}
+
+
+def test_a_table_with_a_column_twice_is_refused(tree: Path) -> None:
+    (tree / "t.csv").write_text("path,text,path\n0.wav,one,1.wav\n")
+    assert "column 'path' is there twice" in errors(rows_of(tree / "t.csv", uri_column="path"))["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"start": 0.1, "duration": 0.2}, (0.1, 0.2)),
+        ({"start": 0.1, "end": None}, (0.1, None)),
+        ({"start": 0.1, "end": -1}, (0.1, None)),
+        ({"start": "0.1", "end": "0.3"}, (0.1, 0.2)),
+        ({"duration": 0.2}, (0.0, None)),
+        ({"start": 0.3, "end": 0.1}, "bad_entry"),
+    ],
+)
+def test_a_start_is_that_of_a_stretch(tree: Path, fields: Row, expected: object) -> None:
+    write(tree / "m.jsonl", {"audio": "0.wav", "text": "one"} | fields)
+    (row,) = rows_of(tree / "m.jsonl")
+    assert (row["error_kind"] or (row["offset_s"], row["stretch_s"])) == expected
+
+
+def test_lines_of_shards_select_as_those_of_files_do(tree: Path) -> None:
+    sound = encoded(np.stack([tone(0.5), tone(0.5, hertz=880.0)], axis=1))
+    (tree / "audio_0.tar").write_bytes(tar_of([("x.wav", sound), ("y.wav", WAV)]))
+    lines = [
+        {"audio_filepath": "x.wav", "channel_selector": 0, "id": "left"},
+        {"audio_filepath": "./x.wav", "channel_selector": [1], "id": "right"},
+        {"audio_filepath": "x-sub1.wav", "channel_selector": 1, "id": "again"},
+        {"audio_filepath": "x.wav", "duration": 0.3, "channel_selector": 0},
+        {"audio_filepath": "y.wav", "channel_selector": 5},
+    ]
+    write(tree / "manifest.json", *(line | {"shard_id": 0} for line in lines))
+    rows = [row for row in rows_of(tree) if row["uri"].endswith(".tar")]
+    found = {row["recording_id"]: (row["member"], row["channel"], row["error_kind"]) for row in rows}
+    assert found == {
+        "left": ("x.wav", 0, None),
+        "right": ("x.wav", 1, None),
+        "y.wav": ("y.wav", 5, "unreadable"),
+    }
+    assert len(rows) == 3
+
+
+def test_two_sets_of_shards_in_one_folder(tree: Path) -> None:
+    for name in ("dev", "train"):
+        (tree / f"{name}_0.tar").write_bytes(tar_of([("x.wav", WAV)]))
+        write(tree / f"{name}_manifest.json", {"audio_filepath": "x.wav", "shard_id": 0, "text": name})
+    rows = [row for row in rows_of(tree) if row["member"]]
+    assert {row["uri"].rpartition("/")[2]: row["reference"] for row in rows} == {
+        "dev_0.tar": "dev",
+        "train_0.tar": "train",
+    }
+
+
+def test_an_input_that_is_reached_by_a_link(tree: Path) -> None:
+    write(tree / "m.jsonl", {"audio_filepath": str(tree / "0.wav"), "text": "t"})
+    (tree.parent / "link").symlink_to(tree)
+    assert texts(rows_of(tree.parent / "link")) == {"0.wav": "t", "1.wav": None, "2.wav": None}
+
+
+def test_two_files_of_texts_of_kaldis(tree: Path) -> None:
+    (tree / "wav.scp").write_text("u0 0.wav\nu1 1.wav\n")
+    (tree / "trans.txt").write_text("u0 mine\n")
+    (tree / "text").write_text("u0 other\nu1 yours\n")
+    assert texts(rows_of(tree / "wav.scp")) == {"0.wav": "mine", "1.wav": "yours"}

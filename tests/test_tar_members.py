@@ -93,6 +93,8 @@ def test_names_with_dots_have_ids_and_texts_of_their_own(tmp_path: Path) -> None
         found = read_tar_of(tmp_path, b"".join(order) + END)
         assert found.references == right
         assert found.names == {name: number for number, name in enumerate(names)}
+    alone = read_tar_of(tmp_path, member("call.2026.01.wav", WAVS[0]) + member("call.2026.02.txt", b"of 02") + END)
+    assert alone.references == {}
     lacking = read_tar_of(tmp_path, b"".join([*members[:-1], member("day/call.2026.99.txt", b"none")]) + END)
     assert lacking.references == {name: right[name] for name in names[:3]}  # and no text goes to another one
 
@@ -252,7 +254,8 @@ def test_lines_of_nemo_name_members_in_many_ways(tmp_path: Path, order: int, sha
 def test_a_line_of_nemo_is_given_to_the_first_member_of_its_name_in_any_shares(tmp_path: Path) -> None:
     once = member("a.wav", WAVS[0]) + member("b.wav", WAVS[1])
     (tmp_path / "audio_0.tar").write_bytes(once + END + member("a.wav", WAVS[2]) + member("c.wav", WAVS[3]) + END)
-    lines = [{"audio_filepath": name, "offset": 0.1, "shard_id": 0} for name in ("a.wav", "a-sub1.wav")]
+    offsets = {"a.wav": 0.1, "a-sub1.wav": 0.2}
+    lines = [{"audio_filepath": name, "offset": offset, "shard_id": 0} for name, offset in offsets.items()]
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
     unit = unit_of(tmp_path)
     whole = worked(cut(unit), tmp_path / "whole")

@@ -65,3 +65,9 @@ def test_any_bytes_are_text_or_refused(data: bytes) -> None:
     with suppress(InvalidData):
         text = decode_text(data)
         assert "\ufffd" not in text or data == text.encode() or data.startswith((b"\xff\xfe", b"\xfe\xff"))
+
+
+@pytest.mark.parametrize("text", ["안녕하세요 오늘 날씨가 좋습니다", "대한민국서울특별시강남구역삼동에있는회사입니다"])
+def test_korean_is_not_taken_for_chinese(text: str) -> None:
+    with pytest.raises(InvalidData):
+        decode_text(text.encode("euc-kr"))

@@ -1,6 +1,7 @@
 """Decodes untrusted text: as the encoding that it states, else as UTF-8, else as GB 18030 if that gives Chinese."""
 
 import codecs
+import re
 from collections import Counter
 
 from actors.foreign.errors import InvalidData
@@ -16,6 +17,8 @@ _MARKS = (
 #: Ranges of codes for punctuation and for the common characters, which both standards sort before the rare ones: see
 #: https://en.wikipedia.org/wiki/GB_2312#Rows and https://en.wikipedia.org/wiki/Big5#Organization.
 _COMMON = (("gb2312", 0xA1A1, 0xA3FE), ("gb2312", 0xB0A1, 0xD7F9), ("big5", 0xA440, 0xC67E))
+_SPACED = re.compile(r"[^\x00-\x7f]{2} [^\x00-\x7f]{2}")  # words
+MIN_LETTERS = 16  # of Chinese, of which 0.6 have such codes, are never all so
 _MIN_COMMON = 0.75  # of the characters; Chinese has over 0.95, damaged UTF-8 and Big5 that are misread up to 0.6
 
 
@@ -45,9 +48,20 @@ def _chinese(data: bytes) -> str | None:
         text = data.decode("gb18030")
     except UnicodeDecodeError:
         return None
+    if _may_be_korean(text):
+        return None
     counts = {char: count for char, count in Counter(text).items() if not char.isascii()}
     common = sum(count for char, count in counts.items() if _is_common(char))
     return text if common >= _MIN_COMMON * sum(counts.values()) else None
+
+
+def _may_be_korean(text: str) -> bool:
+    """Whether a text has only characters whose codes are Hangul in EUC-KR, which are common ones of Chinese, and spaces
+    between them or very many."""
+    codes = [int.from_bytes(char.encode("gb2312", "ignore"), "big") for char in text if not char.isascii()]
+    letters = [code for code in codes if code >= 0xB0A1]
+    are_hangul = all(code <= 0xC8FE for code in letters)
+    return are_hangul and bool(letters) and (len(letters) >= MIN_LETTERS or bool(_SPACED.search(text)))
 
 
 def _is_common(char: str) -> bool:

@@ -3,7 +3,7 @@
 import tarfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
-from actors.sources.recordings import Recording, split_fields
+from actors.sources.recordings import Recording
 from actors.sources.tar_headers import member_content, open_tar
-from actors.sources.tar_lines import Fields, ManifestLines
+from actors.sources.tar_lines import Fields, ManifestLines, recordings_of
 from actors.sources.tar_links import Targets, target_of
 from actors.sources.tar_names import Member, NameIndex, Sound, members_of
 from actors.sources.tar_ranges import Chain
@@ -65,6 +65,7 @@ class Shard:
         self._last: Member | None = None
         self._problem: tarfile.TarError | RecordingError | None = None
         self._is_told = self._has_lost_links = False
+        self._selected = set[tuple[object, ...]]()  # of members, by lines
 
     def read(self, walk: Walk, is_last: bool = True, is_in_run: Callable[[], bool] = bool) -> Iterator[Recording]:
         """The recordings of the members, whose content is held until the next one is requested; then those of links,
@@ -205,19 +206,7 @@ class Shard:
     def _with_lines(self, sound: Sound, lines: list[Fields], content: Content) -> Iterator[Recording]:
         """The recordings that the manifest's lines make of a member; a single one if there are no lines."""
         recording = Recording(sound.recording_id, self.source.uri, self.etag, content, sound.member)
-        if not lines:
-            yield recording
-        for fields in lines:
-            reference, extra = split_fields(fields)
-            offset, duration = fields.get("offset"), fields.get("duration")
-            yield replace(
-                recording,
-                recording_id=str(fields["audio_filepath"]),
-                offset_s=None if offset is None else float(offset),
-                duration_s=None if offset is None or duration is None else float(duration),
-                reference=reference,
-                extra=extra,
-            )
+        return recordings_of(recording, lines, self._selected)
 
     def _read_later(self, walk: Walk) -> Iterator[Recording]:
         """The recordings of links and of NeMo's stretches: their members are found by going through the tar again."""

@@ -6,13 +6,17 @@ Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
+from actors.sources.recordings import Recording, split_fields
 from actors.sources.tar_names import without_dot
+from actors.units import Selection
 
 Fields = dict[str, Any]
 
+ID_KEYS = ("id", "utt_id", "recording_id")
 MAX_ALIKE = 8  # paths with one file name among which the end of a path is searched
 _STRETCH = re.compile(r"-sub\d+(?=\.[^./]*$|$)")  # NeMo numbers the second and later stretches of a member
 
@@ -51,6 +55,31 @@ class ManifestLines:
     def left(self) -> Iterable[str]:
         """The names in lines that were not given."""
         return self._lines
+
+
+def recordings_of(recording: Recording, lines: list[Fields], known: set[tuple[object, ...]]) -> Iterator[Recording]:
+    """The recordings that lines make of a member; the member itself if there are none. What a line selects that is
+    `known` is left out, for its row would have the key of another."""
+    if not lines:
+        yield recording
+    for fields in lines:
+        selection, name = Selection.of(fields), next((fields[key] for key in ID_KEYS if fields.get(key)), None)
+        has_offset = fields.get("offset") is not None
+        offset_s, stretch_s = (selection.offset_s, selection.stretch_s) if has_offset else (None, None)
+        key = recording.member, offset_s, stretch_s, selection.channel
+        if key in known:
+            continue
+        known.add(key)
+        reference, extra = split_fields(fields)
+        yield replace(
+            recording,
+            recording_id=str(name or fields["audio_filepath"]),
+            offset_s=offset_s,
+            duration_s=stretch_s,
+            channel=selection.channel,
+            reference=reference,
+            extra=extra,
+        )
 
 
 class _Names:

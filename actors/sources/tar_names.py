@@ -11,6 +11,7 @@ from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES, shorte
 from actors.sources.tar_headers import Archive, members
 
 MAX_SAMPLE_SOUNDS = 8  # recordings of one WebDataset key, such as channels, that share a text
+MAX_DOTS = 64  # of a text's name, after which no recording is looked for
 MAX_SUFFIX = 16  # characters of a suffix that is reported
 
 
@@ -171,14 +172,14 @@ class NameIndex:
 
     def _recordings_of(self, text: MemberName, has_own_stems: bool) -> list[Sound]:
         """The recordings of a text. With `has_own_stems`, some texts of its key have the stem of a recording, so that
-        the key alone says nothing."""
+        the key alone says nothing; nor does it if a number follows it, as in a date."""
         if text.stem in self.sounds:
             return self.sounds[text.stem]
-        stem = text.stem
-        while stem not in self.sounds and len(stem) > len(text.key):
-            stem = stem.rpartition(".")[0]
+        stem, dots = text.stem, 0
+        while stem not in self.sounds and len(stem) > len(text.key) and dots < MAX_DOTS:
+            stem, dots = stem.rpartition(".")[0], dots + 1
         stems = [stem] if stem in self.sounds else self.keys.get(text.key, [])
-        if stem not in self.sounds and has_own_stems:
+        if stem not in self.sounds and (has_own_stems or any(map(str.isdigit, text.stem[len(text.key) :].split(".")))):
             stems = [each for each in stems if each.startswith(text.stem + ".")]
         found = [sound for each in stems for sound in self.sounds[each]]
         return found if len(found) <= MAX_SAMPLE_SOUNDS else []

@@ -13,6 +13,8 @@ from actors.sources.tar_names import Member, NameIndex, parse_name
 MAX_TEXTS = 256_000_000  # bytes of texts that are kept until the whole tar is read
 TEXT_BYTES = 400  # overhead of a text beside its content
 
+_NOTE = ".JSON"  # the suffix of a note: read as JSON, and not taken for a member's, which is in lower case
+
 Texts = list[tuple[str, bytes]]  # of a recording: suffixes and contents
 
 
@@ -31,7 +33,7 @@ class KeptTexts:
     def keep(self, member: Member, read: Callable[[Member], bytes | RecordingError]) -> RecordingError | None:
         """Keeps a text, or a note on one that is too large. Returns the error of one that cannot be read."""
         header, name = member.header, member.name
-        self._bytes += len(name.key) + TEXT_BYTES
+        self._bytes += len(name.full) + len(name.stem) + len(name.key) + TEXT_BYTES
         if self._bytes > 2 * MAX_TEXTS:  # the notes on texts that were not read are limited as well
             self.entries.skip("over the limit of texts", int(member.is_own))
         elif not header.isreg():
@@ -66,7 +68,7 @@ class KeptTexts:
     def _note(self, member: Member, problem: str) -> None:
         """Keeps a note in place of a text that was not read."""
         note = json.dumps({UNREAD_TEXT: problem}).encode()
-        self.names.add_text(member.name, ".json", note, member.is_own)
+        self.names.add_text(member.name, _NOTE, note, member.is_own)
 
 
 def merge_texts(texts: Texts) -> tuple[str | None, dict[str, object]]:

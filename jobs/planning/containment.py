@@ -24,6 +24,9 @@ class AllowedFolders:
         self._protocols = {folder.uri.split("://", 1)[0] for folder in folders}
         # Local folders by path, which is faster to compare than a URI; one of another protocol never begins with "/".
         self._roots = tuple({self._real_name(folder).rstrip("/") + "/" for folder in folders})
+        local = {folder.path.rstrip("/"): os.path.realpath(folder.path) for folder in folders if folder.is_local}
+        #: Real paths of folders that were listed by another path, which is that of their files.
+        self._listed_as = {f"{real}/": f"{path}/" for path, real in local.items() if real not in local}
 
     def contains(self, place: Place) -> bool:
         """Whether a file is below one of the folders once links are resolved."""
@@ -45,6 +48,10 @@ class AllowedFolders:
                 place = Place.at(filepath, options)
         except (UsageError, UnicodeEncodeError) as problem:
             raise RecordingError(ErrorKind.BAD_ENTRY, f"{problem}") from None
+        for real, listed in self._listed_as.items() if place.is_local else ():
+            if place.path.startswith(real):
+                place = place.with_path(listed + place.path[len(real) :])
+                break
         if "/." not in place.path:
             return place
         address, mark, query = place.path.partition("?") if place.is_http else (place.path, "", "")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.recordings import AUDIO_SUFFIXES
+from actors.sources.tar_lines import ID_KEYS
 from actors.storage.urls import without_signatures
 from actors.units import Selection
 from jobs.planning.lists import NamesNoAudio
@@ -19,7 +20,6 @@ MAX_PATH_CHARACTERS = 4_096
 FILE_KEYS = ("file_name", "audio_path", "wav", "path", "audio", "audio_file", "wav_path", "filename", "file", "source")
 _TEXT_KEYS = ("text", "sentence", "transcript", "transcription", "reference")  # that are known as they are
 _OTHER_TEXT_KEYS = ("txt", "wrd", "words", "target")  # of WeNet, SpeechBrain, FunASR
-_ID_KEYS = ("id", "utt_id", "recording_id")
 _OTHER_ID_KEYS = ("key", "utt", "ID")
 _START_AND_END = (("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"))
 
@@ -82,7 +82,7 @@ def as_line(value: object) -> str:
 def entry_name(entry: ManifestEntry) -> str:
     """The id of an entry's recording."""
     fields = entry.fields
-    return str(next((fields[key] for key in _ID_KEYS if fields.get(key)), without_signatures(entry.filepath)))
+    return str(next((fields[key] for key in ID_KEYS if fields.get(key)), without_signatures(entry.filepath)))
 
 
 def _renamed(
@@ -101,7 +101,7 @@ def _renamed(
     if not any(isinstance(fields.get(each), str) for each in _TEXT_KEYS):
         text_key = next((each for each in _OTHER_TEXT_KEYS if isinstance(renamed.get(each), str)), None)
         renamed |= {"text": renamed.pop(text_key)} if text_key else {}
-    if not any(fields.get(each) for each in _ID_KEYS):
+    if not any(fields.get(each) for each in ID_KEYS):
         id_key = next((each for each in _OTHER_ID_KEYS if isinstance(renamed.get(each), str)), None)
         renamed |= {"id": renamed.pop(id_key)} if id_key else {}
     return {"audio_filepath": _path_in(fields[key])} | renamed | _stretch(renamed)
@@ -127,8 +127,14 @@ def _stretch(fields: dict[str, object]) -> dict[str, object]:
         return {"offset": _seconds(fields["offset"]), "duration": _seconds(fields.get("duration"))}
     for names in _START_AND_END:
         start, end = (_seconds(fields.get(name)) for name in names)
-        if isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start < end:
-            return {"offset": start, "duration": round(end - start, 6)}
+        if not isinstance(start, int | float) or isinstance(start, bool):
+            continue
+        if isinstance(end, int | float) and end != -1:
+            length = round(end - start, 6)
+            if length <= 0:
+                raise RecordingError(ErrorKind.BAD_ENTRY, f"{names[1]} ({end}) is not after {names[0]} ({start})")
+            return {"offset": start, "duration": length}
+        return {"offset": start, "duration": _seconds(fields.get("duration"))}  # to the end, unless it says how long
     return {"duration": None}
 
 

@@ -33,12 +33,13 @@ def as_manifest(file: File, reader: ListReader, allowed: AllowedFolders) -> Iter
     for name in (WAV_SCP, "trans.txt", "text", "utt2spk", "segments"):
         tables[name] = _Table(folder / name, os.path.join(relative_folder, name), reader, allowed)
     audio, segments, speakers = tables[WAV_SCP], tables["segments"], tables["utt2spk"]
-    texts = tables["trans.txt"] if tables["trans.txt"].rows else tables["text"]
+    texts = tables["trans.txt"], tables["text"]  # in AISHELL-2 the former; if both, each for its own
 
     def line(location: str, utterance: str, path: str, stretch: dict[str, object], is_unique: bool) -> Line:
         fields: dict[str, object] = {"audio_filepath": path, "id": utterance} | stretch
         if is_unique:
-            fields |= {"text": text} if (text := texts.only(utterance)) is not None else {}
+            text = next((each.only(utterance) for each in texts if utterance in each.rows), None)
+            fields |= {"text": text} if text is not None else {}
             fields |= {"speaker": speaker} if (speaker := speakers.only(utterance)) is not None else {}
         return Line(location, as_line(fields | ({"folder": relative_folder} if relative_folder else {})))
 

@@ -52,6 +52,8 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     """
     options = config.options()
     roots = [place_of(root, options) for root in config.allowed_roots]
+    if not all(root.strip() for root in config.allowed_roots):
+        raise ConfigError("input.allowed_roots: a name is empty; give a folder")
     for root in roots:
         if root.is_local and not root.exists():  # perhaps not mounted: each entry that names a file there would fail
             raise ConfigError(f"input.allowed_roots: there is no folder {root.path}")

@@ -99,7 +99,7 @@ class _Manifest:
         manifest.
         """
         file = self.file
-        if EXPORT_FOLDER in file.uri.split("/")[:-1] and not file.is_explicit:
+        if EXPORT_FOLDER in file.name.split("/")[:-1] and not file.is_explicit:
             raise NotAManifest("made by jobs.export")
         is_manifest = file.is_explicit or self._is_kaldi or "manifest" in self._name.lower()
         early, bad_entries = list[SourceObject](), 0  # rows for lines that name no audio, before the first that does

@@ -7,11 +7,13 @@ https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/dataset
 
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 
 from actors.schema import ErrorKind, RecordingError
+from actors.sources.tar_names import without_dot
 from actors.storage.connect import protocol_of
 from actors.storage.place import Place
 from actors.units import SourceObject, digest
@@ -30,17 +32,18 @@ class Shards:
 
     def __init__(self, listed: Mapping[str, SourceObject]) -> None:
         self._listed = listed
-        self._by_folder = dict[str, dict[str, str]]()
+        self._by_folder = dict[str, dict[str, list[str]]]()
         self._lines = dict[str, dict[tuple[object, ...], str]]()
         self.repeated = self.added = 0
         uris = sorted(each.uri for each in listed.values() if each.format == "tar")
         for uri in uris:
             if number := _number_of(uri):
-                self._by_folder.setdefault(os.path.dirname(uri), {}).setdefault(number, uri)
-        counts = Counter(number for folder in self._by_folder.values() for number in folder)
-        self._unique = {
-            number: uri for each in self._by_folder.values() for number, uri in each.items() if counts[number] == 1
-        }
+                self._by_folder.setdefault(os.path.dirname(uri), {}).setdefault(number, []).append(uri)
+        everywhere = defaultdict[str, list[str]](list)
+        for folder in self._by_folder.values():
+            for number, found in folder.items():
+                everywhere[number] += found
+        self._unique = {number: found[0] for number, found in everywhere.items() if len(found) == 1}
 
     @property
     def is_empty(self) -> bool:
@@ -48,9 +51,12 @@ class Shards:
         return not self._by_folder
 
     def beside(self, manifest: File) -> Mapping[str, str]:
-        """The shards by number in a manifest's folder and, for other numbers, its parent."""
-        folder = os.path.dirname(manifest.uri)
-        return self._by_folder.get(os.path.dirname(folder), {}) | self._by_folder.get(folder, {})
+        """The shards by number in a manifest's folder and, for other numbers, its parent. Of several with one number,
+        as in train_0.tar and dev_0.tar, the one that is named most like the manifest."""
+        folder, name = os.path.split(manifest.uri)
+        near = self._by_folder.get(os.path.dirname(folder), {}) | self._by_folder.get(folder, {})
+        chosen = ((number, _most_like(name, uris)) for number, uris in near.items())
+        return {number: uri for number, uri in chosen if uri}
 
     @property
     def unique(self) -> Mapping[str, str]:
@@ -61,7 +67,9 @@ class Shards:
         """Adds a line to a shard."""
         self.added += 1
         lines = self._lines.setdefault(uri, {})
-        stretch = (entry.filepath, entry.fields.get("offset"), entry.fields.get("duration"))
+        offset_s, stretch_s, channel = entry.selection
+        interval = None if entry.fields.get("offset") is None else (offset_s, stretch_s)  # as the reader takes it
+        stretch = (without_dot(entry.filepath), interval, channel)
         if lines.setdefault(stretch, entry.line) is not entry.line:
             self.repeated += 1
 
@@ -110,7 +118,7 @@ class ShardedManifest:
             self._names_files = place.exists()
         if self._names_files:
             return None
-        detail = f"shard {number}, which the manifest describes, is not among the tars of the input"
+        detail = f"shard {number}, which the manifest describes, is not among the tars of the input, or several are it"
         return uri or RecordingError(ErrorKind.MISSING, detail)
 
     def is_new(self, problem: RecordingError) -> bool:
@@ -118,6 +126,15 @@ class ShardedManifest:
         is_new = problem.detail not in self._missing
         self._missing.add(problem.detail)
         return is_new
+
+
+def _most_like(name: str, uris: list[str]) -> str | None:
+    """The only one of several URIs whose file name begins most like a name; None if there are several such."""
+    if len(uris) == 1:
+        return uris[0]
+    alike = (takewhile(lambda pair: pair[0] == pair[1], zip(name, os.path.basename(uri), strict=False)) for uri in uris)
+    shared = [sum(1 for _ in each) for each in alike]
+    return uris[shared.index(max(shared))] if shared.count(max(shared)) == 1 else None
 
 
 def _number_of(uri: str) -> str | None:

@@ -2,7 +2,9 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from actors.foreign.errors import InvalidData, SchemaMismatch
 from actors.foreign.parquet_rows import read_rows
@@ -13,9 +15,20 @@ from jobs.planning.entries import as_line
 from jobs.planning.files import COMMON_VOICE, DELIMITED_SUFFIXES, PARQUET_SUFFIXES, File
 from jobs.planning.lists import MAX_LINE_BYTES, BadEntry, Line, ListReader, NamesNoAudio
 
+MAX_ROW_LINES = 1_000  # of a row, whose values may have several
 MAX_UNPACKED_BYTES = 256_000_000  # of a row group's columns
 _CLIPS = "clips"  # Common Voice's folder of audio, which its tables leave out
 _DELIMITERS = ",;\t|"
+
+csv.field_size_limit(MAX_LINE_BYTES)  # as of a manifest's line; Python's own is 131,072
+
+
+class _Csv(csv.excel):
+    strict = True
+
+
+class _Tsv(_Csv):
+    quoting = csv.QUOTE_NONE
 
 
 def is_table(file: File) -> bool:
@@ -67,12 +80,16 @@ def _delimited_lines(file: File, reader: ListReader, uri_column: str | None) -> 
     lines = _without_errors(file, reader, bad)
     header, is_tsv = next(lines, ""), file.name.lower().endswith(".tsv")
     delimiter = "\t" if is_tsv else _delimiter_of(header, uri_column)
-    names = [each.strip() for _, row in _rows([header], delimiter, is_tsv) if isinstance(row, list) for each in row]
+    rows = _rows(chain([header] if header else [], lines), delimiter, is_tsv)
+    first = next(rows, (1, []))[1]
+    names = [each.strip() for each in first] if isinstance(first, list) else []
+    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+        raise reader.refusal(ErrorKind.BAD_ENTRY, f"its column {repeated[0][:80]!r} is there twice")
     is_common_voice = is_tsv and file.place.name in COMMON_VOICE and {"path", "sentence"} <= set(names)
-    for number, values in _rows(lines, delimiter, is_tsv):
+    for number, values in rows:
         yield from bad
         bad.clear()
-        location = f"{file.name}:{number + 1}"
+        location = f"{file.name}:{number}"
         if isinstance(values, RecordingError):
             yield BadEntry(location, values)
         elif any(values[len(names) :]):
@@ -87,18 +104,36 @@ def _delimited_lines(file: File, reader: ListReader, uri_column: str | None) -> 
 
 
 def _rows(lines: Iterable[str], delimiter: str, is_tsv: bool) -> Iterator[tuple[int, list[str] | NamesNoAudio]]:
-    """The values of each row, with the number of its first line."""
-    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL)
+    """The values of each row, with the number of its first line.
+
+    A line that does not belong to a row, such as one with a quotation mark that nothing closes, is an error by itself,
+    and what follows it is read as if it were not there.
+    """
+    dialect = _Tsv if is_tsv else _Csv
+    source, taken, number = iter(lines), list[str](), 1
+
+    def feed(again: list[str]) -> Iterator[str]:
+        for line in chain(again, source):
+            taken.append(line)
+            if len(taken) > MAX_ROW_LINES:
+                raise csv.Error("a value of it does not end")
+            yield line
+
+    reader = csv.reader(feed([]), dialect, delimiter=delimiter)
     while True:
-        number = reader.line_num + 1
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as problem:
             yield number, NamesNoAudio(f"not a row of the table: {problem}")
+            number, again = number + 1, taken[1:]
+            taken.clear()
+            reader = csv.reader(feed(again), dialect, delimiter=delimiter)
         else:
             yield number, [_unquoted(each) for each in values] if is_tsv else values
+            number += len(taken)
+            taken.clear()
 
 
 def _without_errors(file: File, reader: ListReader, bad: list[BadEntry]) -> Iterator[str]:
