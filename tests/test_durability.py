@@ -122,7 +122,7 @@ def test_a_second_run_leaves_the_output_to_the_first(
     output = Place.at(str(tmp_path / "out"))
     (output / "_runs/000001/other").write(b"")
     where = [f"output.uri={output.path}", "input.uri=demo/audio/loose/00.wav"]
-    nothing = SimpleNamespace(totals=Totals(), failed={})
+    nothing = SimpleNamespace(totals=Totals(), failed={}, hopeless=frozenset())
     monkeypatch.setattr(transcribe, "transcribe", lambda *_: nothing)
     monkeypatch.setattr(transcribe, "claim_resources", lambda *_: SimpleNamespace(actors=(1, 1)))
     for status, sign in ((4, {"machine": "another", "process": 1, "began": "1"}), (0, None)):
