@@ -117,6 +117,31 @@ def test_a_long_tar_of_names_with_dots_is_read_in_ranges(tmp_path: Path) -> None
     assert max(read_piece(piece, ReadSettings()).num_rows for piece in pieces) < 40
 
 
+@pytest.mark.parametrize(
+    ("tars", "references"),
+    [
+        ([["a.wav", "a.txt"], ["a.wav", "a.json"]], ["0 a.txt", "1 a.json"]),
+        ([["a.wav", "a.txt"], ["a.wav"], ["a.wav", "a.txt"]], ["0 a.txt", None, "2 a.txt"]),
+        ([["a.wav"], ["a.wav", "a.txt"]], [None, "1 a.txt"]),
+        ([["a.wav", "a.flac", "a.txt"], ["a.wav", "a.txt"]], ["0 a.txt", "0 a.txt", "1 a.txt"]),
+        ([["a.wav"], ["a.txt"]], [None]),
+    ],
+)
+def test_each_of_several_joined_tars_has_its_own_texts(
+    tmp_path: Path, tars: list[list[str]], references: list[str | None]
+) -> None:
+    def content(number: int, name: str) -> bytes:
+        said = f"{number} {name}"
+        return (
+            WAVS[number] if name[-4:] in (".wav", "flac") else (json.dumps(said) if "json" in name else said).encode()
+        )
+
+    joined = b"".join(b"".join(member(name, content(n, name)) for name in tar) + END for n, tar in enumerate(tars))
+    (tmp_path / "t.tar").write_bytes(joined)
+    rows = worked(cut(unit_of(tmp_path / "t.tar")), tmp_path / "out")
+    assert [row["reference"] for row in rows] == references
+
+
 def test_samples_of_webdataset_keep_their_keys_and_texts(tmp_path: Path) -> None:
     data = b"".join(
         (

@@ -191,7 +191,7 @@ class Shard:
     def _recordings_of(self, member: Member, content: Content | None, has_siblings: bool) -> Iterator[Recording]:
         """The recordings of a member, if it is this share's."""
         header, name = member.header, member.name
-        sound = self._names.add_sound(name, has_siblings)
+        sound = self._names.add_sound(name, member.part, has_siblings)
         lines = self._lines.take(header.name, member.is_own)
         for each in self._lines.stretches(header.name) if header.isreg() else ():
             self._stretches.setdefault(each, _Later(sound, [], member, header.offset))

@@ -51,6 +51,7 @@ class Header(tarfile.TarInfo):
                 raise
             archive.has_foreign_block = any(block)
             raise tarfile.EmptyHeaderError("the end") from None  # type: ignore[attr-defined]
+        archive.part += archive.zeros >= 2
         archive.zeros = 0
         header.offset = archive.file.tell() - BLOCK
         member: Header = header._proc_member(archive)  # type: ignore[attr-defined]  # noqa: SLF001 - as tarfile does
@@ -71,6 +72,7 @@ class Archive(tarfile.TarFile):
     """A tar, or several that were joined."""
 
     zeros = 0  # blocks of zeros before the next one
+    part = 0  # the number of the tar that the last header is of
     has_foreign_block = False  # whether a block that is no header follows the end
     stream: TarStream | None = None
 

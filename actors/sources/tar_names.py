@@ -26,13 +26,14 @@ class MemberName(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member of a tar, by its header. `reason` is why it is neither a recording nor a text, if so. It `is_own` if it
-    belongs to the share of the tar that is read."""
+    """A member of a tar, by its header. `reason` is why it is neither a recording nor a text, if so; `part` the number
+    of its tar among several that were joined. It `is_own` if it belongs to the share of the tar that is read."""
 
     archive: Archive
     header: tarfile.TarInfo
     name: MemberName
     reason: str | None
+    part: int = 0
     is_own: bool = True
 
     @property
@@ -44,7 +45,7 @@ def members_of(archive: Archive) -> Iterator[Member]:
     """The members of a tar, one by one. Raises tarfile.ReadError."""
     for header in members(archive):
         name = parse_name(header.name)
-        yield Member(archive, header, name, _reason_to_skip(header, name.suffix))
+        yield Member(archive, header, name, _reason_to_skip(header, name.suffix), archive.part)
 
 
 def parse_name(name: str) -> MemberName:
@@ -83,15 +84,17 @@ def _reason_to_skip(member: tarfile.TarInfo, suffix: str) -> str | None:
 
 
 class Sound(NamedTuple):
-    """A recording in a tar: its id and its member's name, which are unique in the tar."""
+    """A recording in a tar: its id and its member's name, which are unique in the tar, and the part that it is in."""
 
     recording_id: str
     member: str
+    part: int
 
 
 class _Text(NamedTuple):
     content: bytes
     is_own: bool
+    part: int
 
 
 @dataclass
@@ -124,7 +127,7 @@ class NameIndex:
     _texts: dict[tuple[str, str], tuple[MemberName, list[_Text]]] = field(default_factory=dict)  # by stem and suffix
     _copies: dict[str, int] = field(default_factory=dict)
 
-    def add_sound(self, name: MemberName, has_siblings: bool) -> Sound:
+    def add_sound(self, name: MemberName, part: int, has_siblings: bool) -> Sound:
         """Adds a recording, whose id is its key. If others have this key, adjacent ones (`has_siblings`) or earlier
         ones, it is its stem, else its name. The name of a second member of one name is numbered."""
         copy = self._copies[name.full] = self._copies.get(name.full, 0) + 1
@@ -136,7 +139,7 @@ class NameIndex:
             copy += 1
             recording_id = f"{name.full} ({copy})"
         self.ids.add(recording_id)
-        sound = Sound(recording_id, member)
+        sound = Sound(recording_id, member, part)
         if name.stem in self.sounds:
             self.sounds[name.stem].append(sound)
         else:
@@ -145,8 +148,9 @@ class NameIndex:
                 stems.append(name.stem)
         return sound
 
-    def add_text(self, name: MemberName, suffix: str, content: bytes, is_own: bool) -> None:
-        self._texts.setdefault((name.stem, suffix), (name, []))[1].append(_Text(content, is_own))
+    def add_text(self, member: Member, suffix: str, content: bytes) -> None:
+        text = _Text(content, member.is_own, member.part)
+        self._texts.setdefault((member.name.stem, suffix), (member.name, []))[1].append(text)
 
     def text_of(self, name: MemberName) -> bytes | None:
         """The content of the last text of a name."""
@@ -154,19 +158,22 @@ class NameIndex:
         return found[1][-1].content if found else None
 
     def match(self) -> Matches:
-        """The texts of each recording: the more specific last, and a .txt after a .json. Where several members have
-        one name, as in joined tars, each copy of a recording has that copy of the text."""
+        """The texts of each recording: the more specific last, and a .txt after a .json. Each of several tars that were
+        joined has its own; where one has several members of one name, each copy of a recording has that of the text."""
         result, merged = Matches(), dict[str, list[tuple[int, bool, tuple[str, bytes]]]]()
         keys_with_stems = {each.key for each, _ in self._texts.values() if each.stem in self.sounds}
         for (stem, suffix), (name, copies) in self._texts.items():
             sounds = self._recordings_of(name, name.key in keys_with_stems)
-            own = sum(each.is_own for each in copies)
-            result.with_sound += own if sounds else 0
-            result.without_sound += 0 if sounds else own
+            parts = {sound.part for sound in sounds}
+            result.with_sound += sum(each.is_own and each.part in parts for each in copies)
+            result.without_sound += sum(each.is_own and each.part not in parts for each in copies)
             result.keys.append(stem if stem in self.sounds else name.key)
-            for number, sound in enumerate(sounds):
-                text = copies[_copy_of(number, len(sounds), len(copies))]
-                merged.setdefault(sound.recording_id, []).append((len(stem), suffix == ".txt", (suffix, text.content)))
+            for part in parts & {each.part for each in copies}:
+                own = [each for each in sounds if each.part == part]
+                texts = [each for each in copies if each.part == part]
+                for number, sound in enumerate(own):
+                    text = texts[_copy_of(number, len(own), len(texts))].content
+                    merged.setdefault(sound.recording_id, []).append((len(stem), suffix == ".txt", (suffix, text)))
         result.texts = {each: [text for _, _, text in sorted(texts)] for each, texts in merged.items()}
         return result
 

@@ -45,7 +45,7 @@ class KeptTexts:
             content = read(member)
             if isinstance(content, RecordingError):
                 return content
-            self.names.add_text(name, name.suffix, content, member.is_own)
+            self.names.add_text(member, name.suffix, content)
         return None
 
     def match(self) -> dict[str, Texts]:
@@ -54,7 +54,7 @@ class KeptTexts:
             content = self.names.text_of(parse_name(target_of(link.header)))
             self.has_lost_links |= content is None
             if content is not None:
-                self.names.add_text(link.name, link.name.suffix, content, link.is_own)
+                self.names.add_text(link, link.name.suffix, content)
             elif link.header.islnk():
                 self._note(link, f"a link to {link.header.linkname[:200]}, which is not in the tar")
             else:
@@ -68,7 +68,7 @@ class KeptTexts:
     def _note(self, member: Member, problem: str) -> None:
         """Keeps a note in place of a text that was not read."""
         note = json.dumps({UNREAD_TEXT: problem}).encode()
-        self.names.add_text(member.name, _NOTE, note, member.is_own)
+        self.names.add_text(member, _NOTE, note)
 
 
 def merge_texts(texts: Texts) -> tuple[str | None, dict[str, object]]:
