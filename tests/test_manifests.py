@@ -632,3 +632,9 @@ def test_two_files_of_texts_of_kaldis(tree: Path) -> None:
     (tree / "trans.txt").write_text("u0 mine\n")
     (tree / "text").write_text("u0 other\nu1 yours\n")
     assert texts(rows_of(tree / "wav.scp")) == {"0.wav": "mine", "1.wav": "yours"}
+
+
+def test_a_table_without_rows_is_no_damage(tree: Path) -> None:
+    pq.write_table(pa.table({"path": pa.array([], pa.string())}), tree / "t.parquet")
+    listing = listed(tree, uri_column="path")
+    assert (listing.is_complete, [each.name for each in listing.objects]) == (True, ["0.wav", "1.wav", "2.wav"])

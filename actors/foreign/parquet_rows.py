@@ -29,6 +29,8 @@ def read_rows(file: BinaryIO, required: Sequence[str], max_bytes: int) -> Iterat
             if missing := [name for name in required if name not in names]:
                 raise SchemaMismatch(f"it has no column of texts named {missing[0]} among {', '.join(names[:20])}")
             for number, group in enumerate(groups):
+                if not group.rows:  # it has no pages either
+                    continue
                 read, largest = _readable(file, group, names, required, max_bytes)
                 at_once = max(min(max_bytes // max(largest, 1), MAX_ROWS_AT_ONCE), 1)
                 for batch in parquet.iter_batches(at_once, row_groups=[number], columns=read):

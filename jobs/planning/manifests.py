@@ -16,7 +16,7 @@ from actors.units import SourceObject, digest
 from jobs.planning import kaldi, tables
 from jobs.planning.containment import AllowedFolders
 from jobs.planning.entries import ManifestEntry, as_line, entry_name, parse_entry
-from jobs.planning.files import EXPORT_FOLDER, WAV_SCP, File
+from jobs.planning.files import EXPORT_FOLDER, PARQUET_SUFFIXES, WAV_SCP, File
 from jobs.planning.json_documents import elements, is_document
 from jobs.planning.lists import HEAD_BYTES, BadEntry, Line, ListReader, NamesNoAudio, UndecodableLine
 from jobs.planning.shards import ShardedManifest, Shards
@@ -103,7 +103,9 @@ class _Manifest:
             raise NotAManifest("made by jobs.export")
         is_manifest = file.is_explicit or self._is_kaldi or "manifest" in self._name.lower()
         early, bad_entries = list[SourceObject](), 0  # rows for lines that name no audio, before the first that does
+        is_empty = True
         for found in self._lines():
+            is_empty = False
             try:
                 if isinstance(found, BadEntry):
                     raise found.problem
@@ -121,7 +123,7 @@ class _Manifest:
                 early.clear()
             if source is not None:
                 yield source
-        if not is_manifest:
+        if not (is_manifest or (is_empty and self._name.lower().endswith(PARQUET_SUFFIXES))):  # a table without rows
             raise NotAManifest("no manifest")
         if bad_entries > MAX_BAD_ENTRIES:
             detail = f"{bad_entries - MAX_BAD_ENTRIES:,} more entries are bad, besides the first {MAX_BAD_ENTRIES:,}"

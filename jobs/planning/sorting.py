@@ -76,7 +76,8 @@ class Sorted:
         stem, suffix = os.path.splitext(file.uri)
         if file.is_explicit or suffix.lower() != ".json" or self.requested != "auto":
             return False
-        return any(stem + each in self.found.files for name in AUDIO_SUFFIXES for each in (name, name.upper()))
+        cases = (case(name) for name in AUDIO_SUFFIXES for case in (str, str.upper, str.title))  # as .wav, .WAV, .Wav
+        return any(stem + each in self.found.files for each in cases)
 
     def _add_table(self, file: File) -> None:
         if file.place.name not in TABLES:
