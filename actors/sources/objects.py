@@ -82,6 +82,8 @@ def read_objects(group: list[SourceObject], reading: Reading) -> Iterator[Record
     found = 0
     try:
         stored, etag = _resolve(first, reading.settings)
+        if not (stored.size or stored.place.is_http):  # where 0 means that the size is unknown
+            raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
         for recording in _read_container(first, stored, etag, reading):
             found += 1
             yield recording
