@@ -8,6 +8,7 @@ from actors.schema import ErrorKind, RecordingError, UsageError
 from actors.sources.objects import CHANGED, GONE
 from actors.storage.answers import ArchivedObject, FileTooLarge, NotRegularFile
 from actors.storage.place import Place
+from actors.storage.retry import is_of_client
 
 MAX_WITNESSES = 4  # other files that are tried, to see whether the storage lets us read at all
 _NO_SUCH_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
@@ -35,6 +36,8 @@ def error_of(problem: Exception, place: Place | None, witnesses: Iterable[Place]
             return RecordingError(ErrorKind.BAD_ENTRY, str(problem))
         case OSError() if place is not None:
             return _storage_error(problem, place, witnesses)
+        case _ if place is not None and is_of_client(problem):
+            return _storage_error(OSError(f"{type(problem).__name__}: {problem}"), place, witnesses)
         case _:
             return RecordingError(ErrorKind.INTERNAL, f"{type(problem).__name__}: {problem!s:.200}")
 

@@ -98,11 +98,13 @@ class Place(Location):
 
     def open(self, block_size: int | None = None) -> BinaryIO:
         """A file to read from its start on, in requests of `block_size` bytes."""
-        if self.is_http:  # to fsspec, a server without ranges has no file longer than a block
-            block_size = block_size or _BLOCK_BYTES
-            return io.BufferedReader(RangeReader(self.read_range, self.info().size, block_size), block_size)
-        opened: BinaryIO = self.filesystem.open(self.path, "rb", block_size=block_size)
-        return opened
+        if self.is_local:
+            opened: BinaryIO = self.filesystem.open(self.path, "rb")
+            return opened
+        # Not by fsspec's own file: that of S3 raises its client's exceptions, which readers take for damage, and that of
+        # HTTP has no file longer than a block where a server knows no ranges.
+        block_size = block_size or _BLOCK_BYTES
+        return io.BufferedReader(RangeReader(self.read_range, self.info().size, block_size), block_size)
 
     @retried
     def read(self, max_bytes: int | None = None) -> bytes:

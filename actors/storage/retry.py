@@ -23,7 +23,7 @@ _PERMANENT = (
     FileTooLarge,
 )
 _PERMANENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
-_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio")  # whose exceptions are not OSErrors
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "asyncio", "fsspec")  # whose exceptions are not OSErrors
 
 
 def retried(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
@@ -40,7 +40,7 @@ def retried(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
             return call(*args, **kwargs)
         except Exception as problem:
             kind = type(problem)
-            if isinstance(problem, OSError) or kind.__module__.split(".")[0] not in _CLIENTS:
+            if isinstance(problem, OSError) or not is_of_client(problem):
                 raise
             refused = "Credentials" in kind.__name__
             raise (PermissionError if refused else OSError)(f"{kind.__name__}: {problem}") from problem
@@ -51,6 +51,11 @@ def retried(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         stop=stop_after_attempt(3),
         reraise=True,
     )(translated)
+
+
+def is_of_client(problem: Exception) -> bool:
+    """Whether an exception is one of a storage's client."""
+    return type(problem).__module__.split(".")[0] in _CLIENTS
 
 
 def _is_transient(problem: BaseException) -> bool:

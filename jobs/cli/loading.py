@@ -22,15 +22,22 @@ _LARGE = 1e9  # no number is larger
 def load(path: str, overrides: list[str]) -> Config:
     """The configuration of a YAML file with `section.key=value` overrides. Raises ConfigError."""
     values = _read(path)
+    mistakes = list[object]()
     for override in overrides:
-        _apply(values, override)
+        try:
+            _apply(values, override)
+        except ConfigError as problem:
+            mistakes += problem.args
     for names, leaf in leaves([], values):
         if isinstance(leaf, str) and not _is_valid_name(leaf):
             raise ConfigError(f"{'.'.join(names)}: contains a NUL byte or a lone surrogate, which no name can have")
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as problem:
-        raise ConfigError(*dict.fromkeys(map(_sentence, problem.errors()))) from None
+        mistakes = [*map(_sentence, problem.errors()), *mistakes]
+    if mistakes:
+        raise ConfigError(*dict.fromkeys(mistakes))
+    return config
 
 
 def _read(path: str) -> dict[str, object]:
