@@ -101,8 +101,8 @@ class Place(Location):
         if self.is_local:
             opened: BinaryIO = self.filesystem.open(self.path, "rb")
             return opened
-        # Not by fsspec's own file: that of S3 raises its client's exceptions, which readers take for damage, and that of
-        # HTTP has no file longer than a block where a server knows no ranges.
+        # Not by fsspec's own file: that of S3 raises its client's exceptions, which readers take for damage, and that
+        # of HTTP has no file longer than a block where a server knows no ranges.
         block_size = block_size or _BLOCK_BYTES
         return io.BufferedReader(RangeReader(self.read_range, self.info().size, block_size), block_size)
 
