@@ -82,7 +82,8 @@ def to_rows(
 def witnesses(piece: Piece, settings: ReadSettings) -> Iterator[Place]:
     """Some files of a piece, from all over it, which tell whether storage lets us read any of them."""
     files = [each for each in piece.objects if not each.refusal]
-    return (Place.at(each.uri, settings.storage_options) for each in files[:: max(len(files) // MAX_FILES, 1)])
+    for each in files[:: max(len(files) // MAX_FILES, 1)]:
+        yield Place.at(each.uri, settings.storage_options)
 
 
 def _segment_rows(row: Row, sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[Row]:
