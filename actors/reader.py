@@ -68,7 +68,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
         except SoundLimitExceeded as exceeded:
             raise NeedsRecut(heard.finer_cut(exceeded.recording_s)) from None
     metadata = {"chain": chains[0].summary().to_text()} if chains else {}
-    if entries.found and not piece.stretch:  # each stretch reads the whole container
+    if entries.found:
         metadata["entries"] = entries.to_text()
     return whole.table().replace_schema_metadata(metadata)
 

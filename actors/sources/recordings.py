@@ -24,7 +24,8 @@ MAX_NAME_BYTES = 4_096  # of a name in a container; no filesystem allows a longe
 UNREAD_TEXT = "unread_text"  # the field that says why a text or a column was not read
 
 _PARSING = threading.Lock()  # of one large companion at a time
-_TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
+TEXT_FIELDS = ("text", "sentence", "transcript", "transcription", "reference")
+ID_FIELDS = ("id", "utt_id", "recording_id")  # of a manifest's line
 _STRUCTURAL_FIELDS = ("audio_filepath", "offset", "duration", "channel_selector", "shard_id")
 
 
@@ -84,8 +85,21 @@ def fields_of(text: str) -> dict[str, object]:
     return fields if isinstance(fields, dict) else {"text": fields} if isinstance(fields, str) else {"json": fields}
 
 
+def stated_id(fields: Mapping[str, object]) -> object | None:
+    """The id of a recording that the fields of a manifest's line state, if they do."""
+    return next((fields[key] for key in ID_FIELDS if fields.get(key)), None)
+
+
+def is_apple_double(path: str) -> bool:
+    """Whether macOS keeps attributes of another file in the one at a path: as ._name, or in a folder __MACOSX."""
+    if "._" not in path and "__MACOSX/" not in path:
+        return False
+    *folders, name = path.split("/")
+    return name.startswith("._") or "__MACOSX" in folders
+
+
 def split_fields(fields: Mapping[str, object]) -> tuple[str | None, dict[str, object]]:
     """Splits a recording's fields into its reference text and all others."""
-    text_field = next((name for name in _TEXT_FIELDS if isinstance(fields.get(name), str)), None)
+    text_field = next((name for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
     extra = {name: value for name, value in fields.items() if name != text_field and name not in _STRUCTURAL_FIELDS}
     return (str(fields[text_field]) if text_field else None), extra

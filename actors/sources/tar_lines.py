@@ -10,13 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from actors.sources.recordings import Recording, split_fields
+from actors.sources.recordings import Recording, split_fields, stated_id
 from actors.sources.tar_names import without_dot
 from actors.units import Selection
 
 Fields = dict[str, Any]
 
-ID_KEYS = ("id", "utt_id", "recording_id")
 MAX_ALIKE = 8  # paths with one file name among which the end of a path is searched
 _STRETCH = re.compile(r"-sub\d+(?=\.[^./]*$|$)")  # NeMo numbers the second and later stretches of a member
 
@@ -63,7 +62,7 @@ def recordings_of(recording: Recording, lines: list[Fields], known: set[tuple[ob
     if not lines:
         yield recording
     for fields in lines:
-        selection, name = Selection.of(fields), next((fields[key] for key in ID_KEYS if fields.get(key)), None)
+        selection = Selection.of(fields)
         has_offset = fields.get("offset") is not None
         offset_s, stretch_s = (selection.offset_s, selection.stretch_s) if has_offset else (None, None)
         key = recording.member, offset_s, stretch_s, selection.channel
@@ -73,7 +72,7 @@ def recordings_of(recording: Recording, lines: list[Fields], known: set[tuple[ob
         reference, extra = split_fields(fields)
         yield replace(
             recording,
-            recording_id=str(name or fields["audio_filepath"]),
+            recording_id=str(stated_id(fields) or fields["audio_filepath"]),
             offset_s=offset_s,
             duration_s=stretch_s,
             channel=selection.channel,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from actors.foreign.escape import escape_surrogates
-from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES, shortened_name
+from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES, is_apple_double, shortened_name
 from actors.sources.tar_headers import Archive, members
 
 MAX_SAMPLE_SOUNDS = 8  # recordings of one WebDataset key, such as channels, that share a text
@@ -72,10 +72,8 @@ def _reason_to_skip(member: tarfile.TarInfo, suffix: str) -> str | None:
     """Why a member is neither a recording nor a text, by its type or its name."""
     if member.isdir():
         return "folder"
-    if "._" in member.name or "__MACOSX/" in member.name:
-        *folders, base = member.name.split("/")
-        if base.startswith("._") or "__MACOSX" in folders:  # what macOS keeps beside a file
-            return "AppleDouble"
+    if is_apple_double(member.name):
+        return "AppleDouble"
     if not (member.isreg() or member.islnk() or member.issym()):
         return "device or pipe" if member.isdev() else "unknown kind of tar member"
     if suffix in AUDIO_SUFFIXES or suffix in COMPANION_SUFFIXES:

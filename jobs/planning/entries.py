@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.schema import ErrorKind, RecordingError
-from actors.sources.recordings import AUDIO_SUFFIXES
-from actors.sources.tar_lines import ID_KEYS
+from actors.sources.recordings import AUDIO_SUFFIXES, TEXT_FIELDS, stated_id
 from actors.storage.urls import without_signatures
 from actors.units import Selection
 from jobs.planning.lists import NamesNoAudio
@@ -18,7 +17,6 @@ MAX_PATH_CHARACTERS = 4_096
 #: Keys of the file, besides NeMo's: of Hugging Face, WeNet, SpeechBrain, FunASR and others. They count if the value
 #: plainly is a file.
 FILE_KEYS = ("file_name", "audio_path", "wav", "path", "audio", "audio_file", "wav_path", "filename", "file", "source")
-_TEXT_KEYS = ("text", "sentence", "transcript", "transcription", "reference")  # that are known as they are
 _OTHER_TEXT_KEYS = ("txt", "wrd", "words", "target")  # of WeNet, SpeechBrain, FunASR
 _OTHER_ID_KEYS = ("key", "utt", "ID")
 _START_AND_END = (("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"))
@@ -81,8 +79,7 @@ def as_line(value: object) -> str:
 
 def entry_name(entry: ManifestEntry) -> str:
     """The id of an entry's recording."""
-    fields = entry.fields
-    return str(next((fields[key] for key in ID_KEYS if fields.get(key)), without_signatures(entry.filepath)))
+    return str(stated_id(entry.fields) or without_signatures(entry.filepath))
 
 
 def _renamed(
@@ -98,10 +95,10 @@ def _renamed(
     if key is None:
         raise NamesNoAudio(f"no audio_filepath: {line[:120]}")
     renamed = {name: value for name, value in fields.items() if name != key}
-    if not any(isinstance(fields.get(each), str) for each in _TEXT_KEYS):
+    if not any(isinstance(fields.get(each), str) for each in TEXT_FIELDS):
         text_key = next((each for each in _OTHER_TEXT_KEYS if isinstance(renamed.get(each), str)), None)
         renamed |= {"text": renamed.pop(text_key)} if text_key else {}
-    if not any(fields.get(each) for each in ID_KEYS):
+    if stated_id(fields) is None:
         id_key = next((each for each in _OTHER_ID_KEYS if isinstance(renamed.get(each), str)), None)
         renamed |= {"id": renamed.pop(id_key)} if id_key else {}
     return {"audio_filepath": _path_in(fields[key])} | renamed | _stretch(renamed)

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 from actors.schema import UsageError
+from actors.sources.recordings import is_apple_double
 from actors.storage.entry import Entry
 from actors.storage.listing import find, glob
 from actors.storage.place import Place
@@ -32,10 +33,9 @@ class Scope:
         if uri.startswith(self._outputs):
             return BELOW_OUTPUT
         if not is_named and ("/." in name or name.startswith((".", "__MACOSX/")) or "/__MACOSX/" in name):
-            *folders, last = name.split("/")
-            if last.startswith("._") or "__MACOSX" in folders:
+            if is_apple_double(name):
                 return APPLE_DOUBLE
-            if any(part.startswith(".") and part not in (".", "..") for part in (*folders, last)):
+            if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
                 return HIDDEN
         return None if self._is_included(name) else EXCLUDED
 
