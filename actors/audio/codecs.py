@@ -57,10 +57,14 @@ class Source:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, StoredFile) else len(content)
-        self._start = self.tag_bytes = id3_length(self._read_head())
-        if self.tag_bytes and not isinstance(content, StoredFile):
-            self._content, self._start = content[self.tag_bytes :], 0  # copied once, not at each opening
         self.head = self._read_head()
+        self.tag_bytes = id3_length(self.head)
+        if self.tag_bytes:
+            if isinstance(content, StoredFile):
+                self._start = self.tag_bytes
+            else:
+                self._content = content[self.tag_bytes :]  # copied once, not at each opening
+            self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content

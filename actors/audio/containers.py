@@ -1,5 +1,16 @@
 """Recognises audio containers by their first bytes, since file names are unreliable."""
 
+_MAGICS = {
+    b"fLaC": "flac",
+    b"OggS": "ogg",
+    b".snd": "au",
+    b"caff": "caf",
+    b"NIST_1A": "nistsphere",
+    b"\x1aE\xdf\xa3": "matroska",
+    b"#!AMR": "amr",
+    b"0&\xb2u\x8ef\xcf\x11": "asf",
+}
+
 
 def container_of(head: bytes) -> str | None:
     """The FFmpeg name of a container by its first bytes, or None if it is not one of those allowed.
@@ -14,16 +25,7 @@ def container_of(head: bytes) -> str | None:
         return "aiff"
     if head[4:8] == b"ftyp":
         return "mov"
-    for magic, name in {
-        b"fLaC": "flac",
-        b"OggS": "ogg",
-        b".snd": "au",
-        b"caff": "caf",
-        b"NIST_1A": "nistsphere",
-        b"\x1aE\xdf\xa3": "matroska",
-        b"#!AMR": "amr",
-        b"0&\xb2u\x8ef\xcf\x11": "asf",
-    }.items():
+    for magic, name in _MAGICS.items():
         if head.startswith(magic):
             return name
     if len(head) >= 4 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:

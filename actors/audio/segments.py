@@ -10,6 +10,7 @@ anchors can be determined without the rest, and a recording processed in stretch
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ class SegmentationSettings:
     def context_samples(self) -> int:
         return _on_grid(self.context_s)
 
-    @property
+    @cached_property  # there may be a million recordings in a piece
     def anchor_distance(self) -> int:
         """Distance between anchors, in samples."""
         return _on_grid(max(10 * self.target_s, 4 * self.max_s))
