@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: demo test faults lint docs benchmarks lock clean
+.PHONY: demo test faults fuzz lint docs benchmarks lock clean
 
 demo: .venv/installed
 	$(PY) -m jobs.transcribe configs/demo.yaml
@@ -14,6 +14,9 @@ test: .venv/installed lint
 
 faults: .venv/installed
 	$(PY) tests/campaigns/faults.py --runs 50
+
+fuzz: .venv/installed
+	$(PY) tests/campaigns/fuzz.py --keep build/fuzz
 
 docs: .venv/installed
 	$(PY) -m jobs.cli.config_page
