@@ -125,6 +125,15 @@ def test_sound_is_resampled_without_seams(rate: int) -> None:
     assert np.abs(pcm - whole).max() <= 2
 
 
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_a_piece_of_the_last_second_has_the_samples_of_the_whole(rate: int) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, round(60.95 * rate)).astype(np.float32)
+    data = encoded(noise, rate, subtype="FLOAT")
+    whole = decode(data).pcm
+    for begin in (59 * 16_000, 60 * 16_000, 60 * 16_000 + 1_000):
+        assert np.array_equal(decode(data, DecodeRequest(begin=begin)).pcm, whole[begin:])
+
+
 def test_a_limit_holds_for_the_stretch_and_not_the_file() -> None:
     data = encoded(tone(3))
     assert decode(data, DecodeRequest(max_seconds=2, offset_s=1, duration_s=1.5)).duration_s == 1.5

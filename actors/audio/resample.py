@@ -34,7 +34,11 @@ def resample(chunks: Iterable[Floats], rate: int, first_minute: int) -> Iterator
             samples = len(pending[0])
             before = MARGIN * rate
     if samples > before:
-        yield _resample(np.concatenate(pending), rate, before)
+        sound = np.concatenate(pending)
+        yield _resample(sound, rate, before)[: MINUTE * SAMPLE_RATE]
+        rest = sound[before + (MINUTE - MARGIN) * rate :]
+        if len(rest) > MARGIN * rate:  # of a minute that ends within its first second
+            yield _resample(rest, rate, MARGIN * rate)
 
 
 def _resample(sound: Floats, rate: int, before: int) -> Samples:
