@@ -1,13 +1,12 @@
 """Sound with a known answer through every container and codec, and bytes that lie."""
 
 import contextlib
-import io
 import struct
 
-import av
 import numpy as np
 import pytest
 import soxr
+from audio_seeds import ffmpeg_file
 from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,24 +28,6 @@ def error_of(data: bytes | StoredFile, **options: float) -> RecordingError:
     with pytest.raises(RecordingError) as caught:
         decode(data, DecodeRequest(**options))
     return caught.value
-
-
-def ffmpeg_file(samples: np.ndarray, rate: int, container: str, codec: str) -> bytes:
-    """A file that libsndfile cannot write, by FFmpeg."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as sink:
-        stream = sink.add_stream(codec, rate=rate, layout="mono")
-        stream.codec_context.bit_rate = 64_000
-        stream.codec_context.open()  # only now is the size of its frames known
-        frame = av.AudioFrame.from_ndarray((samples[None] * 32_767).astype(np.int16), "s16", "mono")
-        frame.sample_rate = rate
-        to_codec = av.AudioResampler(
-            format=stream.codec_context.format, layout="mono", rate=rate, frame_size=stream.codec_context.frame_size
-        )
-        for part in [*to_codec.resample(frame), *to_codec.resample(None)]:
-            sink.mux(stream.encode(part))
-        sink.mux(stream.encode(None))
-    return file.getvalue()
 
 
 FILES = {
