@@ -46,6 +46,7 @@ class WarningKind(StrEnum):
     """What a text leaves out, or may be wrong by. A closed set, as that of errors."""
 
     ENDED_EARLY = "ended_early"  # its stream broke off or ended before its container says; the text is of the rest
+    DAMAGED = "damaged"  # some of it could not be decoded, and is silence
 
 
 class UsageError(ValueError):

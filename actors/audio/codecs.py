@@ -6,15 +6,15 @@ error of the recording, unless the storage raised it or the machine ran out of m
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from actors.audio.containers import id3_length
 from actors.foreign.errors import one_line
-from actors.schema import Floats
-from actors.storage.stored_file import StoredFile, reraise
+from actors.schema import Floats, WarningKind
+from actors.storage.stored_file import RANGE_BYTES, StoredFile, reraise
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
 RATES = range(1_000, 768_001)  # Hz; anything else is a broken header
@@ -30,8 +30,22 @@ class BrokenStream(Undecodable):
 
 
 @dataclass(frozen=True)
+class End:
+    """Where a decoder came to an end: after `frames` of the stored file, counted from its first. It leaves what follows
+    to another decoder if it `is_whole` is false; at byte `joined` another file begins that was joined to this one."""
+
+    frames: int
+    is_whole: bool = True
+    joined: int | None = None
+
+
+#: Decoded blocks of shape (frames, channels), float32 in -1..1, in order.
+Blocks = Generator[Floats, None, End]
+
+
+@dataclass(frozen=True)
 class Stream:
-    """Decoded blocks of shape (frames, channels), float32 in -1..1, at the stored rate, from the requested frame on.
+    """Decoded blocks at the stored rate, from the requested frame on.
 
     `frames` is the number of frames in the whole file if the file's size confirms it, since headers are untrusted.
     `stated_s` is what the header states or implies of the file's seconds, unconfirmed.
@@ -40,7 +54,7 @@ class Stream:
     sample_rate: int
     channels: int
     codec: str
-    blocks: Iterator[Floats]
+    blocks: Blocks
     frames: int | None = None
     stated_s: float | None = None
 
@@ -49,28 +63,46 @@ class Stream:
 FirstFrame = Callable[[int], int]
 
 
-class Source:
-    """Stored bytes, opened as files once or twice. Storage errors are kept until `check`, since decoders take a failed
-    read for the end of the file."""
+@dataclass(frozen=True)
+class Opening:
+    """How a decoder opens a file: where it starts, and for what follows in a recording, the stream whose rate and
+    channels it must have. It adds to `warnings`."""
 
-    def __init__(self, content: bytes | StoredFile) -> None:
-        self._opened = list[BinaryIO]()
-        self._content, self._start = content, 0
+    first_frame: FirstFrame
+    like: Stream | None = None
+    warnings: set[WarningKind] = field(default_factory=set)
+
+
+class Source:
+    """Stored bytes from byte `start` on, where a container begins, opened as files as often as needed. Storage errors
+    are kept until `check`, since decoders take a failed read for the end of the file."""
+
+    def __init__(self, content: bytes | StoredFile, start: int = 0, opened: list[BinaryIO] | None = None) -> None:
+        self._content = content
+        self._opened = list[BinaryIO]() if opened is None else opened  # of what was joined as well
         self.size = content.size if isinstance(content, StoredFile) else len(content)
+        self.start = start
         self.head = self._read_head()
-        self.tag_bytes = id3_length(self.head)
-        if self.tag_bytes:
-            if isinstance(content, StoredFile):
-                self._start = self.tag_bytes
-            else:
-                self._content = content[self.tag_bytes :]  # copied once, not at each opening
+        if tag := id3_length(self.head):
+            self.start += tag
             self.head = self._read_head()
 
-    def open(self) -> BinaryIO:
+    def open(self, range_bytes: int = RANGE_BYTES) -> BinaryIO:
+        """The container as a file, of which storage is asked for so many bytes at a time."""
         stored = self._content
-        file: BinaryIO = stored.open(self._start) if isinstance(stored, StoredFile) else _BytesFile(stored)
-        self._opened.append(file)
+        if not isinstance(stored, StoredFile):
+            return _BytesFile(stored, self.start)
+        self._opened.append(file := replace(stored, range_bytes=min(range_bytes, stored.range_bytes)).open(self.start))
         return file
+
+    def joined(self, offset: int) -> "Source":
+        """What begins `offset` bytes after this container, to whose end it was joined."""
+        return Source(self._content, self.start + offset, self._opened)
+
+    @property
+    def length(self) -> int:
+        """The bytes from the container's beginning on."""
+        return self.size - self.start
 
     def check(self) -> None:
         """Raises the errors of the storage, if any."""
@@ -82,11 +114,21 @@ class Source:
 
 
 class _BytesFile(io.BytesIO):
-    """Bytes as a file. Seeking before its start, as broken headers request, seeks to the start: both decoders call this
-    from C, where an exception would only be printed."""
+    """Bytes from `start` on as a file. Seeking before its start, as broken headers request, seeks to the start: both
+    decoders call this from C, where an exception would only be printed."""
+
+    def __init__(self, content: bytes, start: int) -> None:
+        super().__init__(content)  # which copies nothing
+        self._start = start
+        self.seek(0)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return super().seek(max(offset, 0) if whence == io.SEEK_SET else offset, whence)
+        if whence == io.SEEK_SET:
+            return super().seek(max(offset, 0) + self._start) - self._start
+        return max(super().seek(offset, whence), self._start) - self._start
+
+    def tell(self) -> int:
+        return super().tell() - self._start
 
 
 @contextmanager

@@ -1,10 +1,8 @@
 """Decodes stored audio, whole or a stretch of it, to 16 kHz mono int16 PCM.
 
 The container is recognised by its first bytes and opened with that format by name: if it had to guess, FFmpeg would
-open other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF; FFmpeg decodes the rest
-and whatever libsndfile refuses. For MP3 and Ogg libsndfile trusts a header or an estimate of the length, so that audio
-appended to a file, as in a recorded stream, would be lost silently. Decoding goes block by block and stops at the
-limit, so a stream that expands without end costs no more memory than one of the maximum length.
+open other files that a hostile recording names. Decoding goes block by block and stops at the limit, so a stream that
+expands without end costs no more memory than one of the maximum length.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.audio.codecs import BrokenStream, FirstFrame, Source, Stream, Undecodable
+from actors.audio.codecs import Opening, Source, Stream, Undecodable
 from actors.audio.containers import container_of
-from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
-from actors.audio.sndfile import open_sndfile
+from actors.audio.streams import open_stream
 from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
 MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow
-
-Decoder = Callable[[Source, str, FirstFrame], Stream]
-
-_FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
 
 class SoundLimitExceeded(Exception):
@@ -91,10 +84,10 @@ class DecodeRequest:
 def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
     """Decodes a recording to PCM.
 
-    If the stream breaks midway, the sound before that is returned, with the warning `ended_early`. Samples that are not
-    numbers become silence. A request beyond the end returns no samples; only at the start of the recording is that an
-    error. Raises RecordingError (empty, not_audio, unreadable, too_short, too_long), SoundLimitExceeded, and OSError if
-    the storage fails.
+    Sound that cannot be decoded is silence if it is known how much is missing, else it is left out; warnings say so.
+    Samples that are not numbers become silence. A request beyond the end returns no samples; only at the start of the
+    recording is that an error. Raises RecordingError (empty, not_audio, unreadable, too_short, too_long),
+    SoundLimitExceeded, and OSError if the storage fails.
     """
     source = Source(content)
     if not source.size:
@@ -103,40 +96,31 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
     if container is None:
         reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
         if not source.head:
-            reason = f"its ID3 tag states {source.tag_bytes:,} bytes, and the file has {source.size:,}"
+            reason = f"its ID3 tag states {source.start:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
-    reasons = []
-    for open_stream in decoders_of(container):
-        warnings = list[WarningKind]()
-        try:
-            stream = open_stream(source, container, request.first_frame)
-            pcm = _to_pcm(stream, request, warnings)
-        except Undecodable as problem:
-            source.check()
-            reasons.append(str(problem))
-            continue
+    warnings = set[WarningKind]()
+    try:
+        stream = open_stream(source, container, Opening(request.first_frame, warnings=warnings))
+        pcm = _to_pcm(stream, request)
+    except Undecodable as problem:
         source.check()
-        if not request.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
-            reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
-            raise RecordingError(ErrorKind.TOO_SHORT, reason)
-        return Sound(pcm, stream.sample_rate, stream.channels, stream.codec, tuple(warnings))
-    raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {'; '.join(reasons)}")
+        raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {problem}") from None
+    source.check()
+    if not request.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
+        reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
+        raise RecordingError(ErrorKind.TOO_SHORT, reason)
+    return Sound(pcm, stream.sample_rate, stream.channels, stream.codec, tuple(sorted(warnings)))
 
 
-def decoders_of(container: str) -> tuple[Decoder, Decoder]:
-    """The functions that open a container, in the order in which they are tried."""
-    return (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg)
-
-
-def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Samples:
-    """Converts a stream to one int16 array at SAMPLE_RATE. Adds to `warnings`."""
+def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
+    """Converts a stream to one int16 array at SAMPLE_RATE."""
     rate = stream.sample_rate
     if request.channel is not None and request.channel >= stream.channels:
         detail = f"channel {request.channel} was requested, but the file has channels 0 to {stream.channels - 1}"
         raise RecordingError(ErrorKind.UNREADABLE, detail)
     skipped_samples = request.first_minute * MINUTE * SAMPLE_RATE
     end = None if request.end is None else request.end - skipped_samples
-    blocks = _blocks(stream, request, warnings)
+    blocks = _blocks(stream, request)
     parts, samples = list[Samples](), 0
     for part in resample((_mono(block, request.channel) for block in blocks), rate, request.first_minute):
         parts.append(part)
@@ -153,8 +137,8 @@ def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind])
     return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]
 
 
-def _blocks(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Iterator[Floats]:
-    """The blocks of a stream until it breaks, which adds to `warnings`, or the requested end is reached.
+def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
+    """The blocks of a stream until the requested end is reached.
 
     Raises RecordingError (too_long) as soon as there is more sound than a recording may hold; if the file's size tells,
     before anything is decoded.
@@ -165,23 +149,16 @@ def _blocks(stream: Stream, request: DecodeRequest, warnings: list[WarningKind])
     if stream.frames is not None and min(stream.frames - round(request.offset_s * rate), requested) > max_frames:
         raise _too_long(request)
     position = request.skip_s * rate  # in frames from the recording's start
-    any_decoded = False
-    try:
-        for block in stream.blocks:
-            if position >= requested:
-                return
-            block = block[: int(min(requested - position, len(block)))]
-            position += len(block)
-            if position > max_frames:
-                raise _too_long(request)
-            any_decoded = True
-            yield block
-            if position >= requested:
-                return
-    except BrokenStream:
-        if not any_decoded and not request.begin:
-            raise
-        warnings.append(WarningKind.ENDED_EARLY)
+    for block in stream.blocks:
+        if position >= requested:
+            return
+        block = block[: int(min(requested - position, len(block)))]
+        position += len(block)
+        if position > max_frames:
+            raise _too_long(request)
+        yield block
+        if position >= requested:
+            return
 
 
 def _too_long(request: DecodeRequest) -> RecordingError:

@@ -1,9 +1,11 @@
-"""Decoding with FFmpeg: AAC, Opus, WMA, AMR and everything else that libsndfile does not support."""
+"""Decodes with FFmpeg: MP3, AAC, Opus, WMA, AMR, and what libsndfile does not read, or not to its end."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,50 +13,60 @@ import numpy as np
 
 from actors.audio.codecs import (
     BLOCK_SAMPLES,
+    Blocks,
     BrokenStream,
-    FirstFrame,
+    End,
+    Opening,
     Source,
     Stream,
     Undecodable,
     check_format,
     translate_errors,
 )
+from actors.audio.conversion import MAX_FRAME_SAMPLES, Conversion
 from actors.audio.mp4_tables import table_error
-from actors.schema import Floats
+from actors.audio.ogg import OggLink
+from actors.audio.timeline import Timeline
+from actors.schema import Floats, WarningKind
 
 if TYPE_CHECKING:
     import av
 
-MAX_FRAME_SAMPLES = 1 << 24  # per decoded packet, all channels together: 64 MB; real packets stay below a million
-
-#: Codecs whose packets have a fixed duration and decode to the same samples wherever decoding started, after a few
-#: packets of preroll.
-_INDEPENDENT = frozenset({"mp3", "mp3float"})
+GATHERED_SAMPLES = 1 << 16  # of frames that become one block: a frame has about a thousand, and each block costs time
+MAX_SHORT_S = 1.0  # by which a stream may end before its header says
 PREROLL = 50  # packets; an MP3 frame depends on at most the ten before it
-MAX_PLANES = 7  # PyAV counts planes up to a null pointer, and with eight there is none: it reads out of bounds
-_CLOCK = 1_000_000  # ticks per second of a container's duration
-MAX_PACKET_S = 0.15  # an MP3 packet: 1,152 samples at 8 kHz. Longer durations stated by a container are ignored
+_CLOCK = 1_000_000  # ticks per second of a container's times
+
+#: What decodes to the same samples wherever decoding started, after a few packets. (MP2 is dithered by a state.)
+_INDEPENDENT = frozenset({"mp3/mp3float"})
+
+#: Streams whose frames begin with a header of their own. Their times are counted by FFmpeg, junk between them included.
+_SELF_FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "loas"})
+
+#: libsndfile's names of what it decodes first, by codec and format of samples: rows do not tell who decoded them.
+_CODECS = {("flac", "s16"): "pcm_16", ("flac", "s32"): "pcm_24"}
+_SYNC = slice(0, 2)  # bytes of a frame that are the same in all of a stream
 
 
-def open_ffmpeg(source: Source, container: str, first_frame: FirstFrame) -> Stream:
+def open_ffmpeg(source: Source, container: str, opening: Opening) -> Stream:
     """Opens a file with FFmpeg. Raises Undecodable, now or while the blocks are read."""
-    file = _File(source, container, first_frame)
-    codec = file.audio.codec_context.name
-    return Stream(file.rate, file.channels, f"{container}/{codec}", file.blocks(), stated_s=file.stated_s(source.size))
+    file = _File(source, container, opening)
+    return Stream(file.rate, file.channels, file.codec, file.blocks(), stated_s=file.stated_s(source.size))
 
 
 class _File:
     """An open file and the state of decoding it once."""
 
-    def __init__(self, source: Source, container: str, first_frame: FirstFrame) -> None:
+    def __init__(self, source: Source, container: str, opening: Opening) -> None:
         import av  # loads FFmpeg's libraries, which most archives never need
 
-        self._own_errors = (av.FFmpegError,)
+        self._own_errors, self._warnings = (av.FFmpegError,), opening.warnings
         with translate_errors("FFmpeg", self._own_errors):
             if container == "mov" and (fault := table_error(source.open())):
                 raise Undecodable(f"FFmpeg: {fault}")
+            self._file = OggLink(source.open()) if container == "ogg" else source.open()
             self._container = av.open(
-                source.open(),
+                self._file,
                 format=container,
                 metadata_errors="ignore",
                 options={"max_samples": str(MAX_FRAME_SAMPLES)},
@@ -67,16 +79,26 @@ class _File:
             if context is None:
                 raise Undecodable("FFmpeg: it has no decoder for this codec")
             context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
-            self.rate, self.channels = context.sample_rate, context.channels
-            check_format(self.rate, self.channels, "FFmpeg")
-            self._layout, self._is_planar = context.layout, self.channels <= MAX_PLANES
-            self._is_independent = context.name in _INDEPENDENT
-            self._skip = first_frame(
-                self.rate
-            )  # samples before the first requested one; counted, since timestamps in containers are not exact
-        self._missing = 0  # samples lost to damaged packets, replaced by silence so that later samples keep their time
-        self._frame_format: tuple[str, str, int] | None = None  # of the frames that the resampler was made for
-        self._resampler: av.AudioResampler | None = None
+            if container == "flac":  # a damaged frame would be a burst of noise
+                context.options |= {"err_detect": "crccheck+explode"}
+            form = context.format.name if context.format else ""
+            self.codec = f"{container}/{_CODECS.get((context.name, form), context.name)}"
+            check_format(context.sample_rate, context.channels, "FFmpeg")
+            like = opening.like or context
+            self.rate, self.channels = like.sample_rate, like.channels
+            self.layout = context.layout.name if self.channels == context.channels else _layout(self.channels)
+            self._conversion = Conversion(self.rate, self.channels, self.layout)
+            self._first = opening.first_frame(self.rate)
+            start, duration = self._container.start_time, self._container.duration
+            times = (None if each is None else each / _CLOCK for each in (start, duration))
+            self._timeline = Timeline.of(container, self.rate, *times)
+        self._name, self._is_self_framed, self._can_skip = (
+            container,
+            container in _SELF_FRAMED,
+            self.codec in _INDEPENDENT,
+        )
+        self._sync: bytes | None = None  # of the last packet that was decoded
+        self._has_loss = False  # since the last frame
 
     def stated_s(self, size: int) -> float | None:
         """The seconds that the stream's header states, else the container's, else those that a file of `size` bytes has
@@ -88,71 +110,148 @@ class _File:
             return float(container.duration / _CLOCK)
         return float(size * 8 / container.bit_rate) if container.bit_rate else None
 
-    def blocks(self) -> Iterator[Floats]:
-        """Blocks of (frames, channels) from frame `first_frame` on."""
-        any_decoded, problem = False, Undecodable("FFmpeg: no sound could be decoded")
-        for frame in self._frames():
-            try:
-                sounds = self._converted(frame)
-            except Undecodable as failure:  # only this frame is lost
-                problem = failure
-                continue
-            any_decoded = True
-            while self._missing:
-                silent = min(self._missing, BLOCK_SAMPLES // self.channels)
-                self._missing -= silent
-                yield from self._trimmed(np.zeros((silent, self.channels), np.float32))
+    @property
+    def _promised_s(self) -> float | None:
+        """The seconds at which the sound ends by a header that says so of this stream; most others are estimates."""
+        stream, container = self.audio, self._container
+        if self._name in ("mov", "flac") and stream.duration:
+            return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        is_alone = len(container.streams) == 1 and self._name in ("matroska", "asf", "flv")
+        return (container.duration or 0) / _CLOCK if is_alone else None
+
+    def blocks(self) -> Blocks:
+        """Blocks of (frames, channels) from the first frame on that was asked for."""
+        gathered, samples = list[Floats](), 0
+        sounds = self._sounds()
+        try:
             for sound in sounds:
-                yield from self._trimmed(sound)
+                start = self._timeline.position
+                self._timeline.position += len(sound)
+                if self._timeline.position <= self._first:
+                    continue
+                gathered.append(sound[max(self._first - start, 0) :])
+                samples += sound.size
+                if samples >= GATHERED_SAMPLES:
+                    yield np.concatenate(gathered)
+                    gathered, samples = [], 0
+        except BrokenStream as problem:
+            if not self._timeline.position:
+                raise Undecodable(str(problem)) from None
+            if gathered:
+                yield np.concatenate(gathered)
+            raise
+        if gathered:
+            yield np.concatenate(gathered)
+        if self._promised_s and self._timeline.position / self.rate < self._promised_s - MAX_SHORT_S:
+            self._warnings.add(WarningKind.ENDED_EARLY)
+        return End(self._timeline.position, joined=self._file.next_link if isinstance(self._file, OggLink) else None)
+
+    def _sounds(self) -> Iterator[Floats]:
+        """The sound of all packets one after the other, with silence for what is missing between them. Sound is added
+        to the timeline before the next is requested."""
+        any_decoded, problem = False, Undecodable("FFmpeg: no sound could be decoded")
+        for packet in self._packets():
+            frames = list["av.AudioFrame"]()
+            try:
+                with translate_errors("FFmpeg", self._own_errors):
+                    frames = packet.decode()
+                    sounds = [(frame, self._conversion(frame)) for frame in frames]
+            except Undecodable as failure:  # only this packet is lost
+                problem = failure
+                yield from self._silence(self._lost(packet) if any_decoded else 0)
+                continue
+            for frame, converted in sounds:
+                any_decoded = True
+                gap = self._timeline.gap(frame.time, frame.samples / frame.sample_rate, self._has_loss)
+                self._has_loss = False
+                yield from self._silence(gap)
+                yield from converted
+            if frames and self._is_self_framed:
+                self._sync = _first_bytes(packet)[_SYNC]
+        with translate_errors("FFmpeg", self._own_errors, BrokenStream):
+            rest = self._conversion.rest()
+        yield from rest
         if not any_decoded:
             raise problem
 
-    def _frames(self) -> Iterator[av.AudioFrame]:
-        """Decoded frames; packets that end before the first requested sample are skipped without being decoded."""
-        packets = enumerate(self._container.demux(self.audio))
-        while True:
-            with translate_errors("FFmpeg", self._own_errors, BrokenStream):
-                number, packet = next(packets, (0, None))
-                if packet is None:
-                    return
-                seconds = (packet.duration or 0) * packet.time_base if self._is_independent else 0
-                length = round(seconds * self.rate)
-            if not 0 < length <= MAX_PACKET_S * self.rate:
-                length = 0
-            if number > PREROLL and self._skip > (PREROLL + 1) * length > 0:
-                self._skip -= length
+    def _lost(self, packet: av.Packet) -> int:
+        """The samples of a packet that could not be decoded, as far as they are known now. What lies between the frames
+        of a stream that frames itself, such as a tag with a picture, is no sound."""
+        if self._is_self_framed and _first_bytes(packet)[_SYNC] != self._sync:
+            return 0
+        self._has_loss = True
+        self._warnings.add(WarningKind.DAMAGED)
+        if not self._is_self_framed or not packet.duration:
+            return 0
+        return round(float(packet.duration * packet.time_base) * self.rate)
+
+    def _silence(self, samples: int) -> Iterator[Floats]:
+        while samples > 0:
+            block = min(samples, BLOCK_SAMPLES // self.channels)
+            yield np.zeros((block, self.channels), np.float32)
+            samples -= block
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """The packets to decode. Of an MP3 those before the first requested sample are passed over, but for a few that
+        it depends on, and only while all are alike: so a sample is the same wherever decoding starts."""
+        usual: tuple[bytes, int] | None = None
+        passed = deque["av.Packet"]()
+        for number, packet in enumerate(self._demuxed()):
+            if number == PREROLL and self.codec in _INDEPENDENT:
+                usual = _first_bytes(packet), self._length(packet)
+            is_usual = usual and (_first_bytes(packet), self._length(packet)) == usual
+            if usual and is_usual and self._timeline.position + (len(passed) + 2) * usual[1] <= self._first:
+                passed.append(packet)
+                if len(passed) > PREROLL:
+                    passed.popleft()
+                    self._timeline.position += usual[1]
                 continue
-            decoded: list[av.AudioFrame] = []
-            with suppress(Undecodable), translate_errors("FFmpeg", self._own_errors):  # only a damaged packet is lost
-                decoded = packet.decode()
-            yield from decoded
-            if number > PREROLL:
-                self._missing += max(length - sum(frame.samples for frame in decoded), 0)
+            if number >= PREROLL:
+                usual = None
+                yield from passed
+                passed.clear()
+            yield packet
 
-    def _converted(self, frame: av.AudioFrame) -> list[Floats]:
-        """Converts a frame to float32 at the file's rate and layout. Raises Undecodable."""
-        import av
+    def _length(self, packet: av.Packet) -> int:
+        """The samples of a packet; 0 if that is unknown, or not a whole number."""
+        samples = Fraction(packet.duration or 0) * Fraction(packet.time_base or 0) * self.rate
+        return samples.numerator if samples.denominator == 1 else 0
 
-        with translate_errors("FFmpeg", self._own_errors):
-            check_format(frame.sample_rate, self.channels, "FFmpeg")
-            if frame.samples * self.channels * self.rate > MAX_FRAME_SAMPLES * frame.sample_rate:
-                raise Undecodable(
-                    f"FFmpeg: {frame.samples} samples at {frame.sample_rate} Hz in one frame are not possible"
-                )
-            before, self._frame_format = self._frame_format, None  # reset: a resampler that fails is not used again
-            now = (frame.format.name, frame.layout.name, frame.sample_rate)  # may change within a stream
-            if self._resampler is None or before != now:
-                sample_format = "fltp" if self._is_planar else "flt"
-                self._resampler = av.AudioResampler(format=sample_format, layout=self._layout, rate=self.rate)
-            arrays = [each.to_ndarray() for each in self._resampler.resample(frame)]
-            sounds = [each.T if self._is_planar else each.reshape(-1, self.channels) for each in arrays]
-            self._frame_format = now
-        return sounds
+    def _demuxed(self) -> Iterator[av.Packet]:
+        """The stream's packets. A damaged place in the container is passed over, if there is another packet behind."""
+        failure: BrokenStream | None = None
+        while True:
+            packets = self._container.demux(self.audio)
+            try:
+                while True:
+                    with translate_errors("FFmpeg", self._own_errors, BrokenStream):
+                        packet = next(packets, None)
+                    if failure and (packet is None or not packet.size):
+                        raise failure
+                    if packet is None:
+                        return
+                    if failure:
+                        self._warnings.add(WarningKind.DAMAGED)
+                    failure = None
+                    yield packet
+            except BrokenStream as problem:
+                if failure:
+                    raise
+                failure = problem
 
-    def _trimmed(self, sound: Floats) -> Iterator[Floats]:
-        if self._skip < len(sound):
-            yield sound[self._skip :]
-        self._skip = max(self._skip - len(sound), 0)
+
+def _layout(channels: int) -> str:
+    """FFmpeg's name for a usual layout of so many channels."""
+    names = {1: "mono", 2: "stereo"}
+    if channels not in names:
+        raise Undecodable(f"FFmpeg: cannot convert its sound to {channels} channels")
+    return names[channels]
+
+
+def _first_bytes(packet: av.Packet) -> bytes:
+    """What an MP3 frame's header says of version, layer and rate: in its first three bytes, less the bit rate."""
+    head = bytes(memoryview(packet)[:3])
+    return head[:2] + bytes([head[2] & 0x0C]) if len(head) == 3 else head
 
 
 @cache

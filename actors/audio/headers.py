@@ -1,8 +1,8 @@
 """The seconds of sound in a file by its header, without decoding it."""
 
-from actors.audio.codecs import Source, Stream, Undecodable
+from actors.audio.codecs import Opening, Source, Stream, Undecodable
 from actors.audio.containers import container_of
-from actors.audio.decode import decoders_of
+from actors.audio.streams import decoders_of
 from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND
 
@@ -32,7 +32,7 @@ def _opened(source: Source) -> Stream | None:
     container = container_of(source.head)
     for open_stream in decoders_of(container) if container else ():
         try:
-            stream = open_stream(source, str(container), lambda rate: 0)
+            stream = open_stream(source, str(container), Opening(lambda rate: 0))
         except Undecodable:
             source.check()
             continue

@@ -1,23 +1,27 @@
 """Decodes with libsndfile, fast: WAV, W64, AIFF, AU, CAF, SPHERE, FLAC, and files that FFmpeg cannot read."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import soundfile
 
 from actors.audio.codecs import (
     BLOCK_SAMPLES,
+    Blocks,
     BrokenStream,
-    FirstFrame,
+    End,
+    Opening,
     Source,
     Stream,
     Undecodable,
     check_format,
     translate_errors,
 )
-from actors.schema import Floats
+from actors.audio.riff import RawSound
 
 _UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose length was not known when it was written
+_OWN_ERRORS = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
 MAX_TRAILING_BYTES = 1 << 16  # bytes after the end that a FLAC header states; tags are smaller
+_JOINED_FLAC = b"fLaC\0\0\0\x22"  # how another begins (RFC 9639, section 8)
 
 #: Bytes per sample of the subtypes of fixed width, for which the file's size tells the number of samples.
 _SAMPLE_BYTES = {
@@ -29,30 +33,73 @@ _SAMPLE_BYTES = {
 }
 
 
-def open_sndfile(source: Source, container: str, first_frame: FirstFrame) -> Stream:
+def open_sndfile(source: Source, container: str, opening: Opening) -> Stream:
     """Opens a file with libsndfile. Raises Undecodable, now or while the blocks are read."""
-    own_errors = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
     file = source.open()
-    with translate_errors("libsndfile", own_errors):
+    with translate_errors("libsndfile", _OWN_ERRORS):
         sound = soundfile.SoundFile(file)
         if not len(sound.read(1)):
             raise Undecodable("libsndfile: no sound could be decoded")
-        check_format(sound.samplerate, sound.channels, "libsndfile")
-        sound.seek(min(first_frame(sound.samplerate), sound.frames))
-        codec = f"{container}/{sound.subtype.lower()}"
-        frame_bytes = _SAMPLE_BYTES.get(sound.subtype, 0) * sound.channels
-    stated_s = sound.frames / sound.samplerate if sound.frames != _UNKNOWN_FRAMES else None
-    is_exact = 0 < sound.frames * frame_bytes <= source.size
+        if sound.subtype.startswith("MPEG"):
+            raise Undecodable("libsndfile: it does not find places in MPEG audio exactly")
+        if sound.frames == _UNKNOWN_FRAMES:
+            raise Undecodable("libsndfile: the length of a FLAC is not known, so it loses the last block")
+        if not sound.seekable():
+            sound = soundfile.SoundFile(file := source.open())
+    stream = _stream(source, f"{container}/{sound.subtype.lower()}", sound, opening)
 
-    def blocks() -> Iterator[Floats]:
-        frames = BLOCK_SAMPLES // sound.channels
-        while True:
-            with translate_errors("libsndfile", own_errors, BrokenStream):
-                block = sound.read(frames, dtype="float32", always_2d=True)
-            if not len(block):
-                break
-            yield block
-        if container == "flac" and source.size - source.tag_bytes - file.tell() > MAX_TRAILING_BYTES:
-            raise Undecodable("libsndfile: the file has more data than its header states")
+    def blocks() -> Blocks:
+        end = yield from stream.blocks
+        is_whole = container != "flac" or not _has_more_flac(source, file.tell())
+        return replace(end, is_whole=is_whole)
 
-    return Stream(sound.samplerate, sound.channels, codec, blocks(), sound.frames if is_exact else None, stated_s)
+    return replace(stream, blocks=blocks())
+
+
+def open_raw(source: Source, raw: RawSound, opening: Opening) -> Stream:
+    """Opens samples without a header. Raises Undecodable, now or while the blocks are read."""
+    with translate_errors("libsndfile", _OWN_ERRORS):
+        form = {"samplerate": raw.samplerate, "channels": raw.channels, "subtype": raw.subtype, "endian": raw.endian}
+        sound = soundfile.SoundFile(source.joined(raw.start).open(), format="RAW", **form)
+    return _stream(source, f"wav/{raw.subtype.lower()}", sound, opening)
+
+
+def _stream(source: Source, codec: str, sound: soundfile.SoundFile, opening: Opening) -> Stream:
+    """The stream of an open file. Raises Undecodable if it cannot be what `opening` asks for."""
+    rate, channels, frames = sound.samplerate, sound.channels, sound.frames
+    check_format(rate, channels, "libsndfile")
+    if opening.like and (opening.like.sample_rate, opening.like.channels) != (rate, channels):
+        raise Undecodable("libsndfile: the rate or the channels change")
+    is_exact = 0 < frames * _SAMPLE_BYTES.get(sound.subtype, 0) * channels <= source.size
+    blocks = _blocks(sound, opening.first_frame(rate))
+    return Stream(rate, channels, codec, blocks, frames if is_exact else None, frames / rate)
+
+
+def _blocks(sound: soundfile.SoundFile, first: int) -> Blocks:
+    """The blocks of an open file from a frame on.
+
+    Only samples of a fixed width are sought: elsewhere, what is damaged may have other samples after a seek than when
+    it is read from its beginning.
+    """
+    start = min(first, sound.frames) if sound.subtype in _SAMPLE_BYTES and sound.format != "FLAC" else 0
+    skipped = first - start
+    with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
+        if sound.seekable():
+            sound.seek(start)
+    while True:
+        with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
+            block = sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)
+        if not len(block):
+            return End(sound.frames)
+        if len(block) > skipped:
+            yield block[skipped:]
+        skipped = max(skipped - len(block), 0)
+
+
+def _has_more_flac(source: Source, position: int) -> bool:
+    """Whether there is more sound than the header states, behind the bytes that were read."""
+    if source.length - position > MAX_TRAILING_BYTES:
+        return True
+    file = source.open()
+    file.seek(max(source.length - 2 * MAX_TRAILING_BYTES, len(_JOINED_FLAC)))
+    return _JOINED_FLAC in file.read()

@@ -1,0 +1,57 @@
+"""Where decoded sound lies in a recording: samples are counted, and what is missing between them becomes silence.
+
+The times that containers state are rounded, or derived from bit rates, and would move every packet a little. So they
+are followed only where at least a packet is missing: a late start, a pause of the recorder, a lost page.
+"""
+
+from dataclasses import dataclass
+
+TOLERANCE_S = 0.1  # by which sound may be off the container's times
+MAX_LATE_S = 60.0  # later than that begins what was cut from a longer recording, with its times
+MAX_GAP_S = 3_600.0  # which is believed of a container that does not state how long it is
+
+#: Containers whose times are those of a clock, and those that have the number of each sample. All others only count.
+_WITH_CLOCK = frozenset({"mov", "matroska", "ogg", "flv", "asf", "mpegts", "mpeg"})
+_EXACT = frozenset({"flac", "wv", "tta"})
+_FROM_ZERO = frozenset({"mov", "matroska", "flv"}) | _EXACT  # their times begin with the recording's beginning
+
+
+@dataclass
+class Timeline:
+    """The time of one stream, in its samples; `position` is that of the next one."""
+
+    rate: int
+    has_clock: bool
+    tolerance_s: float
+    origin_s: float  # the container's time of position 0
+    last_s: float | None  # the last time that is believed
+    position: int = 0
+    _next_s: float | None = None  # where the next frame is due, in the container's times
+
+    @classmethod
+    def of(cls, container: str, rate: int, start_s: float | None, stated_s: float | None) -> "Timeline":
+        """The timeline of a stream in a container that states when the first of its streams starts, and the seconds
+        that it lasts."""
+        has_clock, start_s = container in _WITH_CLOCK | _EXACT, start_s or 0.0
+        is_from_zero = container in _FROM_ZERO and start_s < MAX_LATE_S
+        origin_s = 0.0 if is_from_zero else start_s
+        last_s = None if stated_s is None else start_s + stated_s + TOLERANCE_S
+        return cls(rate, has_clock, 0.5 / rate if container in _EXACT else TOLERANCE_S, origin_s, last_s)
+
+    def gap(self, start_s: float | None, duration_s: float, is_after_loss: bool) -> int:
+        """The samples that are missing before a frame of this duration, which its container has at `start_s`.
+
+        A loss, of packets that could not be decoded, is filled however short it is.
+        """
+        if start_s is None or not self.has_clock:
+            return 0
+        expected_s, self._next_s = self._next_s, start_s + duration_s
+        ahead_s = start_s - self.origin_s - self.position / self.rate
+        is_believed = ahead_s < MAX_GAP_S if self.last_s is None else start_s < self.last_s
+        if ahead_s < -self.tolerance_s or not is_believed:  # files that were joined, for example, start again
+            self.origin_s += ahead_s
+            return 0
+        is_jump = expected_s is None or start_s - expected_s > duration_s / 2
+        if is_after_loss or (ahead_s > self.tolerance_s and is_jump):
+            return max(round(ahead_s * self.rate), 0)
+        return 0
