@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from audio_seeds import demo_sentences
 
 from actors.pieces import Cut, Piece, cut_unit
 from actors.units import SourceObject, Unit
@@ -115,14 +115,7 @@ def conditional_s3_options() -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def speech() -> list[tuple[np.ndarray, str]]:
     """Recordings of demo speech with their words: float32 samples at 16 kHz."""
-    folder = ROOT / "demo" / "audio" / "manifest"
-    entries = map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
-    found = []
-    for entry in entries:
-        start, frames = round(entry.get("offset", 0) * 16_000), round(entry["duration"] * 16_000)
-        samples, _ = soundfile.read(folder / entry["audio_filepath"], frames, start, dtype="float32")
-        found.append((samples, entry["text"]))
-    return found
+    return demo_sentences()
 
 
 def peak_bytes() -> int:

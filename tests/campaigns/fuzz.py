@@ -136,8 +136,8 @@ def _difference(whole: Sound | RecordingError, part: Sound | RecordingError, beg
         return f"another length: {len(part.pcm):,} samples for {len(expected):,}"
     if not np.array_equal(part.pcm, expected):
         at = int(np.flatnonzero(part.pcm != expected)[0])
-        by = int(np.abs(part.pcm.astype(int) - expected).max())
-        return f"other samples: from {begin + at:,} on, by up to {by:,}"
+        by = np.abs(part.pcm.astype(np.float64) - expected).max()
+        return f"other samples: from {begin + at:,} on, by up to {by:g}"
     for name in ("sample_rate", "channels", "codec"):
         if len(expected) and getattr(part, name) != getattr(whole, name):
             return f"another {name}: {getattr(part, name)} for {getattr(whole, name)}"
