@@ -164,6 +164,8 @@ class _File:
                 any_decoded = True
                 gap = self._timeline.gap(frame.time, frame.samples / frame.sample_rate, self._has_loss)
                 self._has_loss = False
+                if gap and self._timeline.is_exact:
+                    self._warnings.add(WarningKind.DAMAGED)
                 yield from self._silence(gap)
                 yield from converted
             if frames and self._is_self_framed:

@@ -22,7 +22,7 @@ class Timeline:
 
     rate: int
     has_clock: bool
-    tolerance_s: float
+    is_exact: bool  # the container has the number of each sample
     origin_s: float  # the container's time of position 0
     last_s: float | None  # the last time that is believed
     position: int = 0
@@ -36,7 +36,7 @@ class Timeline:
         is_from_zero = container in _FROM_ZERO and start_s < MAX_LATE_S
         origin_s = 0.0 if is_from_zero else start_s
         last_s = None if stated_s is None else start_s + stated_s + TOLERANCE_S
-        return cls(rate, has_clock, 0.5 / rate if container in _EXACT else TOLERANCE_S, origin_s, last_s)
+        return cls(rate, has_clock, container in _EXACT, origin_s, last_s)
 
     def gap(self, start_s: float | None, duration_s: float, is_after_loss: bool) -> int:
         """The samples that are missing before a frame of this duration, which its container has at `start_s`.
@@ -48,10 +48,11 @@ class Timeline:
         expected_s, self._next_s = self._next_s, start_s + duration_s
         ahead_s = start_s - self.origin_s - self.position / self.rate
         is_believed = ahead_s < MAX_GAP_S if self.last_s is None else start_s < self.last_s
-        if ahead_s < -self.tolerance_s or not is_believed:  # files that were joined, for example, start again
+        tolerance_s = 0.5 / self.rate if self.is_exact else TOLERANCE_S
+        if ahead_s < -tolerance_s or not is_believed:  # files that were joined, for example, start again
             self.origin_s += ahead_s
             return 0
         is_jump = expected_s is None or start_s - expected_s > duration_s / 2
-        if is_after_loss or (ahead_s > self.tolerance_s and is_jump):
+        if is_after_loss or (ahead_s > tolerance_s and is_jump):
             return max(round(ahead_s * self.rate), 0)
         return 0
