@@ -18,6 +18,7 @@ from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 
 LOW, HIGH = 500.0, 1_500.0  # Hz
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
 
 def stored(path: Path, data: bytes) -> StoredFile:
@@ -55,10 +56,20 @@ def mp3(samples: np.ndarray, rate: int) -> bytes:
     return ffmpeg_file(samples, rate, "mp3", "libmp3lame")
 
 
-def with_stated_bytes(data: bytes, stated: int) -> bytes:
-    """A WAV whose header states another number of bytes of sound."""
-    at = data.index(b"data") + 4
-    return data[:at] + struct.pack("<I", stated) + data[at + 4 :]
+#: Where headers state the bytes of sound: behind which bytes, in which form, and how many are counted besides.
+STATED = {
+    "WAV": (b"data", "<I", 0),
+    "AIFF": (b"SSND", ">I", 8),
+    "AU": (b".snd\0\0\0\x18", ">I", 0),
+    "CAF": (b"data", ">Q", 4),
+}
+
+
+def with_stated_bytes(data: bytes, stated: int, kind: str = "WAV") -> bytes:
+    """A file whose header states another number of bytes of sound."""
+    name, form, besides = STATED[kind]
+    at = data.index(name) + len(name)
+    return data[:at] + struct.pack(form, stated + besides) + data[at + struct.calcsize(form) :]
 
 
 JOINED = {
@@ -68,6 +79,15 @@ JOINED = {
     "wav of other channels": lambda: wav(low(16_000, 2)) + wav(high(16_000)),
     "wav extensible": lambda: wav(low(48_000, 2), 48_000, "PCM_24", "WAVEX") + wav(high(48_000, 2), 48_000, "PCM_24"),
     "rf64": lambda: wav(low(16_000), kind="RF64") + wav(high(16_000)),
+    "aiff": lambda: wav(low(16_000), kind="AIFF") + wav(high(16_000), kind="AIFF"),
+    "au": lambda: wav(low(16_000), kind="AU") + wav(high(16_000), kind="AU"),
+    "caf": lambda: wav(low(16_000), kind="CAF") + wav(high(16_000), kind="CAF"),
+    "alac": lambda: wav(low(16_000), subtype="ALAC_16", kind="CAF") + wav(high(16_000), kind="CAF"),
+    "mp4": lambda: ffmpeg_file(low(44_100), 44_100, "mp4", "aac") + ffmpeg_file(high(48_000, 2), 48_000, "mp4", "aac"),
+    "mp4 in fragments": lambda: ffmpeg_file(low(44_100), 44_100, "mp4", "aac", FRAGMENTS)
+    + ffmpeg_file(high(44_100), 44_100, "mp4", "aac", FRAGMENTS),
+    "webm": lambda: ffmpeg_file(low(48_000), 48_000, "webm", "libopus")
+    + ffmpeg_file(high(48_000), 48_000, "webm", "libopus"),
     "flac": lambda: flac(low(16_000)) + flac(high(16_000)),
     "mp3 of falling rate": lambda: mp3(low(44_100), 44_100) + mp3(high(22_050), 22_050),
     "mp3 of rising rate": lambda: mp3(low(16_000), 16_000) + mp3(high(44_100), 44_100),
@@ -109,16 +129,19 @@ def test_three_joined_and_cut_anywhere() -> None:
             assert np.array_equal(decode(data, DecodeRequest(begin=begin, end=end)).pcm, whole[begin:end])
 
 
+@pytest.mark.parametrize("kind", STATED)
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW"])
-def test_a_wav_goes_on_behind_its_stated_end(subtype: str, tmp_path: Path) -> None:
+def test_sound_goes_on_behind_its_stated_end(kind: str, subtype: str, tmp_path: Path) -> None:
     """Recorders append, and sizes of over 4 GB wrap around."""
-    data = wav(np.concatenate([low(8_000, 2), high(8_000, 2)]), 8_000, subtype)
-    whole, size = decode(data), len(data) - data.index(b"data") - 8
+    sound = np.concatenate([low(8_000, 2), high(8_000, 2)])
+    data = wav(sound, 8_000, subtype, kind)
+    whole, size = decode(data), sound.size * {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4, "ULAW": 1}[subtype]
     for stated in (size // 2, size // 3 | 1):
-        shortened = with_stated_bytes(data, stated)
+        shortened = with_stated_bytes(data, stated, kind)
         assert np.array_equal(decode(shortened).pcm, whole.pcm)
-        assert np.array_equal(decode(stored(tmp_path / "a.wav", shortened)).pcm, whole.pcm)
-    assert decode(with_stated_bytes(data, size)[: -size // 2]).warnings == (WarningKind.ENDED_EARLY,)
+        assert np.array_equal(decode(stored(tmp_path / "a", shortened)).pcm, whole.pcm)
+    assert not whole.warnings
+    assert decode(data[: -size // 2]).warnings == (WarningKind.ENDED_EARLY,)
 
 
 def test_what_is_no_sound_behind_a_wav() -> None:

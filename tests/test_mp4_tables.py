@@ -6,7 +6,7 @@ import pytest
 from conftest import tone
 from test_audio import FILES, error_of, ffmpeg_file
 
-from actors.audio.codecs import Source, Undecodable
+from actors.audio.codecs import Opening, Source, Undecodable
 from actors.audio.decode import DecodeRequest, decode
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.mp4_tables import MAX_SAMPLES
@@ -54,7 +54,7 @@ def test_tables_that_unfold_without_end(name: str) -> None:
     if name == "sizes elsewhere":  # stz2 of a size that each sample has
         data = data.replace(b"stz2" + bytes(4), b"stsz" + bytes(4))
     with pytest.raises(Undecodable, match="entries is not possible"):
-        open_ffmpeg(Source(data), "mov", lambda rate: 0)
+        open_ffmpeg(Source(data), "mov", Opening(lambda rate: 0))
     assert error_of(data).kind == ErrorKind.UNREADABLE
 
 

@@ -20,6 +20,15 @@ BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of flo
 RATES = range(1_000, 768_001)  # Hz; anything else is a broken header
 CHANNELS = range(1, 1_025)  # the limit of libsndfile
 
+#: Bytes per sample of the subtypes of fixed width, for which the file's size tells the number of samples.
+SAMPLE_BYTES = {
+    **dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1),
+    "PCM_16": 2,
+    "PCM_24": 3,
+    **dict.fromkeys(("PCM_32", "FLOAT"), 4),
+    "DOUBLE": 8,
+}
+
 
 class Undecodable(Exception):
     """A decoder could not decode the bytes, or not all of them."""
@@ -98,6 +107,14 @@ class Source:
     def joined(self, offset: int) -> "Source":
         """What begins `offset` bytes after this container, to whose end it was joined."""
         return Source(self._content, self.start + offset, self._opened)
+
+    def until(self, end: int | None) -> "Source":
+        """The first `end` bytes of this container; all if None."""
+        if end is None:
+            return self
+        content, end = self._content, self.start + end
+        first = replace(content, size=end) if isinstance(content, StoredFile) else content[:end]
+        return Source(first, self.start, self._opened)
 
     @property
     def length(self) -> int:

@@ -24,7 +24,7 @@ from actors.audio.codecs import (
     translate_errors,
 )
 from actors.audio.conversion import MAX_FRAME_SAMPLES, Conversion
-from actors.audio.mp4_tables import table_error
+from actors.audio.mp4_tables import second_movie, table_error
 from actors.audio.ogg import OggLink
 from actors.audio.timeline import Timeline
 from actors.schema import Floats, WarningKind
@@ -62,8 +62,13 @@ class _File:
 
         self._own_errors, self._warnings = (av.FFmpegError,), opening.warnings
         with translate_errors("FFmpeg", self._own_errors):
-            if container == "mov" and (fault := table_error(source.open())):
-                raise Undecodable(f"FFmpeg: {fault}")
+            self._second: int | None = None  # the byte at which another file begins
+            if container == "mov":
+                tables = source.open()
+                self._second = second_movie(tables)
+                source = source.until(self._second)
+                if fault := table_error(tables, self._second):
+                    raise Undecodable(f"FFmpeg: {fault}")
             self._file = OggLink(source.open()) if container == "ogg" else source.open()
             self._container = av.open(
                 self._file,
@@ -144,7 +149,8 @@ class _File:
             yield np.concatenate(gathered)
         if self._promised_s and self._timeline.position / self.rate < self._promised_s - MAX_SHORT_S:
             self._warnings.add(WarningKind.ENDED_EARLY)
-        return End(self._timeline.position, joined=self._file.next_link if isinstance(self._file, OggLink) else None)
+        second = self._file.next_link if isinstance(self._file, OggLink) else self._second
+        return End(self._timeline.position, joined=second)
 
     def _sounds(self) -> Iterator[Floats]:
         """The sound of all packets one after the other, with silence for what is missing between them. Sound is added

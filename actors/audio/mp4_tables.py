@@ -20,6 +20,7 @@ _PARENTS = frozenset(
 )
 _WITH_TABLES = frozenset({b"trak", b"moof", b"traf", b"mdia", b"minf", b"stbl", b"edts", b"wave"})
 _TABLE = re.compile(rb"(stsz|stz2)[\s\S]{4}([\s\S]{4})([\s\S]{4})|(trun|elst)[\s\S]{4}([\s\S]{4})")
+MAX_BOXES = 100_000  # of a file, among which another is looked for: a fragment has two, and lasts seconds
 MAX_DEPTH = 10  # the limit of FFmpeg
 
 
@@ -27,12 +28,29 @@ class _TableError(Exception):
     pass
 
 
-def table_error(file: BinaryIO) -> str | None:
-    """What is wrong with a file's tables, or None."""
+def table_error(file: BinaryIO, end: int | None = None) -> str | None:
+    """What is wrong with the tables in a file's bytes up to `end`, or None."""
     try:
-        _count_samples(file, 0, file.seek(0, os.SEEK_END), 0, 0)
+        _count_samples(file, 0, file.seek(0, os.SEEK_END) if end is None else end, 0, 0)
     except _TableError as problem:
         return str(problem)
+    return None
+
+
+def second_movie(file: BinaryIO) -> int | None:
+    """The byte at which another file begins that was joined to this one, None if there is none. FFmpeg reads the first
+    movie only, and of its fragments those of both."""
+    end, position = file.seek(0, os.SEEK_END), 0
+    for _ in range(MAX_BOXES):
+        file.seek(position)
+        header = file.read(16)
+        if header[4:8] == b"ftyp" and position:
+            return position
+        size = int.from_bytes(header[:4], "big")
+        size = int.from_bytes(header[8:], "big") if size == 1 else size
+        position += size
+        if size < 8 or position >= end:
+            break
     return None
 
 

@@ -6,6 +6,7 @@ import soundfile
 
 from actors.audio.codecs import (
     BLOCK_SAMPLES,
+    SAMPLE_BYTES,
     Blocks,
     BrokenStream,
     End,
@@ -16,21 +17,12 @@ from actors.audio.codecs import (
     check_format,
     translate_errors,
 )
-from actors.audio.riff import RawSound
+from actors.audio.rest import RawSound
 
 _UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose length was not known when it was written
 _OWN_ERRORS = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
 MAX_TRAILING_BYTES = 1 << 16  # bytes after the end that a FLAC header states; tags are smaller
 _JOINED_FLAC = b"fLaC\0\0\0\x22"  # how another begins (RFC 9639, section 8)
-
-#: Bytes per sample of the subtypes of fixed width, for which the file's size tells the number of samples.
-_SAMPLE_BYTES = {
-    **dict.fromkeys(("PCM_S8", "PCM_U8", "ULAW", "ALAW"), 1),
-    "PCM_16": 2,
-    "PCM_24": 3,
-    **dict.fromkeys(("PCM_32", "FLOAT"), 4),
-    "DOUBLE": 8,
-}
 
 
 def open_sndfile(source: Source, container: str, opening: Opening) -> Stream:
@@ -57,11 +49,15 @@ def open_sndfile(source: Source, container: str, opening: Opening) -> Stream:
 
 
 def open_raw(source: Source, raw: RawSound, opening: Opening) -> Stream:
-    """Opens samples without a header. Raises Undecodable, now or while the blocks are read."""
+    """Opens samples without a header, of the rate and channels of those before. Raises Undecodable, now or while the
+    blocks are read."""
+    like = opening.like
     with translate_errors("libsndfile", _OWN_ERRORS):
-        form = {"samplerate": raw.samplerate, "channels": raw.channels, "subtype": raw.subtype, "endian": raw.endian}
-        sound = soundfile.SoundFile(source.joined(raw.start).open(), format="RAW", **form)
-    return _stream(source, f"wav/{raw.subtype.lower()}", sound, opening)
+        if not like:
+            raise Undecodable("libsndfile: nothing states the rate")
+        file, form = source.joined(raw.start).open(), {"subtype": raw.subtype, "endian": raw.endian, "format": "RAW"}
+        sound = soundfile.SoundFile(file, samplerate=like.sample_rate, channels=like.channels, **form)
+    return _stream(source, like.codec, sound, opening)
 
 
 def _stream(source: Source, codec: str, sound: soundfile.SoundFile, opening: Opening) -> Stream:
@@ -70,7 +66,7 @@ def _stream(source: Source, codec: str, sound: soundfile.SoundFile, opening: Ope
     check_format(rate, channels, "libsndfile")
     if opening.like and (opening.like.sample_rate, opening.like.channels) != (rate, channels):
         raise Undecodable("libsndfile: the rate or the channels change")
-    is_exact = 0 < frames * _SAMPLE_BYTES.get(sound.subtype, 0) * channels <= source.size
+    is_exact = 0 < frames * SAMPLE_BYTES.get(sound.subtype, 0) * channels <= source.size
     blocks = _blocks(sound, opening.first_frame(rate))
     return Stream(rate, channels, codec, blocks, frames if is_exact else None, frames / rate)
 
@@ -81,7 +77,7 @@ def _blocks(sound: soundfile.SoundFile, first: int) -> Blocks:
     Only samples of a fixed width are sought: elsewhere, what is damaged may have other samples after a seek than when
     it is read from its beginning.
     """
-    start = min(first, sound.frames) if sound.subtype in _SAMPLE_BYTES and sound.format != "FLAC" else 0
+    start = min(first, sound.frames) if sound.subtype in SAMPLE_BYTES and sound.format != "FLAC" else 0
     skipped = first - start
     with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
         if sound.seekable():

@@ -12,7 +12,7 @@ from dataclasses import replace
 from actors.audio.codecs import Blocks, BrokenStream, End, FirstFrame, Opening, Source, Stream, Undecodable
 from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
-from actors.audio.riff import PROBE_BYTES, Rest, rest_of
+from actors.audio.rest import PROBE_BYTES, Rest, rest_of
 from actors.audio.sndfile import open_raw, open_sndfile
 from actors.schema import Floats, WarningKind
 
@@ -42,21 +42,22 @@ def _with_joined(
     while True:
         end = yield from _to_end(source, container, stream, decoders, first, replace(opening, like=like))
         first = max(first - end.frames, 0)
-        rest = rest_of(source.open(PROBE_BYTES)) if container == "wav" else Rest(joined=end.joined)
+        rest = Rest(joined=end.joined) if end.joined is not None else rest_of(source.open(PROBE_BYTES))
         if rest.is_cut:
             warnings.add(WarningKind.ENDED_EARLY)
         opening = Opening(_at(first), like, warnings)
         try:
+            if rest.sound and stream is not like:
+                raise Undecodable("its rate is not that of the first file")
             if rest.sound:
-                stream, decoders = open_raw(source, rest.sound, opening), iter(())
-                container = "raw"
-            elif rest.joined is not None:
-                source = source.joined(rest.joined)
-                container = container_of(source.head) or container
-                decoders = iter(decoders_of(container))
-                stream = _open_next(decoders, source, container, opening)
-            else:
+                stream = open_raw(source, rest.sound, opening)
+                return (yield from _to_end(source, container, stream, iter(()), first, opening))
+            if rest.joined is None:
                 return end
+            source = source.joined(rest.joined)
+            container = container_of(source.head) or container
+            decoders = iter(decoders_of(container))
+            stream = _open_next(decoders, source, container, opening)
         except Undecodable:
             warnings.add(WarningKind.ENDED_EARLY)
             return end
