@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from actors.audio.containers import id3_length
+from actors.audio.tracks import Track
 from actors.foreign.errors import one_line
-from actors.schema import Floats
+from actors.schema import Floats, RecordingError
 from actors.storage.stored_file import StoredFile, reraise
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
@@ -50,10 +51,11 @@ FirstFrame = Callable[[int], int]
 
 
 class Source:
-    """Stored bytes, opened as files once or twice. Storage errors are kept until `check`, since decoders take a failed
-    read for the end of the file."""
+    """Stored bytes, opened as files once or twice, and the audio track that is asked for. Storage errors are kept until
+    `check`, since decoders take a failed read for the end of the file."""
 
-    def __init__(self, content: bytes | StoredFile) -> None:
+    def __init__(self, content: bytes | StoredFile, track: Track = None) -> None:
+        self.track = track
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, StoredFile) else len(content)
@@ -100,7 +102,7 @@ def translate_errors(
     """
     try:
         yield
-    except Undecodable:
+    except (Undecodable, RecordingError):
         raise
     except own_errors as problem:
         message = getattr(problem, "error_string", None) or getattr(problem, "strerror", None) or problem

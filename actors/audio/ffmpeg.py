@@ -20,6 +20,7 @@ from actors.audio.codecs import (
     translate_errors,
 )
 from actors.audio.mp4_tables import table_error
+from actors.audio.tracks import pick_track
 from actors.schema import Floats
 
 if TYPE_CHECKING:
@@ -60,9 +61,10 @@ class _File:
                 options={"max_samples": str(MAX_FRAME_SAMPLES)},
                 container_options={"codec_whitelist": _audio_decoders()},
             )
-            self.audio = self._container.streams.best("audio")
-            if self.audio is None:
+            audio = pick_track(self._container, container, source.track)
+            if audio is None:
                 raise Undecodable("FFmpeg: no audio stream in the container")
+            self.audio = audio
             context = self.audio.codec_context
             if context is None:
                 raise Undecodable("FFmpeg: it has no decoder for this codec")
