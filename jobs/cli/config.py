@@ -59,7 +59,7 @@ class Input(Stored):
     allowed_roots: list[Location] = []
     """folders outside the input that manifests and links may lead to; elsewhere is an error row"""
     max_list_megabytes: Positive = 1_000.0
-    """megabytes of manifests and Kaldi files together, a line 200 bytes at least; beyond it is an error row (too_large)"""
+    """megabytes of manifests and Kaldi files together, a line at least 200 bytes; beyond that, error rows (too_large)"""
     uri_column: str | None = None
     """column that names the audio: CSV, TSV, Parquet and JSON files are then tables of recordings
 
@@ -96,9 +96,7 @@ class Audio(Section):
     max_hours: Positive = 24.0
     """hours of a recording, or of a manifest's stretch of it; a longer one is an error row (too_long)"""
     channel: Literal["average", "each"] | Annotated[int, Field(ge=0)] = "average"
-    """average | each, every channel a recording of its own, for calls; or the number of one from 0
-
-    A manifest's `channel_selector` comes before it."""
+    """average | each, every channel a recording of its own, for calls; or the number of one from 0"""
     track: Annotated[str, Field(pattern=r"^(best|0|[1-9]\d{0,2}|[A-Za-z]{3})$")] = "best"
     """best, or the number of one audio track from 0, or its language as in ISO 639-2, such as eng"""
 
