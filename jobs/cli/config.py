@@ -59,7 +59,7 @@ class Input(Stored):
     allowed_roots: list[Location] = []
     """folders outside the input that manifests and links may lead to; elsewhere is an error row"""
     max_list_megabytes: Positive = 1_000.0
-    """megabytes of manifests and Kaldi files together, a line at least 200 bytes; beyond that, error rows (too_large)"""
+    """megabytes of manifests and Kaldi files, a line 200 bytes at least; beyond that, error rows (too_large)"""
     uri_column: str | None = None
     """column that names the audio: CSV, TSV, Parquet and JSON files are then tables of recordings
 
