@@ -61,8 +61,8 @@ class Mixer:
             return [_clean(minute[:, number]) for number in range(minute.shape[1])]
         mean = _mean(minute)
         if not _is_clean(mean):
-            minute = _clean(minute)  # a channel that holds no numbers leaves the others as they are
-            mean = _mean(minute)
+            minute = np.where(np.isfinite(minute), minute, np.float32(0))  # leaves the other channels as they are
+            mean = _clean(_mean(minute))
         powers = np.array([_power(minute[own, number]) for number in range(minute.shape[1])])
         if _power(mean[own]) < CANCELLED * powers.max() / len(powers) ** 2:
             self.warnings.add(WarningKind.CHANNELS_CANCEL)
