@@ -27,6 +27,7 @@ from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
 from actors.writer import commit_piece
 from jobs import evaluate, export
+from jobs.planning.estimates import calibrate
 from jobs.planning.state import load_state
 
 EACH = ReadSettings(channel="each")
@@ -247,6 +248,16 @@ def test_calls_do_not_end_in_endless_recuts(
     assert 2 <= len(cuts) <= 3
     assert ends[-1] == seconds
     assert cuts[-1].seconds < planned_s
+
+
+def test_estimates_are_of_each_channel(tmp_path: Path) -> None:
+    """Else half of the units would be cut again, once they are read."""
+    call = stereo(tone(30, 8_000), tone(30, 8_000), 8_000, subtype="ULAW")
+    (tmp_path / "a.wav").write_bytes(call)
+    (tmp_path / "b.tar").write_bytes(tar_of([("a.wav", call), ("b.wav", encoded(tone(30)))]))
+    for name, expected in (("a.wav", 60), ("b.tar", 90)):
+        (source,) = unit_of(tmp_path / name).objects
+        assert calibrate([source], {}, of_each_channel=True).seconds(source) == pytest.approx(expected, rel=0.05)
 
 
 def test_every_channel_counts_as_sound() -> None:
