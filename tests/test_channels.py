@@ -6,27 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 import webvtt
-from conftest import encoded, tone
+from conftest import DEMO_MODEL, encoded, tone
 from test_audio import hertz_of
 from test_corrections import manifest
 from test_corrections import worked as run_over
 from test_pieces import cut, digested, tar_of, unit_of, worked
 
 from actors.audio.decode import DecodeRequest, SoundLimitExceeded, decode, decode_each
+from actors.audio.segments import SegmentationSettings
+from actors.engine.interface import EngineSettings
+from actors.engine.models import resolve
 from actors.parts.assemble import _with_equal_channels
 from actors.parts.commit import open_part
+from actors.parts.kept import is_kept, sweep_pieces
 from actors.parts.recordings import rows_in
+from actors.parts.summary import Tally
 from actors.pieces import Cut, NeedsRecut, cut_unit
 from actors.reader import read_piece
-from actors.schema import ErrorKind, RecordingError, WarningKind
+from actors.schema import PART_SCHEMA, ErrorKind, RecordingError, WarningKind
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
+from actors.transcriber import Transcriber
+from actors.units import Selection
 from actors.writer import commit_piece
 from jobs import evaluate, export
+from jobs.planning.corrections import object_errors
 from jobs.planning.estimates import calibrate
 from jobs.planning.state import load_state
 
@@ -363,3 +372,78 @@ def test_calls_through_the_whole_job(job: Any, speech: list[tuple[Any, str]], tm
     status, summary, _ = job(*where, f"evaluate.write={scores}", main=evaluate.main)
     assert (summary["all"]["recordings"], summary["all"]["cer"]) == (1, 0)
     assert [(row["channel"], row["error_kind"]) for row in pq.read_table(scores).to_pylist()] == [(None, None)]
+
+
+@pytest.mark.parametrize("stretches", [1, 2])
+def test_segments_are_not_joined_across_channels(stretches: int, speech: list[tuple[Any, str]], tmp_path: Path) -> None:
+    """Without a pause in reach, neighbouring segments overlap; the last of a channel and the first of the next do
+    not."""
+    both = [np.tile(np.concatenate([each for each, _ in speech[first::2]]), 8) for first in (0, 1)]
+    sounds = [sound[: 200 * 16_000] + noise(200, 16_000) * 0.3 for sound in both]
+    (tmp_path / "both.wav").write_bytes(stereo(*sounds))
+    (tmp_path / "one.wav").write_bytes(encoded(sounds[0].astype(np.float64)))
+    (tmp_path / "other.wav").write_bytes(encoded(sounds[1].astype(np.float64)))
+    settings = EngineSettings("fused", "cpu", "float32", 2, 30)
+    model = resolve(str(DEMO_MODEL), None, {})
+    reading = ReadSettings(channel="each", segmentation=SegmentationSettings(8, 16))
+    transcriber = Transcriber(model, settings, "run")
+    said = {
+        name: worked(
+            cut(unit_of(tmp_path / f"{name}.wav"), stretches=stretches),
+            tmp_path / name,
+            lambda rows: transcriber(rows, "0a"),
+            settings=reading,
+        )
+        for name in ("both", "one", "other")
+    }
+    assert len(said["both"]) > 30
+    texts = [(row["segment_index"], row["start_s"], row["text"]) for row in said["both"]]
+    alone = [(row["segment_index"], row["start_s"], row["text"]) for name in ("one", "other") for row in said[name]]
+    assert texts == alone
+
+
+def test_pieces_of_a_finer_cut_are_found_again(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(stereo(noise(400), noise(400, seed=1), 8_000))
+    unit, finer, output = unit_of(tmp_path), Cut(900.0, 1, 3), Place.at(str(tmp_path / "out"))
+    piece = cut_unit(unit, finer)[0]
+    commit_piece(piece, digested(read_piece(piece, EACH)), output, "one")
+    assert sweep_pieces([unit], 600.0, output) == {}
+    assert sweep_pieces([unit], 1_800.0, output) == {unit.id: finer}
+    assert is_kept(piece, output)
+
+
+def test_an_error_of_one_channel_is_its_objects(tmp_path: Path) -> None:
+    (tmp_path / "call.wav").write_bytes(stereo(tone(3, hertz=300), tone(3, hertz=900)))
+    lines = [{"offset": 0, "duration": 1.5}, {"offset": 1, "duration": 1.5, "channel_selector": 1}]
+    manifest(tmp_path, *({"audio_filepath": "call.wav"} | line for line in lines))
+    unit, output = unit_of(tmp_path), Place.at(str(tmp_path / "out"))
+    table = digested(read_piece(cut(unit)[0], EACH))
+    rows = table.to_pylist()
+    rows[1] |= {"error_kind": "crashed", "text": None}
+    table = pa.Table.from_pylist(rows, table.schema)
+    commit_piece(cut(unit)[0], table, output, "one")
+    errors, uri = object_errors("0a", output), unit.objects[0].uri
+    assert [(row["offset_s"], row["channel"]) for row in rows] == [(0, 0), (0, 1), (1, 1)]
+    assert errors[uri, Selection(0.0, 1.5)] == {None, "crashed"}
+    assert errors[uri, Selection(1.0, 1.5, 1)] == {None}
+
+
+def test_one_reference_of_a_call_is_compared_once() -> None:
+    def row(channel: int | None, text: str, reference: str | None, start: float, index: int = 0) -> dict[str, Any]:
+        texts = {"text": text, "reference": reference, "start_s": start, "segment_index": index, "duration_s": 9.0}
+        return dict.fromkeys(PART_SCHEMA.names) | texts | {"recording_id": "a", "uri": "u", "channel": channel}
+
+    rows = [row(0, "一", "一二三", 0.0), row(0, "三", None, 5.0, 1), row(1, "二", "一二三", 2.0)]
+    for tables in ([rows], [[each] for each in rows]):
+        tally = Tally()
+        for each in tables:
+            tally.add(pa.Table.from_pylist(each, PART_SCHEMA))
+        tally.end()
+        counts = tally.counts
+        assert (counts.recordings, counts.segments, counts.audio_seconds) == (2, 3, 18.0)
+        assert (counts.character_errors, counts.reference_characters) == (0, 3)
+    tally = Tally()  # each has its own, or it is another recording
+    others = [row(0, "一", "一二", 0.0), row(1, "二", "二", 0.0), row(1, "二", "二", 0.0) | {"uri": "v"}]
+    tally.add(pa.Table.from_pylist(others, PART_SCHEMA))
+    tally.end()
+    assert (tally.counts.character_errors, tally.counts.reference_characters) == (1, 4)
