@@ -76,6 +76,16 @@ def test_where_the_average_cancels_the_loudest_channel_is_heard(make: Callable[[
     assert (sound.warnings, left.warnings) == (CANCEL, ())
 
 
+def test_what_is_said_where_the_average_cancels(speech: list[tuple[Any, str]], tmp_path: Path) -> None:
+    sound, said = speech[0]
+    (tmp_path / "inverted.wav").write_bytes(stereo(sound, -sound))
+    transcriber = Transcriber(
+        resolve(str(DEMO_MODEL), None, {}), EngineSettings("fused", "cpu", "float32", 2, 30), "run"
+    )
+    (row,) = transcriber(read_piece(cut(unit_of(tmp_path))[0], ReadSettings()), "0a").to_pylist()
+    assert (row["text"], row["warning"], row["channel"]) == (said, ["channels_cancel"], None)
+
+
 def test_ordinary_sound_is_averaged() -> None:
     one, other = noise(3), noise(3, seed=1)
     for left, right in (

@@ -33,8 +33,9 @@ def resample(chunks: Iterable[Floats], rate: int, first_minute: int, mix: Mix) -
         samples += len(chunk)
         while samples >= (needed := before + (MINUTE + MARGIN) * rate):
             sound = np.concatenate(pending)
+            pending = [sound[before + (MINUTE - MARGIN) * rate :].copy()]  # the blocks are not held meanwhile
             yield _minute(sound[:needed], rate, before, mix)
-            pending = [sound[before + (MINUTE - MARGIN) * rate :].copy()]
+            del sound
             samples = len(pending[0])
             before = MARGIN * rate
     while samples > before:  # of the last minute, and perhaps the beginning of another, shorter than MARGIN
