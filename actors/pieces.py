@@ -43,6 +43,7 @@ class Cut:
         """The finer of two cuts, in every respect."""
         return replace(
             self,
+            seconds=min(self.seconds, other.seconds),
             shares=max(self.shares, other.shares),
             stretches=max(self.stretches, other.stretches),
             is_streamed=self.is_streamed or other.is_streamed,

@@ -66,7 +66,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
                 whole.extend(rows)
                 entries += found
         except SoundLimitExceeded as exceeded:
-            raise NeedsRecut(heard.finer_cut(exceeded.recording_s)) from None
+            raise NeedsRecut(heard.finer_cut(exceeded)) from None
     metadata = {"chain": chains[0].summary().to_text()} if chains else {}
     if entries.found:
         metadata["entries"] = entries.to_text()
@@ -105,13 +105,13 @@ def _texts_in_tar(reading: Reading, piece: Piece, texts: TextBudget) -> dict[str
 @contextmanager
 def shared_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
     """Decodes in this process, in any number of threads, which share the sound that the piece may hold."""
-    lock, samples = threading.Lock(), 0
+    lock, samples, limit = threading.Lock(), 0, max_seconds(piece, settings.segmentation) * SAMPLE_RATE
 
     def admit(added: int) -> bool:
         nonlocal samples
         with lock:
             samples += added
-        return samples <= max_seconds(piece) * SAMPLE_RATE
+        return samples <= limit
 
     yield partial(to_rows, piece=piece, settings=settings, admit=admit)
 

@@ -19,7 +19,7 @@ class ErrorKind(StrEnum):
 
     EMPTY = "empty"  # no bytes, or a container without a recording
     NOT_AUDIO = "not_audio"  # its first bytes belong to no known audio container
-    UNREADABLE = "unreadable"  # a known container, but no decoder gets audio from it; or a channel that it has not
+    UNREADABLE = "unreadable"  # a known container, but no decoder gets audio from it; or a channel or track it has not
     TRUNCATED = "truncated"  # its archive ends before the recording does
     TOO_SHORT = "too_short"  # less than 0.1 s of sound
     TOO_LARGE = "too_large"  # more bytes than a limit: of a recording, a list, or what a container expands to
@@ -47,6 +47,8 @@ class WarningKind(StrEnum):
 
     ENDED_EARLY = "ended_early"  # its stream broke off or ended before its container says; the text is of the rest
     DAMAGED = "damaged"  # some of it could not be decoded, and is silence
+    NO_SUCH_CHANNEL = "no_such_channel"  # it has one channel, not the one that the configuration names; it was taken
+    CHANNELS_CANCEL = "channels_cancel"  # its channels cancel out; the text is of the loudest where they do
 
 
 class UsageError(ValueError):

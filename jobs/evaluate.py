@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.foreign.escape import escape_surrogates, without_credentials
+from actors.parts.recordings import have_one_reference
 from actors.schema import KEY
 from actors.storage.place import Place
 from actors.text.normalise import Normalisation, normalise
@@ -19,7 +20,7 @@ from jobs.cli.command import run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say, show_table
 from jobs.transcripts.out_files import atomic_file
-from jobs.transcripts.read import Transcript, report_problems, transcripts
+from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
 from jobs.transcripts.scoring import Edits, compare, interval
 
 EPILOG = """
@@ -103,7 +104,7 @@ def run(config: Config) -> int:
     groups, confusions, counts = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
     worst, line, problems = list[tuple[int, Score]](), StatusLine(), list[str]()
     with _writer(config) as write:
-        for transcript in transcripts(config, problems):
+        for transcript in conversations(transcripts(config, problems), have_one_reference):
             if not transcript.first["reference"]:
                 counts["without_reference"] += 1
                 continue
@@ -144,6 +145,7 @@ def _score(
         reference, hypothesis = reference.replace(" ", ""), hypothesis.replace(" ", "")
     characters = compare(reference, hypothesis, confusions)
     row: Score = {name: first[name] for name in ("recording_id", *KEY, "error_kind")}
+    row |= {"channel": None} if transcript.is_dialogue else {}
     row |= {"group": group, "reference": reference, "transcript": hypothesis}
     for unit, edits in (("character", characters), ("word", words)):
         row |= {f"{unit}_{name}": getattr(edits, name) for name in COUNTS}

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from itertools import islice
 
+from actors.parts.recordings import are_channels, as_dialogue
 from actors.storage.outputs import check_folder
 from actors.storage.place import Place
 from jobs.cli.command import FAILED, run_job
@@ -17,7 +18,7 @@ from jobs.planning.files import EXPORT_FOLDER
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.transcripts.out_files import atomic_file, write_below
-from jobs.transcripts.read import Transcript, report_problems, transcripts
+from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
 from jobs.transcripts.subtitles import SubtitleLayout
 
 EPILOG = """
@@ -60,9 +61,11 @@ def run(config: Config) -> int:
         raise ConfigError(f"export.files: a {policy.format} file holds one recording; use files=recording")
     target = _target(config)
     writer = WRITERS[policy.format, is_one_file]
-    layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds)
+    names = tuple(policy.channel_names)
+    layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds, names)
     counts, line, problems = Counter[str](), StatusLine(), list[str]()
-    selected = _select(transcripts(config, problems), policy.min_confidence, counts, line)
+    found = conversations(transcripts(config, problems), are_channels)
+    selected = _select(found, policy.min_confidence, counts, line)
     failed = list[FailedFile]()
     if is_one_file:
         _write_one(target / f"all{SUFFIXES[policy.format]}", selected, writer, layout)
@@ -71,7 +74,7 @@ def run(config: Config) -> int:
     line.clear()
     summary = {
         "format": policy.format,
-        "files": 1 if is_one_file else counts["recordings"] - len(failed),
+        "files": 1 if is_one_file else counts["files"] - len(failed),
         "recordings": counts["recordings"],
         "errors": counts["errors"],
         "failed": len(failed),
@@ -109,16 +112,18 @@ def _show(summary: Mapping[str, object], failures: Sequence[FailedFile]) -> None
 def _select(
     candidates: Iterator[Transcript], min_confidence: float, counts: Counter[str], line: StatusLine
 ) -> Iterator[Transcript]:
-    """Yields the recordings to write, without those with an error, and without segments of low confidence."""
+    """Yields the recordings to write, without those with an error, and without segments of low confidence. Each channel
+    of a dialogue counts as one."""
     for transcript in candidates:
-        if not transcript.is_transcribed:
-            counts["errors"] += 1
-            continue
-        transcript.rows = [each for each in transcript.rows if (each["confidence"] or 0.0) >= min_confidence]
-        if transcript.rows:
-            counts["recordings"] += 1
+        said = [each.rows for each in transcript.channels if each.is_transcribed]
+        counts["errors"] += len(transcript.channels) - len(said)
+        said = [[row for row in rows if (row["confidence"] or 0.0) >= min_confidence] for rows in said]
+        said = [rows for rows in said if rows]
+        if said:
+            counts["recordings"] += len(said)
+            counts["files"] += 1
             line.say(f"{counts['recordings']:,} recordings …")
-            yield transcript
+            yield Transcript([*as_dialogue(said)], transcript.is_dialogue)
 
 
 def _write_one(place: Place, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout) -> None:

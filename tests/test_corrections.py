@@ -28,7 +28,13 @@ from jobs.planning.verdicts import Plan, Policy, make_plan
 SETTINGS = {"precision": "float32"}
 
 
-def worked(folder: Path, output: Place, on_deleted: str = "keep", meanwhile: Callable[[], None] = lambda: None) -> Plan:
+def worked(
+    folder: Path,
+    output: Place,
+    on_deleted: str = "keep",
+    meanwhile: Callable[[], None] = lambda: None,
+    reading: ReadSettings | None = None,
+) -> Plan:
     """A run without Ray and without a model, and what others do between its plan and its work."""
     listing, state = list_input(Input(uri=str(folder)), output.uri), load_state(output)
     policy = Policy(
@@ -44,7 +50,7 @@ def worked(folder: Path, output: Place, on_deleted: str = "keep", meanwhile: Cal
         remove_unit(unit, output)
     for unit in plan.units:
         (piece,) = cut_unit(unit, Cut(1_800.0))
-        commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
+        commit_piece(piece, digested(read_piece(piece, reading or ReadSettings())), output, "one")
     return plan
 
 

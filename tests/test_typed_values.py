@@ -155,7 +155,7 @@ def test_options_are_plain(tmp_path: Path) -> None:
         ("audio.max_hours=", "audio.max_hours: must be a number above 0"),
         ("output.tokens=1", "output.tokens: must be 'true' or 'false', not '1'"),
         ("batch.max_padded_seconds=much", "must be 'auto' or a number above 0, not 'much'"),
-        ("audio.channel=-1", "must be 'average' or a whole number from 0, not -1"),
+        ("audio.channel=-1", "must be 'average', 'each' or a whole number from 0, not -1"),
         ("ray.actors=[1, 2, 3]", "ray.actors: must be 'auto' or a list of two whole numbers"),
         ("ray.actors=[1, x]", "ray.actors: must be 'auto' or a list of two whole numbers, not 'x'"),
         ("ray.actors=[1", "ray.actors: a list begins with [ and must end with ]"),

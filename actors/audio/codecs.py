@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from actors.audio.containers import id3_length
+from actors.audio.tracks import Track
 from actors.foreign.errors import one_line
-from actors.schema import Floats, WarningKind
+from actors.schema import Floats, RecordingError, WarningKind
 from actors.storage.stored_file import RANGE_BYTES, StoredFile, reraise
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
@@ -74,10 +75,11 @@ FirstFrame = Callable[[int], int]
 
 @dataclass(frozen=True)
 class Opening:
-    """How a decoder opens a file: where it starts, and for what follows in a recording, the stream whose rate and
-    channels it must have. It adds to `warnings`."""
+    """How a decoder opens a file: where it starts, in which audio track, and, for what follows in a recording, whose
+    rate and channels it must have. It adds to `warnings`."""
 
     first_frame: FirstFrame
+    track: Track = None
     like: Stream | None = None
     warnings: set[WarningKind] = field(default_factory=set)
 
@@ -159,7 +161,7 @@ def translate_errors(
     """
     try:
         yield
-    except Undecodable:
+    except (Undecodable, RecordingError):
         raise
     except own_errors as problem:
         message = getattr(problem, "error_string", None) or getattr(problem, "strerror", None) or problem

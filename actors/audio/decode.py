@@ -12,35 +12,39 @@ import numpy as np
 
 from actors.audio.codecs import Opening, Source, Stream, Undecodable
 from actors.audio.containers import container_of
+from actors.audio.mix import Channel, Mixer
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.streams import open_stream
+from actors.audio.tracks import Track
 from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
-MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow
 
 
 class SoundLimitExceeded(Exception):
     """There is more sound than the piece may hold; nothing is wrong with the recording.
 
-    `recording_s` is the length of the recording if it alone exceeds the limit, None if several together do.
+    `recording_s` is the length of the recording if it alone exceeds the limit, None if several together do. It has as
+    many sounds of that length as `channels`.
     """
 
-    def __init__(self, recording_s: float | None) -> None:
-        super().__init__(recording_s)
-        self.recording_s = recording_s
+    def __init__(self, recording_s: float | None, channels: int = 1) -> None:
+        super().__init__(recording_s, channels)
+        self.recording_s, self.channels = recording_s, channels
 
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound: mono int16 samples at SAMPLE_RATE, the format that it was stored in, and what may be wrong."""
+    """Decoded sound: mono int16 samples at SAMPLE_RATE, the format that it was stored in, and what may be wrong; the
+    channel that it is of, where each is a sound of its own."""
 
     pcm: Samples
     sample_rate: int
     channels: int
     codec: str
     warnings: tuple[WarningKind, ...] = ()
+    channel: int | None = None
 
     @property
     def duration_s(self) -> float:
@@ -52,8 +56,9 @@ class DecodeRequest:
     """What to decode of a stored file.
 
     The recording starts at `offset_s` and lasts at most `duration_s`; its samples at 16 kHz from `begin` to `end` are
-    decoded. Channels are averaged unless `channel` selects one. More than `max_seconds` of samples are refused, and so
-    is a recording longer than `max_hours`. `admit` is called with the number of new samples while decoding goes on, and
+    decoded, of one `track` of a container that has several. Channels are averaged unless `channel` selects one or each;
+    `takes_mono` is that of Mixer. More than `max_seconds` of samples, of all sounds together, are refused, and so is a
+    recording longer than `max_hours`. `admit` is called with the number of new samples while decoding goes on, and
     returns whether there is room for more.
     """
 
@@ -61,7 +66,9 @@ class DecodeRequest:
     duration_s: float | None = None
     begin: int = 0
     end: int | None = None
-    channel: int | None = None
+    channel: Channel = None
+    takes_mono: bool = False
+    track: Track = None
     max_seconds: float = float("inf")
     max_hours: float = float("inf")
     admit: Callable[[int], bool] = lambda samples: True
@@ -82,7 +89,12 @@ class DecodeRequest:
 
 
 def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
-    """Decodes a recording to PCM.
+    """Decodes a recording to PCM: the sound, or the first of those, of `decode_each`."""
+    return decode_each(content, request)[0]
+
+
+def decode_each(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> list[Sound]:
+    """Decodes a recording to PCM: a sound, or one for each of its channels if the request asks for each.
 
     Sound that cannot be decoded is silence if it is known how much is missing, else it is left out; warnings say so.
     Samples that are not numbers become silence. A request beyond the end returns no samples; only at the start of the
@@ -99,42 +111,46 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
             reason = f"its ID3 tag states {source.start:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
     warnings = set[WarningKind]()
+    opening = Opening(request.first_frame, request.track, warnings=warnings)
     try:
-        stream = open_stream(source, container, Opening(request.first_frame, warnings=warnings))
-        pcm = _to_pcm(stream, request)
+        stream = open_stream(source, container, opening)
+        sounds = _to_pcm(stream, request, warnings)
     except Undecodable as problem:
         source.check()
         raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {problem}") from None
     source.check()
-    if not request.begin and len(pcm) < MIN_SECONDS * SAMPLE_RATE:
-        reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
+    if not request.begin and len(sounds[0][1]) < MIN_SECONDS * SAMPLE_RATE:
+        reason = f"{len(sounds[0][1]) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
         raise RecordingError(ErrorKind.TOO_SHORT, reason)
-    return Sound(pcm, stream.sample_rate, stream.channels, stream.codec, tuple(sorted(warnings)))
+    stored = (stream.sample_rate, stream.channels, stream.codec)
+    return [Sound(pcm, *stored, tuple(sorted(warnings)), number) for number, pcm in sounds]
 
 
-def _to_pcm(stream: Stream, request: DecodeRequest) -> Samples:
-    """Converts a stream to one int16 array at SAMPLE_RATE."""
-    rate = stream.sample_rate
-    if request.channel is not None and request.channel >= stream.channels:
-        detail = f"channel {request.channel} was requested, but the file has channels 0 to {stream.channels - 1}"
-        raise RecordingError(ErrorKind.UNREADABLE, detail)
+def _to_pcm(stream: Stream, request: DecodeRequest, warnings: set[WarningKind]) -> list[tuple[int | None, Samples]]:
+    """Converts a stream to int16 arrays at SAMPLE_RATE, with the channel of each as in `Sound`. Adds to `warnings`."""
+    rate, mixer = stream.sample_rate, Mixer(stream.channels, stream.sample_rate, request.channel, request.takes_mono)
+    count = len(mixer.numbers)
     skipped_samples = request.first_minute * MINUTE * SAMPLE_RATE
     end = None if request.end is None else request.end - skipped_samples
     blocks = _blocks(stream, request)
-    parts, samples = list[Samples](), 0
-    for part in resample((_mono(block, request.channel) for block in blocks), rate, request.first_minute):
-        parts.append(part)
-        samples += len(part)
+    minutes, samples = list[list[Samples]](), 0
+    for minute in resample(map(mixer.reduced, blocks), rate, request.first_minute, mixer):
+        minutes.append(minute)
+        samples += len(minute[0])
         if end is not None and samples >= end:
             break
-        if samples > request.max_seconds * SAMPLE_RATE or not request.admit(len(part)):
-            parts.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
+        if samples * count > request.max_seconds * SAMPLE_RATE or not request.admit(len(minute[0]) * count):
+            minutes.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
-            is_too_long = samples > request.max_seconds * SAMPLE_RATE
-            raise SoundLimitExceeded((skipped_samples + samples) / SAMPLE_RATE if is_too_long else None)
+            is_too_long = samples * count > request.max_seconds * SAMPLE_RATE
+            raise SoundLimitExceeded((skipped_samples + samples) / SAMPLE_RATE if is_too_long else None, count)
     if not samples and not request.begin:
         raise Undecodable("no sound could be decoded")
-    return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]
+    warnings |= set(mixer.warnings)
+    wanted, sounds = slice(request.begin - skipped_samples, end), list[tuple[int | None, Samples]]()
+    for index, number in enumerate(mixer.numbers):
+        sounds.append((number, np.concatenate([*(each[index] for each in minutes), np.empty(0, np.int16)])[wanted]))
+    return sounds
 
 
 def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
@@ -163,12 +179,3 @@ def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
 
 def _too_long(request: DecodeRequest) -> RecordingError:
     return RecordingError(ErrorKind.TOO_LONG, f"more sound than audio.max_hours ({request.max_hours:g}) allows")
-
-
-def _mono(block: Floats, channel: int | None) -> Floats:
-    """The mean of the channels or one of them, with NaN, infinite and impossibly loud samples replaced."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mono = block[:, channel] if channel is not None else block.mean(axis=1, dtype=np.float32)
-        if not np.abs(mono).max(initial=0) < MAX_AMPLITUDE:
-            mono = np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0).clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)
-    return mono

@@ -27,6 +27,7 @@ from actors.audio.conversion import MAX_FRAME_SAMPLES, Conversion
 from actors.audio.mp4_tables import second_movie, table_error
 from actors.audio.ogg import OggLink
 from actors.audio.timeline import Timeline
+from actors.audio.tracks import pick_track
 from actors.schema import Floats, WarningKind
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ class _File:
                 options={"max_samples": str(MAX_FRAME_SAMPLES)},
                 container_options={"codec_whitelist": _audio_decoders()},
             )
-            self.audio = self._container.streams.best("audio")
-            if self.audio is None:
+            audio = pick_track(self._container, container, opening.track)
+            if audio is None:
                 raise Undecodable("FFmpeg: no audio stream in the container")
+            self.audio = audio
             context = self.audio.codec_context
             if context is None:
                 raise Undecodable("FFmpeg: it has no decoder for this codec")
@@ -119,7 +121,7 @@ class _File:
     def _promised_s(self) -> float | None:
         """The seconds at which the sound ends by a header that says so of this stream; most others are estimates."""
         stream, container = self.audio, self._container
-        if self._name in ("mov", "flac") and stream.duration:
+        if self._name in ("mov", "flac") and stream.duration and stream.time_base:
             return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
         is_alone = len(container.streams) == 1 and self._name in ("matroska", "asf", "flv")
         return (container.duration or 0) / _CLOCK if is_alone else None

@@ -7,12 +7,12 @@ from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND
 
 
-def stated_seconds(content: bytes | StoredFile, size: int | None = None) -> float | None:
+def stated_seconds(content: bytes | StoredFile, size: int | None = None, of_each_channel: bool = False) -> float | None:
     """The seconds of sound that a file's header states or implies, at most those that its size can hold; None if it
     does not tell, or the file cannot be opened. Raises OSError if the storage fails.
 
     If `content` is only the beginning of a file of `size` bytes, only what is certain counts: samples of a fixed width,
-    and the number of samples in a FLAC's header.
+    and the number of samples in a FLAC's header. With `of_each_channel`, the seconds of all channels count.
     """
     source = Source(content)
     stream, size = _opened(source), size or source.size
@@ -24,7 +24,7 @@ def stated_seconds(content: bytes | StoredFile, size: int | None = None) -> floa
             seconds *= size / source.size
         elif not stream.codec.startswith("flac/"):
             return None
-    return min(seconds, size / BYTES_PER_SECOND)
+    return min(seconds * (stream.channels if of_each_channel else 1), size / BYTES_PER_SECOND)
 
 
 def _opened(source: Source) -> Stream | None:

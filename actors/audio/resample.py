@@ -1,10 +1,10 @@
-"""Resamples mono sound to int16 PCM at 16 kHz, such that a sample does not depend on where decoding started.
+"""Resamples sound to mono int16 PCM at 16 kHz, such that a sample does not depend on where decoding started.
 
-Each minute is resampled by itself, with a second of its neighbours, so that two workers that decode overlapping
-stretches of one recording get bit-identical samples where they overlap.
+Each minute is mixed and resampled by itself, with a second of its neighbours, so that two workers that decode
+overlapping stretches of one recording get bit-identical samples where they overlap.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -16,11 +16,15 @@ from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Sample
 MINUTE = 60  # seconds; a whole number of samples before and after resampling, for any integer rate
 MARGIN = 1  # seconds; the resampler's filter is a few hundred samples long
 
+#: Makes mono sounds of a minute with its margins, (frames, channels), given which frames are not margin.
+Mix = Callable[[Floats, slice], list[Floats]]
 
-def resample(chunks: Iterable[Floats], rate: int, first_minute: int) -> Iterator[Samples]:
-    """Resamples sound at `rate`, float32 in -1..1, from `first_minute` on, to int16 PCM.
 
-    `chunks` start at that minute, less MARGIN unless it is the first.
+def resample(chunks: Iterable[Floats], rate: int, first_minute: int, mix: Mix) -> Iterator[list[Samples]]:
+    """Resamples the sounds that `mix` makes of sound at `rate`, float32 in -1..1, from `first_minute` on, to int16 PCM:
+    yields those of each minute, and of the rest at the end.
+
+    `chunks`, of shape (frames, channels), start at that minute, less MARGIN unless it is the first.
     """
     before = MARGIN * rate if first_minute else 0
     pending, samples = list[Floats](), 0
@@ -29,16 +33,22 @@ def resample(chunks: Iterable[Floats], rate: int, first_minute: int) -> Iterator
         samples += len(chunk)
         while samples >= (needed := before + (MINUTE + MARGIN) * rate):
             sound = np.concatenate(pending)
-            yield _resample(sound[:needed], rate, before)[: MINUTE * SAMPLE_RATE]
-            pending = [sound[before + (MINUTE - MARGIN) * rate :]]
+            pending = [sound[before + (MINUTE - MARGIN) * rate :].copy()]  # the blocks are not held meanwhile
+            yield _minute(sound[:needed], rate, before, mix)
+            del sound
             samples = len(pending[0])
             before = MARGIN * rate
-    if samples > before:
+    while samples > before:  # of the last minute, and perhaps the beginning of another, shorter than MARGIN
         sound = np.concatenate(pending)
-        yield _resample(sound, rate, before)[: MINUTE * SAMPLE_RATE]
-        rest = sound[before + (MINUTE - MARGIN) * rate :]
-        if len(rest) > MARGIN * rate:  # of a minute that ends within its first second
-            yield _resample(rest, rate, MARGIN * rate)
+        yield _minute(sound, rate, before, mix)
+        pending = [sound[before + (MINUTE - MARGIN) * rate :]]
+        samples = len(pending[0])
+        before = MARGIN * rate
+
+
+def _minute(sound: Floats, rate: int, before: int, mix: Mix) -> list[Samples]:
+    own = slice(before, before + MINUTE * rate)
+    return [_resample(each, rate, before)[: MINUTE * SAMPLE_RATE] for each in mix(sound, own)]
 
 
 def _resample(sound: Floats, rate: int, before: int) -> Samples:

@@ -45,7 +45,7 @@ def _with_joined(
         rest = Rest(joined=end.joined) if end.joined is not None else rest_of(source.open(PROBE_BYTES))
         if rest.is_cut:
             warnings.add(WarningKind.ENDED_EARLY)
-        opening = Opening(_at(first), like, warnings)
+        opening = replace(opening, first_frame=_at(first), like=like)
         try:
             if rest.sound and stream is not like:
                 raise Undecodable("its rate is not that of the first file")

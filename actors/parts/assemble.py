@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +13,7 @@ from actors.foreign.escape import escape_surrogates
 from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, KeptPiece, chain_in, entries_in, text_bytes
 from actors.parts.recordings import ROWS_AT_ONCE, Row, recordings_in
 from actors.pieces import NeedsRecut
-from actors.schema import PART_SCHEMA, TRIED_AGAIN, ErrorKind
+from actors.schema import KEY, PART_SCHEMA, TRIED_AGAIN, ErrorKind
 from actors.sources.account import Entries
 from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.units import SourceObject, Unit
@@ -124,12 +124,38 @@ def _recordings_of(stretches: range, pieces: Pieces, uri: str | None) -> Iterato
         if size > MAX_EXPANDED_BYTES or text > MAX_TEXT_BYTES:
             raise InvalidData("its pieces have more text than a part may hold")
     try:
-        for each in zip(*(recordings_in([table]) for table in tables), strict=True):
-            yield _join_stretches(each)
+        for each in zip(*(_sources_in(table) for table in tables), strict=True):
+            yield from map(_join_stretches, zip(*_with_equal_channels(each), strict=True))
     except InvalidData:
         raise
     except ValueError as problem:
         raise InvalidData(f"its pieces do not have the same recordings: {problem}") from None
+
+
+def _sources_in(rows: pa.Table) -> Iterator[list[list[Row]]]:
+    """The recordings that are of the same sound: one, or one for each of its channels."""
+    for _, found in groupby(recordings_in([rows]), lambda each: [each[0][name] for name in KEY if name != "channel"]):
+        yield list(found)
+
+
+def _with_equal_channels(stretches: Sequence[list[list[Row]]]) -> Sequence[list[list[Row]]]:
+    """The recordings of each stretch of the same sound, such that all stretches have the same ones.
+
+    A stretch that could not be decoded has one, without a channel, where others may have one for each channel. An error
+    of the whole recording leaves that alone; another is that of each channel.
+    """
+    channels = [[recording[0]["channel"] for recording in each] for each in stretches]
+    numbers = next((each for each in channels if each != [None]), [None])
+    if numbers == [None] or any(each not in (numbers, [None]) for each in channels):
+        return stretches
+    failed = [each for each, found in zip(stretches, channels, strict=True) if found == [None]]
+    if any(each[0][0]["error_kind"] in _OF_WHOLE_RECORDING for each in failed):
+        companions = {name: stretches[0][0][0][name] for name in ("reference", "extra")}
+        return [[[row | companions for row in each[0]]] for each in failed]
+    return [
+        [[row | {"channel": number} for row in each[0]] for number in numbers] if found == [None] else each
+        for each, found in zip(stretches, channels, strict=True)
+    ]
 
 
 def _own_rows(number: int, pieces: Pieces, uri: str | None) -> pa.Table:

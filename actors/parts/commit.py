@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -27,7 +27,7 @@ from actors.sources.account import Entries
 from actors.storage import listing
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
-from actors.units import FINGERPRINT, HEX, Fingerprint, Selection, Unit, digest
+from actors.units import ALL, FINGERPRINT, HEX, Fingerprint, Selection, Unit, digest
 
 COMMITS = "_commits"
 HELD_BYTES = 32_000_000  # bytes; a larger part is read in ranges, not whole
@@ -117,6 +117,14 @@ def object_keys(rows: pa.Table) -> Iterator[ObjectKey]:
     return zip(uris, map(Selection, *selections), strict=True)
 
 
+def owner_of(row: ObjectKey, known: Container[ObjectKey]) -> ObjectKey:
+    """The key of the object, of those known, that a row with this key belongs to: what selects the very same, else the
+    same of all channels, each of which is a recording of its own; else the file as a whole."""
+    uri, selection = row
+    every_channel = (uri, selection._replace(channel=None))
+    return next((each for each in (row, every_channel) if each in known), (uri, ALL))
+
+
 def open_part(unit_id: str, output: Place, check: Callable[[pa.Table], None] = check_rows) -> Part:
     """Opens the part of a unit, whose rows have to pass `check`.
 
@@ -159,10 +167,11 @@ def _carried_rows(unit: Unit, output: Place, missing: set[ObjectKey]) -> Iterato
         _log.warning("%s: %s; its rows of objects that are no longer listed are lost", where, problem)
         return
     carried = frozenset(missing)
+    known = carried | {(escape_surrogates(each.uri), each.selection) for each in unit.objects}
     for table in committed.tables():
         keep = []
         for key in object_keys(table):
-            key = key if key in carried else (key[0], Selection())
-            keep.append(key in carried)
-            missing.discard(key)
+            owner = owner_of(key, known)
+            keep.append(owner in carried)
+            missing.discard(owner)
         yield table.filter(pa.array(keep, pa.bool_()))

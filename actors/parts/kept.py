@@ -84,7 +84,7 @@ def delete_kept(piece: Piece, output: Place) -> None:
 
 
 def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place) -> dict[str, Cut]:
-    """Removes the kept pieces of all units but these, which are to be done in pieces of about `seconds`.
+    """Removes the kept pieces of all units but these, which are to be done in pieces of about `seconds` at most.
 
     Returns the cut of the units that have such pieces, by unit: with another one they would be of no use. Of several
     cuts, the finest.
@@ -96,9 +96,9 @@ def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place) -> dict[s
             (output / PIECES / entry.name).delete()
             continue
         cut = Cut.parse(match["cut"] or "") if match else None
-        if match and cut and cut.seconds == seconds and cut.shares * cut.stretches <= MAX_PIECES:
+        if match and cut and cut.seconds <= seconds and cut.shares * cut.stretches <= MAX_PIECES:
             unit = current[match["prefix"]]
-            cuts[unit] = max(cuts.get(unit, cut), cut, key=lambda each: each.shares * each.stretches)
+            cuts[unit] = max(cuts.get(unit, cut), cut, key=lambda each: each.shares * each.stretches / each.seconds)
     return cuts
 
 

@@ -1,9 +1,12 @@
 """Groups rows by recording: the rows of one are adjacent, and its first has segment_index 0."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+
+from actors.schema import KEY
 
 ROWS_AT_ONCE = 1_000  # held as Python objects
 BYTES_AT_ONCE = 4_000_000  # of Arrow that are so; tokens take twenty times as much as Python objects
@@ -46,3 +49,23 @@ def recordings_in(tables: Iterable[pa.Table]) -> Iterator[list[Row]]:
     for table in tables:
         yield from grouping.add(table)
     yield from grouping.end()
+
+
+def are_channels(left: Row, right: Row) -> bool:
+    """Whether two recordings, each given by a row of it, are channels of the same sound."""
+    if left.get("channel") is None or right.get("channel") is None or left["channel"] == right["channel"]:
+        return False
+    return all(left[name] == right[name] for name in ("recording_id", *KEY) if name != "channel")
+
+
+def have_one_reference(left: Row, right: Row) -> bool:
+    """Whether two recordings, each given by its first row, are channels of the same sound with one reference: then that
+    is of all they say together."""
+    return bool(left["reference"]) and left["reference"] == right["reference"] and are_channels(left, right)
+
+
+def as_dialogue(channels: Sequence[Sequence[Row]]) -> Sequence[Row]:
+    """The rows of channels of the same sound, in the order of their beginnings."""
+    if len(channels) == 1:
+        return channels[0]
+    return sorted(chain.from_iterable(channels), key=lambda row: (row["start_s"] or 0.0, row["channel"]))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from actors.outcomes import Counts, Example
-from actors.parts.recordings import Grouping, Row
+from actors.parts.recordings import Grouping, Row, as_dialogue, have_one_reference
+from actors.schema import KEY
 from actors.text.cer import character_errors
 from actors.text.normalise import join_texts
 
@@ -15,11 +16,16 @@ EXAMPLES = 3  # transcripts and errors per unit, for display at the end of a run
 MAX_EXAMPLE = 300  # characters
 
 _COLUMNS = ["recording_id", "segment_index", "duration_s", "reference", "text", "error_kind", "error_detail"]
+_OF_CHANNELS = [*KEY, "start_s"]  # of them if there are any
 
 
 @dataclass
 class Tally:
-    """Totals over recordings, whose rows come in order, and a few of them as examples."""
+    """Totals over recordings, whose rows come in order, and a few of them as examples.
+
+    Each channel that is a recording of its own counts as one. Channels with the same reference, that of all they say,
+    are compared with it together.
+    """
 
     recordings: int = 0
     segments: int = 0
@@ -30,17 +36,20 @@ class Tally:
     transcripts: list[Example] = field(default_factory=list)
     failures: list[Example] = field(default_factory=list)
     _grouping: Grouping = field(default_factory=Grouping)
+    _channels: list[Sequence[Row]] = field(default_factory=list)  # of one sound, not compared yet
 
     def add(self, table: pa.Table) -> None:
         """Adds rows of PART_SCHEMA; the last recording may continue in the next table."""
         self.segments += table.num_rows
-        for recording in self._grouping.add(table.select(_COLUMNS)):
+        has_channels = table.column("channel").null_count < table.num_rows
+        for recording in self._grouping.add(table.select([*_COLUMNS, *(_OF_CHANNELS if has_channels else ())])):
             self._count(recording)
 
     def end(self) -> None:
         """Counts the last recording."""
         for recording in self._grouping.end():
             self._count(recording)
+        self._compare()
 
     @property
     def counts(self) -> Counts:
@@ -66,12 +75,21 @@ class Tally:
                 self.failures.append(Example(_shortened(first["recording_id"]), error_kind=kind, error_detail=detail))
             return
         text = join_texts(row["text"] for row in recording) if len(recording) > 1 else first["text"] or ""
-        edits, characters = character_errors([(first["reference"], text)])
-        self.character_errors += edits
-        self.reference_characters += characters
+        if self._channels and not have_one_reference(self._channels[0][0], first):
+            self._compare()
+        self._channels.append(recording)
         if len(self.transcripts) < EXAMPLES:
             texts = (first["recording_id"], first["reference"], text)
             self.transcripts.append(Example(*map(_shortened, texts)))
+
+    def _compare(self) -> None:
+        """Compares the waiting channels of a sound, or a recording, with the reference."""
+        if self._channels:
+            text = join_texts(row["text"] for row in as_dialogue(self._channels))
+            edits, characters = character_errors([(self._channels[0][0]["reference"], text)])
+            self.character_errors += edits
+            self.reference_characters += characters
+            self._channels = []
 
 
 def _shortened(text: str | None) -> str:

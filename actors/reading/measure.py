@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from actors.audio.decode import SoundLimitExceeded
+from actors.audio.mix import MAX_CHANNELS
+from actors.audio.resample import MINUTE
 from actors.audio.segments import SegmentationSettings
 from actors.pieces import MAX_PIECES, Cut, Piece
 from actors.schema import SAMPLE_RATE
@@ -15,9 +17,12 @@ from actors.units import SourceObject, nominal_seconds
 MIN_SOUND_LIMIT_S = 7_200.0  # of sound that a piece may hold, however little was expected
 
 
-def max_seconds(piece: Piece) -> float:
-    """The seconds of sound that a piece may hold."""
-    return max(2 * piece.cut.seconds, MIN_SOUND_LIMIT_S)
+def max_seconds(piece: Piece, segmentation: SegmentationSettings) -> float:
+    """The seconds of sound that a piece may hold, of all channels together: at least the shortest stretch of as many as
+    there may be."""
+    begin, end = segmentation.needed(segmentation.stretch(0, 2, 4))
+    shortest_s = (end or 0) / SAMPLE_RATE - begin / SAMPLE_RATE + 2 * MINUTE  # decoded from and to whole minutes
+    return max(2 * piece.cut.seconds, MIN_SOUND_LIMIT_S, MAX_CHANNELS * shortest_s)
 
 
 class Heard:
@@ -34,22 +39,26 @@ class Heard:
         nominal_s = nominal_seconds(source) / self._piece.stretches
         if source.is_container:
             nominal_s *= (len(recording.content) if isinstance(recording.content, bytes) else 0) / max(source.size, 1)
-        samples, limit = sum(len(row.get("pcm", b"")) // 2 for row in rows), max_seconds(self._piece) * SAMPLE_RATE
+        samples = sum(len(row.get("pcm", b"")) // 2 for row in rows)
+        limit = max_seconds(self._piece, self._segmentation) * SAMPLE_RATE
         with self._lock:
             self._held_samples += samples
             self._seconds += sum(row["end_s"] - row["start_s"] for row in rows if "pcm" in row and row["own"])
             self._nominal_s += nominal_s
             self._recordings += 1
             if self._held_samples > limit:  # with its context, a recording may be too long that was not by itself
-                raise SoundLimitExceeded(rows[-1]["end_s"] if samples > limit else None)
+                channels = len({row["channel"] for row in rows})
+                raise SoundLimitExceeded(rows[-1]["end_s"] if samples > limit else None, channels)
 
-    def finer_cut(self, recording_s: float | None) -> Cut:
-        """The cut with which pieces hold about the seconds intended. `recording_s` is the length of a recording that is
-        too long by itself, None if all together are."""
+    def finer_cut(self, exceeded: SoundLimitExceeded) -> Cut:
+        """The cut with which pieces hold about the seconds intended: with stretches if a recording is too long by
+        itself, and shorter ones if each of its channels is one."""
         piece, cut = self._piece, self._piece.cut
-        if recording_s is not None:
+        if exceeded.recording_s is not None:
+            if exceeded.channels > 1:
+                cut = replace(cut, seconds=min(cut.seconds, MIN_SOUND_LIMIT_S / 2 / exceeded.channels))
             stretch_s = (self._segmentation.stretch(cut.seconds, 0, 2).end or 0) / SAMPLE_RATE
-            stretches = math.ceil(recording_s / stretch_s * cut.stretches / piece.stretches)
+            stretches = math.ceil(exceeded.recording_s / stretch_s * cut.stretches / piece.stretches)
             return replace(cut, stretches=max(stretches, cut.stretches + 1))
         shares = max(math.ceil(cut.shares * self._expected_seconds() / cut.seconds), 2 * cut.shares)
         most = MAX_PIECES // cut.stretches

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode
+from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode_each
 from actors.audio.segments import Stretch, segments_of
 from actors.audio.voice import has_speech
 from actors.foreign.escape import escape_surrogates
@@ -33,7 +33,8 @@ def companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[s
 def to_rows(
     recording: Recording, piece: Piece, settings: ReadSettings, admit: Callable[[int], bool] = lambda samples: True
 ) -> list[Row]:
-    """Decodes a recording to rows of SPEECH_SCHEMA, one per segment; `reference` and `extra` are in the first.
+    """Decodes a recording to rows of SPEECH_SCHEMA, one per segment; `reference` and `extra` are in the first. If the
+    settings ask for each channel, each is a recording with such rows, one after the other.
 
     Segments are counted from the first that is the piece's own. A recording without one has a single row without sound.
     `admit` is that of DecodeRequest. Whatever goes wrong is the recording's error, but for what `error_of` raises.
@@ -59,17 +60,19 @@ def to_rows(
         begin,
         end,
         settings.channel if recording.channel is None else recording.channel,
-        max_seconds=max_seconds(piece),
+        takes_mono=recording.channel is None,
+        track=settings.track,
+        max_seconds=max_seconds(piece, settings.segmentation),
         max_hours=settings.max_hours,
         admit=admit,
     )
     try:
         if isinstance(recording.content, RecordingError):
             raise recording.content
-        sound = decode(recording.content, request)
+        sounds = decode_each(recording.content, request)
         if isinstance(recording.content, StoredFile):
             check_version(recording.content, recording.etag)
-        return _segment_rows(row, sound, stretch, settings)
+        return [each for sound in sounds for each in _segment_rows(row, sound, stretch, settings)]
     except SoundLimitExceeded:
         raise  # there is more than the piece may hold, and nothing is wrong with the recording
     except Exception as problem:  # noqa: BLE001 - only this recording is lost
@@ -89,7 +92,8 @@ def witnesses(piece: Piece, settings: ReadSettings) -> Iterator[Place]:
 def _segment_rows(row: Row, sound: Sound, stretch: Stretch, settings: ReadSettings) -> list[Row]:
     """The rows of decoded sound: `row` plus the columns of each segment."""
     begin, _ = settings.segmentation.needed(stretch)
-    row |= {
+    row = row | {
+        "channel": row["channel"] if sound.channel is None else sound.channel,
         "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as known
         "source_sample_rate": sound.sample_rate,
         "source_channels": sound.channels,

@@ -27,19 +27,19 @@ _STEP_BYTES = 1 << 16  # read of a tar's member at once; where the tar is cut of
 _UNPACKING = threading.Semaphore(4)  # containers at once: a hostile one may take some hundred MB
 
 
-def implied_seconds(stored: StoredFile, kind: Format) -> float | None:
-    """The seconds of sound in an object by a few of its headers, or None if they do not tell. Raises OSError if the
-    storage fails, and RecordingError or InvalidData if a container is damaged."""
+def implied_seconds(stored: StoredFile, kind: Format, of_each_channel: bool = False) -> float | None:
+    """The seconds of sound in an object by a few of its headers, of each channel if so, or None if they do not tell.
+    Raises OSError if the storage fails, and RecordingError or InvalidData if a container is damaged."""
     if kind == "tar":
         with _UNPACKING:
-            return _seconds_in_tar(stored)
+            return _seconds_in_tar(stored, of_each_channel)
     if kind == "parquet":
         with _UNPACKING:
-            return _seconds_in_parquet(stored)
-    return stated_seconds(replace(stored, range_bytes=RANGE_BYTES))
+            return _seconds_in_parquet(stored, of_each_channel)
+    return stated_seconds(replace(stored, range_bytes=RANGE_BYTES), None, of_each_channel)
 
 
-def _seconds_in_tar(stored: StoredFile) -> float | None:
+def _seconds_in_tar(stored: StoredFile, of_each_channel: bool) -> float | None:
     """The seconds in a tar, plain or compressed, if all of it is like its beginning."""
     head = stored.place.read_range(0, min(TAR_BYTES, stored.size))
     file, is_plain = GuardedFile(io.BytesIO(head)), is_plain_tar(head[:512])
@@ -50,7 +50,7 @@ def _seconds_in_tar(stored: StoredFile) -> float | None:
             end, beginning = member.offset_data + member.size, b""
             if found.is_sound and member.isreg():
                 beginning = _beginning(archive, member)
-                told = stated_seconds(beginning, member.size)
+                told = stated_seconds(beginning, member.size, of_each_channel)
                 if told is None and len(beginning) < member.size:
                     break
                 seconds += told or 0.0
@@ -72,7 +72,7 @@ def _beginning(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return sink.getvalue()
 
 
-def _seconds_in_parquet(stored: StoredFile) -> float | None:
+def _seconds_in_parquet(stored: StoredFile, of_each_channel: bool) -> float | None:
     """The seconds in a Parquet file if all of it is like its first row group."""
     with replace(stored, range_bytes=RANGE_BYTES).open() as file:
         group = next(iter(open_parquet(file, PARQUET_BYTES)[1]), None)
@@ -84,5 +84,6 @@ def _seconds_in_parquet(stored: StoredFile) -> float | None:
     rows = min(group.rows, MAX_RECORDINGS)
     source = SourceObject("", "", "", "parquet", None, stored.size, limit=rows)
     found = read_parquet(stored, source, "", PARQUET_BYTES, MemoryBudget(PARQUET_BYTES), held_bytes=PARQUET_BYTES)
-    seconds = sum(stated_seconds(each.content) or 0.0 for each in found if isinstance(each.content, bytes))
+    sounds = (each.content for each in found if isinstance(each.content, bytes))
+    seconds = sum(stated_seconds(each, None, of_each_channel) or 0.0 for each in sounds)
     return min(seconds * group.rows / rows / group_bytes, 1 / BYTES_PER_SECOND) * stored.size or None

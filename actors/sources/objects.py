@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from actors.audio.mix import Channel
 from actors.audio.segments import SegmentationSettings
+from actors.audio.tracks import Track
 from actors.pieces import Piece
 from actors.schema import ErrorKind, RecordingError
 from actors.sources.account import Entries
@@ -40,7 +42,8 @@ class ReadSettings:
     max_megabytes: float = 512.0
     max_hours: float = 24.0
     segmentation: SegmentationSettings = field(default_factory=SegmentationSettings)
-    channel: int | None = None
+    channel: Channel = None
+    track: Track = None
     vad: bool = False
     drops_silence: bool = False
     storage_options: Mapping[str, object] = field(default_factory=dict, repr=False)

@@ -59,9 +59,7 @@ class Input(Stored):
     allowed_roots: list[Location] = []
     """folders outside the input that manifests and links may lead to; elsewhere is an error row"""
     max_list_megabytes: Positive = 1_000.0
-    """megabytes of manifests and Kaldi files together; one that exceeds it is an error row (too_large)
-
-    A line counts for at least 200 bytes, since its object takes memory however short it is."""
+    """megabytes of manifests and Kaldi files, a line 200 bytes at least; beyond that, error rows (too_large)"""
     uri_column: str | None = None
     """column that names the audio: CSV, TSV, Parquet and JSON files are then tables of recordings
 
@@ -90,15 +88,17 @@ class Input(Stored):
 class Audio(Section):
     """Decoding."""
 
-    later = frozenset({"max_hours"})
+    later = frozenset({"max_hours", "track"})
     max_megabytes: Positive = 512.0
     """stored megabytes of a recording in a tar or Parquet file; a larger one is an error row (too_large)
 
     Files of their own may have any size."""
     max_hours: Positive = 24.0
     """hours of a recording, or of a manifest's stretch of it; a longer one is an error row (too_long)"""
-    channel: Literal["average"] | Annotated[int, Field(ge=0)] = "average"
-    """average, or the number of one channel from 0, such as a call's caller"""
+    channel: Literal["average", "each"] | Annotated[int, Field(ge=0)] = "average"
+    """average | each, every channel a recording of its own, for calls; or the number of one from 0"""
+    track: Annotated[str, Field(pattern=r"^(best|0|[1-9]\d{0,2}|[A-Za-z]{3})$")] = "best"
+    """best, or the number of one audio track from 0, or its language as in ISO 639-2, such as eng"""
 
 
 class Segmentation(Section):
@@ -232,6 +232,8 @@ class Export(Stored):
     """seconds of a subtitle"""
     min_confidence: Share = 0.0
     """segments below it are left out"""
+    channel_names: list[str] = []
+    """who speaks on channel 0, 1 and so on, as in [caller, agent]; empty: the numbers"""
     storage_options: StorageOptions = {}
     """as for input; empty: those of output"""
 

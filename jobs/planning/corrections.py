@@ -12,13 +12,15 @@ Errors = dict[ObjectKey, set[str | None]]
 
 def object_errors(unit: str, output: Place) -> Errors:
     """The kinds of errors in the rows of each object of a committed unit, None among them if it has a text; nothing if
-    its part is not valid. A file as a whole has those of all that is in it."""
-    errors = defaultdict[ObjectKey, set[str | None]](set)
+    its part is not valid. A file as a whole has those of all that is in it, and what selects no channel, and so has no
+    row without one, those of all channels."""
+    errors, of_channels = (defaultdict[ObjectKey, set[str | None]](set) for _ in range(2))
     try:
         for table in open_part(unit, output).tables():
             for key, kind in zip(object_keys(table), table.column("error_kind").to_pylist(), strict=True):
                 errors[key].add(kind)
                 errors[key[0], ALL].add(kind)
+                of_channels[key[0], key[1]._replace(channel=None)].add(kind)
     except (FileNotFoundError, InvalidData):
         return {}
-    return errors
+    return of_channels | errors

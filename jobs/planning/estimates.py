@@ -47,17 +47,21 @@ class Estimates:
 
 
 def calibrate(
-    objects: Sequence[SourceObject], options: Mapping[str, object], max_opened: int = MAX_OPENED
+    objects: Sequence[SourceObject],
+    options: Mapping[str, object],
+    max_opened: int = MAX_OPENED,
+    of_each_channel: bool = False,
 ) -> Estimates:
     """Calibrates estimates by the headers of at most `max_opened` of the objects, spread over suffixes and folders.
 
-    `options` are those of the input's storage. What cannot be read says nothing, and nothing is raised for it.
+    `options` are those of the input's storage. With `of_each_channel`, the seconds of all channels count. What cannot
+    be read says nothing, and nothing is raised for it.
     """
     found = [each for each in candidates(objects) if _may_be_sampled(each)]
     containers = spread((each for each in found if each.is_container), min(MAX_CONTAINERS, max_opened))
     sample = spread((each for each in found if not each.is_container), max_opened - len(containers)) + containers
     sums = defaultdict[tuple[str, str], list[float]](lambda: [0.0, 0.0])
-    for source, seconds in zip(sample, measure(sample, options), strict=True):
+    for source, seconds in zip(sample, measure(sample, options, of_each_channel=of_each_channel), strict=True):
         if seconds is not None:
             for group in _groups_above(*group_of(source.uri)):
                 sums[group][0] += seconds

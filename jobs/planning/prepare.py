@@ -82,7 +82,7 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     line.say(f"planning {len(listing.objects):,} objects …")
     state = load_state(output)
     recipe = Recipe.of(config, model, find_devices())
-    asked = frozenset[str](config.errors.retry)
+    asked, reading = frozenset[str](config.errors.retry), recipe.reading
     policy = Policy(
         recipe.piece_seconds,
         config.output.on_mismatch,
@@ -90,7 +90,7 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
         config.output.max_removed_fraction,
         asked,
         units_with_errors(asked, state, output),
-        lambda objects: calibrate(objects, recipe.reading.storage_options).seconds,
+        lambda objects: calibrate(objects, reading.storage_options, of_each_channel=reading.channel == "each").seconds,
         lambda unit: object_errors(unit, output),
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.audio.segments import SegmentationSettings
+from actors.audio.tracks import Track
 from actors.engine.devices import count_gpus, cpu_has_bfloat16
 from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
@@ -119,12 +120,17 @@ def _reading(config: Config) -> ReadSettings:
         max_megabytes=config.audio.max_megabytes,
         max_hours=config.audio.max_hours,
         channel=None if config.audio.channel == "average" else config.audio.channel,
+        track=_track(config.audio.track),
         storage_options=config.input.options(),
         patience_s=config.errors.patience_seconds,
         vad=config.segmentation.vad == "silero",
         drops_silence=config.segmentation.silence == "drop",
         segmentation=SegmentationSettings(config.segmentation.target_seconds, config.segmentation.max_seconds),
     )
+
+
+def _track(stated: str) -> Track:
+    return None if stated == "best" else int(stated) if stated.isdecimal() else stated
 
 
 def _precision(model: Model, device: Device, devices: Devices) -> str:

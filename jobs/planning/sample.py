@@ -59,10 +59,14 @@ def _in_turn(queues: list[list[SourceObject]]) -> list[SourceObject]:
 
 
 def measure(
-    sources: Sequence[SourceObject], options: Mapping[str, object], patience_s: float = PATIENCE_S
+    sources: Sequence[SourceObject],
+    options: Mapping[str, object],
+    patience_s: float = PATIENCE_S,
+    of_each_channel: bool = False,
 ) -> list[float | None]:
     """The seconds of sound in each object by its headers, in order, read in a child process; None for one that does not
-    tell, cannot be read, or is not read within the time. The run itself reports what is wrong with it.
+    tell, cannot be read, or is not read within the time. The run itself reports what is wrong with it. With
+    `of_each_channel`, those of all channels count.
 
     A child that crashes, or is caught in a decoder, says nothing about the objects that it was given together.
     """
@@ -70,7 +74,8 @@ def measure(
     child = Isolated(partial(measurer, options, share_s * 0.8), share_s)
     try:
         for start in range(0, len(sources), AT_ONCE):
-            asked = [Sampled(each.uri, each.size, each.format) for each in sources[start : start + AT_ONCE]]
+            batch = sources[start : start + AT_ONCE]
+            asked = [Sampled(each.uri, each.size, each.format, of_each_channel) for each in batch]
             told: list[float | None] = [None] * len(asked)
             if time.monotonic() + share_s <= end:
                 with suppress(RecordingError, OSError):
@@ -87,6 +92,7 @@ class Sampled(NamedTuple):
     uri: str
     size: int
     format: Format
+    of_each_channel: bool = False
 
 
 def measurer(options: Mapping[str, object], patience_s: float) -> Callable[[Sequence[Sampled]], list[float | None]]:
@@ -96,7 +102,7 @@ def measurer(options: Mapping[str, object], patience_s: float) -> Callable[[Sequ
     def measured(asked: Sequence[Sampled]) -> list[float | None]:
         end = time.monotonic() + patience_s
         pool = ThreadPoolExecutor(AT_ONCE)  # of its own: threads of an earlier one may still wait for storage
-        futures = [pool.submit(_seconds, _stored(each, options), each.format) for each in asked]
+        futures = [pool.submit(_seconds, _stored(each, options), each) for each in asked]
         wait(futures, end - time.monotonic())  # connecting loads the storage's client, for a second
         pool.shutdown(wait=False, cancel_futures=True)
         return [each.result() if each.done() and not each.cancelled() else None for each in futures]
@@ -104,9 +110,9 @@ def measurer(options: Mapping[str, object], patience_s: float) -> Callable[[Sequ
     return measured
 
 
-def _seconds(stored: StoredFile | None, kind: Format) -> float | None:
+def _seconds(stored: StoredFile | None, asked: Sampled) -> float | None:
     try:
-        return implied_seconds(stored, kind) if stored else None
+        return implied_seconds(stored, asked.format, asked.of_each_channel) if stored else None
     except Exception:  # noqa: BLE001 - clients of storage, and decoders of containers, raise many kinds
         return None
 

@@ -32,32 +32,51 @@ def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
     """
     import pysubs2
 
+    cues = [
+        (cue.start, number, cue.end, cue.text, _speaker(each, layout) if transcript.is_dialogue else "")
+        for number, each in enumerate(transcript.channels)
+        for cue in cues_of(each.rows, layout)
+    ]
     file = pysubs2.SSAFile()
-    for cue in cues_of(transcript.rows, layout):
-        lines = (single_line(line) for line in cue.text.split("\n"))
-        text = "\n".join(line for line in lines if line.strip()).replace("\\", "＼")  # an empty line would end the cue
-        if kind == "vtt":
-            text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        else:
-            text = text.replace("<", "＜").replace(">", "＞")
+    for start, _, end, said, speaker in sorted(cues):
+        lines = (single_line(line) for line in said.split("\n"))
+        text = _shown("\n".join(line for line in lines if line.strip()), kind)  # an empty line would end the cue
+        if text and speaker:
+            text = f"<v {_shown(speaker, kind)}>{text}" if kind == "vtt" else f"{_shown(speaker, kind)}: {text}"
         if text:
-            file.append(pysubs2.SSAEvent(round(cue.start * 1_000), round(cue.end * 1_000), text))
+            file.append(pysubs2.SSAEvent(round(start * 1_000), round(end * 1_000), text))
     return str(file.to_string(kind, keep_ssa_tags=True))
 
 
+def _shown(text: str, kind: str) -> str:
+    """Text such that nothing in it is markup."""
+    text = text.replace("\\", "＼")
+    if kind == "vtt":
+        return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("<", "＜").replace(">", "＞")
+
+
+def _speaker(channel: Transcript, layout: SubtitleLayout) -> str:
+    """Who speaks on a channel."""
+    return single_line(layout.speaker(channel.first["channel"])).strip()
+
+
 def textgrid(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """Praat's TextGrid: a tier of segments, and one of tokens if there are any."""
+    """Praat's TextGrid: a tier of segments, and one of tokens if there are any; those of each channel in a dialogue."""
     from praatio import textgrid as praat
 
     end = transcript.first["duration_s"]
     grid = praat.Textgrid(0, end)
-    segments = [(row["start_s"], row["end_s"], row["text"] or "") for row in transcript.rows if row["end_s"]]
-    tokens = [
-        (token["start_s"], token["end_s"], token["token"]) for row in transcript.rows for token in row["tokens"] or ()
-    ]
-    for name, intervals in (("segments", segments), ("tokens", tokens)):
-        if intervals:
-            grid.addTier(praat.IntervalTier(name, list(_without_overlaps(intervals, end)), 0, end))
+    for each in transcript.channels:
+        of_channel = f" {each.first['channel']}" if transcript.is_dialogue else ""  # names need not be distinct
+        segments = [(row["start_s"], row["end_s"], row["text"] or "") for row in each.rows if row["end_s"]]
+        tokens = [
+            (token["start_s"], token["end_s"], token["token"]) for row in each.rows for token in row["tokens"] or ()
+        ]
+        for name, intervals in (("segments", segments), ("tokens", tokens)):
+            if intervals:
+                tier = praat.IntervalTier(name + of_channel, list(_without_overlaps(intervals, end)), 0, end)
+                grid.addTier(tier)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid"
         grid.save(str(path), "long_textgrid", includeBlankSpaces=True)
@@ -75,18 +94,33 @@ def _without_overlaps(intervals: list[tuple[float, float, str]], end: float) -> 
 
 
 def text(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """Plain text, one line per segment."""
-    return "".join(single_line(row["text"]).strip() + "\n" for row in transcript.rows if row["text"])
+    """Plain text, one line per segment; in a dialogue each begins with who speaks."""
+    return "".join(
+        (f"{single_line(layout.speaker(row['channel'])).strip()}: " if transcript.is_dialogue else "")
+        + single_line(row["text"]).strip()
+        + "\n"
+        for row in transcript.rows
+        if row["text"]
+    )
 
 
 def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """A line of Kaldi's `text`: the recording's id and its transcript."""
+    """A line of Kaldi's `text`: the recording's id and its transcript; for a dialogue one for each channel, with its
+    number after the id."""
     name = single_line(transcript.first["recording_id"]).strip().replace(" ", "_") or "recording"
-    return f"{name} {single_line(transcript.text).strip()}\n"
+    if transcript.is_dialogue:
+        lines = {f"{name}-{each.first['channel']}": each.text for each in transcript.channels}
+    else:
+        lines = {name: transcript.text}
+    return "".join(f"{key} {single_line(said).strip()}\n" for key, said in lines.items())
 
 
-def json_line(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """A recording with all its segments as one JSON object."""
+def json_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
+    """A recording with all its segments as one JSON object; each channel of a dialogue is one."""
+    return "".join(map(_json_line, transcript.channels))
+
+
+def _json_line(transcript: Transcript) -> str:
     names = ("recording_id", *KEY, "duration_s", "reference", "warning")
     recording = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
     columns = ("start_s", "end_s", "text", "confidence", "tokens", "error_kind")
@@ -100,13 +134,16 @@ def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
     Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html. For a member of a
     tar or a row of a Parquet file, audio_filepath is its name and `shard` the file; NeMo can read it once extracted.
     """
+    if transcript.is_dialogue:
+        return "".join(manifest_lines(each, layout) for each in transcript.channels)
     audio = transcript.first["uri"].removeprefix("file://")
     place = (
         {"audio_filepath": transcript.first["member"], "shard": audio}
         if transcript.first["member"]
         else {"audio_filepath": audio}
     )
-    offset = transcript.first["offset_s"] or 0.0
+    offset, channel = transcript.first["offset_s"] or 0.0, transcript.first["channel"]
+    place |= {} if channel is None else {"channel_selector": channel}
     return "".join(
         to_json(
             place
@@ -126,8 +163,8 @@ WRITERS: dict[tuple[str, bool], Writer] = {
     ("textgrid", False): textgrid,
     ("text", False): text,
     ("text", True): text_line,
-    ("jsonl", False): json_line,
-    ("jsonl", True): json_line,
+    ("jsonl", False): json_lines,
+    ("jsonl", True): json_lines,
     ("manifest", False): manifest_lines,
     ("manifest", True): manifest_lines,
 }

@@ -1,6 +1,6 @@
 """Reads committed transcripts, recording by recording."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from actors.foreign.errors import InvalidData
 from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part, check_rows
-from actors.parts.recordings import Row, recordings_in
+from actors.parts.recordings import Row, as_dialogue, recordings_in
 from actors.schema import KEY
 from actors.sources.recordings import fields_of
 from actors.text.normalise import join_texts
@@ -32,9 +32,11 @@ MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 t
 
 @dataclass
 class Transcript:
-    """A recording as its rows, one per segment, in order."""
+    """A recording as its rows, one per segment, in order; or a dialogue: several that are the channels of one sound, in
+    the order of time."""
 
     rows: list[Row]
+    is_dialogue: bool = False
 
     @property
     def first(self) -> Row:
@@ -45,6 +47,14 @@ class Transcript:
     def key(self) -> tuple[object, ...]:
         """What identifies the recording: the columns of KEY."""
         return tuple(self.first[name] for name in KEY)
+
+    @property
+    def channels(self) -> list["Transcript"]:
+        """The recording, or those of a dialogue by the number of their channel."""
+        if not self.is_dialogue:
+            return [self]
+        numbers = sorted({row["channel"] for row in self.rows})
+        return [Transcript([row for row in self.rows if row["channel"] == number]) for number in numbers]
 
     @property
     def text(self) -> str:
@@ -59,6 +69,22 @@ class Transcript:
     def fields(self) -> dict[str, object]:
         """Metadata that came with the audio."""
         return fields_of(self.first["extra"]) if self.first["extra"] else {}
+
+
+def conversations(recordings: Iterable[Transcript], are_one: Callable[[Row, Row], bool]) -> Iterator[Transcript]:
+    """Joins adjacent recordings whose first rows `are_one` to one transcript."""
+    found = list[Transcript]()
+    for each in recordings:
+        if found and not are_one(found[-1].first, each.first):
+            yield _joined(found)
+            found = []
+        found.append(each)
+    if found:
+        yield _joined(found)
+
+
+def _joined(channels: Sequence[Transcript]) -> Transcript:
+    return channels[0] if len(channels) == 1 else Transcript([*as_dialogue([each.rows for each in channels])], True)
 
 
 def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:

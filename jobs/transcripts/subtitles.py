@@ -15,12 +15,18 @@ CUE_COST = 1.0  # in commas: many short cues are harder to read
 
 @dataclass(frozen=True)
 class SubtitleLayout:
-    """Limits of a cue: lines, characters per line as wide as a Chinese one (others count half), and seconds."""
+    """Limits of a cue: lines, characters per line as wide as a Chinese one (others count half), and seconds. In a
+    dialogue, the names of those who speak on each channel, by its number."""
 
     characters: int = 16
     lines: int = 2
     min_s: float = 1.0
     max_s: float = 7.0
+    speakers: tuple[str, ...] = ()
+
+    def speaker(self, channel: int) -> str:
+        """The name of a channel: its number unless it is given another."""
+        return self.speakers[channel] if channel < len(self.speakers) else str(channel)
 
 
 @dataclass(frozen=True)
