@@ -119,8 +119,9 @@ def misread(script: Script, rows: list[dict[str, Any]]) -> list[str]:
         text = "".join(token["token"] for token in heard)
         if character_errors([(each.text, text)])[0] > MISHEARD:
             faults.append(f"the sentence at {each.start_s:.3f} s is {text!r} and not {each.text!r}")
-        elif not -TOLERANCE_S < heard[0]["start_s"] - each.onset_s < FIRST_TOKEN_S:
-            faults.append(f"the sentence at {each.onset_s:.3f} s begins at {heard[0]['start_s']:.3f} s")
+        firsts = [token["start_s"] for token in heard if token["token"] == each.text[0]]
+        if firsts and not -TOLERANCE_S < firsts[0] - each.onset_s < FIRST_TOKEN_S:
+            faults.append(f"the sentence at {each.onset_s:.3f} s begins at {firsts[0]:.3f} s")
     return faults
 
 
