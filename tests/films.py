@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import soxr
-from audio_seeds import RATE, Sound, scaled
+from audio_files import RATE, Sound, scaled
 from numpy.typing import NDArray
 
 from actors.text.cer import character_errors
