@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from audio_seeds import Seed, id3, ogg_pages, with_checksums
+from audio_files import id3, ogg_pages, with_checksums
+from audio_seeds import Seed
 
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, 1 << 63)
 SECTOR = 512  # bytes; what disks and cards lose at once

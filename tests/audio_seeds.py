@@ -4,33 +4,34 @@ All are made of the demo's speech. They are the same bytes in every process, so 
 mutant.
 """
 
-import io
-import itertools
-import json
 import random
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import av
 import numpy as np
-import soundfile
-import soxr
+from audio_files import (
+    ID3V1,
+    RATE,
+    Sound,
+    ape_tag,
+    ffmpeg_file,
+    id3,
+    remuxed,
+    scaled,
+    sndfile_file,
+    sndfile_ogg,
+    speech,
+    spoken,
+)
 from numpy.typing import NDArray
 
-RATE = 16_000
 SHORT_S, LONG_S = 7.0, 70.0
-AUDIO = Path(__file__).parent.parent / "demo" / "audio"
-
 CODEC_S = 0.15  # by which a codec may lengthen and delay a sound
 WINDOW = RATE  # samples that are compared at once; parts last whole seconds
 QUIET = 0.1  # of the mean power; a quieter window is not compared
-
-Sound = NDArray[np.float32]  # (frames,) or (frames, channels)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Seed:
             return None
         surplus_s = (len(pcm) - len(self.sound)) / RATE
         if abs(surplus_s) > CODEC_S * self.parts:
-            return f"{surplus_s:+.3f} s longer than it is"
+            return f"{abs(surplus_s):.3f} s too {'long' if surplus_s > 0 else 'short'}"
         decoded = scaled(pcm)
         power = np.square(self.sound).mean()
         for start in range(0, len(self.sound), WINDOW):
@@ -69,12 +70,6 @@ class Seed:
         return self.content[:4] == b"OggS"
 
 
-def scaled(pcm: NDArray[Any]) -> Sound:
-    """Samples in -1..1, of integers or as they are."""
-    full_scale = 32_768 if np.issubdtype(pcm.dtype, np.integer) else 1
-    return pcm.astype(np.float32) / np.float32(full_scale)
-
-
 def _likeness(decoded: Sound, sound: Sound, start: int) -> float:
     """The correlation of a window of `sound` with what was decoded about there, at the best delay."""
     wanted = sound[start : start + WINDOW]
@@ -86,165 +81,6 @@ def _likeness(decoded: Sound, sound: Sound, start: int) -> float:
     there = about[delay : delay + len(wanted)]
     wanted = wanted[: len(there)]
     return float(there @ wanted / max(np.linalg.norm(there) * np.linalg.norm(wanted), 1e-9))
-
-
-def sndfile_file(samples: Sound, rate: int, kind: str, subtype: str, endian: str = "FILE") -> bytes:
-    """A file by libsndfile, written in blocks: at once, its Vorbis overflows the stack."""
-    file, channels = io.BytesIO(), 1 if samples.ndim == 1 else samples.shape[1]
-    with soundfile.SoundFile(file, "w", rate, channels, subtype, endian, kind) as sink:
-        for start in range(0, len(samples), rate):
-            sink.write(samples[start : start + rate])
-    data = bytearray(file.getvalue())
-    peak = data.find(b"PEAK", 0, 100)
-    if peak > 0:
-        data[peak + 12 : peak + 16] = bytes(4)  # the time of writing
-    return bytes(data)
-
-
-def ffmpeg_file(
-    samples: Sound,
-    rate: int,
-    container: str,
-    codec: str,
-    options: dict[str, str] | None = None,
-    bit_rate: int = 64_000,
-    layout: str = "",
-) -> bytes:
-    """A file by FFmpeg of samples in -1..1, of shape (frames,) or (frames, channels)."""
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    layout = layout or ("mono", "stereo")[channels - 1]
-    with (
-        tempfile.NamedTemporaryFile() as file,  # some containers are read again while they are written
-        av.open(file.name, "w", format=container, options={"fflags": "+bitexact"} | (options or {})) as sink,
-    ):
-        stream = sink.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
-        context = stream.codec_context
-        context.bit_rate = bit_rate
-        context.flags |= av.codec.context.Flags.bitexact
-        context.open()  # only now is the size of its frames known
-        integers = np.ascontiguousarray((samples * 32_767).clip(-32_768, 32_767).astype(np.int16)).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(integers, "s16", layout)
-        frame.sample_rate = rate
-        size = context.frame_size or rate // 25  # codecs without frames take any, players expect short ones
-        to_codec = av.AudioResampler(format=context.format, layout=layout, rate=rate, frame_size=size)
-        for part in [*to_codec.resample(frame), *to_codec.resample(None)]:
-            sink.mux(stream.encode(part))
-        last = stream.encode(None)
-        sink.mux([packet for packet in last if packet.size or container == "flac"])  # FLAC's last has a checksum alone
-        sink.close()
-        return Path(file.name).read_bytes()
-
-
-def remuxed(content: bytes, container: str) -> bytes:
-    """The packets of a file in another container."""
-    file = io.BytesIO()
-    options = {"fflags": "+bitexact"}
-    with av.open(io.BytesIO(content)) as source, av.open(file, "w", format=container, options=options) as sink:
-        stream = sink.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.size:
-                packet.stream = stream
-                sink.mux(packet)
-    return file.getvalue()
-
-
-@cache
-def speech(seconds: float, first: int = 0) -> Sound:
-    """Sentences of the demo, float32 at 16 kHz."""
-    names = [AUDIO / "loose" / f"{number:02d}.wav" for number in range(8)]
-    parts, samples = list[Sound](), 0
-    for path in itertools.islice(itertools.cycle(names), first, None):
-        found, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        parts.append(soxr.resample(found[:, 0], rate, RATE) * 0.8)
-        samples += len(parts[-1])
-        if samples >= seconds * RATE:
-            return np.concatenate(parts)[: round(seconds * RATE)].astype(np.float32)
-    raise AssertionError("a cycle does not end")
-
-
-def demo_sentences() -> list[tuple[Sound, str]]:
-    """Recordings of the demo, float32 at 16 kHz, with their words."""
-    folder, found = AUDIO / "manifest", list[tuple[Sound, str]]()
-    for entry in map(json.loads, (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()):
-        start, frames = round(entry.get("offset", 0) * RATE), round(entry["duration"] * RATE)
-        samples, _ = soundfile.read(folder / entry["audio_filepath"], frames, start, dtype="float32")
-        found.append((samples, entry["text"]))
-    return found
-
-
-def spoken(rate: int, channels: int = 1, seconds: float = SHORT_S, first: int = 0) -> Sound:
-    """Speech at a rate; the second channel is quieter than the first."""
-    sound = soxr.resample(speech(seconds, first), RATE, rate)
-    return sound if channels == 1 else np.stack([sound, sound * np.float32(0.6)], axis=1)
-
-
-# Ogg, whose pages have a checksum
-
-
-def _crc_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        value = byte << 24
-        for _ in range(8):
-            value = (value << 1 ^ (0x04C11DB7 if value >> 31 else 0)) & 0xFFFFFFFF
-        table.append(value)
-    return table
-
-
-_CRCS = _crc_table()
-
-
-def ogg_pages(data: bytes) -> list[tuple[int, int]]:
-    """Where the pages of an Ogg file begin and end (RFC 3533), as far as each follows the last."""
-    pages, at = [], 0
-    while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
-        body = at + 27 + data[at + 26]
-        end = body + sum(data[at + 27 : body])
-        if end > len(data):
-            break
-        pages.append((at, end))
-        at = end
-    return pages
-
-
-def with_checksums(data: bytes, serial: int | None = None) -> bytes:
-    """An Ogg file whose pages have the checksums that fit them, and a serial number if one is given."""
-    made = bytearray(data)
-    for start, end in ogg_pages(data):
-        if serial is not None:
-            made[start + 14 : start + 18] = struct.pack("<I", serial)
-        made[start + 22 : start + 26] = bytes(4)
-        crc = 0
-        for byte in made[start:end]:
-            crc = (crc << 8 & 0xFFFFFFFF) ^ _CRCS[crc >> 24 ^ byte]
-        made[start + 22 : start + 26] = struct.pack("<I", crc)
-    return bytes(made)
-
-
-def sndfile_ogg(samples: Sound, rate: int, subtype: str, serial: int = 1) -> bytes:
-    return with_checksums(sndfile_file(samples, rate, "OGG", subtype), serial)  # libsndfile draws the serial number
-
-
-# Tags
-
-
-def id3(size: int, version: int = 4) -> bytes:
-    """An ID3v2 tag of so many bytes in all, with a title and padding (https://id3.org/id3v2.4.0)."""
-    frame = b"TIT2\0\0\0\x05\0\0\0talk"
-    length = size - 10
-    sizes = bytes(length >> shift & 0x7F for shift in (21, 14, 7, 0))
-    return b"ID3" + bytes((version, 0, 0)) + sizes + frame + bytes(length - len(frame))
-
-
-ID3V1 = b"TAG" + b"talk".ljust(30, b"\0") + bytes(95)
-
-
-def ape_tag() -> bytes:
-    """An APEv2 tag with header, one item and footer (https://wiki.hydrogenaudio.org/index.php?title=APEv2_specification)."""
-    item = struct.pack("<II", 4, 0) + b"Title\0talk"
-    fields = struct.pack("<III", 2_000, len(item) + 32, 1)
-    return b"".join(b"APETAGEX" + fields + struct.pack("<I", flags) + bytes(8) + item * (not index)
-                    for index, flags in enumerate((0xA0000000, 0x80000000)))  # fmt: skip
 
 
 # The seeds
@@ -358,7 +194,7 @@ _BY_FFMPEG: list[tuple[str, str, int, int, dict[str, str]]] = [
     ("tta", "tta", 16_000, 1, {}),
     ("ac3", "ac3", 48_000, 2, {}),
     ("eac3", "eac3", 48_000, 1, {}),
-    ("voc", "pcm_u8", 16_000, 1, {}),
+    ("voc", "pcm_u8", 8_000, 1, {}),
     ("nut", "aac", 44_100, 1, {}),
 ]
 
@@ -392,6 +228,18 @@ def _ogg(codec: str, rate: int, channels: int, first: int, serial: int) -> tuple
     return sndfile_ogg(spoken(rate, channels, 4.0, first), rate, codec, serial), speech(4.0, first)
 
 
+def _aac(rate: int, channels: int = 1, first: int = 0) -> tuple[bytes, Sound]:
+    return ffmpeg_file(spoken(rate, channels, 4.0, first), rate, "adts", "aac"), speech(4.0, first)
+
+
+def _wav(rate: int = RATE, first: int = 0) -> tuple[bytes, Sound]:
+    return sndfile_file(spoken(rate, 1, 4.0, first), rate, "WAV", "PCM_16"), speech(4.0, first)
+
+
+def _flac(first: int = 0) -> tuple[bytes, Sound]:
+    return sndfile_file(spoken(RATE, 1, 4.0, first), RATE, "FLAC", "PCM_16"), speech(4.0, first)
+
+
 def _amr_wb() -> Made:
     """Frames of 23.85 kbit/s with the sound of chance (RFC 4867); no encoder is at hand."""
     draw = random.Random(5)
@@ -410,6 +258,27 @@ def _flac_of_unknown_length() -> Made:
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     return bytes(data), speech(SHORT_S)
+
+
+def _wav_of_half_the_length() -> Made:
+    """As a recorder leaves it that wrote its header before it went on."""
+    data = bytearray(sndfile_file(spoken(RATE), RATE, "WAV", "PCM_16"))
+    half = (len(data) - 44) // 4 * 2
+    data[4:8], data[40:44] = struct.pack("<I", 36 + half), struct.pack("<I", half)
+    return bytes(data), speech(SHORT_S)
+
+
+def _without_ftyp(data: bytes) -> Made:
+    """As QuickTime wrote files before there was such a box; none moves."""
+    return data.replace(b"ftyp", b"wide", 1), speech(SHORT_S)
+
+
+def _begun_late(made: tuple[bytes, Sound], missing: int) -> Made:
+    return made[0][missing:], made[1]
+
+
+def _after(before: bytes, made: tuple[bytes, Sound]) -> Made:
+    return before + made[0], made[1]
 
 
 def _tagged_mp3() -> Made:
@@ -438,10 +307,26 @@ _OTHERS: dict[str, Callable[[], Made]] = {
     "mp3-joined": lambda: _joined(_mp3(44_100), _mp3(44_100, first=3)),
     "mp3-joined-without-xing": lambda: _joined(_mp3(RATE, write_xing="0"), _mp3(RATE, first=3, write_xing="0")),
     "mp3-joined-with-tag": _spliced_tag,
-    "aac-joined": lambda: _joined(*(
-        (ffmpeg_file(spoken(44_100, 1, 4.0, first), 44_100, "adts", "aac"), speech(4.0, first)) for first in (0, 3)
-    )),
-}  # fmt: skip
+    "mp3-joined-rates": lambda: _joined(_mp3(44_100), _mp3(22_050, first=3)),
+    "mp3-joined-channels": lambda: _joined(_mp3(44_100, 2), _mp3(44_100, first=3)),
+    "mp3-cut-midframe": lambda: _begun_late(_mp3(44_100, write_xing="0"), 100),
+    "mp3-after-junk": lambda: _after(random.Random(6).randbytes(1_000).replace(b"\xff", b"\0"), _mp3(44_100)),
+    "mp3-after-zeros": lambda: _after(bytes(3_000), _mp3(44_100)),
+    "mp3-after-two-tags": lambda: _after(id3(300) + id3(700, 3), _mp3(44_100)),
+    "mp3-after-padded-tag": lambda: _after(id3(300) + bytes(500), _mp3(44_100)),
+    "aac-joined": lambda: _joined(_aac(44_100), _aac(44_100, first=3)),
+    "aac-joined-rates": lambda: _joined(_aac(44_100), _aac(22_050, first=3)),
+    "aac-joined-channels": lambda: _joined(_aac(44_100), _aac(44_100, 2, first=3)),
+    "aac-cut-midframe": lambda: _begun_late(_aac(44_100), 100),
+    "ogg-opus-chained-channels": lambda: _joined(_ogg("OPUS", 48_000, 1, 0, 1), _ogg("OPUS", 48_000, 2, 3, 2)),
+    "ogg-vorbis-chained-rates": lambda: _joined(_ogg("VORBIS", 44_100, 1, 0, 1), _ogg("VORBIS", RATE, 1, 3, 2)),
+    "ogg-chained-codecs": lambda: _joined(_ogg("VORBIS", 48_000, 1, 0, 1), _ogg("OPUS", 48_000, 1, 3, 2)),
+    "wav-joined": lambda: _joined(_wav(), _wav(first=3)),
+    "wav-half-stated": _wav_of_half_the_length,
+    "wav-bw64": lambda: (b"BW64" + sndfile_file(spoken(RATE), RATE, "RF64", "PCM_16")[4:], speech(SHORT_S)),
+    "flac-joined": lambda: _joined(_flac(), _flac(first=3)),
+    "mov-without-ftyp": lambda: _without_ftyp(ffmpeg_file(spoken(44_100), 44_100, "mov", "aac")),
+}
 
 
 def _by_ffmpeg(container: str, codec: str, rate: int, channels: int, options: dict[str, str], seconds: float) -> Made:

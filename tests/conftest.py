@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from audio_seeds import demo_sentences
+from audio_files import demo_sentences
 
 from actors.pieces import Cut, Piece, cut_unit
 from actors.units import SourceObject, Unit

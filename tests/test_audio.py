@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import soxr
-from audio_seeds import ffmpeg_file
+from audio_files import ffmpeg_file
 from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st

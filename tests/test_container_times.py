@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from audio_seeds import RATE, Sound, ffmpeg_file, ogg_pages, scaled, sndfile_ogg, spoken
+from audio_files import RATE, Sound, ffmpeg_file, ogg_pages, scaled, sndfile_ogg, spoken
 from conftest import DEMO_MODEL
 from films import TOLERANCE_S, Script, Sentence, holes, misread, onset_of, write_film
 from test_pieces import cut, unit_of, worked

@@ -8,15 +8,17 @@ from pathlib import Path
 import fuzz
 import numpy as np
 import pytest
+from audio_files import RATE, ogg_pages, speech, with_checksums
 from audio_mutants import mutant
-from audio_seeds import RATE, Seed, makers, ogg_pages, speech, with_checksums
+from audio_seeds import Seed, makers
 
 from actors.audio.decode import decode
 
 COUNT = 500
-#: Containers and codecs that are not read yet.
-UNREAD = "wav-g721 wav-nms aiff-dwvw mp3-tags voc ircam ff-latm ff-avi ff-flv ff-mpeg".split()
-UNREAD += "ff-wv ff-tta ff-ac3 ff-eac3 ff-voc ff-nut".split()
+#: What is not read yet, or not to its end, by how its name begins.
+UNREAD = "wav-g721 wav-nms aiff-dwvw voc ircam ff-latm ff-avi ff-flv ff-mpeg ff-wv ff-tta ff-ac3 ff-eac3 ff-voc".split()
+UNREAD += "ff-nut mp3-tags mp3-joined-rates mp3-cut mp3-after aac-cut ogg-opus-chained-channels".split()
+UNREAD += "ogg-vorbis-chained-rates ogg-chained-codecs wav-joined wav-half wav-bw64 mov-without-ftyp".split()
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def test_what_a_seed_says_is_compared() -> None:
     pcm = (said * 32_767).astype(np.int16)
     late = np.concatenate([np.zeros(2_000, np.int16), pcm])
     assert seed.fault_of(pcm) is seed.fault_of(late) is None
-    assert "longer" in str(seed.fault_of(pcm[:-3_000]))
+    assert "too short" in str(seed.fault_of(pcm[:-3_000]))
     assert "correlation" in str(seed.fault_of(np.concatenate([pcm[: 2 * RATE], pcm[:RATE]])))
     assert Seed("s", b"", None).fault_of(pcm) is None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]  # this checkout, and its tests' helpers
-from audio_seeds import demo_sentences  # noqa: E402
+from audio_files import demo_sentences  # noqa: E402
 from conftest import DEMO_MODEL  # noqa: E402
 from films import Script, holes, misread, write_film  # noqa: E402
 from test_pieces import cut, unit_of, worked  # noqa: E402
