@@ -1,4 +1,4 @@
-"""Decodes stored audio, whole or a stretch of it, to 16 kHz mono int16 PCM.
+"""Decodes stored audio, whole or a stretch of it, to mono sound at 16 kHz.
 
 The container is recognised by its first bytes and opened with that format by name: if it had to guess, FFmpeg would
 open other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF; FFmpeg decodes the rest
@@ -15,9 +15,10 @@ import numpy as np
 from actors.audio.codecs import BrokenStream, FirstFrame, Source, Stream, Undecodable
 from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
+from actors.audio.pcm import Joined
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
-from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
+from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, WarningKind, Waveform
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
@@ -41,9 +42,9 @@ class SoundLimitExceeded(Exception):
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound: mono int16 samples at SAMPLE_RATE, the format that it was stored in, and what may be wrong."""
+    """Decoded sound: its waveform, the format that it was stored in, and what may be wrong."""
 
-    pcm: Samples
+    pcm: Waveform
     sample_rate: int
     channels: int
     codec: str
@@ -89,7 +90,7 @@ class DecodeRequest:
 
 
 def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
-    """Decodes a recording to PCM.
+    """Decodes a recording to a waveform.
 
     If the stream breaks midway, the sound before that is returned, with the warning `ended_early`. Samples that are not
     numbers become silence. A request beyond the end returns no samples; only at the start of the recording is that an
@@ -128,8 +129,8 @@ def decoders_of(container: str) -> tuple[Decoder, Decoder]:
     return (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg)
 
 
-def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Samples:
-    """Converts a stream to one int16 array at SAMPLE_RATE. Adds to `warnings`."""
+def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Waveform:
+    """Converts a stream to one waveform. Adds to `warnings`."""
     rate = stream.sample_rate
     if request.channel is not None and request.channel >= stream.channels:
         detail = f"channel {request.channel} was requested, but the file has channels 0 to {stream.channels - 1}"
@@ -137,20 +138,20 @@ def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind])
     skipped_samples = request.first_minute * MINUTE * SAMPLE_RATE
     end = None if request.end is None else request.end - skipped_samples
     blocks = _blocks(stream, request, warnings)
-    parts, samples = list[Samples](), 0
+    joined, samples = Joined(), 0
     for part in resample((_mono(block, request.channel) for block in blocks), rate, request.first_minute):
-        parts.append(part)
+        joined.append(part)
         samples += len(part)
         if end is not None and samples >= end:
             break
         if samples > request.max_seconds * SAMPLE_RATE or not request.admit(len(part)):
-            parts.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
+            joined = Joined()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
             is_too_long = samples > request.max_seconds * SAMPLE_RATE
             raise SoundLimitExceeded((skipped_samples + samples) / SAMPLE_RATE if is_too_long else None)
     if not samples and not request.begin:
         raise Undecodable("no sound could be decoded")
-    return np.concatenate([*parts, np.empty(0, np.int16)])[request.begin - skipped_samples : end]
+    return joined.sound[request.begin - skipped_samples : end]
 
 
 def _blocks(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Iterator[Floats]:

@@ -34,7 +34,8 @@ class Heard:
         nominal_s = nominal_seconds(source) / self._piece.stretches
         if source.is_container:
             nominal_s *= (len(recording.content) if isinstance(recording.content, bytes) else 0) / max(source.size, 1)
-        samples, limit = sum(len(row.get("pcm", b"")) // 2 for row in rows), max_seconds(self._piece) * SAMPLE_RATE
+        samples = sum(len(row["pcm"]) // (4 if row["is_float"] else 2) for row in rows if "pcm" in row)
+        limit = max_seconds(self._piece) * SAMPLE_RATE
         with self._lock:
             self._held_samples += samples
             self._seconds += sum(row["end_s"] - row["start_s"] for row in rows if "pcm" in row and row["own"])
