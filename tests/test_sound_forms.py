@@ -75,7 +75,7 @@ def test_texts_are_those_of_nemo_on_the_file(
     nemo = ASRModel.restore_from(str(path), map_location="cpu")
     paths = [str(tmp_path / row["recording_id"]) for row in rows]
     wanted = [said.text for said in nemo.transcribe(paths, batch_size=1, verbose=False)]
-    assert len(set(wanted)) >= 6
+    assert len(set(wanted)) >= 4
     for engine in ("fused", "nemo"):
         transcriber = Transcriber(resolve(str(path), None, {}), engine_settings(engine), "run")
         texts = transcriber(table, "0a").column("text").to_pylist()
