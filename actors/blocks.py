@@ -52,10 +52,15 @@ def _pack(piece: pa.ChunkedArray, result: pa.Table | Outcome) -> pa.Table:
     if not isinstance(result, pa.Table):
         columns = [piece, pa.nulls(1, pa.large_binary()), pa.array([to_json(result)])]
         return pa.table(columns, schema=_BLOCK)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, result.schema) as writer:
-        writer.write_table(result)
-    stream = sink.getvalue()
+    size = pa.MockOutputStream()  # measures: a buffer that grew would be moved, and be twice as large as the sound
+    _write(result, size)
+    stream = pa.allocate_buffer(size.size())
+    _write(result, pa.FixedSizeBufferWriter(stream))
     offsets = pa.array([0, stream.size], pa.int64()).buffers()[1]
     rows = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, stream])  # no copy of the sound
     return pa.table([piece, rows, pa.nulls(1, pa.string())], schema=_BLOCK)
+
+
+def _write(table: pa.Table, sink: pa.NativeFile) -> None:
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)

@@ -10,8 +10,9 @@ SCHEMA_VERSION = "2"  # of parts, in their metadata and in those of plans; an ou
 
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
 
-Samples = NDArray[np.int16]  # PCM
+Samples = NDArray[np.int16]  # PCM, full scale is 32,768
 Floats = NDArray[np.float32]
+Waveform = Samples | Floats  # mono sound at SAMPLE_RATE: int16 where that is exact, else float32, whose full scale is 1
 
 
 class ErrorKind(StrEnum):
@@ -99,14 +100,15 @@ _COMPANIONS = [
 #: The columns that identify a recording; with segment_index they identify a row.
 KEY = ("uri", "member", "offset_s", "stretch_s", "channel")
 
-#: Between reading and transcribing: one row per segment, with its sound as 16 kHz mono int16 PCM; null on error, empty
-#: if there is no speech. `before` and `after` count the samples of context at its ends, which belong to the neighbours.
-#: A segment that is not `own` belongs to another piece, and is only needed for the join with it.
+#: Between reading and transcribing: one row per segment, with its waveform in `pcm`, of float32 if `is_float`; null on
+#: error, empty if there is no speech. `before` and `after` count the samples of context at its ends, which belong to
+#: the neighbours. A segment that is not `own` belongs to another piece, and is only needed for the join with it.
 SPEECH_SCHEMA = pa.schema(
     [
         *_IDENTITY,
         *_COMPANIONS,
         pa.field("pcm", pa.large_binary()),
+        pa.field("is_float", pa.bool_()),
         pa.field("before", pa.int32()),
         pa.field("after", pa.int32()),
         pa.field("own", pa.bool_()),

@@ -1,4 +1,4 @@
-"""The actor: one loaded Citrinet that turns segments of PCM into text."""
+"""The actor: one loaded Citrinet that turns segments of sound into text."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from actors.engine.load import load_engine
 from actors.engine.models import ModelFile
 from actors.isolation import Isolated, NotCreated
 from actors.outcomes import Work
-from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Samples
+from actors.schema import PART_SCHEMA, SAMPLE_RATE, SPEECH_SCHEMA, ErrorKind, RecordingError, Waveform
 from actors.text.join import Hypothesis, SegmentAudio, SegmentResult, decode_segments
 
 
@@ -66,14 +66,16 @@ class Transcriber:
 
     def _results(self, speech: pa.Table) -> list[SegmentResult | None]:
         """A result per row; None for rows without sound."""
-        names = ("start_s", "before", "after", "segment_index")
+        names = ("is_float", "start_s", "before", "after", "segment_index")
         columns = zip(speech.column("pcm"), *(speech.column(name).to_pylist() for name in names), strict=True)
         segments, results = dict[int, SegmentAudio](), dict[int, SegmentResult]()
         is_first, follows = True, None
-        for row, (pcm, start, before, after, index) in enumerate(columns):
+        for row, (pcm, is_float, start, before, after, index) in enumerate(columns):
             is_first, follows = is_first or index != follows, index + 1
             if pcm.is_valid and len(pcm.as_buffer()):
-                segments[row] = SegmentAudio(np.frombuffer(pcm.as_buffer(), np.int16), start, before, after, is_first)
+                content = pcm.as_buffer()
+                sound: Waveform = np.frombuffer(content, np.float32) if is_float else np.frombuffer(content, np.int16)
+                segments[row] = SegmentAudio(sound, start, before, after, is_first)
                 is_first = False
             elif pcm.is_valid:
                 results[row] = SILENCE
@@ -167,7 +169,7 @@ def _load_single_threaded(
     return EngineRunner(model, replace(settings, threads=1)).transcribe
 
 
-def transcribe_within_memory(engine: Engine, batch: list[Samples]) -> list[Emission | RecordingError]:
+def transcribe_within_memory(engine: Engine, batch: list[Waveform]) -> list[Emission | RecordingError]:
     """Runs an engine on a batch; one that does not fit the device's memory is split in halves."""
     import torch
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from audio_files import demo_sentences
 
+from actors.audio.pcm import as_float
 from actors.pieces import Cut, Piece, cut_unit
 from actors.units import SourceObject, Unit
 from jobs.cli.terminal import read_json
@@ -139,6 +140,11 @@ def piece_of(objects: Iterable[SourceObject], seconds: float = 60.0) -> Piece:
 def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
     """A pure tone: float64 samples."""
     return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def sound_of(row: Mapping[str, Any]) -> np.ndarray:
+    """The sound of a row of SPEECH_SCHEMA, as float32."""
+    return as_float(np.frombuffer(row["pcm"], np.float32 if row["is_float"] else np.int16))
 
 
 def encoded(samples: np.ndarray, rate: int = 16_000, kind: str = "WAV", subtype: str | None = None) -> bytes:

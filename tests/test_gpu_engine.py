@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import DEMO_MODEL
 from interpreter import DEVICE
-from test_citrinet import MODELS, engine_of, nemo_alone, sounds_of, texts_of
+from test_citrinet import MODELS, engine_of, in_both_forms, nemo_alone, sounds_of, texts_of
 
+from actors.audio.pcm import as_float
 from actors.engine.citrinet.gpu_engine import GpuEngine
 from actors.engine.models import resolve
 from actors.transcriber import transcribe_within_memory
@@ -56,12 +57,25 @@ def test_a_batch_never_changes_a_result_to_the_bit(
     precision: str, lively_model: Callable[..., Path], tmp_path: Path
 ) -> None:
     engine = on_kernels(lively_model("family pieces", **MODELS["pieces"]), tmp_path, precision)
-    sounds = sounds_of([0.7, 1.5, 0.1, 1.2])
+    sounds = in_both_forms(sounds_of([0.7, 1.5, 0.1, 1.2]))
     together = engine.transcribe(sounds)
     for sound, frames in zip(sounds[::-1], together[::-1], strict=True):  # what lies beyond it is of the batch before
         (alone,) = engine.transcribe([sound])
         assert np.array_equal(alone.best, frames.best)
         assert np.array_equal(alone.probability, frames.probability)
+
+
+@pytest.mark.parametrize("on", ["kernels", "torch"])
+def test_the_same_sound_in_either_form_is_the_same_to_the_bit(
+    on: str, lively_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    engine = (on_kernels if on == "kernels" else engine_of)(lively_model("family pieces", **MODELS["pieces"]), tmp_path)
+    sounds = sounds_of([0.7, 1.1])
+    for ours, theirs in zip(
+        engine.transcribe([as_float(each) for each in sounds]), engine.transcribe(sounds), strict=True
+    ):
+        assert np.array_equal(ours.best, theirs.best)
+        assert np.array_equal(ours.probability, theirs.probability)
 
 
 def test_batches_beyond_its_memory_are_split(lively_model: Callable[..., Path], tmp_path: Path) -> None:

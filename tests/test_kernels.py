@@ -125,8 +125,9 @@ def test_gate(dtype: torch.dtype) -> None:
     same(ours(beyond(x, len(level.recording)), level), twin(x, packing), torch.float32)
 
 
+@pytest.mark.parametrize("is_float", [False, True])
 @pytest.mark.parametrize(("power", "guard_type", "preemphasis"), [(2.0, "add", 0.97), (1.0, "clamp", None)])
-def test_log_mel(power: float, guard_type: str, preemphasis: float | None) -> None:
+def test_log_mel(power: float, guard_type: str, preemphasis: float | None, is_float: bool) -> None:
     config: FeaturesConfig = {
         "n_fft": 512,
         "hop": 160,
@@ -138,18 +139,19 @@ def test_log_mel(power: float, guard_type: str, preemphasis: float | None) -> No
     window, filters = torch.hann_window(400), drawn(80, 257).abs() / 257
     draw = np.random.default_rng(1)
     batch = [draw.normal(0, 3_000, count).astype(np.int16) for count in (1_601, 9_000, 20_000, 5_119)]
+    if is_float:
+        batch = [batch[0], *(pcm.astype(np.float32) * 1e-7 for pcm in batch[1:])]
     tensors = {"features.window": window, "features.filters": filters}
     whole = compare(lambda layers: Features(layers, config, tensors), torch.float32)
     theirs = whole[1]
     packing = theirs.packing(batch, 0)
     (level,) = levels_of([packing], DEVICE, spare=9)
-    sound = np.full(theirs.samples(packing.rows), 7, np.int16)
-    ends = torch.zeros(len(batch), dtype=torch.int64)
-    theirs.pack_sound(batch, packing, sound, ends.numpy())
+    sound, ends = theirs.packed(batch, packing)
+    assert sound.dtype == (torch.float32 if is_float else torch.int16)
     padded = torch.nn.functional.pad(window, (56, 56))
     for ours, twin in (compare(lambda layers: layers.log_mel(config, padded, filters), torch.float32), whole):
-        found = ours(torch.from_numpy(sound).to(DEVICE), ends.to(DEVICE), level)
-        same(found, twin(torch.from_numpy(sound), ends, packing), torch.float32, packing.recording >= 0)
+        found = ours(sound.to(DEVICE), ends.to(DEVICE), level)
+        same(found, twin(sound, ends, packing), torch.float32, packing.recording >= 0)
 
 
 def test_normalise() -> None:
@@ -215,6 +217,11 @@ constants = dict(CHANNELS=1024, KERNEL=11, DILATION=1, STRIDED=True, BLOCK_ROWS=
 pointers = dict.fromkeys(("x", "weight", "y"), "*bf16") | dict.fromkeys(("source", "rows_in", "rows_out"), "*i32")
 made = assembled(kernels.depthwise, constants, {"num_warps": 8}, **pointers)
 assert "ld.global.v4" in made.asm["ptx"]
+constants = dict(HOP=160, EMPHASIS=0.97, SIZE=512, BLOCK_ROWS=4)
+pointers = dict(window="*fp32", ends="*i64", recording="*i32", count="*i32", first="i32", y="*fp32")
+for kind, unit in (("*i16", 2**-15), ("*fp32", 1.0)):
+    made = assembled(kernels.frames, constants | {"UNIT": unit}, {}, sound=kind, **pointers)
+    assert ("cvt.rn.f32.s16" in made.asm["ptx"]) == (kind == "*i16") and "div." not in made.asm["ptx"]
 print("compiled")
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import encoded, piece_of, tone
+from conftest import encoded, piece_of, sound_of, tone
 from test_reading import tar_of
 
 from actors.foreign.errors import InvalidData
@@ -404,8 +404,7 @@ def test_segments_of_one_channel(tree: Path) -> None:
     (tree / "segments").write_text("a r0 0.0 0.5 0\nb r0 0.0 0.5 1\nc r0 0.0 0.5\nd r1 0.0 0.5 1\n")
     *rows, refused = sorted(rows_of(tree / "wav.scp"), key=itemgetter("recording_id"))
     assert [(row["recording_id"], row["channel"]) for row in rows] == [("a", 0), ("b", 1), ("c", None)]
-    sounds = [np.frombuffer(row["pcm"], np.int16) / 32_768 for row in rows]
-    for sound, expected in zip(sounds, (left, right, (left + right) / 2), strict=True):
+    for sound, expected in zip(map(sound_of, rows), (left, right, (left + right) / 2), strict=True):
         assert np.abs(sound - expected).max() < 1e-3
     assert (refused["error_kind"], refused["channel"]) == ("unreadable", 1)
     assert "channels 0 to 0" in refused["error_detail"]

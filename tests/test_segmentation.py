@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from conftest import DEMO_MODEL, piece_of
+from conftest import DEMO_MODEL, piece_of, sound_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,10 +155,10 @@ def test_a_long_recording_says_what_its_sentences_say(
 
 @pytest.fixture(scope="module")
 def all_speech() -> list[tuple[np.ndarray, str]]:
-    """All short recordings of the demo, as int16, with their words."""
+    """All short recordings of the demo, as float32, with their words."""
     objects = list_input(Input(uri="demo/audio", exclude=["long/*"]), "/nowhere").objects
     rows = read_piece(piece_of(objects, 600), ReadSettings()).to_pylist()
-    return [(np.frombuffer(row["pcm"], np.int16), row["reference"]) for row in rows if row["pcm"]]
+    return [(sound_of(row), row["reference"]) for row in rows if row["pcm"]]
 
 
 def test_times_are_where_it_was_said(workers: EngineRunner, all_speech: Any) -> None:
@@ -171,7 +171,7 @@ def test_times_are_where_it_was_said(workers: EngineRunner, all_speech: Any) -> 
             parts += [samples[sounding[0] : sounding[-1] + 1], np.zeros(round(draw.uniform(0.3, 2) * SAMPLE_RATE))]
             begins.append((at / SAMPLE_RATE, words[0]))
             at += len(parts[-1]) + len(parts[-2])
-        said = said_of(workers, np.concatenate(parts).astype(np.int16), SegmentationSettings())
+        said = said_of(workers, np.concatenate(parts).astype(np.float32), SegmentationSettings())
         tokens = [token for each in said for token in each.tokens or []]
         starts = np.array([token["start_s"] for token in tokens])
         assert (np.diff(starts) > 0).all()

@@ -1,4 +1,4 @@
-"""Decodes stored audio, whole or a stretch of it, to 16 kHz mono int16 PCM.
+"""Decodes stored audio, whole or a stretch of it, to mono sound at 16 kHz.
 
 The container is recognised by its first bytes and opened with that format by name: if it had to guess, FFmpeg would
 open other files that a hostile recording names. Decoding goes block by block and stops at the limit, so a stream that
@@ -8,15 +8,14 @@ expands without end costs no more memory than one of the maximum length.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from actors.audio.codecs import Opening, Source, Stream, Undecodable
 from actors.audio.containers import container_of
 from actors.audio.mix import Channel, Mixer
+from actors.audio.pcm import Joined
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.streams import open_stream
 from actors.audio.tracks import Track
-from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
+from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, WarningKind, Waveform
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
@@ -36,10 +35,10 @@ class SoundLimitExceeded(Exception):
 
 @dataclass(frozen=True)
 class Sound:
-    """Decoded sound: mono int16 samples at SAMPLE_RATE, the format that it was stored in, and what may be wrong; the
-    channel that it is of, where each is a sound of its own."""
+    """Decoded sound: its waveform, the format that it was stored in, what may be wrong, and the channel that it is of,
+    where each is a sound of its own."""
 
-    pcm: Samples
+    pcm: Waveform
     sample_rate: int
     channels: int
     codec: str
@@ -89,12 +88,12 @@ class DecodeRequest:
 
 
 def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
-    """Decodes a recording to PCM: the sound, or the first of those, of `decode_each`."""
+    """Decodes a recording to a waveform: the sound, or the first of those, of `decode_each`."""
     return decode_each(content, request)[0]
 
 
 def decode_each(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> list[Sound]:
-    """Decodes a recording to PCM: a sound, or one for each of its channels if the request asks for each.
+    """Decodes a recording to a waveform, or to one for each of its channels if the request asks for each.
 
     Sound that cannot be decoded is silence if it is known how much is missing, else it is left out; warnings say so.
     Samples that are not numbers become silence. A request beyond the end returns no samples; only at the start of the
@@ -126,31 +125,30 @@ def decode_each(content: bytes | StoredFile, request: DecodeRequest = DecodeRequ
     return [Sound(pcm, *stored, tuple(sorted(warnings)), number) for number, pcm in sounds]
 
 
-def _to_pcm(stream: Stream, request: DecodeRequest, warnings: set[WarningKind]) -> list[tuple[int | None, Samples]]:
-    """Converts a stream to int16 arrays at SAMPLE_RATE, with the channel of each as in `Sound`. Adds to `warnings`."""
+def _to_pcm(stream: Stream, request: DecodeRequest, warnings: set[WarningKind]) -> list[tuple[int | None, Waveform]]:
+    """Converts a stream to waveforms, with the channel of each as in `Sound`. Adds to `warnings`."""
     rate, mixer = stream.sample_rate, Mixer(stream.channels, stream.sample_rate, request.channel, request.takes_mono)
     count = len(mixer.numbers)
     skipped_samples = request.first_minute * MINUTE * SAMPLE_RATE
     end = None if request.end is None else request.end - skipped_samples
     blocks = _blocks(stream, request)
-    minutes, samples = list[list[Samples]](), 0
+    joined, samples = [Joined() for _ in mixer.numbers], 0
     for minute in resample(map(mixer.reduced, blocks), rate, request.first_minute, mixer):
-        minutes.append(minute)
+        for channel, part in zip(joined, minute, strict=True):
+            channel.append(part)
         samples += len(minute[0])
         if end is not None and samples >= end:
             break
         if samples * count > request.max_seconds * SAMPLE_RATE or not request.admit(len(minute[0]) * count):
-            minutes.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
+            joined.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
             is_too_long = samples * count > request.max_seconds * SAMPLE_RATE
             raise SoundLimitExceeded((skipped_samples + samples) / SAMPLE_RATE if is_too_long else None, count)
     if not samples and not request.begin:
         raise Undecodable("no sound could be decoded")
-    warnings |= set(mixer.warnings)
-    wanted, sounds = slice(request.begin - skipped_samples, end), list[tuple[int | None, Samples]]()
-    for index, number in enumerate(mixer.numbers):
-        sounds.append((number, np.concatenate([*(each[index] for each in minutes), np.empty(0, np.int16)])[wanted]))
-    return sounds
+    warnings |= mixer.warnings
+    wanted = slice(request.begin - skipped_samples, end)
+    return [(number, each.sound[wanted]) for number, each in zip(mixer.numbers, joined, strict=True)]
 
 
 def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:

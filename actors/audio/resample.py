@@ -1,4 +1,4 @@
-"""Resamples sound to mono int16 PCM at 16 kHz, such that a sample does not depend on where decoding started.
+"""Resamples sound to 16 kHz, such that a sample does not depend on where decoding started.
 
 Each minute is mixed and resampled by itself, with a second of its neighbours, so that two workers that decode
 overlapping stretches of one recording get bit-identical samples where they overlap.
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import soxr
 
-from actors.audio.pcm import as_pcm
+from actors.audio.pcm import narrowed
 from actors.foreign.errors import one_line
-from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples
+from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Waveform
 
 MINUTE = 60  # seconds; a whole number of samples before and after resampling, for any integer rate
 MARGIN = 1  # seconds; the resampler's filter is a few hundred samples long
@@ -20,9 +20,9 @@ MARGIN = 1  # seconds; the resampler's filter is a few hundred samples long
 Mix = Callable[[Floats, slice], list[Floats]]
 
 
-def resample(chunks: Iterable[Floats], rate: int, first_minute: int, mix: Mix) -> Iterator[list[Samples]]:
-    """Resamples the sounds that `mix` makes of sound at `rate`, float32 in -1..1, from `first_minute` on, to int16 PCM:
-    yields those of each minute, and of the rest at the end.
+def resample(chunks: Iterable[Floats], rate: int, first_minute: int, mix: Mix) -> Iterator[list[Waveform]]:
+    """Resamples the sounds that `mix` makes of sound at `rate`, from `first_minute` on, to waveforms: yields those of
+    each minute, and of the rest at the end.
 
     `chunks`, of shape (frames, channels), start at that minute, less MARGIN unless it is the first.
     """
@@ -46,18 +46,19 @@ def resample(chunks: Iterable[Floats], rate: int, first_minute: int, mix: Mix) -
         before = MARGIN * rate
 
 
-def _minute(sound: Floats, rate: int, before: int, mix: Mix) -> list[Samples]:
+def _minute(sound: Floats, rate: int, before: int, mix: Mix) -> list[Waveform]:
     own = slice(before, before + MINUTE * rate)
     return [_resample(each, rate, before)[: MINUTE * SAMPLE_RATE] for each in mix(sound, own)]
 
 
-def _resample(sound: Floats, rate: int, before: int) -> Samples:
-    if rate != SAMPLE_RATE:
-        try:
-            sound = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
-        except MemoryError:
-            raise
-        except Exception as problem:  # noqa: BLE001 - third-party code on untrusted sound
-            detail = f"soxr fails: {type(problem).__name__}: {one_line(problem, 200)}"
-            raise RecordingError(ErrorKind.UNREADABLE, detail) from None
-    return as_pcm(sound[before // rate * SAMPLE_RATE :])
+def _resample(sound: Floats, rate: int, before: int) -> Waveform:
+    if rate == SAMPLE_RATE:
+        return narrowed(sound[before:])
+    try:
+        resampled: Floats = soxr.resample(sound, rate, SAMPLE_RATE, "HQ")
+    except MemoryError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - third-party code on untrusted sound
+        detail = f"soxr fails: {type(problem).__name__}: {one_line(problem, 200)}"
+        raise RecordingError(ErrorKind.UNREADABLE, detail) from None
+    return resampled[before // rate * SAMPLE_RATE :]

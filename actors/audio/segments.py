@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.audio.pcm import as_float
-from actors.schema import SAMPLE_RATE, Samples
+from actors.schema import SAMPLE_RATE, Waveform
 
 GRID = 1_280  # samples, 80 ms: cuts are at whole output frames, so that the frames of two segments coincide
 LEVEL = 160  # samples per level: 10 ms
@@ -100,8 +100,8 @@ class _Cut(NamedTuple):
     context_samples: int  # on either side
 
 
-def segments_of(pcm: Samples, settings: SegmentationSettings, stretch: Stretch = Stretch()) -> list[Segment]:
-    """Cuts a mono int16 recording at 16 kHz, or a stretch of one, into segments, in order.
+def segments_of(pcm: Waveform, settings: SegmentationSettings, stretch: Stretch = Stretch()) -> list[Segment]:
+    """Cuts the waveform of a recording, or a stretch of one, into segments, in order.
 
     `pcm` holds the samples of `settings.needed`, as far as the recording has them; a recording that ends before the
     stretch starts has no segments there.
@@ -127,7 +127,7 @@ def segments_of(pcm: Samples, settings: SegmentationSettings, stretch: Stretch =
 class _Sound:
     """The loudness of a recording from sample `begin` on, and its best cuts. Positions are samples of the recording."""
 
-    def __init__(self, pcm: Samples, begin: int, settings: SegmentationSettings) -> None:
+    def __init__(self, pcm: Waveform, begin: int, settings: SegmentationSettings) -> None:
         self._settings, self._begin, self._end = settings, begin, begin + len(pcm)
         self._levels = _levels(pcm)
         self._loudness = _loudness(self._levels)
@@ -168,7 +168,7 @@ def _on_grid(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE / GRID) * GRID
 
 
-def _levels(pcm: Samples) -> Levels:
+def _levels(pcm: Waveform) -> Levels:
     """Mean power of every 10 ms, in dB of full scale, at least -100; an incomplete last one is left out."""
     whole = len(pcm) // LEVEL * LEVEL
     parts = [

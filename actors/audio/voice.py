@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from actors.audio.pcm import as_float
-from actors.schema import SAMPLE_RATE, Samples
+from actors.schema import SAMPLE_RATE, Waveform
 
 if TYPE_CHECKING:
     import torch
@@ -20,8 +20,8 @@ MIN_SECONDS = 0.1  # of speech that make a segment worth transcribing
 _per_thread = threading.local()  # the detector has a state, so each thread has its own
 
 
-def has_speech(pcm: Samples) -> bool:
-    """Whether there is speech in mono int16 sound at 16 kHz."""
+def has_speech(pcm: Waveform) -> bool:
+    """Whether there is speech in a waveform."""
     import torch
     from silero_vad import get_speech_timestamps
 

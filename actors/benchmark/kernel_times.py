@@ -21,11 +21,11 @@ from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.layers import Affine
 from actors.engine.citrinet.levels import Level, levels_of
 from actors.engine.citrinet.tiles import ALTERNATIVES
-from actors.schema import SAMPLE_RATE, Samples
+from actors.schema import SAMPLE_RATE, Waveform
 
 
 def kernel_times(
-    nemo: Path, sha256: str, cache: Path, device: str, precision: str, sounds: Sequence[Samples], repeats: int
+    nemo: Path, sha256: str, cache: Path, device: str, precision: str, sounds: Sequence[Waveform], repeats: int
 ) -> KernelReport:
     """Measures the operations of one batch, called one by one as the engine does.
 

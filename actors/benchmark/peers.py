@@ -16,11 +16,11 @@ from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.models import ModelFile, fetch
-from actors.schema import SAMPLE_RATE, Samples
+from actors.schema import SAMPLE_RATE, Waveform
 from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.greedy import collapse
 
-Transcribe = Callable[[Sequence[Samples]], list[str]]
+Transcribe = Callable[[Sequence[Waveform]], list[str]]
 
 
 def nemo_as_shipped(model: ModelFile, device: str, batch_size: int) -> Transcribe:
@@ -29,7 +29,7 @@ def nemo_as_shipped(model: ModelFile, device: str, batch_size: int) -> Transcrib
 
     nemo = ASRModel.restore_from(str(fetch(model)), map_location=device).eval()
 
-    def transcribe(sounds: Sequence[Samples]) -> list[str]:
+    def transcribe(sounds: Sequence[Waveform]) -> list[str]:
         floats = [as_float(pcm) for pcm in sounds]
         return [hypothesis.text for hypothesis in nemo.transcribe(floats, batch_size=batch_size, verbose=False)]
 
@@ -48,7 +48,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
     session = runtime.InferenceSession(export(model) / "model.onnx", options, ["CPUExecutionProvider"])
     signal, length = (each.name for each in session.get_inputs())
 
-    def transcribe(batch: Sequence[Samples]) -> list[str]:
+    def transcribe(batch: Sequence[Waveform]) -> list[str]:
         packing = features.packing(batch, 0)
         packed = features(*features.packed(batch, packing), packing)
         padded = torch.nn.utils.rnn.pad_sequence([packed[rows] for rows in packing.slices], batch_first=True)
@@ -69,7 +69,7 @@ def sherpa_onnx(model: ModelFile, threads: int) -> Transcribe:
         str(folder / "model.onnx"), str(folder / "tokens.txt"), num_threads=threads
     )
 
-    def transcribe(batch: Sequence[Samples]) -> list[str]:
+    def transcribe(batch: Sequence[Waveform]) -> list[str]:
         streams = [recognizer.create_stream() for _ in batch]
         for stream, pcm in zip(streams, batch, strict=True):
             stream.accept_waveform(SAMPLE_RATE, as_float(pcm))

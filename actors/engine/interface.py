@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.schema import Floats, Samples
+from actors.schema import Floats, Waveform
 
 Tokens = NDArray[np.integer]  # ids
 
@@ -30,8 +30,8 @@ class Engine(Protocol):
         """Seconds that the device was busy so far, by its own measure; None for a device that does not measure it."""
         ...
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
-        """Runs the model on a batch of mono int16 recordings at 16 kHz; one emission per recording, in order.
+    def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
+        """Runs the model on a batch of waveforms, of either form; one emission per waveform, in order.
 
         Raises torch.OutOfMemoryError where the batch is too large for the device.
         """

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from actors.audio.pcm import as_float
 from actors.engine.interface import Emission
 from actors.foreign.errors import one_line
-from actors.schema import SAMPLE_RATE, Samples, UsageError
+from actors.schema import SAMPLE_RATE, UsageError, Waveform
 
 
 class NemoEngine:
@@ -52,19 +53,28 @@ class NemoEngine:
         (silence,) = self.transcribe([np.zeros(1_024 * hop, np.int16)])
         self.frame_samples = hop * round(1_024 / len(silence.best))
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
-        """Runs the model on a batch of mono int16 recordings at 16 kHz, of any lengths."""
-        lengths = torch.tensor([len(pcm) for pcm in batch])
-        padded = torch.zeros(len(batch), int(lengths.max()))
-        for row, pcm in zip(padded, batch, strict=True):
-            row[: len(pcm)] = torch.from_numpy(as_float(pcm))
+    def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
+        """Runs the model on a batch of waveforms, of any lengths.
+
+        The features of each are computed alone. Where one hardly varies, as the high ones do in quiet telephone audio,
+        normalisation amplifies the rounding of its mean, which depends on the width that NeMo sums over.
+        """
         lower = torch.autocast(self._device.type, torch.bfloat16) if self._bfloat16 else contextlib.nullcontext()
         with torch.inference_mode(), lower:
-            signal, signal_lengths = padded.to(self._device), lengths.to(self._device)
-            log_probs, frames, best = self._model.forward(input_signal=signal, input_signal_length=signal_lengths)
+            alone = [self._features(pcm) for pcm in batch]
+            features = pad_sequence([each[0].T for each, _ in alone], batch_first=True).mT
+            lengths = torch.cat([length for _, length in alone])
+            log_probs, frames, best = self._model.forward(processed_signal=features, processed_signal_length=lengths)
             probability = log_probs.amax(dim=2).float().exp()
         rows = zip(best.cpu().numpy(), probability.cpu().numpy(), frames.tolist(), strict=True)
         return [Emission(ids[:count], likely[:count]) for ids, likely, count in rows]
+
+    def _features(self, pcm: Waveform) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (1, mels, frames) of a recording, and how many of the frames count, (1,)."""
+        signal = torch.tensor(as_float(pcm), device=self._device)[None]
+        length = torch.tensor([len(pcm)], device=self._device)
+        features, frames = self._model.preprocessor(input_signal=signal, length=length)
+        return features, frames
 
     def text(self, tokens: Sequence[int]) -> str:
         """Decodes token ids to text."""

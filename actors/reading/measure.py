@@ -39,7 +39,7 @@ class Heard:
         nominal_s = nominal_seconds(source) / self._piece.stretches
         if source.is_container:
             nominal_s *= (len(recording.content) if isinstance(recording.content, bytes) else 0) / max(source.size, 1)
-        samples = sum(len(row.get("pcm", b"")) // 2 for row in rows)
+        samples = sum(len(row["pcm"]) // (4 if row["is_float"] else 2) for row in rows if "pcm" in row)
         limit = max_seconds(self._piece, self._segmentation) * SAMPLE_RATE
         with self._lock:
             self._held_samples += samples

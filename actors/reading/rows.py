@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from actors.audio.decode import DecodeRequest, Sound, SoundLimitExceeded, decode_each
+from actors.audio.pcm import narrowed
 from actors.audio.segments import Stretch, segments_of
 from actors.audio.voice import has_speech
 from actors.foreign.escape import escape_surrogates
@@ -11,7 +14,7 @@ from actors.foreign.plain_json import to_json
 from actors.pieces import Piece
 from actors.reading.faults import error_of
 from actors.reading.measure import max_seconds
-from actors.schema import SAMPLE_RATE, RecordingError
+from actors.schema import SAMPLE_RATE, RecordingError, Waveform
 from actors.sources.objects import ReadSettings, check_version
 from actors.sources.recordings import Recording
 from actors.storage.place import Place
@@ -114,14 +117,20 @@ def _segment_rows(row: Row, sound: Sound, stretch: Stretch, settings: ReadSettin
             "segment_index": index - first_own,
             "start_s": segment.start / SAMPLE_RATE,
             "end_s": segment.end / SAMPLE_RATE,
-            "pcm": sound.pcm[segment.input_start - begin : segment.input_end - begin].tobytes() if is_spoken else b"",
             "before": segment.start - segment.input_start,
             "after": segment.input_end - segment.end,
             "own": segment.own,
         }
+        | _sound_of(sound.pcm[segment.input_start - begin : segment.input_end - begin] if is_spoken else sound.pcm[:0])
         | _of_first(index == first_own, not stretch.start)
         for index, (segment, is_spoken) in enumerate(zip(segments, spoken, strict=True))
     ]
+
+
+def _sound_of(pcm: Waveform) -> Row:
+    """The columns of a segment's sound. Its form depends on its own samples only, not on where decoding began."""
+    pcm = narrowed(pcm)
+    return {"pcm": pcm.tobytes(), "is_float": pcm.dtype == np.float32}
 
 
 def _of_first(is_first_own: bool, is_first_stretch: bool) -> Row:

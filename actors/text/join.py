@@ -12,19 +12,19 @@ from typing import TypedDict
 import numpy as np
 
 from actors.engine.interface import Emission, Engine, Tokens
-from actors.schema import SAMPLE_RATE, RecordingError, Samples
+from actors.schema import SAMPLE_RATE, RecordingError, Waveform
 from actors.text.greedy import Aligned, align
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentAudio:
-    """A segment's sound with its context: mono int16 PCM at 16 kHz.
+    """A segment's waveform with its context.
 
     The first `before` and the last `after` samples are context, which belongs to the neighbours. `start_s` is where the
     segment itself begins in the recording.
     """
 
-    pcm: Samples
+    pcm: Waveform
     start_s: float = 0.0
     before: int = 0
     after: int = 0

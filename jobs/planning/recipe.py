@@ -19,11 +19,11 @@ from actors.sources.objects import ReadSettings
 from actors.units import Fingerprint, digest
 from jobs.cli.config import Config, Model
 
-VERSION = "5"  # part of every fingerprint; raised when a change of the code changes the content of parts
+VERSION = "6"  # part of every fingerprint; raised when a change of the code changes the content of parts
 
 #: Minutes of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver handles 37
-#: pieces a second (docs/benchmarks.md); at two and a half hours, 290 MB, each, that keeps 8 GPUs busy at 40,000 times
-#: real time.
+#: pieces a second (docs/benchmarks.md); at two and a half hours each (290 MB, or 580 MB where sound is float32), that
+#: keeps 8 GPUs busy at 40,000 times real time.
 TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
 

@@ -27,6 +27,7 @@ import soxr
 from kept_results import add_write_option, publish
 
 from actors.audio.decode import decode
+from actors.audio.pcm import as_float
 from jobs.cli.terminal import read_json
 
 KINDS = {"flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III"), "wav": ("WAV", "PCM_16")}
@@ -36,13 +37,13 @@ SHOULD_TAKE_GB = {"tar": 3, "tar.gz": 3}  # else 4
 def speech() -> Iterator[np.ndarray]:
     """The demo's loose recordings, over and over."""
     paths = sorted(Path("demo/audio").rglob("*.flac"))
-    return cycle([decode(path.read_bytes()).pcm for path in paths])
+    return cycle([as_float(decode(path.read_bytes()).pcm) for path in paths])
 
 
 def make(path: Path, kind: str, hours: float) -> int:
     """Writes the object; returns how many recordings it holds."""
     if kind in KINDS:
-        sounds = [soxr.resample(each / 32_768, 16_000, 44_100) for _, each in zip(range(20), speech(), strict=False)]
+        sounds = [soxr.resample(each, 16_000, 44_100) for _, each in zip(range(20), speech(), strict=False)]
         block = np.repeat(np.concatenate(sounds)[:, None], 2, axis=1).astype(np.float32)
         # An MP3 may be appended to an MP3, as recorders do, which spares encoding all of it.
         left = round((hours if kind != "mp3" else 1) * 3_600 * 44_100)

@@ -3,7 +3,6 @@
 import torch
 from torch.nn import functional
 
-from actors.audio.pcm import FULL_SCALE
 from actors.engine.citrinet.configuration import FeaturesConfig
 from actors.engine.citrinet.layers import (
     STD_GUARD,
@@ -12,6 +11,7 @@ from actors.engine.citrinet.layers import (
     Operation,
     SoundOperation,
     fold_squeeze,
+    unit_of,
 )
 from actors.engine.citrinet.packing import Packing
 
@@ -32,7 +32,7 @@ class CpuLayers:
         product = Product(Affine(filters, torch.zeros(len(filters))), torch.float32)
 
         def log_mel(sound: torch.Tensor, ends: torch.Tensor, packing: Packing) -> torch.Tensor:
-            samples = sound.float() / FULL_SCALE
+            samples = sound.float() * unit_of(sound)
             emphasised = samples.clone()
             emphasised[1:] -= preemphasis * samples[:-1]
             emphasised.index_fill_(0, ends, 0)

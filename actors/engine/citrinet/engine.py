@@ -12,7 +12,7 @@ from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.packing import Packing
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.interface import Emission
-from actors.schema import Samples
+from actors.schema import Waveform
 
 
 class CitrinetEngine:
@@ -31,15 +31,15 @@ class CitrinetEngine:
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
-    def logits(self, batch: Sequence[Samples]) -> tuple[torch.Tensor, Packing]:
-        """Logits (rows, classes) of a batch of mono int16 recordings at 16 kHz, and their packing."""
+    def logits(self, batch: Sequence[Waveform]) -> tuple[torch.Tensor, Packing]:
+        """Logits (rows, classes) of a batch of waveforms, and their packing."""
         packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
         with torch.no_grad():  # not inference_mode: oneDNN's operators do not support inference tensors
             features = self._features(*self._features.packed(batch, packings[0]), packings[0])
             return self._encoder(features, packings), packings[-1]
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
-        """Runs the model on a batch of mono int16 recordings at 16 kHz."""
+    def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
+        """Runs the model on a batch of waveforms."""
         logits, packing = self.logits(batch)
         ids, probabilities = (each.numpy() for each in self._layers.best(logits, packing))
         return [Emission(ids[rows], probabilities[rows]) for rows in packing.slices]

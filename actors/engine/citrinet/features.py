@@ -5,7 +5,8 @@ filters, log with a guard, and normalisation of each feature to mean 0 and devia
 Window and filters are those of the checkpoint. Source: NeMo, asr/parts/preprocessing/features.py.
 
 The sound is packed like the features: a row is a hop, so that the frames of all recordings are one view of one array,
-in which row r starts at sample r * hop.
+in which row r starts at sample r * hop. It is int16 if all recordings of the batch are, else float32. A sample stands
+for the same value in both, so features do not depend on what a recording is packed with.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +16,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actors.audio.pcm import as_float
 from actors.engine.citrinet.configuration import FeaturesConfig
 from actors.engine.citrinet.layers import Form, Layers
 from actors.engine.citrinet.packing import Packing, pack
-from actors.schema import Samples
+from actors.schema import Waveform
 
 Positions = NDArray[np.int64]
 
 
+def sample_type(batch: Sequence[Waveform]) -> torch.dtype:
+    """The type in which a batch is packed."""
+    return torch.int16 if all(pcm.dtype == np.int16 for pcm in batch) else torch.float32
+
+
 class Features(Generic[Form]):
-    """Computes normalised features (rows, mels) from the PCM of a batch."""
+    """Computes normalised features (rows, mels) of a batch of waveforms."""
 
     def __init__(self, layers: Layers[Form], config: FeaturesConfig, tensors: Mapping[str, torch.Tensor]) -> None:
         self.n_fft, self.hop = config["n_fft"], config["hop"]
@@ -36,7 +43,7 @@ class Features(Generic[Form]):
         #: The minimum gap, in rows, at which no frame overlaps two recordings.
         self.gap = -(-(self.n_fft // 2 + self.hop) // self.hop)
 
-    def packing(self, batch: Sequence[Samples], gap: int) -> Packing:
+    def packing(self, batch: Sequence[Waveform], gap: int) -> Packing:
         """The packing of the recordings' features."""
         return pack([len(pcm) // self.hop for pcm in batch], max(gap, self.gap))
 
@@ -44,24 +51,26 @@ class Features(Generic[Form]):
         """Samples that the frames of that many rows cover."""
         return rows * self.hop + self.n_fft
 
-    def packed(self, batch: Sequence[Samples], packing: Packing) -> tuple[torch.Tensor, torch.Tensor]:
+    def packed(self, batch: Sequence[Waveform], packing: Packing) -> tuple[torch.Tensor, torch.Tensor]:
         """Packs a batch into new tensors: its sound, and the end of each recording; see `pack_sound`."""
-        sound, ends = np.empty(self.samples(packing.rows), np.int16), np.empty(len(batch), np.int64)
-        self.pack_sound(batch, packing, sound, ends)
-        return torch.from_numpy(sound), torch.from_numpy(ends)
+        sound = torch.empty(self.samples(packing.rows), dtype=sample_type(batch))
+        ends = torch.empty(len(batch), dtype=torch.int64)
+        self.pack_sound(batch, packing, sound.numpy(), ends.numpy())
+        return sound, ends
 
-    def pack_sound(self, batch: Sequence[Samples], packing: Packing, sound: Samples, ends: Positions) -> None:
-        """Writes the recordings to `sound`, of `samples(rows)`, with zeros between them, and their ends to `ends`."""
+    def pack_sound(self, batch: Sequence[Waveform], packing: Packing, sound: Waveform, ends: Positions) -> None:
+        """Writes the recordings to `sound`, of `samples(rows)` and the type `sample_type`, with zeros between them, and
+        their ends to `ends`."""
         firsts = packing.starts * self.hop + self.n_fft // 2
         lasts = firsts + np.array([len(pcm) for pcm in batch])
         ends[: len(batch)] = lasts
         end = 0
         for pcm, first, last in zip(batch, firsts.tolist(), lasts.tolist(), strict=True):
             sound[end:first] = 0
-            sound[first:last] = pcm
+            sound[first:last] = pcm if pcm.dtype == sound.dtype else as_float(pcm)
             end = last
         sound[end:] = 0
 
     def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Form) -> torch.Tensor:
-        """Features (rows, mels) of packed int16 sound of `samples(rows)`; `level` is the form that the layers take."""
+        """Features (rows, mels) of packed sound of `samples(rows)`; `level` is the form that the layers take."""
         return self._normalise(self._log_mel(sound, ends, level), level)

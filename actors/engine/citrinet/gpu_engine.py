@@ -13,7 +13,7 @@ from actors.engine.citrinet.graph import Graph
 from actors.engine.citrinet.levels import Level
 from actors.engine.citrinet.text import token_decoder
 from actors.engine.interface import Emission
-from actors.schema import Samples, UsageError
+from actors.schema import UsageError, Waveform
 
 MIN_SECONDS = 60.0  # of audio; a GPU without memory for that is refused
 MAX_SECONDS = 10_800.0  # of audio; a batch's rows times channels are indexed in 32 bits
@@ -54,8 +54,8 @@ class GpuEngine:
         """Seconds that the GPU was busy so far, as measured by its own events."""
         return self._graph.busy_seconds
 
-    def transcribe(self, batch: Sequence[Samples]) -> list[Emission]:
-        """Runs the model on a batch of mono int16 recordings at 16 kHz.
+    def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
+        """Runs the model on a batch of waveforms.
 
         Raises torch.OutOfMemoryError if the batch has more audio than `max_seconds`.
         """

@@ -19,6 +19,7 @@ from actors.engine.citrinet.layers import (
     Operation,
     SoundOperation,
     fold_squeeze,
+    unit_of,
 )
 from actors.engine.citrinet.levels import Level
 from actors.engine.citrinet.tiles import Tile, tile_for
@@ -54,6 +55,7 @@ class GpuLayers:
                     level.rows,
                     first,
                     windowed,
+                    UNIT=unit_of(sound),
                     HOP=config["hop"],
                     EMPHASIS=config["preemphasis"] or 0.0,
                     SIZE=size,

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from actors.engine.citrinet.encoder import Encoder
-from actors.engine.citrinet.features import Features
+from actors.engine.citrinet.features import Features, sample_type
 from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.levels import Level, LevelLayout
 from actors.engine.citrinet.packing import Packing
 from actors.engine.interface import Emission
-from actors.schema import SAMPLE_RATE, Samples
+from actors.schema import SAMPLE_RATE, Waveform
 
 ROWS_PER_RECORDING = 128  # average that the memory is sized for: recordings of 1.3 s
 IN_FLIGHT = 2  # batches: one computes while the next is packed and copied
@@ -24,17 +24,23 @@ class Slot:
 
     def __init__(self, features: Features[Level], layout: LevelLayout, device: torch.device) -> None:
         is_cuda = device.type == "cuda"
-        self.sound = torch.zeros(features.samples(layout.rows[0]), dtype=torch.int16, pin_memory=is_cuda)
+        self._sound = torch.zeros(features.samples(layout.rows[0]), pin_memory=is_cuda)  # room for either sample type
         self.ends = torch.zeros(layout.recordings, dtype=torch.int64, pin_memory=is_cuda)
         self.block = torch.zeros(layout.size, dtype=torch.int32, pin_memory=is_cuda)
         self.ids = torch.zeros(layout.rows[-1], dtype=torch.int32, pin_memory=is_cuda)
         self.probabilities = torch.zeros(layout.rows[-1], pin_memory=is_cuda)
-        self.on_device = [torch.zeros_like(each, device=device) for each in (self.sound, self.ends, self.block)]
+        self._on_device = [torch.zeros_like(each, device=device) for each in (self._sound, self.ends, self.block)]
+        self.use(0, torch.int16)
 
-    def to_device(self, samples: int) -> None:
+    def use(self, samples: int, kind: torch.dtype) -> None:
+        """Sets what the slot holds from now on: so many samples of that type in `sound`."""
+        sound, ends, block = self._on_device
+        self.sound = self._sound.view(kind)[:samples]
+        self.on_device = sound.view(kind)[:samples], ends, block
+
+    def to_device(self) -> None:
         for target, source in zip(self.on_device, (self.sound, self.ends, self.block), strict=True):
-            used = samples if source is self.sound else len(source)
-            target[:used].copy_(source[:used], non_blocking=True)
+            target.copy_(source, non_blocking=True)
 
     def take_results(self, ids: torch.Tensor, probabilities: torch.Tensor) -> None:
         self.ids.copy_(ids, non_blocking=True)
@@ -70,16 +76,16 @@ class Graph:
         if device.type == "cuda":
             self._capture()
 
-    def __call__(self, batch: Sequence[Samples]) -> list[Emission]:
+    def __call__(self, batch: Sequence[Waveform]) -> list[Emission]:
         """Emissions of a batch, in order. Raises torch.OutOfMemoryError if there is no room for the batch."""
         packings = self._encoder.packings(self._features.packing(batch, self._encoder.gap))
         if not self._layout.holds(packings):
             raise torch.OutOfMemoryError("there is no room for a batch of that size")
         slot = self._slots.get()
         try:
-            samples = self._fill(slot, batch, packings)
+            self._fill(slot, batch, packings)
             with torch.no_grad():
-                (self._on_gpu if self._device.type == "cuda" else self._on_cpu)(slot, samples)
+                (self._on_gpu if self._device.type == "cuda" else self._on_cpu)(slot)
             ids, probabilities = slot.ids.numpy(), slot.probabilities.numpy()
             return [Emission(ids[rows].copy(), probabilities[rows].copy()) for rows in packings[-1].slices]
         except torch.OutOfMemoryError:
@@ -88,25 +94,24 @@ class Graph:
         finally:
             self._slots.put(slot)
 
-    def _fill(self, slot: Slot, batch: Sequence[Samples], packings: Sequence[Packing]) -> int:
-        """Packs a batch into a slot; returns how many samples of the slot it uses."""
-        samples = self._features.samples(packings[0].rows)
-        self._features.pack_sound(batch, packings[0], slot.sound.numpy()[:samples], slot.ends.numpy())
+    def _fill(self, slot: Slot, batch: Sequence[Waveform], packings: Sequence[Packing]) -> None:
+        """Packs a batch into a slot."""
+        slot.use(self._features.samples(packings[0].rows), sample_type(batch))
+        self._features.pack_sound(batch, packings[0], slot.sound.numpy(), slot.ends.numpy())
         self._layout.fill(slot.block.numpy(), packings)
-        return samples
 
-    def _on_gpu(self, slot: Slot, samples: int) -> None:
+    def _on_gpu(self, slot: Slot) -> None:
         copied, started, ended = (
             torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch has no types here
             for _ in range(3)
         )
         with torch.cuda.stream(self._copies):
-            slot.to_device(samples)
+            slot.to_device()
             copied.record()
         with self._device_lock, torch.cuda.stream(self._compute):
             self._compute.wait_event(copied)
             started.record()
-            self._load(slot, samples)
+            self._load(slot)
             self._graph.replay()
             slot.take_results(*self._result)
             ended.record()
@@ -114,17 +119,17 @@ class Graph:
         with self._device_lock:
             self.busy_seconds += started.elapsed_time(ended) / 1000
 
-    def _on_cpu(self, slot: Slot, samples: int) -> None:
+    def _on_cpu(self, slot: Slot) -> None:
         with self._device_lock:
-            slot.to_device(samples)
-            self._load(slot, samples)
+            slot.to_device()
+            self._load(slot)
             slot.take_results(*self._forward())
 
-    def _load(self, slot: Slot, samples: int) -> None:
+    def _load(self, slot: Slot) -> None:
         """Writes the levels and features of a batch to the graph's input."""
         sound, ends, block = slot.on_device
         self._block.copy_(block)
-        self._input.copy_(self._features(sound[:samples], ends, self._levels[0]))
+        self._input.copy_(self._features(sound, ends, self._levels[0]))
 
     def _forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The captured part: features to the best token of each row and its probability."""
@@ -135,20 +140,21 @@ class Graph:
             torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types here
             for _ in range(2)
         )
-        slot, silence = self._slots.get(), np.zeros(SAMPLE_RATE, np.int16)
-        batch = [silence, silence]
-        samples = self._fill(slot, batch, self._encoder.packings(self._features.packing(batch, self._encoder.gap)))
-        torch.cuda.synchronize()
-        with torch.no_grad(), torch.cuda.stream(self._compute):  # compiles the kernels
-            slot.to_device(samples)
-            self._load(slot, samples)
-            self._forward()
-        torch.cuda.synchronize()
+        slot = self._slots.get()
+        for silence in (np.zeros(SAMPLE_RATE, np.float32), np.zeros(SAMPLE_RATE, np.int16)):
+            batch = [silence, silence]
+            self._fill(slot, batch, self._encoder.packings(self._features.packing(batch, self._encoder.gap)))
+            torch.cuda.synchronize()
+            with torch.no_grad(), torch.cuda.stream(self._compute):  # compiles the kernels
+                slot.to_device()
+                self._load(slot)
+                self._forward()
+            torch.cuda.synchronize()
         torch.cuda.empty_cache()  # the graph has its own memory pool, which needs the memory used so far
         self._graph = torch.cuda.CUDAGraph()
         with torch.no_grad(), torch.cuda.graph(self._graph, stream=self._compute):
             self._result = self._forward()
         with torch.no_grad(), torch.cuda.stream(self._compute):  # allocates what the features need outside of the graph
-            self._load(slot, samples)
+            self._load(slot)
         torch.cuda.synchronize()
         self._slots.put(slot)

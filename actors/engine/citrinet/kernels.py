@@ -14,18 +14,19 @@ import triton.language as tl
 
 @triton.jit
 def frames(
-    sound, window, ends, recording, count, first, y, HOP: tl.constexpr, EMPHASIS: tl.constexpr,
+    sound, window, ends, recording, count, first, y, UNIT: tl.constexpr, HOP: tl.constexpr, EMPHASIS: tl.constexpr,
     SIZE: tl.constexpr, BLOCK_ROWS: tl.constexpr,
 ):  # fmt: skip
-    """The windowed frames of the rows from `first` on, of int16 sound, with pre-emphasis up to the recording's end."""
+    """The windowed frames of the rows from `first` on, with pre-emphasis up to the recording's end. UNIT is what the
+    sample 1 stands for."""
     here = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     rows, samples = first + here, tl.arange(0, SIZE)
     of = tl.load(recording + rows, mask=rows < tl.load(count), other=-1)
     end = tl.load(ends + of, mask=of >= 0, other=0)
     at = rows[:, None].to(tl.int64) * HOP + samples[None, :]
     seen = at < end[:, None]
-    now = tl.load(sound + at, mask=seen, other=0).to(tl.float32) / 32768
-    before = tl.load(sound + at - 1, mask=seen & (at > 0), other=0).to(tl.float32) / 32768
+    now = tl.load(sound + at, mask=seen, other=0).to(tl.float32) * UNIT
+    before = tl.load(sound + at - 1, mask=seen & (at > 0), other=0).to(tl.float32) * UNIT
     factor = tl.load(window + samples)
     tl.store(y + here[:, None] * SIZE + samples[None, :], (now - EMPHASIS * before) * factor[None, :])
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 
+from actors.audio.pcm import FULL_SCALE
 from actors.engine.citrinet.configuration import FeaturesConfig
 
 STD_GUARD = 1e-5  # NeMo adds it to every deviation
@@ -40,7 +41,7 @@ class Layers(Protocol[Form_contra]):
     def log_mel(
         self, config: FeaturesConfig, window: torch.Tensor, filters: torch.Tensor
     ) -> SoundOperation[Form_contra]:
-        """The log-mel spectrum (rows, mels) in float32 of packed int16 sound.
+        """The log-mel spectrum (rows, mels) in float32 of packed sound, int16 or float32.
 
         Row r covers len(window) samples from r * hop on; recording i ends before ends[i]. Rows of gaps have arbitrary
         values.
@@ -86,6 +87,11 @@ class Layers(Protocol[Form_contra]):
     def best(self, logits: torch.Tensor, packing: Form_contra) -> tuple[torch.Tensor, torch.Tensor]:
         """The best class of each row, the lowest of equals, and its probability, both (rows,)."""
         ...
+
+
+def unit_of(sound: torch.Tensor) -> float:
+    """What a packed sample of 1 stands for; full scale is 1."""
+    return 1.0 if sound.is_floating_point() else 1 / FULL_SCALE
 
 
 def fold_squeeze(down: torch.Tensor, affine: Affine) -> Affine:
