@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from actors.audio.containers import id3_length
+from actors.audio.containers import HEAD_BYTES, recognise
 from actors.foreign.errors import one_line
 from actors.schema import Floats
 from actors.storage.stored_file import StoredFile, reraise
@@ -51,20 +51,29 @@ FirstFrame = Callable[[int], int]
 
 class Source:
     """Stored bytes, opened as files once or twice. Storage errors are kept until `check`, since decoders take a failed
-    read for the end of the file."""
+    read for the end of the file.
+
+    `container` is what it was recognised as, None if it was not. It begins behind `tag_bytes` bytes, which are no part
+    of it, and so do the files; `head` is its first bytes.
+    """
 
     def __init__(self, content: bytes | StoredFile) -> None:
         self._opened = list[BinaryIO]()
         self._content, self._start = content, 0
         self.size = content.size if isinstance(content, StoredFile) else len(content)
-        self.head = self._read_head()
-        self.tag_bytes = id3_length(self.head)
+        file = self.open()  # one for all that is read to recognise it: a stored file's first bytes are one request
+
+        def read(first: int, count: int) -> bytes:
+            file.seek(first)
+            return file.read(count)
+
+        self.container, self.tag_bytes = recognise(read, self.size)
+        self.head = read(self.tag_bytes, HEAD_BYTES)
         if self.tag_bytes:
             if isinstance(content, StoredFile):
                 self._start = self.tag_bytes
             else:
                 self._content = content[self.tag_bytes :]  # copied once, not at each opening
-            self.head = self._read_head()
 
     def open(self) -> BinaryIO:
         stored = self._content
@@ -76,9 +85,6 @@ class Source:
         """Raises the errors of the storage, if any."""
         for file in self._opened:
             reraise(file)
-
-    def _read_head(self) -> bytes:
-        return self.open().read(128)
 
 
 class _BytesFile(io.BytesIO):

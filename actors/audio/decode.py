@@ -1,10 +1,10 @@
 """Decodes stored audio, whole or a stretch of it, to 16 kHz mono int16 PCM.
 
-The container is recognised by its first bytes and opened with that format by name: if it had to guess, FFmpeg would
-open other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF; FFmpeg decodes the rest
-and whatever libsndfile refuses. For MP3 and Ogg libsndfile trusts a header or an estimate of the length, so that audio
-appended to a file, as in a recorded stream, would be lost silently. Decoding goes block by block and stops at the
-limit, so a stream that expands without end costs no more memory than one of the maximum length.
+The container is recognised by its bytes (`containers.py`) and opened with that format by name: if it had to guess,
+FFmpeg would open other files that a hostile recording names. libsndfile decodes WAV, FLAC, AIFF, AU and CAF; FFmpeg
+decodes the rest and whatever libsndfile refuses. For MP3 and Ogg libsndfile trusts a header or an estimate of the
+length, so that audio appended to a file, as in a recorded stream, would be lost silently. Decoding goes block by block
+and stops at the limit, so a stream that expands without end costs no more memory than one of the maximum length.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.audio.codecs import BrokenStream, FirstFrame, Source, Stream, Undecodable
-from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
+from actors.formats import SNDFILE_FIRST
 from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
 from actors.storage.stored_file import StoredFile
 
@@ -24,8 +24,6 @@ MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo f
 MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow
 
 Decoder = Callable[[Source, str, FirstFrame], Stream]
-
-_FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
 
 class SoundLimitExceeded(Exception):
@@ -99,7 +97,7 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
     source = Source(content)
     if not source.size:
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
-    container = container_of(source.head)
+    container = source.container
     if container is None:
         reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
         if not source.head:
@@ -125,7 +123,7 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
 
 def decoders_of(container: str) -> tuple[Decoder, Decoder]:
     """The functions that open a container, in the order in which they are tried."""
-    return (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg)
+    return (open_sndfile, open_ffmpeg) if container in SNDFILE_FIRST else (open_ffmpeg, open_sndfile)
 
 
 def _to_pcm(stream: Stream, request: DecodeRequest, warnings: list[WarningKind]) -> Samples:

@@ -1,0 +1,251 @@
+"""The table of formats, the page made of it, and each format that can be made here: read, whatever precedes it."""
+
+import io
+import random
+from collections.abc import Callable
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from conftest import ROOT, encoded
+from test_audio import error_of
+
+from actors.audio.codecs import Source
+from actors.audio.containers import _AT_START
+from actors.audio.decode import decode
+from actors.audio.frames import KINDS
+from actors.formats import AUDIO_SUFFIXES, CONTAINERS, FORMATS, SNDFILE_FIRST
+from actors.schema import ErrorKind
+from jobs.cli import formats_page
+
+SECONDS = 2.0
+SPEECH = soundfile.read(ROOT / "demo/audio/loose/03.wav", dtype="float32")
+
+#: Container and codec, rate, and the demuxer that each is to be recognised as.
+MADE = {
+    **{("avi", codec): (44_100, "avi") for codec in ("libmp3lame", "pcm_s16le", "ac3", "aac", "adpcm_ms")},
+    **{("flv", codec): (44_100, "flv") for codec in ("libmp3lame", "aac", "adpcm_swf")},
+    ("flv", "nellymoser"): (22_050, "flv"),
+    **{("mpegts", codec): (48_000, "mpegts") for codec in ("mp2", "libmp3lame", "aac", "ac3", "eac3", "libopus")},
+    **{("mpeg", codec): (48_000, "mpeg") for codec in ("mp2", "ac3")},
+    **{("vob", codec): (48_000, "mpeg") for codec in ("mp2", "ac3")},
+    ("dvd", "pcm_dvd"): (48_000, "mpeg"),
+    ("wv", "wavpack"): (44_100, "wv"),
+    ("tta", "tta"): (44_100, "tta"),
+    ("voc", "pcm_u8"): (20_000, "voc"),
+    ("voc", "pcm_s16le"): (44_100, "voc"),
+    ("ac3", "ac3"): (44_100, "ac3"),
+    ("eac3", "eac3"): (48_000, "eac3"),
+    ("latm", "aac"): (44_100, "loas"),
+    ("adts", "aac"): (44_100, "aac"),
+    ("mp3", "libmp3lame"): (44_100, "mp3"),
+    ("mp2", "mp2"): (44_100, "mp3"),
+    **{("asf", codec): (44_100, "asf") for codec in ("wmav1", "wmav2", "libmp3lame", "aac")},
+    ("wav", "g722"): (16_000, "wav"),
+    ("wav", "ac3"): (48_000, "wav"),
+    ("caf", "alac"): (44_100, "caf"),
+    ("w64", "pcm_s16le"): (44_100, "w64"),
+    ("ircam", "pcm_s16le"): (44_100, "ircam"),
+    **{(container, "aac"): (44_100, "mov") for container in ("mp4", "mov", "ipod", "3gp", "3g2", "f4v", "ismv")},
+    ("mov", "pcm_s16le"): (44_100, "mov"),
+    ("3gp", "libopencore_amrnb"): (8_000, "mov"),
+    ("amr", "libopencore_amrnb"): (8_000, "amr"),
+    ("webm", "libopus"): (48_000, "matroska"),
+    **{("matroska", codec): (48_000, "matroska") for codec in ("ac3", "aac", "wavpack", "pcm_s16le")},
+    ("nut", "libmp3lame"): (44_100, "nut"),
+    ("wtv", "mp2"): (44_100, "wtv"),
+    ("gxf", "pcm_s16le"): (48_000, "gxf"),
+    ("rm", "ac3"): (48_000, "rm"),
+    ("rm", "real_144"): (8_000, "rm"),
+    ("sox", "pcm_s32le"): (44_100, "sox"),
+    ("mmf", "adpcm_yamaha"): (8_000, "mmf"),
+}
+
+
+def made(container: str, codec: str, rate: int, picture: str | None = None) -> bytes:
+    """Two seconds of the demo's speech by FFmpeg, as a film if `picture` names a codec."""
+    samples, stored_rate = SPEECH
+    layout = "stereo" if codec == "pcm_dvd" else "mono"
+    samples = soxr.resample(samples[: round(SECONDS * stored_rate)], stored_rate, rate)
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as sink:
+        if picture:
+            film = sink.add_stream(picture, rate=25)
+            film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
+        stream = sink.add_stream(codec, rate=rate, layout=layout)
+        context = stream.codec_context
+        if codec.startswith("wma"):
+            context.bit_rate = 64_000
+        context.open()  # only now is the size of its frames known
+        for number in range(int(SECONDS * 25) if picture else 0):
+            image = av.VideoFrame.from_ndarray(np.full((96, 64), 100, np.uint8), "yuv420p")
+            image.pts = number
+            sink.mux(film.encode(image))
+        frame = av.AudioFrame.from_ndarray((samples[None] * 32_767).astype(np.int16), "s16", "mono")
+        frame.sample_rate = rate
+        to_codec = av.AudioResampler(format=context.format, layout=layout, rate=rate, frame_size=context.frame_size)
+        for part in [*to_codec.resample(frame), *to_codec.resample(None)]:
+            sink.mux(stream.encode(part))
+        sink.mux(stream.encode(None))
+        if picture:
+            sink.mux(film.encode(None))
+    return file.getvalue()
+
+
+def likeness(data: bytes) -> float:
+    """How well decoded bytes correlate with the speech that went in, wherever in them it lies; 1 if perfectly."""
+    pcm = decode(data).pcm.astype(np.float64)
+    right = soxr.resample(SPEECH[0][: round(SECONDS * SPEECH[1])], SPEECH[1], 16_000)[4_000:24_000]
+    size = 1 << 17
+    products = np.fft.irfft(np.fft.rfft(pcm, size) * np.conj(np.fft.rfft(right, size)), size)
+    sums = np.concatenate([[0], np.cumsum(pcm**2)])
+    energies = sums[len(right) :] - sums[: -len(right)]
+    return float((products[: len(energies)] / np.sqrt((energies + 1) * np.sum(right**2))).max())
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[tuple[str, str], bytes]:
+    return {key: made(*key, rate) for key, (rate, _) in MADE.items()}
+
+
+@pytest.mark.parametrize("key", MADE, ids="/".join)
+def test_every_format_that_can_be_made_is_read(key: tuple[str, str], files: dict[tuple[str, str], bytes]) -> None:
+    source = Source(files[key])
+    assert source.container == MADE[key][1]
+    assert likeness(files[key]) > (0.7 if MADE[key][0] == 8_000 else 0.95)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "picture"),
+    [
+        ("avi", "libmp3lame", "mpeg4"),
+        ("mpegts", "mp2", "mpeg2video"),
+        ("mpeg", "mp2", "mpeg2video"),
+        ("vob", "ac3", "mpeg2video"),
+        ("matroska", "ac3", "mpeg4"),
+        ("mp4", "aac", "mpeg4"),
+        ("flv", "libmp3lame", "flv1"),
+        ("asf", "wmav2", "msmpeg4v3"),
+    ],
+)
+def test_the_sound_of_a_film_is_read(container: str, codec: str, picture: str) -> None:
+    if picture == "flv1":
+        picture = "flv"
+    if picture == "msmpeg4v3":
+        picture = "msmpeg4"
+    assert likeness(made(container, codec, 48_000 if codec == "ac3" else 44_100, picture)) > 0.95
+
+
+def test_a_file_without_its_first_box_or_with_another_header(files: dict[tuple[str, str], bytes]) -> None:
+    film = files["mov", "pcm_s16le"]
+    old = film[int.from_bytes(film[:4], "big") :]
+    assert old[4:8] in (b"wide", b"free", b"mdat", b"moov")  # QuickTime from before there was ftyp
+    assert likeness(old) > 0.95 or error_of(old).kind  # its offsets count from the file's beginning
+    wav = encoded(SPEECH[0], SPEECH[1], "RF64", "PCM_16")
+    assert Source(wav[:0] + b"BW64" + wav[4:]).container == "wav"
+    assert likeness(b"BW64" + wav[4:]) > 0.95
+
+
+PRECEDING: dict[str, Callable[[], bytes]] = {
+    "an ID3 tag": lambda: b"ID3\x04\0\0\0\0\x02\x01" + bytes(257),
+    "several ID3 tags": lambda: 3 * (b"ID3\x03\0\0\0\0\x02\x01" + bytes(257)),
+    "a tag with a footer": lambda: b"ID3\x04\0\x10\0\0\0\x0a" + bytes(10) + b"3DI\x04\0\x10\0\0\0\x0a",
+    "a tag and padding": lambda: b"ID3\x04\0\0\0\0\x02\x01" + bytes(257) + bytes(3_000),
+    "padding and a large tag": lambda: bytes(5_000) + b"ID3\x04\0\0\0\x12\x02\x01" + bytes((0x12 << 14) + 257),
+    "an APE tag": lambda: b"APETAGEX" + bytes.fromhex("d00700002a00000001000000000000a0") + bytes(8 + 42),
+    "white space": lambda: b"\r\n \t\r\n",
+    "a byte order mark": lambda: b"\xef\xbb\xbf",
+    "headers of HTTP": lambda: b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nServer: x\r\n\r\n",
+    "a form": lambda: b'--5f3a9c\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n',
+    "zeros": lambda: bytes(70_000),
+}
+FOUND_BEHIND_JUNK = [("mp3", "libmp3lame"), ("mp2", "mp2"), ("adts", "aac"), ("latm", "aac"), ("ac3", "ac3")]
+FOUND_BEHIND_JUNK += [("eac3", "eac3"), ("mpegts", "aac"), ("wv", "wavpack"), ("avi", "libmp3lame"), ("flv", "aac")]
+FOUND_BEHIND_JUNK += [("webm", "libopus"), ("asf", "wmav2"), ("mpeg", "mp2"), ("voc", "pcm_s16le")]
+
+
+@pytest.mark.parametrize("what", PRECEDING)
+def test_what_may_precede_a_recording(what: str, files: dict[tuple[str, str], bytes]) -> None:
+    before = PRECEDING[what]()
+    for key in (*FOUND_BEHIND_JUNK, ("tta", "tta"), ("amr", "libopencore_amrnb")):
+        source = Source(before + files[key])
+        assert source.container == MADE[key][1], key
+        own_tag = Source(files[key]).tag_bytes
+        assert abs(source.tag_bytes - len(before) - own_tag) <= (4 if what in ("zeros", "white space") else 0), key
+        assert source.open().read(64) == files[key][source.tag_bytes - len(before) :][:64], key
+    assert likeness(before + files["mp3", "libmp3lame"]) > 0.95
+
+
+@pytest.mark.parametrize("key", FOUND_BEHIND_JUNK, ids="/".join)
+def test_junk_before_a_recording(key: tuple[str, str], files: dict[tuple[str, str], bytes]) -> None:
+    for seed in range(5):
+        draw = random.Random(seed)
+        junk = bytes([draw.randrange(128, 255)]) + draw.randbytes(draw.randrange(100, 60_000))
+        assert Source(junk + files[key]).container == MADE[key][1]
+    assert likeness(junk + files[key]) > 0.95
+
+
+STREAMS = [("mp3", "libmp3lame"), ("mp2", "mp2"), ("adts", "aac"), ("latm", "aac"), ("ac3", "ac3"), ("eac3", "eac3")]
+STREAMS += [("mpegts", "mp2"), ("mpeg", "mp2")]
+
+
+@pytest.mark.parametrize("key", STREAMS, ids="/".join)
+def test_a_stream_that_begins_mid_frame(key: tuple[str, str], files: dict[tuple[str, str], bytes]) -> None:
+    start = Source(files[key]).tag_bytes
+    for cut in (1, 2, 3, 77, 150):
+        source = Source(files[key][start + cut :])
+        assert source.container == MADE[key][1]
+        assert likeness(files[key][start + cut :]) > 0.9
+
+
+@pytest.mark.parametrize("key", STREAMS[:-2], ids="/".join)
+def test_a_stream_of_a_few_frames(key: tuple[str, str], files: dict[tuple[str, str], bytes]) -> None:
+    data = files[key][Source(files[key]).tag_bytes :]
+    (kind,) = (each for each in KINDS if each.container == MADE[key][1] and each.sync.match(data))
+    ends = [0]
+    while len(ends) < 6:
+        header = kind.header_at(data, ends[-1])
+        assert header is not None
+        ends.append(ends[-1] + header.length)
+    for frames in range(2, 5):
+        for tail in (b"", b"TAG" + bytes(125), data[ends[frames] : ends[frames] + 30]):
+            assert Source(data[: ends[frames]] + tail).container == MADE[key][1], (frames, tail[:4])
+
+
+def test_damage_in_the_first_frames_does_not_move_the_start(files: dict[tuple[str, str], bytes]) -> None:
+    data = bytearray(files["adts", "aac"])
+    length = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
+    data[length] = 0  # the second frame's sync
+    source = Source(bytes(data))
+    assert (source.container, source.tag_bytes) == ("aac", 0)
+
+
+def test_the_table_of_formats() -> None:
+    for each in FORMATS:
+        assert each.container in av.formats_available, each.name
+        assert av.ContainerFormat(each.container, "r").is_input, each.name
+    recognised = set(_AT_START) | {kind.container for kind in KINDS}
+    assert recognised == CONTAINERS
+    assert {"wav", "w64", "aiff", "au", "caf", "nistsphere", "ircam", "flac"} == SNDFILE_FIRST
+    assert not AUDIO_SUFFIXES & {".txt", ".json", ".tar", ".parquet", ".csv", ".tsv", ".m3u8", ".mid", ".zip"}
+    opening_others = {"hls", "concat", "dash", "image2", "sdp", "rtsp", "webm_dash_manifest", "lavfi", "data", "rtp"}
+    assert not CONTAINERS & opening_others
+
+
+def test_the_page_is_current() -> None:
+    assert (ROOT / formats_page.PAGE).read_text(encoding="utf-8") == formats_page.page()
+
+
+def test_a_tag_that_states_more_than_the_file_has() -> None:
+    problem = error_of(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(5_000))
+    assert problem.kind == ErrorKind.NOT_AUDIO
+    assert "268,435,465 bytes, and the file has 5,010" in problem.detail
+    assert "first bytes (2a 2a 2a 2a" in error_of(b"*" * 5_000).detail
+
+
+def test_a_lying_tag_hides_no_stream(files: dict[tuple[str, str], bytes]) -> None:
+    data = files["mp3", "libmp3lame"]
+    stream = data[Source(data).tag_bytes :]
+    assert likeness(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(100) + stream) > 0.95
