@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from actors.audio.containers import HEAD_BYTES, recognise
+from actors.audio.containers import recognise
+from actors.audio.stated import HEADER_BYTES
 from actors.foreign.errors import one_line
 from actors.schema import Floats
 from actors.storage.stored_file import StoredFile, reraise
@@ -54,7 +55,7 @@ class Source:
     read for the end of the file.
 
     `container` is what it was recognised as, None if it was not. It begins behind `tag_bytes` bytes, which are no part
-    of it, and so do the files; `head` is its first bytes.
+    of it, and so do the files.
     """
 
     def __init__(self, content: bytes | StoredFile) -> None:
@@ -68,12 +69,15 @@ class Source:
             return file.read(count)
 
         self.container, self.tag_bytes = recognise(read, self.size)
-        self.head = read(self.tag_bytes, HEAD_BYTES)
         if self.tag_bytes:
             if isinstance(content, StoredFile):
                 self._start = self.tag_bytes
             else:
                 self._content = content[self.tag_bytes :]  # copied once, not at each opening
+
+    def header(self, count: int = HEADER_BYTES) -> bytes:
+        """The container's first bytes."""
+        return self.open().read(count)
 
     def open(self) -> BinaryIO:
         stored = self._content

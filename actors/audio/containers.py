@@ -201,7 +201,7 @@ def _search(data: bytes, start: int, is_all: bool) -> tuple[str, int] | None:
         return None
     stream = find_stream(data[start:], is_all)
     end = start + stream[1] if stream else len(data)
-    match = _FINDS.search(data, 0, end + HEAD_BYTES)
+    match = _FINDS.search(data, 0, end + HEAD_BYTES) if end else None
     if match and match.lastgroup and match.start() < end:
         return match.lastgroup, match.start()
     return (stream[0], end) if stream else None

@@ -16,6 +16,7 @@ from actors.audio.codecs import BrokenStream, FirstFrame, Source, Stream, Undeco
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.resample import MARGIN, MINUTE, resample
 from actors.audio.sndfile import open_sndfile
+from actors.audio.stated import MAY_BE_ENCRYPTED, is_encrypted, stated_codec
 from actors.formats import SNDFILE_FIRST
 from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Samples, WarningKind
 from actors.storage.stored_file import StoredFile
@@ -99,10 +100,13 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
     container = source.container
     if container is None:
-        reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
-        if not source.head:
+        head = source.header(8)
+        reason = f"the first bytes ({head.hex(' ')}) are of no audio format"
+        if not head:
             reason = f"its ID3 tag states {source.tag_bytes:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
+    if container in MAY_BE_ENCRYPTED and is_encrypted(source.header()):
+        raise RecordingError(ErrorKind.UNREADABLE, f"{container}: the sound is encrypted")
     reasons = []
     for open_stream in decoders_of(container):
         warnings = list[WarningKind]()
@@ -118,7 +122,8 @@ def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()
             reason = f"{len(pcm) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"
             raise RecordingError(ErrorKind.TOO_SHORT, reason)
         return Sound(pcm, stream.sample_rate, stream.channels, stream.codec, tuple(warnings))
-    raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {'; '.join(reasons)}")
+    codec = stated_codec(container, source.header())
+    raise RecordingError(ErrorKind.UNREADABLE, f"{container}{f' ({codec})' if codec else ''}: {'; '.join(reasons)}")
 
 
 def decoders_of(container: str) -> tuple[Decoder, Decoder]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
-CHAIN = 4  # frames behind one another that make a stream, wherever they begin
+CHAIN = 8  # frames behind one another that make a stream, wherever they begin
 HEADER_BYTES = 16  # that are read of a frame at most
 MAX_ALIKE = 3  # places in a frame that look like its header; in pictures and tables of numbers there are more
 MAX_FREE_BYTES = 8_192  # of an MPEG frame whose header does not state its length
@@ -70,7 +70,9 @@ def _of_free_rate(data: bytes, at: int, padding: int) -> Header | None:
     start, plain, padded = data[at : at + 2], data[at + 2] & 0xFD, data[at + 2] | 2
     places = (data.find(start + bytes([each]), at + 24, at + MAX_FREE_BYTES) for each in (plain, padded))
     length = min((place - at for place in places if place > 0), default=0)
-    return Header(length, (start, plain, length - padding)) if length else None
+    if not length or data[at : at + length] == data[at + length : at + 2 * length]:
+        return None  # a pattern that repeats, as in pictures
+    return Header(length, (start, plain, length - padding))
 
 
 def _adts(data: bytes, at: int) -> Header | None:
@@ -158,14 +160,14 @@ def _program(data: bytes, at: int) -> Header | None:
 _DTS_SYNC = rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|\x1f\xff\xe8\0\x07|\xff\x1f\0\xe8.\x07|dX %"
 
 KINDS = (
-    Kind("mp3", re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]"), _mpeg_audio),
-    Kind("mp3", re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\0-\x0f]"), _mpeg_audio, chain=16),  # of free bit rate
-    Kind("aac", re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), _adts),
-    Kind("ac3", re.compile(rb"\x0b\x77"), _ac3),
-    Kind("eac3", re.compile(rb"\x0b\x77"), _eac3),
-    Kind("dts", re.compile(_DTS_SYNC, re.DOTALL), _dts),
-    Kind("loas", re.compile(rb"\x56[\xe0-\xff]"), _loas, chain=8),
-    Kind("mpeg", re.compile(rb"\0\0\x01[\xba\xbb\xbd-\xef]"), _program),
+    Kind("mp3", re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef])"), _mpeg_audio),
+    Kind("mp3", re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\0-\x0f])"), _mpeg_audio, chain=16),  # free bit rate
+    Kind("aac", re.compile(rb"\xff(?=[\xf0\xf1\xf8\xf9])"), _adts),
+    Kind("ac3", re.compile(rb"\x0b(?=\x77)"), _ac3),
+    Kind("eac3", re.compile(rb"\x0b(?=\x77)"), _eac3),
+    Kind("dts", re.compile(_DTS_SYNC, re.DOTALL), _dts, chain=4),
+    Kind("loas", re.compile(rb"\x56(?=[\xe0-\xff])"), _loas, chain=12),
+    Kind("mpeg", re.compile(rb"\0(?=\0\x01[\xba\xbb\xbd-\xef])"), _program, chain=4),
     *(Kind("mpegts", re.compile(rb"G"), _transport(size), chain=20) for size in (188, 192, 204)),
 )  # fmt: skip
 
@@ -173,19 +175,21 @@ KINDS = (
 def find_stream(data: bytes, is_all: bool) -> tuple[str, int] | None:
     """The container of the first stream of frames in `data`, and where it begins; None if there is none.
 
-    `is_all` tells that the file ends with the data. A stream at its beginning may then be shorter than a chain, if
-    whole frames reach to the end, or to a tag or a frame that was cut off.
+    A stream at the beginning of the data may break after half a chain. If the file ends with the data, as `is_all`
+    tells, half a chain may reach to the end, and at the beginning a frame or two.
     """
     for kind in KINDS:
-        if kind.sync.match(data) and _is_stream(kind, data, 0, is_all):
+        at_end = max(kind.chain // 8, 1) if is_all else kind.chain
+        if kind.sync.match(data) and _is_stream(kind, data, 0, kind.chain // 2, at_end):
             return kind.container, 0
     if data.isascii():
         return None
     found = list[tuple[int, str]]()
     end = len(data)
     for kind in KINDS:
+        at_end = kind.chain // 2 if is_all else kind.chain
         places = (match.start() for match in kind.sync.finditer(data, 0, end))
-        first = next((place for place in places if _is_stream(kind, data, place, False)), None)
+        first = next((place for place in places if _is_stream(kind, data, place, kind.chain, at_end)), None)
         if first is not None:
             found.append((first if not _is_like(kind, data, 0, first) else 0, kind.container))
             end = first
@@ -193,21 +197,22 @@ def find_stream(data: bytes, is_all: bool) -> tuple[str, int] | None:
     return (container, offset) if container else None
 
 
-def _is_stream(kind: Kind, data: bytes, at: int, may_be_short: bool) -> bool:
-    """Whether a chain of frames begins at `at`, or, if it `may_be_short`, as many as there are to the data's end."""
+def _is_stream(kind: Kind, data: bytes, at: int, chain: int, at_end: int) -> bool:
+    """Whether `chain` frames follow one another from `at` on, or `at_end` up to the end of the data: to its last byte,
+    a tag, padding, or a frame that was cut off."""
     frames, parameters = 0, None
-    while frames < kind.chain:
+    while frames < chain:
         rest = data[at : at + HEADER_BYTES]
         if len(rest) < HEADER_BYTES or not kind.sync.match(rest):
             is_over = len(rest) < HEADER_BYTES or rest.startswith(_TRAILERS) or not any(data[at:])
-            return may_be_short and frames >= kind.chain // 4 and is_over
+            return frames >= at_end and is_over
         header = kind.header_at(data, at)
         if header is None or (frames and header.parameters != parameters):
             return False
         if data.count(rest[:3], at, at + header.length) > MAX_ALIKE:
             return False
         if at + header.length > len(data):
-            return may_be_short and frames >= kind.chain // 4
+            return frames >= at_end
         parameters = header.parameters
         at += header.length
         frames += 1
