@@ -13,7 +13,7 @@ from conftest import ROOT, encoded
 from test_audio import error_of
 
 from actors.audio.codecs import Source
-from actors.audio.containers import _AT_START
+from actors.audio.containers import _AT_START, recognise
 from actors.audio.decode import decode
 from actors.audio.frames import KINDS
 from actors.formats import AUDIO_SUFFIXES, CONTAINERS, FORMATS, SNDFILE_FIRST
@@ -329,3 +329,53 @@ def test_no_head_raises(files: dict[tuple[str, str], bytes]) -> None:
         source = Source(before + bytes(head))
         assert source.container in CONTAINERS | {None}
         assert source.tag_bytes >= 0
+
+
+#: First bytes of frames, the bytes that each takes, and its container.
+FRAMES = {
+    "MPEG-1 layer III, 128 kbit at 44.1 kHz": ("fffb9064", 417, "mp3"),
+    "padded": ("fffb9264", 418, "mp3"),
+    "MPEG-2 layer III, 64 kbit at 22.05 kHz": ("fff380c4", 208, "mp3"),
+    "MPEG-2.5 layer III, 8 kbit at 8 kHz": ("ffe318c4", 72, "mp3"),
+    "MPEG-1 layer II, 192 kbit at 48 kHz": ("fffda404", 576, "mp3"),
+    "MPEG-2 layer II, 32 kbit at 16 kHz": ("fff548c4", 288, "mp3"),
+    "MPEG-1 layer I, 384 kbit at 48 kHz": ("ffffc404", 384, "mp3"),
+    "MPEG-2 layer I, 128 kbit at 24 kHz": ("fff78404", 256, "mp3"),
+    "MPEG-1 layer III of a free rate": ("fffb0064", 611, "mp3"),
+    "AC-3, 192 kbit at 48 kHz": ("0b77cc5f1440", 768, "ac3"),
+    "AC-3, 448 kbit at 44.1 kHz": ("0b77cc5f5f40", 1_952, "ac3"),
+    "E-AC-3": ("0b7700ff3f80", 512, "eac3"),
+    "DTS, 1,024 bytes": ("7ffe8001fc3c3ff0b5e00138", 1_024, "dts"),
+    "DTS, little-endian": ("fe7f01803cfcf03fe0b53801", 1_024, "dts"),
+    "DTS, 14 bits a word": ("1fffe80007f0fcdffc2d1e0004e0", 4_096, "dts"),
+    "DTS, 14 bits a word, little-endian": ("ff1f00e8f007dffc2dfc001ee004", 4_096, "dts"),
+}
+
+
+@pytest.mark.parametrize("what", FRAMES)
+def test_frames_of_which_none_can_be_made_here(what: str) -> None:
+    head, length, container = bytes.fromhex(FRAMES[what][0]), *FRAMES[what][1:]
+    draw = random.Random(1)
+    frames = [head + draw.randbytes(length - len(head)) for _ in range(20)]
+    for before in (b"", b"\x99" + draw.randbytes(3_000)):
+        source = Source(before + b"".join(frames))
+        assert (source.container, source.tag_bytes) == (container, len(before))
+        odd = [frame + bytes(1) for frame in frames]  # no frame ends where its header says
+        assert "free" in what or Source(before + b"".join(odd)).container is None
+
+
+def test_little_is_read_of_most_files(files: dict[tuple[str, str], bytes]) -> None:
+    def reads_of(data: bytes) -> list[tuple[int, int]]:
+        asked = list[tuple[int, int]]()
+
+        def read(first: int, count: int) -> bytes:
+            asked.append((first, count))
+            return data[first : first + count]
+
+        assert recognise(read, len(data)).container
+        return asked
+
+    for key in (("avi", "ac3"), ("wav", "g722"), ("mp4", "aac"), ("webm", "libopus"), ("tta", "tta")):
+        assert reads_of(files[key]) == [(0, 128)]
+        assert reads_of(PRECEDING["an ID3 tag"]() + files[key]) == [(0, 128), (267, 128)]
+    assert sum(count for _, count in reads_of(files["ac3", "ac3"])) < 140_000
