@@ -13,6 +13,7 @@ from typing import NamedTuple
 CHAIN = 8  # frames behind one another that make a stream, wherever they begin
 HEADER_BYTES = 16  # that are read of a frame at most
 MAX_ALIKE = 3  # places in a frame that look like its header; in pictures and tables of numbers there are more
+ALIKE_BYTES = 2_048  # in which they are counted
 MAX_FREE_BYTES = 8_192  # of an MPEG frame whose header does not state its length
 _TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")  # what may follow the last frame
 
@@ -209,7 +210,7 @@ def _is_stream(kind: Kind, data: bytes, at: int, chain: int, at_end: int) -> boo
         header = kind.header_at(data, at)
         if header is None or (frames and header.parameters != parameters):
             return False
-        if data.count(rest[:3], at, at + header.length) > MAX_ALIKE:
+        if data.count(rest[:3], at, at + min(header.length, ALIKE_BYTES)) > MAX_ALIKE:
             return False
         if at + header.length > len(data):
             return frames >= at_end

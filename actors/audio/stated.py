@@ -21,7 +21,7 @@ _TAGS = {
 #: Where characters do.
 _NAMES = {
     "matroska": b"|".join(b"\x86%c(A_[\x20-\x7e]{%d})" % (0x80 + size, size - 2) for size in range(3, 60)),
-    "mov": rb"soun.{1,4000}?stsd.{12}(.{4})",
+    "mov": rb"soun.{1,500}?stsd.{12}(.{4})",
     "caf": rb"desc.{16}(.{4})",
     "aiff": rb"COMM.{22}(.{4})",
     "nistsphere": rb"sample_coding -s\d+ ([\x20-\x7e]{1,40})",
