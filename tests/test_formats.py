@@ -4,6 +4,7 @@ import io
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import av
 import numpy as np
@@ -19,6 +20,8 @@ from actors.audio.decode import decode
 from actors.audio.frames import KINDS
 from actors.formats import AUDIO_SUFFIXES, CONTAINERS, FORMATS, SNDFILE_FIRST
 from actors.schema import ErrorKind
+from actors.storage.place import Place
+from actors.storage.stored_file import StoredFile
 from jobs.cli import formats_page
 
 SECONDS = 2.0
@@ -176,7 +179,7 @@ def test_quicktime_from_before_there_was_ftyp(files: dict[tuple[str, str], bytes
         place = slice(at + 4 * entry, at + 4 * entry + 4)
         moov[place] = (int.from_bytes(moov[place], "big") + len(moov) - first).to_bytes(4, "big")
     assert likeness(moov + film[first:moov_at]) > 0.95
-    for text in (b"The free software", b"The wide world is", b"Now skip the rest"):
+    for text in (b"The free software", b"The wide world is", b"Now skip the rest", b"\0\0\0\0free"):
         assert Source(text + b"\xc3\xa9" + bytes(5_000)).container is None
 
 
@@ -198,6 +201,7 @@ def test_packets_of_transport_streams_have_three_sizes(size: int, files: dict[tu
 PRECEDING: dict[str, Callable[[], bytes]] = {
     "an ID3 tag": lambda: b"ID3\x04\0\0\0\0\x02\x01" + bytes(257),
     "several ID3 tags": lambda: 3 * (b"ID3\x03\0\0\0\0\x02\x01" + bytes(257)),
+    "a tag whose size has eight bits a byte": lambda: b"ID3\x03\0\0\0\x02\xff\xff" + bytes(0x2FFFF),
     "a tag with a footer": lambda: b"ID3\x04\0\x10\0\0\0\x0a" + bytes(10) + b"3DI\x04\0\x10\0\0\0\x0a",
     "a tag and padding": lambda: b"ID3\x04\0\0\0\0\x02\x01" + bytes(257) + bytes(3_000),
     "padding and a large tag": lambda: bytes(5_000) + b"ID3\x04\0\0\0\x12\x02\x01" + bytes((0x12 << 14) + 257),
@@ -285,10 +289,13 @@ def test_the_page_is_current() -> None:
     assert (ROOT / formats_page.PAGE).read_text(encoding="utf-8") == formats_page.page()
 
 
-def test_a_tag_that_states_more_than_the_file_has() -> None:
+def test_a_tag_that_states_more_than_the_file_has(tmp_path: Path) -> None:
     problem = error_of(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(5_000))
     assert problem.kind == ErrorKind.NOT_AUDIO
     assert "268,435,465 bytes, and the file has 5,010" in problem.detail
+    (tmp_path / "a").write_bytes(b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(5_000))
+    stored = StoredFile(Place.at(str(tmp_path / "a")), 5_010)
+    assert error_of(stored).detail == problem.detail
     assert "first bytes (2a 2a 2a 2a" in error_of(b"*" * 5_000).detail
 
 
@@ -425,3 +432,14 @@ def test_patterns_do_not_take_long() -> None:
         before = time.process_time()
         assert Source(b"\x99" + pattern * 60_000).container is None
         assert time.process_time() - before < 4, pattern
+
+
+@pytest.mark.parametrize("key", [("mp3", "libmp3lame"), ("avi", "ac3"), ("mpegts", "mp2")], ids="/".join)
+def test_a_stored_file_is_recognised_as_its_bytes_are(
+    key: tuple[str, str], files: dict[tuple[str, str], bytes], tmp_path: Path
+) -> None:
+    data = PRECEDING["padding and a large tag"]() + files[key]
+    (tmp_path / "a").write_bytes(data)
+    stored, kept = Source(StoredFile(Place.at(str(tmp_path / "a")), len(data))), Source(data)
+    assert (stored.container, stored.tag_bytes) == (kept.container, kept.tag_bytes)
+    assert stored.open().read() == kept.open().read()

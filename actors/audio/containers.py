@@ -171,10 +171,9 @@ def _is_quicktime(head: bytes, size: int) -> bool:
 def tag_length(head: bytes) -> int:
     """Bytes of the tag that some bytes begin with: ID3v2 (https://id3.org/id3v2.4.0), or what is left of its footer, or
     APEv2 (https://wiki.hydrogenaud.io/index.php?title=APEv2_specification); 0 if there is none."""
-    if head[:3] == b"ID3" and len(head) >= 10:
-        return TAG_HEAD_BYTES + sum(
-            (byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)
-        )
+    if head[:3] == b"ID3" and len(head) >= TAG_HEAD_BYTES:
+        bits = 7 if max(head[6:10]) < 0x80 else 8  # of each byte of its size; some writers use all eight
+        return TAG_HEAD_BYTES + sum(byte << bits * place for place, byte in enumerate(reversed(head[6:10])))
     if head[:3] == b"3DI":
         return TAG_HEAD_BYTES
     return 32 + int.from_bytes(head[12:16], "little") if head[:8] == b"APETAGEX" and len(head) >= 32 else 0
