@@ -14,6 +14,7 @@ CHAIN = 8  # frames behind one another that make a stream, wherever they begin
 HEADER_BYTES = 16  # that are read of a frame at most
 MAX_ALIKE = 3  # places in a frame that look like its header; in pictures and tables of numbers there are more
 ALIKE_BYTES = 2_048  # in which they are counted
+MAX_SYNCS = 20  # bytes in a packet that look like its first one
 MAX_FREE_BYTES = 8_192  # of an MPEG frame whose header does not state its length
 _TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")  # what may follow the last frame
 
@@ -142,9 +143,12 @@ def _transport(packet_bytes: int) -> Callable[[bytes, int], Header | None]:
     """Packets of an MPEG transport stream (ISO/IEC 13818-1, 2.4.3.2): without errors, with a payload or a field."""
 
     def header_at(data: bytes, at: int) -> Header | None:
-        is_packet = not data[at + 1] & 0x80 and data[at + 3] & 0x30
-        is_number = data.count(b"G", at, at + packet_bytes) > packet_bytes // 8  # of a table: its highest byte is 0x47
-        return Header(packet_bytes) if is_packet and not is_number else None
+        if data[at + 1] & 0x80 or not data[at + 3] & 0x30:
+            return None
+        packet, is_null = data[at : at + 188], data[at + 1 : at + 3] == b"\x1f\xff"
+        is_row = packet == data[at + packet_bytes : at + packet_bytes + 188] and not is_null  # of a picture
+        is_table = packet.count(b"G") > MAX_SYNCS  # of numbers
+        return None if is_row or is_table else Header(packet_bytes)
 
     return header_at
 
