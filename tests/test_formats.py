@@ -450,7 +450,7 @@ def test_periods_and_tables_are_no_streams() -> None:
     row = b"G\x01\x00\x10" + draw.randbytes(184)
     columns = [b"G\x01\x00\x00" + draw.randbytes(184) for _ in range(40)]  # neither a payload nor a field
     jumps = [b"\xff\xff\xb8" + bytes([each]) for each in range(0x40, 0xC0)] * 100  # offsets, as compilers write them
-    numbers = [(0x47 << 24 | number * 37 | 0x10).to_bytes(4, "big") for number in range(5_000)]
+    numbers = [(0x47 << 24 | number * 70_001 & 0x7FFFFF | 0x10).to_bytes(4, "big") for number in range(5_000)]
     for parts in ([row] * 40, columns, jumps, numbers):
         assert Source(b"".join(parts)).container is None
         assert Source(b"\x99\x98\x97" + b"".join(parts)).container is None
