@@ -205,7 +205,7 @@ PRECEDING: dict[str, Callable[[], bytes]] = {
     "a tag with a footer": lambda: b"ID3\x04\0\x10\0\0\0\x0a" + bytes(10) + b"3DI\x04\0\x10\0\0\0\x0a",
     "a tag and padding": lambda: b"ID3\x04\0\0\0\0\x02\x01" + bytes(257) + bytes(3_000),
     "padding and a large tag": lambda: bytes(5_000) + b"ID3\x04\0\0\0\x12\x02\x01" + bytes((0x12 << 14) + 257),
-    "an APE tag": lambda: b"APETAGEX" + bytes.fromhex("d00700002a00000001000000000000a0") + bytes(8 + 42),
+    "an APE tag": lambda: b"APETAGEX" + bytes.fromhex("d00700002a00000001000000000000a0") + bytes(8) + b"\x55" * 42,
     "white space": lambda: b"\r\n \t\r\n",
     "a byte order mark": lambda: b"\xef\xbb\xbf",
     "headers of HTTP": lambda: b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nServer: x\r\n\r\n",
