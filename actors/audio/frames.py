@@ -29,12 +29,13 @@ class Header(NamedTuple):
 @dataclass(frozen=True)
 class Kind:
     """A kind of stream: its demuxer in FFmpeg, the bytes that a frame begins with, how a header is read (None if it is
-    impossible), and how many frames make a chain."""
+    impossible), how many frames make a chain, and whether a chain is searched for behind junk."""
 
     container: str
     sync: re.Pattern[bytes]
     header_at: Callable[[bytes, int], Header | None]
     chain: int = CHAIN
+    is_searched: bool = True
 
 
 _RATES = ((11_025, 12_000, 8_000), None, (22_050, 24_000, 16_000), (44_100, 48_000, 32_000))  # 2.5, none, 2, 1
@@ -163,10 +164,11 @@ def _program(data: bytes, at: int) -> Header | None:
 
 
 _DTS_SYNC = rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80|\x1f\xff\xe8\0\x07|\xff\x1f\0\xe8.\x07|dX %"
+_FREE_RATE = rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\0-\x0f])"  # tables of records look like it
 
 KINDS = (
     Kind("mp3", re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef])"), _mpeg_audio),
-    Kind("mp3", re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\0-\x0f])"), _mpeg_audio, chain=16),  # free bit rate
+    Kind("mp3", re.compile(_FREE_RATE), _mpeg_audio, chain=16, is_searched=False),
     Kind("aac", re.compile(rb"\xff(?=[\xf0\xf1\xf8\xf9])"), _adts),
     Kind("ac3", re.compile(rb"\x0b(?=\x77)"), _ac3),
     Kind("eac3", re.compile(rb"\x0b(?=\x77)"), _eac3),
@@ -191,7 +193,7 @@ def find_stream(data: bytes, is_all: bool) -> tuple[str, int] | None:
         return None
     found = list[tuple[int, str]]()
     end = len(data)
-    for kind in KINDS:
+    for kind in (each for each in KINDS if each.is_searched):
         at_end = kind.chain // 2 if is_all else kind.chain
         places = (match.start() for match in kind.sync.finditer(data, 0, end))
         first = next((place for place in places if _is_stream(kind, data, place, kind.chain, at_end)), None)
