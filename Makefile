@@ -20,6 +20,7 @@ fuzz: .venv/installed
 
 docs: .venv/installed
 	$(PY) -m jobs.cli.config_page
+	$(PY) -m jobs.cli.formats_page
 
 benchmarks: .venv/installed
 	$(PY) -m actors.benchmark.results docs/benchmarks docs/benchmarks.md

@@ -19,7 +19,7 @@ class ErrorKind(StrEnum):
     """Why a recording has no text. Readers of parts may rely on this set; new kinds are announced in the changelog."""
 
     EMPTY = "empty"  # no bytes, or a container without a recording
-    NOT_AUDIO = "not_audio"  # its first bytes belong to no known audio container
+    NOT_AUDIO = "not_audio"  # no known audio container or stream begins in its first bytes
     UNREADABLE = "unreadable"  # a known container, but no decoder gets audio from it; or a channel or track it has not
     TRUNCATED = "truncated"  # its archive ends before the recording does
     TOO_SHORT = "too_short"  # less than 0.1 s of sound

@@ -7,19 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from actors.formats import SECONDS_PER_BYTE
+
 #: Patterns of ids, fingerprints and digests. They become file names, so what is read must match.
 HEX = r"[0-9a-f]{1,64}"
 FINGERPRINT = rf"(?:{HEX}|[0-9a-f]{{1,8}}incomplete)"
 
 Format = Literal["audio", "tar", "parquet", "manifest"]
 
-#: Seconds of audio per byte, by suffix: of PCM at 16 kHz, mono, 16 bit, or at the usual bit rates for speech.
-_SECONDS_PER_BYTE = {
-    **dict.fromkeys("wav wave w64 rf64 aif aiff aifc au snd caf sph nist".split(), 1 / 32_000),
-    **dict.fromkeys("mp3 aac m4a m4b mp4 mov wma asf ogg oga webm mka mkv".split(), 1 / 8_000),
-    **dict.fromkeys("opus amr awb 3gp".split(), 1 / 3_000),
-    "flac": 1 / 16_000,
-}
 _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
 
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
@@ -184,7 +179,7 @@ def nominal_seconds(source: SourceObject) -> float:
     if (source.refusal or source.format == "manifest") and (known := known_seconds(source)) is not None:
         return known
     suffix = source.uri.rpartition(".")[2]
-    return source.size * (_SECONDS_PER_BYTE.get(suffix) or seconds_per_byte(suffix))
+    return source.size * (SECONDS_PER_BYTE.get(suffix) or seconds_per_byte(suffix))
 
 
 def known_seconds(source: SourceObject) -> float | None:
@@ -213,4 +208,4 @@ def _duration(line: str) -> float | None:
 
 def seconds_per_byte(suffix: str) -> float:
     """The nominal seconds of audio in a byte of a file, by its suffix without the dot."""
-    return _SECONDS_PER_BYTE.get(suffix.lower(), _DEFAULT_SECONDS_PER_BYTE)
+    return SECONDS_PER_BYTE.get(suffix.lower(), _DEFAULT_SECONDS_PER_BYTE)

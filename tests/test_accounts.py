@@ -150,13 +150,13 @@ def test_hidden_files_do_not_count_as_deleted(tmp_path: Path) -> None:
 
 
 def test_a_manifest_may_name_what_is_skipped(tmp_path: Path) -> None:
-    make(tmp_path, "a.wav", ".b/c.wav", "x/d.wav", "e.mpga", "out/f.wav")
-    named = ["a.wav", ".b/c.wav", "x/d.wav", "e.mpga", "out/f.wav"]
+    make(tmp_path, "a.wav", ".b/c.wav", "x/d.wav", "e.xyz", "out/f.wav")
+    named = ["a.wav", ".b/c.wav", "x/d.wav", "e.xyz", "out/f.wav"]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps({"audio_filepath": name}) + "\n" for name in named))
     found = listed(tmp_path, tmp_path / "out", exclude=["x/*"])
     assert found.files == Files(6, read=1, spoken_of=4, skipped=Counter({"below the output": 1}))
     versions = {each.name: each.etag for each in found.objects}
-    unknown = dict.fromkeys(("e.mpga", "out/f.wav"))
+    unknown = dict.fromkeys(("e.xyz", "out/f.wav"))
     assert versions == unknown | {name: str((tmp_path / name).stat().st_mtime_ns) for name in named[:3]}
 
 

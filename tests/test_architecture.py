@@ -15,6 +15,7 @@ LAYERS = [
     ["actors/schema.py"],
     ["actors/foreign/"],
     ["actors/storage/"],
+    ["actors/formats.py"],
     ["actors/units.py", "actors/isolation.py"],
     ["actors/pieces.py"],
     ["actors/outcomes.py"],

@@ -11,7 +11,7 @@ from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.audio.containers import container_of, id3_length
+from actors.audio.codecs import Source
 from actors.audio.decode import MIN_SECONDS, DecodeRequest, SoundLimitExceeded, decode
 from actors.audio.pcm import as_float
 from actors.schema import ErrorKind, RecordingError
@@ -177,12 +177,6 @@ def test_a_broken_rate_is_refused() -> None:
     assert error_of(bytes(data)).kind == ErrorKind.UNREADABLE
 
 
-def test_an_id3_tag_is_passed_over() -> None:
-    tagged = b"ID3\x04\0\0\0\0\x02\x01" + bytes(257) + b"fLaC"
-    assert tagged[id3_length(tagged) :] == b"fLaC"
-    assert id3_length(b"ID3") == 0
-
-
 @settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=200),
@@ -207,7 +201,7 @@ def test_no_bytes_do_worse_than_an_error(data: bytes, magic: bytes) -> None:
 
 
 def test_each_container_is_known_by_its_first_bytes() -> None:
-    assert {name: container_of((data := make())[id3_length(data) :]) for name, make in FILES.items()} == {
+    assert {name: Source(make()).container for name, make in FILES.items()} == {
         **{name: "wav" for name in FILES if name.startswith("wav")},
         "w64": "w64", "rf64": "wav", "aiff": "aiff", "au": "au", "caf": "caf", "sphere": "nistsphere",
         "flac": "flac", "mp3": "mp3", "mp3 after an ID3 tag": "mp3", "vorbis": "ogg", "opus": "ogg",

@@ -41,9 +41,6 @@ FILMS: dict[str, tuple[str, list[str], dict[str, str]]] = {
 }
 
 
-not_yet = pytest.mark.xfail(reason="sound is put together without the container's times")
-
-
 @pytest.fixture(scope="module")
 def script(speech: list[tuple[Sound, str]]) -> Script:
     return Script.of(speech, SECONDS)
@@ -64,7 +61,6 @@ def film(script: Script, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     return make
 
 
-@not_yet
 @pytest.mark.parametrize("name", FILMS)
 def test_sentences_are_where_they_are_in_the_film(name: str, script: Script, film: Callable[[str], Path]) -> None:
     sound = decode(film(name).read_bytes())
@@ -72,9 +68,7 @@ def test_sentences_are_where_they_are_in_the_film(name: str, script: Script, fil
     assert sound.duration_s == pytest.approx(123, abs=0.15)  # the last whole chunk ends there
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=[not_yet] * (each in ("mkv mp3", "mkv tracks", "ts", "flv"))) for each in FILMS]
-)
+@pytest.mark.parametrize("name", FILMS)
 def test_a_film_in_pieces_is_the_film(name: str, film: Callable[[str], Path]) -> None:
     path = film(name)
     whole = decode(path.read_bytes()).pcm
@@ -95,7 +89,6 @@ def own_rows(pieces: list[Any]) -> list[dict[str, Any]]:
     return [row | {"segment_index": at, "duration_s": rows[-1]["duration_s"]} for at, row in enumerate(rows)]
 
 
-@not_yet
 @pytest.mark.parametrize("name", ["mkv mp3", "mp4 aac"])
 def test_tokens_are_where_they_are_said(name: str, script: Script, film: Callable[[str], Path], tmp_path: Path) -> None:
     engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
@@ -105,7 +98,6 @@ def test_tokens_are_where_they_are_said(name: str, script: Script, film: Callabl
     assert misread(script, rows) == []
 
 
-@not_yet
 @pytest.mark.parametrize("codec", ["opus", "vorbis", "flac"])
 def test_lost_pages_are_silence(codec: str) -> None:
     if codec == "vorbis":
@@ -122,7 +114,6 @@ def test_lost_pages_are_silence(codec: str) -> None:
     assert np.count_nonzero(np.abs(damaged) > 1e-4) < np.count_nonzero(np.abs(whole) > 1e-4) - RATE
 
 
-@not_yet
 def test_a_short_delay_costs_no_sound(speech: Any, tmp_path: Path) -> None:
     for late_s in (0.05, 0.5):
         sentence = Sentence(late_s, *speech[0])

@@ -21,8 +21,8 @@ from conftest import ROOT, encoded, tone
 from hostile_storage import Answer, Asked, Serve
 from test_reading import tar_of
 
+from actors.formats import AUDIO_SUFFIXES, FORMATS, SECONDS_PER_BYTE
 from actors.isolation import Isolated
-from actors.sources.recordings import AUDIO_SUFFIXES
 from actors.storage.place import Place
 from actors.units import Format, SourceObject, known_seconds, nominal_seconds
 from jobs.cli.config import Input
@@ -219,9 +219,11 @@ def test_a_duration_is_found_as_json_finds_it() -> None:
 
 
 def test_every_suffix_has_a_nominal_rate() -> None:
-    rates = {suffix: nominal_seconds(audio(f"s3://b/a{suffix}", 240_000)) for suffix in AUDIO_SUFFIXES}
-    assert {suffix for suffix, seconds in rates.items() if seconds == 15} == {".flac"}
-    assert set(rates.values()) == {7.5, 15, 30, 80}
+    assert {f".{suffix}" for suffix in SECONDS_PER_BYTE} == AUDIO_SUFFIXES
+    assert len(SECONDS_PER_BYTE) == sum(len(each.suffixes) for each in FORMATS)  # none stands for two formats
+    for suffix, seconds in {"wav": 1, "flac": 2, "mp3": 4, "opus": 32 / 3, "mp4": 0.64, "avi": 0.128}.items():
+        assert nominal_seconds(audio(f"s3://b/a.{suffix}", 32_000)) == pytest.approx(seconds)
+    assert 3_600 < nominal_seconds(audio("s3://b/film.mpg", 2_000_000_000)) < 4 * 3_600
     for uri in ("s3://b/a.OGA", "s3://b/v1.0/a.oga"):
         assert nominal_seconds(audio(uri, 8_000)) == 1
     for uri in ("s3://b/v1.0/a", "s3://b/a.tar.gz", "s3://b/wav/a.0001", "s3://b/a.parquet"):

@@ -183,6 +183,7 @@ def test_segments_of_both_forms_share_a_table_and_a_batch(
 
 def test_a_limit_counts_samples_and_not_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "MIN_SOUND_LIMIT_S", 10.0)
+    monkeypatch.setattr(measure, "MAX_CHANNELS", 0)
     work = partial(piece_of, seconds=6.0)
     (tmp_path / "a.wav").write_bytes(encoded(tone(11.0), subtype="FLOAT"))
     objects = list_input(Input(uri=str(tmp_path)), "/nowhere").objects

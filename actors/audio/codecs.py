@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from actors.audio.containers import id3_length
+from actors.audio.containers import recognise
+from actors.audio.stated import HEADER_BYTES
 from actors.audio.tracks import Track
 from actors.foreign.errors import one_line
 from actors.schema import Floats, RecordingError, WarningKind
@@ -86,17 +87,28 @@ class Opening:
 
 class Source:
     """Stored bytes from byte `start` on, where a container begins, opened as files as often as needed. Storage errors
-    are kept until `check`, since decoders take a failed read for the end of the file."""
+    are kept until `check`, since decoders take a failed read for the end of the file.
+
+    `container` is what it was recognised as, None if it was not.
+    """
 
     def __init__(self, content: bytes | StoredFile, start: int = 0, opened: list[BinaryIO] | None = None) -> None:
         self._content = content
         self._opened = list[BinaryIO]() if opened is None else opened  # of what was joined as well
         self.size = content.size if isinstance(content, StoredFile) else len(content)
         self.start = start
-        self.head = self._read_head()
-        if tag := id3_length(self.head):
-            self.start += tag
-            self.head = self._read_head()
+        file = self.open(HEADER_BYTES)  # one for all that is read to recognise it
+
+        def read(first: int, count: int) -> bytes:
+            file.seek(first)
+            return file.read(count)
+
+        self.container, before = recognise(read, self.size - start)
+        self.start += before
+
+    def header(self, count: int = HEADER_BYTES) -> bytes:
+        """The container's first bytes."""
+        return self.open(count).read(count)
 
     def open(self, range_bytes: int = RANGE_BYTES) -> BinaryIO:
         """The container as a file, of which storage is asked for so many bytes at a time."""
@@ -127,9 +139,6 @@ class Source:
         """Raises the errors of the storage, if any."""
         for file in self._opened:
             reraise(file)
-
-    def _read_head(self) -> bytes:
-        return self.open().read(128)
 
 
 class _BytesFile(io.BytesIO):

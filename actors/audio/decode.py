@@ -1,18 +1,18 @@
 """Decodes stored audio, whole or a stretch of it, to mono sound at 16 kHz.
 
-The container is recognised by its first bytes and opened with that format by name: if it had to guess, FFmpeg would
-open other files that a hostile recording names. Decoding goes block by block and stops at the limit, so a stream that
-expands without end costs no more memory than one of the maximum length.
+The container is recognised by its bytes (`containers.py`) and opened with that format by name: if it had to guess,
+FFmpeg would open other files that a hostile recording names. Decoding goes block by block and stops at the limit, so a
+stream that expands without end costs no more memory than one of the maximum length.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from actors.audio.codecs import Opening, Source, Stream, Undecodable
-from actors.audio.containers import container_of
 from actors.audio.mix import Channel, Mixer
 from actors.audio.pcm import Joined
 from actors.audio.resample import MARGIN, MINUTE, resample
+from actors.audio.stated import MAY_BE_ENCRYPTED, is_encrypted, stated_codec
 from actors.audio.streams import open_stream
 from actors.audio.tracks import Track
 from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, WarningKind, Waveform
@@ -103,12 +103,15 @@ def decode_each(content: bytes | StoredFile, request: DecodeRequest = DecodeRequ
     source = Source(content)
     if not source.size:
         raise RecordingError(ErrorKind.EMPTY, "the file has no bytes")
-    container = container_of(source.head)
+    container = source.container
     if container is None:
-        reason = f"the first bytes ({source.head[:8].hex(' ')}) are of no audio format"
-        if not source.head:
+        head = source.header(8)
+        reason = f"the first bytes ({head.hex(' ')}) are of no audio format"
+        if not head:
             reason = f"its ID3 tag states {source.start:,} bytes, and the file has {source.size:,}"
         raise RecordingError(ErrorKind.NOT_AUDIO, reason)
+    if container in MAY_BE_ENCRYPTED and is_encrypted(source.header()):
+        raise RecordingError(ErrorKind.UNREADABLE, f"{container}: the sound is encrypted")
     warnings = set[WarningKind]()
     opening = Opening(request.first_frame, request.track, warnings=warnings)
     try:
@@ -116,7 +119,9 @@ def decode_each(content: bytes | StoredFile, request: DecodeRequest = DecodeRequ
         sounds = _to_pcm(stream, request, warnings)
     except Undecodable as problem:
         source.check()
-        raise RecordingError(ErrorKind.UNREADABLE, f"{container}: {problem}") from None
+        codec = stated_codec(container, source.header())
+        detail = f"{container}{f' ({codec})' if codec else ''}: {problem}"
+        raise RecordingError(ErrorKind.UNREADABLE, detail) from None
     source.check()
     if not request.begin and len(sounds[0][1]) < MIN_SECONDS * SAMPLE_RATE:
         reason = f"{len(sounds[0][1]) / SAMPLE_RATE:.3f} s of sound, less than {MIN_SECONDS} s"

@@ -82,6 +82,9 @@ class _File:
             if audio is None:
                 raise Undecodable("FFmpeg: no audio stream in the container")
             self.audio = audio
+            for other in self._container.streams:  # of a film, pictures are most of it
+                if other.index != audio.index:
+                    other.discard = av.stream.Discard.all
             context = self.audio.codec_context
             if context is None:
                 raise Undecodable("FFmpeg: it has no decoder for this codec")

@@ -1,7 +1,6 @@
 """The seconds of sound in a file by its header, without decoding it."""
 
 from actors.audio.codecs import Opening, Source, Stream, Undecodable
-from actors.audio.containers import container_of
 from actors.audio.streams import decoders_of
 from actors.storage.stored_file import StoredFile
 from actors.units import BYTES_PER_SECOND
@@ -29,8 +28,10 @@ def stated_seconds(content: bytes | StoredFile, size: int | None = None, of_each
 
 def _opened(source: Source) -> Stream | None:
     """A stream of the first decoder that opens a file, None if none does."""
-    container = container_of(source.head)
-    for open_stream in decoders_of(container) if container else ():
+    container = source.container
+    if container is None:
+        return None
+    for open_stream in decoders_of(container):
         try:
             stream = open_stream(source, str(container), Opening(lambda rate: 0))
         except Undecodable:

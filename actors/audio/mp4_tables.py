@@ -1,6 +1,7 @@
-"""Checks the tables of an MP4 or QuickTime file before FFmpeg expands them (ISO/IEC 14496-12).
+"""Checks the tables of an MP4 or QuickTime file before FFmpeg expands them (ISO/IEC 14496-12), and whether its sound is
+encrypted, which FFmpeg would decode to noise.
 
-They are run-length coded: twelve bytes may state four billion samples, and FFmpeg allocates an entry for each, once
+Tables are run-length coded: twelve bytes may state four billion samples, and FFmpeg allocates an entry for each, once
 more for each edit. So 80 kB took 3 GB, and 100,000 edits never ended.
 """
 
@@ -21,6 +22,7 @@ _PARENTS = frozenset(
 _WITH_TABLES = frozenset({b"trak", b"moof", b"traf", b"mdia", b"minf", b"stbl", b"edts", b"wave"})
 _TABLE = re.compile(rb"(stsz|stz2)[\s\S]{4}([\s\S]{4})([\s\S]{4})|(trun|elst)[\s\S]{4}([\s\S]{4})")
 MAX_BOXES = 100_000  # of a file, among which another is looked for: a fragment has two, and lasts seconds
+_ENCRYPTED = re.compile(rb"stsd[\s\S]{12}(enca|drms|aavd)")  # Common Encryption, FairPlay, Audible
 MAX_DEPTH = 10  # the limit of FFmpeg
 
 
@@ -87,6 +89,8 @@ def _inflate(box: bytes, kind: bytes) -> bytes:
 
 
 def _count_tables(boxes: bytes, samples: int) -> int:
+    if encrypted := _ENCRYPTED.search(boxes):
+        raise _TableError(f"the sound is encrypted ({encrypted[1].decode()})")
     edits = 0
     for sizes, same, count, table, entries in _TABLE.findall(boxes):
         number = int.from_bytes(count or entries, "big")

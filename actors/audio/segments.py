@@ -58,6 +58,12 @@ class SegmentationSettings:
         """The maximum distance of an anchor's cut from the anchor, in samples."""
         return _on_grid(self.target_s / 2)
 
+    @cached_property
+    def shortest_stretch_s(self) -> float:
+        """The seconds of sound that the shortest stretch needs, with those of its neighbours."""
+        begin, end = self.needed(self.stretch(0, 2, 4))
+        return ((end or 0) - begin) / SAMPLE_RATE
+
     def stretch(self, seconds: float, number: int, count: int) -> "Stretch":
         """Stretch `number` of `count`, of about `seconds` each; the last goes to the recording's end."""
         length = max(round(seconds * SAMPLE_RATE / self.anchor_distance), 1) * self.anchor_distance

@@ -36,7 +36,7 @@ def open_sndfile(source: Source, container: str, opening: Opening) -> Stream:
             raise Undecodable("libsndfile: it does not find places in MPEG audio exactly")
         if sound.frames == _UNKNOWN_FRAMES:
             raise Undecodable("libsndfile: the length of a FLAC is not known, so it loses the last block")
-        if not sound.seekable():
+        if not _can_seek(sound):  # back to the beginning, even
             sound = soundfile.SoundFile(file := source.open())
     stream = _stream(source, f"{container}/{sound.subtype.lower()}", sound, opening)
 
@@ -71,17 +71,19 @@ def _stream(source: Source, codec: str, sound: soundfile.SoundFile, opening: Ope
     return Stream(rate, channels, codec, blocks, frames if is_exact else None, frames / rate)
 
 
-def _blocks(sound: soundfile.SoundFile, first: int) -> Blocks:
-    """The blocks of an open file from a frame on.
+def _can_seek(sound: soundfile.SoundFile) -> bool:
+    """Whether samples are sought: only those of a fixed width are, for elsewhere what is damaged may have other samples
+    after a seek than when it is read from its beginning."""
+    return sound.subtype in SAMPLE_BYTES and sound.format != "FLAC" and bool(sound.seekable())
 
-    Only samples of a fixed width are sought: elsewhere, what is damaged may have other samples after a seek than when
-    it is read from its beginning.
-    """
-    start = min(first, sound.frames) if sound.subtype in SAMPLE_BYTES and sound.format != "FLAC" else 0
+
+def _blocks(sound: soundfile.SoundFile, first: int) -> Blocks:
+    """The blocks of an open file from a frame on."""
+    start = 0
+    if _can_seek(sound):
+        with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
+            start = sound.seek(min(first, sound.frames))
     skipped = first - start
-    with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
-        if sound.seekable():
-            sound.seek(start)
     while True:
         with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
             block = sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from actors.audio.codecs import Blocks, BrokenStream, End, FirstFrame, Opening, Source, Stream, Undecodable
-from actors.audio.containers import container_of
 from actors.audio.ffmpeg import open_ffmpeg
 from actors.audio.rest import PROBE_BYTES, Rest, rest_of
 from actors.audio.sndfile import open_raw, open_sndfile
+from actors.formats import SNDFILE_FIRST
 from actors.schema import Floats, WarningKind
 
 Decoder = Callable[[Source, str, Opening], Stream]
-
-_FFMPEG_FIRST = frozenset({"mov", "matroska", "amr", "asf", "aac", "mp3", "ogg"})
 
 
 def open_stream(source: Source, container: str, opening: Opening) -> Stream:
@@ -31,7 +29,7 @@ def open_stream(source: Source, container: str, opening: Opening) -> Stream:
 
 def decoders_of(container: str) -> tuple[Decoder, Decoder]:
     """The functions that open a container, in the order in which they are tried."""
-    return (open_ffmpeg, open_sndfile) if container in _FFMPEG_FIRST else (open_sndfile, open_ffmpeg)
+    return (open_sndfile, open_ffmpeg) if container in SNDFILE_FIRST else (open_ffmpeg, open_sndfile)
 
 
 def _with_joined(
@@ -55,7 +53,7 @@ def _with_joined(
             if rest.joined is None:
                 return end
             source = source.joined(rest.joined)
-            container = container_of(source.head) or container
+            container = source.container or container
             decoders = iter(decoders_of(container))
             stream = _open_next(decoders, source, container, opening)
         except Undecodable:

@@ -11,10 +11,6 @@ from actors.schema import RecordingError
 from actors.storage.stored_file import StoredFile
 from actors.units import digest
 
-AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .w64 .rf64 .flac .mp3 .ogg .oga .opus .m4a .m4b .mp4 .mov .aac .webm .mka .mkv .amr .awb .wma .asf"
-    " .aif .aiff .aifc .au .snd .caf .sph .nist .3gp".split()
-)
 COMPANION_SUFFIXES = (".txt", ".json")  # a recording's text, or fields with its text
 MAX_COMPANION_BYTES = 12_000_000  # as a row may hold; words with their times are a megabyte an hour
 MAX_FIELDS_BYTES = 4_000_000  # of JSON of which all fields are kept: parsed, it takes 20 times as much

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from actors.foreign.escape import escape_surrogates
-from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES, is_apple_double, shortened_name
+from actors.formats import AUDIO_SUFFIXES
+from actors.sources.recordings import COMPANION_SUFFIXES, is_apple_double, shortened_name
 from actors.sources.tar_headers import Archive, members
 
 MAX_SAMPLE_SOUNDS = 8  # recordings of one WebDataset key, such as channels, that share a text

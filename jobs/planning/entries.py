@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from actors.foreign.plain_json import InvalidJson, parse_json
+from actors.formats import AUDIO_SUFFIXES
 from actors.schema import ErrorKind, RecordingError
-from actors.sources.recordings import AUDIO_SUFFIXES, TEXT_FIELDS, stated_id
+from actors.sources.recordings import TEXT_FIELDS, stated_id
 from actors.storage.urls import without_signatures
 from actors.units import Selection
 from jobs.planning.lists import NamesNoAudio

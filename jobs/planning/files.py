@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
+from actors.formats import AUDIO_SUFFIXES
+from actors.sources.recordings import COMPANION_SUFFIXES
 from actors.storage.entry import Fault
 from actors.storage.place import Place
 from actors.storage.urls import address_of, is_web

@@ -9,10 +9,10 @@ from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
+from actors.formats import AUDIO_SUFFIXES
 from actors.isolation import Isolated
 from actors.schema import RecordingError
 from actors.sources.implied import implied_seconds
-from actors.sources.recordings import AUDIO_SUFFIXES
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 from actors.units import Format, SourceObject

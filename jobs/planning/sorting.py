@@ -6,8 +6,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from actors.foreign.escape import escape_surrogates
+from actors.formats import AUDIO_SUFFIXES
 from actors.schema import ErrorKind
-from actors.sources.recordings import AUDIO_SUFFIXES, COMPANION_SUFFIXES
+from actors.sources.recordings import COMPANION_SUFFIXES
 from actors.units import Format, SourceObject
 from jobs.planning import account
 from jobs.planning.account import Files

@@ -37,6 +37,7 @@ from audio_seeds import Seed, makers  # noqa: E402
 from conftest import forget_peak, peak_bytes  # noqa: E402
 
 from actors.audio.decode import DecodeRequest, Sound, decode  # noqa: E402
+from actors.audio.pcm import as_float  # noqa: E402
 from actors.schema import SAMPLE_RATE, RecordingError  # noqa: E402
 from actors.storage.place import Place  # noqa: E402
 from actors.storage.stored_file import StoredFile  # noqa: E402
@@ -128,15 +129,16 @@ def _difference(whole: Sound | RecordingError, part: Sound | RecordingError, beg
             is_less = whole.kind == "too_short" and begin + len(part.pcm) < SAMPLE_RATE // 10
             return f"a piece is sound, and the whole {whole.kind}" if len(part.pcm) and not is_less else None
         return f"a piece is {part.kind}, and the whole {whole.kind}" if part.kind != whole.kind else None
-    expected = whole.pcm[begin:end]
+    expected = as_float(whole.pcm[begin:end])
     if isinstance(part, RecordingError):
         is_small = part.kind == "too_short" and not begin and len(expected) < SAMPLE_RATE // 10
         return None if is_small else f"a piece is {part.kind}, and the whole sound ({part.detail[:100]})"
-    if len(part.pcm) != len(expected):
-        return f"another length: {len(part.pcm):,} samples for {len(expected):,}"
-    if not np.array_equal(part.pcm, expected):
-        at = int(np.flatnonzero(part.pcm != expected)[0])
-        by = np.abs(part.pcm.astype(np.float64) - expected).max()
+    samples = as_float(part.pcm)
+    if len(samples) != len(expected):
+        return f"another length: {len(samples):,} samples for {len(expected):,}"
+    if not np.array_equal(samples, expected):
+        at = int(np.flatnonzero(samples != expected)[0])
+        by = np.abs(samples - expected).max()
         return f"other samples: from {begin + at:,} on, by up to {by:g}"
     for name in ("sample_rate", "channels", "codec"):
         if len(expected) and getattr(part, name) != getattr(whole, name):
