@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ from actors.audio.codecs import (
 from actors.audio.conversion import MAX_FRAME_SAMPLES, Conversion
 from actors.audio.mp4_tables import second_movie, table_error
 from actors.audio.ogg import OggLink
+from actors.audio.packets import frame_header, packets
 from actors.audio.timeline import Timeline
 from actors.audio.tracks import pick_track
 from actors.schema import Floats, WarningKind
@@ -35,11 +34,7 @@ if TYPE_CHECKING:
 
 GATHERED_SAMPLES = 1 << 16  # of frames that become one block: a frame has about a thousand, and each block costs time
 MAX_SHORT_S = 1.0  # by which a stream may end before its header says
-PREROLL = 50  # packets; an MP3 frame depends on at most the ten before it
 _CLOCK = 1_000_000  # ticks per second of a container's times
-
-#: What decodes to the same samples wherever decoding started, after a few packets. (MP2 is dithered by a state.)
-_INDEPENDENT = frozenset({"mp3/mp3float"})
 
 #: Streams whose frames begin with a header of their own. Their times are counted by FFmpeg, junk between them included.
 _SELF_FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "loas"})
@@ -85,7 +80,7 @@ class _File:
             for other in self._container.streams:  # of a film, pictures are most of it
                 if other.index != audio.index:
                     other.discard = av.stream.Discard.all
-            context = self.audio.codec_context
+            context = audio.codec_context
             if context is None:
                 raise Undecodable("FFmpeg: it has no decoder for this codec")
             context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
@@ -102,11 +97,8 @@ class _File:
             start, duration = self._container.start_time, self._container.duration
             times = (None if each is None else each / _CLOCK for each in (start, duration))
             self._timeline = Timeline.of(container, self.rate, *times)
-        self._name, self._is_self_framed, self._can_skip = (
-            container,
-            container in _SELF_FRAMED,
-            self.codec in _INDEPENDENT,
-        )
+            self._packets = packets(self._container, audio, self._timeline, self._first, opening.warnings)
+        self._name, self._is_self_framed = container, container in _SELF_FRAMED
         self._sync: bytes | None = None  # of the last packet that was decoded
         self._has_loss = False  # since the last frame
 
@@ -161,7 +153,7 @@ class _File:
         """The sound of all packets one after the other, with silence for what is missing between them. Sound is added
         to the timeline before the next is requested."""
         any_decoded, problem = False, Undecodable("FFmpeg: no sound could be decoded")
-        for packet in self._packets():
+        for packet in self._packets:
             frames = list["av.AudioFrame"]()
             try:
                 with translate_errors("FFmpeg", self._own_errors):
@@ -180,7 +172,7 @@ class _File:
                 yield from self._silence(gap)
                 yield from converted
             if frames and self._is_self_framed:
-                self._sync = _first_bytes(packet)[_SYNC]
+                self._sync = frame_header(packet)[_SYNC]
         with translate_errors("FFmpeg", self._own_errors, BrokenStream):
             rest = self._conversion.rest()
         yield from rest
@@ -190,7 +182,7 @@ class _File:
     def _lost(self, packet: av.Packet) -> int:
         """The samples of a packet that could not be decoded, as far as they are known now. What lies between the frames
         of a stream that frames itself, such as a tag with a picture, is no sound."""
-        if self._is_self_framed and _first_bytes(packet)[_SYNC] != self._sync:
+        if self._is_self_framed and frame_header(packet)[_SYNC] != self._sync:
             return 0
         self._has_loss = True
         self._warnings.add(WarningKind.DAMAGED)
@@ -204,54 +196,6 @@ class _File:
             yield np.zeros((block, self.channels), np.float32)
             samples -= block
 
-    def _packets(self) -> Iterator[av.Packet]:
-        """The packets to decode. Of an MP3 those before the first requested sample are passed over, but for a few that
-        it depends on, and only while all are alike: so a sample is the same wherever decoding starts."""
-        usual: tuple[bytes, int] | None = None
-        passed = deque["av.Packet"]()
-        for number, packet in enumerate(self._demuxed()):
-            if number == PREROLL and self.codec in _INDEPENDENT:
-                usual = _first_bytes(packet), self._length(packet)
-            is_usual = usual and (_first_bytes(packet), self._length(packet)) == usual
-            if usual and is_usual and self._timeline.position + (len(passed) + 2) * usual[1] <= self._first:
-                passed.append(packet)
-                if len(passed) > PREROLL:
-                    passed.popleft()
-                    self._timeline.position += usual[1]
-                continue
-            if number >= PREROLL:
-                usual = None
-                yield from passed
-                passed.clear()
-            yield packet
-
-    def _length(self, packet: av.Packet) -> int:
-        """The samples of a packet; 0 if that is unknown, or not a whole number."""
-        samples = Fraction(packet.duration or 0) * Fraction(packet.time_base or 0) * self.rate
-        return samples.numerator if samples.denominator == 1 else 0
-
-    def _demuxed(self) -> Iterator[av.Packet]:
-        """The stream's packets. A damaged place in the container is passed over, if there is another packet behind."""
-        failure: BrokenStream | None = None
-        while True:
-            packets = self._container.demux(self.audio)
-            try:
-                while True:
-                    with translate_errors("FFmpeg", self._own_errors, BrokenStream):
-                        packet = next(packets, None)
-                    if failure and (packet is None or not packet.size):
-                        raise failure
-                    if packet is None:
-                        return
-                    if failure:
-                        self._warnings.add(WarningKind.DAMAGED)
-                    failure = None
-                    yield packet
-            except BrokenStream as problem:
-                if failure:
-                    raise
-                failure = problem
-
 
 def _layout(channels: int) -> str:
     """FFmpeg's name for a usual layout of so many channels."""
@@ -259,12 +203,6 @@ def _layout(channels: int) -> str:
     if channels not in names:
         raise Undecodable(f"FFmpeg: cannot convert its sound to {channels} channels")
     return names[channels]
-
-
-def _first_bytes(packet: av.Packet) -> bytes:
-    """What an MP3 frame's header says of version, layer and rate: in its first three bytes, less the bit rate."""
-    head = bytes(memoryview(packet)[:3])
-    return head[:2] + bytes([head[2] & 0x0C]) if len(head) == 3 else head
 
 
 @cache

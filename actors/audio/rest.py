@@ -62,6 +62,10 @@ _LAYOUTS = {
 }
 
 
+#: The containers that `rest_of` knows, by FFmpeg's names.
+WITH_REST = frozenset({"wav", "aiff", "caf", "au"})
+
+
 class _Chunk(NamedTuple):
     """A chunk by its header: its name, the bytes that it has and where they start, and the first ones."""
 

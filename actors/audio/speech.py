@@ -1,7 +1,7 @@
 """Collects decoded recordings in a table of SPEECH_SCHEMA, row by row into Arrow columns: there may be a million."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -39,8 +39,11 @@ class SpeechRows:
         self._texts, self.tables = texts, list[pa.Table]()
         self.rows, self.sound = list[Row](), 0
 
-    def add(self, rows: Iterable[Row]) -> None:
-        for row in rows:
+    def add(self, rows: list[Row]) -> None:
+        """Takes the rows out of a list: each may have megabytes, of which the table gets a copy."""
+        rows.reverse()
+        while rows:
+            row = rows.pop()
             if row.get("reference") or row.get("extra"):
                 reference, extra = self._texts.admit(row["reference"], row["extra"])
                 row |= {"reference": reference, "extra": extra}

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from actors.audio.codecs import Blocks, BrokenStream, End, FirstFrame, Opening, Source, Stream, Undecodable
 from actors.audio.ffmpeg import open_ffmpeg
-from actors.audio.rest import PROBE_BYTES, Rest, rest_of
+from actors.audio.rest import PROBE_BYTES, WITH_REST, Rest, rest_of
 from actors.audio.sndfile import open_raw, open_sndfile
 from actors.formats import SNDFILE_FIRST
 from actors.schema import Floats, WarningKind
@@ -40,7 +40,7 @@ def _with_joined(
     while True:
         end = yield from _to_end(source, container, stream, decoders, first, replace(opening, like=like))
         first = max(first - end.frames, 0)
-        rest = Rest(joined=end.joined) if end.joined is not None else rest_of(source.open(PROBE_BYTES))
+        rest = rest_of(source.open(PROBE_BYTES)) if container in WITH_REST else Rest(joined=end.joined)
         if rest.is_cut:
             warnings.add(WarningKind.ENDED_EARLY)
         opening = replace(opening, first_frame=_at(first), like=like)
