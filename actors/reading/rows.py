@@ -97,7 +97,7 @@ def _segment_rows(row: Row, sound: Sound, stretch: Stretch, settings: ReadSettin
     begin, _ = settings.segmentation.needed(stretch)
     row = row | {
         "channel": row["channel"] if sound.channel is None else sound.channel,
-        "duration_s": begin / SAMPLE_RATE + sound.duration_s if len(sound.pcm) else None,  # as far as known
+        "duration_s": (begin + len(sound.pcm)) / SAMPLE_RATE if len(sound.pcm) else None,  # as far as known
         "source_sample_rate": sound.sample_rate,
         "source_channels": sound.channels,
         "source_codec": sound.codec,
