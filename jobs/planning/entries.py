@@ -16,8 +16,8 @@ from jobs.planning.lists import NamesNoAudio
 MAX_SECONDS = 1e7  # four months; limit of an offset or duration
 MAX_PATH_CHARACTERS = 4_096
 #: Keys of the file, besides NeMo's: of Hugging Face, WeNet, SpeechBrain, FunASR and others. They count if the value
-#: plainly is a file.
-FILE_KEYS = ("file_name", "audio_path", "wav", "path", "audio", "audio_file", "wav_path", "filename", "file", "source")
+#: plainly is a file. `file` is not one of them: reports about recordings, and transcripts of other tools, have it.
+FILE_KEYS = ("file_name", "audio_path", "wav", "path", "audio", "audio_file", "wav_path", "filename", "source")
 _OTHER_TEXT_KEYS = ("txt", "wrd", "words", "target")  # of WeNet, SpeechBrain, FunASR
 _OTHER_ID_KEYS = ("key", "utt", "ID")
 _START_AND_END = (("start", "end"), ("start_time", "end_time"), ("begin_time", "end_time"))
