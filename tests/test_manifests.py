@@ -238,9 +238,10 @@ def test_what_names_no_audio_is_counted(tree: Path) -> None:
         tree / "export.jsonl",
         {"recording_id": "0.wav", "uri": f"file://{tree}/0.wav", "text": "x", "segments": [{"text": "x"}]},
     )
+    write(tree / "report.jsonl", {"file": "0.wav", "text": "what another tool heard"})
     write(tree / "out" / "_export" / "manifest" / "all.jsonl", ENTRIES[0])
     listing = listed(tree)
-    assert listing.files.skipped == {"no manifest": 5, "made by jobs.export": 1}
+    assert listing.files.skipped == {"no manifest": 6, "made by jobs.export": 1}
     assert [each.format for each in listing.objects] == ["audio"] * 3
     assert listing.is_complete
 
