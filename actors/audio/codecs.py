@@ -97,18 +97,12 @@ class Source:
         self._opened = list[BinaryIO]() if opened is None else opened  # of what was joined as well
         self.size = content.size if isinstance(content, StoredFile) else len(content)
         self.start = start
-        file = self.open(HEADER_BYTES)  # one for all that is read to recognise it
-
-        def read(first: int, count: int) -> bytes:
-            file.seek(first)
-            return file.read(count)
-
-        self.container, before = recognise(read, self.size - start)
+        self.container, before = recognise(self._reader(), self.size - start)
         self.start += before
 
     def header(self, count: int = HEADER_BYTES) -> bytes:
         """The container's first bytes."""
-        return self.open(count).read(count)
+        return self._reader()(0, count)
 
     def open(self, range_bytes: int = RANGE_BYTES) -> BinaryIO:
         """The container as a file, of which storage is asked for so many bytes at a time."""
@@ -117,6 +111,19 @@ class Source:
             return _BytesFile(stored, self.start)
         self._opened.append(file := replace(stored, range_bytes=min(range_bytes, stored.range_bytes)).open(self.start))
         return file
+
+    def _reader(self) -> Callable[[int, int], bytes]:
+        """Reads bytes of the container from a position on, a few at a time."""
+        content, start = self._content, self.start
+        if not isinstance(content, StoredFile):
+            return lambda first, count: content[start + first : start + first + count]
+        file = self.open(HEADER_BYTES)
+
+        def read(first: int, count: int) -> bytes:
+            file.seek(first)
+            return file.read(count)
+
+        return read
 
     def joined(self, offset: int) -> "Source":
         """What begins `offset` bytes after this container, to whose end it was joined."""
@@ -148,7 +155,8 @@ class _BytesFile(io.BytesIO):
     def __init__(self, content: bytes, start: int) -> None:
         super().__init__(content)  # which copies nothing
         self._start = start
-        self.seek(0)
+        if start:
+            super().seek(start)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         if whence == io.SEEK_SET:

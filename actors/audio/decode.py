@@ -7,6 +7,7 @@ stream that expands without end costs no more memory than one of the maximum len
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from actors.audio.codecs import Opening, Source, Stream, Undecodable
 from actors.audio.mix import Channel, Mixer
@@ -50,8 +51,7 @@ class Sound:
         return len(self.pcm) / SAMPLE_RATE
 
 
-@dataclass(frozen=True)
-class DecodeRequest:
+class DecodeRequest(NamedTuple):
     """What to decode of a stored file.
 
     The recording starts at `offset_s` and lasts at most `duration_s`; its samples at 16 kHz from `begin` to `end` are
@@ -87,12 +87,15 @@ class DecodeRequest:
         return round(self.offset_s * rate) + self.skip_s * rate
 
 
-def decode(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> Sound:
+WHOLE = DecodeRequest()
+
+
+def decode(content: bytes | StoredFile, request: DecodeRequest = WHOLE) -> Sound:
     """Decodes a recording to a waveform: the sound, or the first of those, of `decode_each`."""
     return decode_each(content, request)[0]
 
 
-def decode_each(content: bytes | StoredFile, request: DecodeRequest = DecodeRequest()) -> list[Sound]:
+def decode_each(content: bytes | StoredFile, request: DecodeRequest = WHOLE) -> list[Sound]:
     """Decodes a recording to a waveform, or to one for each of its channels if the request asks for each.
 
     Sound that cannot be decoded is silence if it is known how much is missing, else it is left out; warnings say so.
