@@ -44,7 +44,8 @@ from actors.storage.stored_file import StoredFile  # noqa: E402
 
 ADDRESS_SPACE = 3_000_000_000  # bytes that a child may ask for beyond what it has at its start
 MAX_BYTES = 700_000_000  # that decoding one mutant may add to what the child holds
-CPU_S, PATIENCE_S = 30, 120.0  # of processor time and of the clock, for one mutant in all its pieces
+#: Of processor time and of the clock, for a mutant in all its pieces. Junk as AMR lasts for hours.
+CPU_S, PATIENCE_S = 120, 240.0
 NUMBERS_A_SEED = 1_000_000
 
 
