@@ -17,6 +17,7 @@ from actors.audio.codecs import SAMPLE_BYTES
 MAX_CHUNKS = 1_000  # that are passed over
 MAX_CHUNK_BYTES = 48  # of a chunk that are read: no description of a format has more
 MIN_BYTES = 1_600  # of sound that is worth looking for: a tenth of a second, or less
+MAX_POSITION = 1 << 62
 PROBE_BYTES = 4_096  # that are read at a time
 
 Order = Literal["little", "big"]
@@ -195,5 +196,8 @@ def _is_padding(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _read(file: BinaryIO, position: int, size: int) -> bytes:
+    """Bytes at a position, which a header may state beyond what a file can have."""
+    if position >= MAX_POSITION:
+        return b""
     file.seek(position)
     return file.read(size)

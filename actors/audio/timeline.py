@@ -9,7 +9,7 @@ from dataclasses import dataclass
 TOLERANCE_S = 0.1  # by which sound may be off the container's times
 MAX_LATE_S = 60.0  # later than that begins what was cut from a longer recording, with its times
 MAX_GAP_S = 3_600.0  # which is believed of a container that does not state how long it is
-MAX_HOLE_S = 10.0  # the same, of lost samples
+MAX_HOLE_S = 600.0  # of lost samples, whatever is stated: damaged numbers of frames are as likely as longer holes
 
 #: Containers whose times are those of a clock, and those that have the number of each sample. All others only count.
 _WITH_CLOCK = frozenset({"mov", "matroska", "ogg", "flv", "asf", "mpegts", "mpeg"})
@@ -48,8 +48,10 @@ class Timeline:
             return 0
         expected_s, self._next_s = self._next_s, start_s + duration_s
         ahead_s = start_s - self.origin_s - self.position / self.rate
-        max_gap_s = MAX_HOLE_S if self.is_exact else MAX_GAP_S
-        is_believed = ahead_s < max_gap_s if self.last_s is None else start_s < self.last_s
+        if self.is_exact or self.last_s is None:
+            is_believed = ahead_s < (MAX_HOLE_S if self.is_exact else MAX_GAP_S)
+        else:
+            is_believed = start_s < self.last_s
         tolerance_s = 0.5 / self.rate if self.is_exact else TOLERANCE_S
         if ahead_s < -tolerance_s or not is_believed:  # files that were joined, for example, start again
             self.origin_s += ahead_s
