@@ -95,8 +95,9 @@ class _File:
             self._conversion = Conversion(self.rate, self.channels, self.layout)
             self._first = opening.first_frame(self.rate)
             start, duration = self._container.start_time, self._container.duration
-            times = (None if each is None else each / _CLOCK for each in (start, duration))
-            self._timeline = Timeline.of(container, self.rate, *times)
+            start_s, duration_s = (None if each is None else each / _CLOCK for each in (start, duration))
+            counts_samples = audio.time_base is not None and audio.time_base * context.sample_rate == 1
+            self._timeline = Timeline.of(container, self.rate, start_s, duration_s, counts_samples)
             self._packets = packets(self._container, audio, self._timeline, self._first, opening.warnings)
         self._name, self._is_self_framed = container, container in _SELF_FRAMED
         self._sync: bytes | None = None  # of the last packet that was decoded

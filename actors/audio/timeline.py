@@ -30,14 +30,17 @@ class Timeline:
     _next_s: float | None = None  # where the next frame is due, in the container's times
 
     @classmethod
-    def of(cls, container: str, rate: int, start_s: float | None, stated_s: float | None) -> "Timeline":
+    def of(
+        cls, container: str, rate: int, start_s: float | None, stated_s: float | None, counts_samples: bool
+    ) -> "Timeline":
         """The timeline of a stream in a container that states when the first of its streams starts, and the seconds
-        that it lasts."""
-        has_clock, start_s = container in _WITH_CLOCK | _EXACT, start_s or 0.0
+        that it lasts. `counts_samples` tells that the ticks of its clock are samples."""
+        is_exact, start_s = container in _EXACT and counts_samples, start_s or 0.0
+        has_clock = container in _WITH_CLOCK or is_exact
         is_from_zero = container in _FROM_ZERO and start_s < MAX_LATE_S
         origin_s = 0.0 if is_from_zero else start_s
         last_s = None if stated_s is None else start_s + stated_s + TOLERANCE_S
-        return cls(rate, has_clock, container in _EXACT, origin_s, last_s)
+        return cls(rate, has_clock, is_exact, origin_s, last_s)
 
     def gap(self, start_s: float | None, duration_s: float, is_after_loss: bool) -> int:
         """The samples that are missing before a frame of this duration, which its container has at `start_s`.
