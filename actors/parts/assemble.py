@@ -145,7 +145,7 @@ def _with_equal_channels(stretches: Sequence[list[list[Row]]]) -> Sequence[list[
     of the whole recording leaves that alone; another is that of each channel.
     """
     channels = [[recording[0]["channel"] for recording in each] for each in stretches]
-    numbers = next((each for each in channels if each != [None]), [None])
+    numbers = next((each for each in channels if None not in each), [None])
     if numbers == [None] or any(each not in (numbers, [None]) for each in channels):
         return stretches
     failed = [each for each, found in zip(stretches, channels, strict=True) if found == [None]]
