@@ -116,7 +116,7 @@ class Source:
         """Reads bytes of the container from a position on, a few at a time."""
         content, start = self._content, self.start
         if not isinstance(content, StoredFile):
-            return lambda first, count: content[start + first : start + first + count]
+            return lambda first, count: bytes(content[start + first : start + first + count])
         file = self.open(HEADER_BYTES)
 
         def read(first: int, count: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,16 @@ def open_ffmpeg(source: Source, container: str, opening: Opening) -> Stream:
     """Opens a file with FFmpeg. Raises Undecodable, now or while the blocks are read."""
     file = _File(source, container, opening)
     return Stream(file.rate, file.channels, file.codec, file.blocks(), stated_s=file.stated_s(source.size))
+
+
+class _Decoded(NamedTuple):
+    """The sound of a frame, in one array or several; when and how long it is by its container; and whether packets
+    before it were lost."""
+
+    sounds: list[Floats]
+    start_s: float | None = None
+    duration_s: float = 0.0
+    is_after_loss: bool = False
 
 
 class _File:
@@ -101,7 +111,6 @@ class _File:
             self._packets = packets(self._container, audio, self._timeline, self._first, opening.warnings)
         self._name, self._is_self_framed = container, container in _SELF_FRAMED
         self._sync: bytes | None = None  # of the last packet that was decoded
-        self._has_loss = False  # since the last frame
 
     def stated_s(self, size: int) -> float | None:
         """The seconds that the stream's header states, else the container's, else those that a file of `size` bytes has
@@ -153,49 +162,69 @@ class _File:
     def _sounds(self) -> Iterator[Floats]:
         """The sound of all packets one after the other, with silence for what is missing between them. Sound is added
         to the timeline before the next is requested."""
-        any_decoded, problem = False, Undecodable("FFmpeg: no sound could be decoded")
+        last: _Decoded | None = None
+        try:
+            for decoded in self._decoded():
+                if last:
+                    yield from self._placed(last, decoded.start_s)
+                last = decoded
+                if not self._timeline.has_clock:  # nothing has to be known of the next one
+                    yield from self._placed(decoded, None)
+                    last = None
+        except BrokenStream:
+            if last:
+                yield from self._placed(last, None)
+            raise
+        if last:
+            yield from self._placed(last, None)
+        with translate_errors("FFmpeg", self._own_errors, BrokenStream):
+            rest = self._conversion.rest()
+        yield from rest
+
+    def _placed(self, decoded: _Decoded, next_s: float | None) -> Iterator[Floats]:
+        """The sound of a frame, and before it the silence for what is missing there."""
+        gap = self._timeline.gap(decoded.start_s, decoded.duration_s, next_s, decoded.is_after_loss)
+        if gap and self._timeline.is_exact:
+            self._warnings.add(WarningKind.DAMAGED)
+        while gap > 0:
+            block = min(gap, BLOCK_SAMPLES // self.channels)
+            yield np.zeros((block, self.channels), np.float32)
+            gap -= block
+        yield from decoded.sounds
+
+    def _decoded(self) -> Iterator[_Decoded]:
+        """The frames of all packets, and what is known of those that cannot be decoded."""
+        any_decoded, has_loss, problem = False, False, Undecodable("FFmpeg: no sound could be decoded")
         for packet in self._packets:
             frames = list["av.AudioFrame"]()
             try:
                 with translate_errors("FFmpeg", self._own_errors):
                     frames = packet.decode()
-                    sounds = [(frame, self._conversion(frame)) for frame in frames]
+                    sounds = [self._conversion(frame) for frame in frames]
             except Undecodable as failure:  # only this packet is lost
                 problem = failure
-                yield from self._silence(self._lost(packet) if any_decoded else 0)
-                continue
-            for frame, converted in sounds:
-                any_decoded = True
-                gap = self._timeline.gap(frame.time, frame.samples / frame.sample_rate, self._has_loss)
-                self._has_loss = False
-                if gap and self._timeline.is_exact:
+                if any_decoded and (lost := self._lost_samples(packet)) is not None:
+                    has_loss = True
                     self._warnings.add(WarningKind.DAMAGED)
-                yield from self._silence(gap)
-                yield from converted
+                    yield _Decoded([np.zeros((lost, self.channels), np.float32)])
+                continue
+            for frame, sound in zip(frames, sounds, strict=True):
+                any_decoded = True
+                yield _Decoded(sound, frame.time, frame.samples / frame.sample_rate, has_loss)
+                has_loss = False
             if frames and self._is_self_framed:
                 self._sync = frame_header(packet)[_SYNC]
-        with translate_errors("FFmpeg", self._own_errors, BrokenStream):
-            rest = self._conversion.rest()
-        yield from rest
         if not any_decoded:
             raise problem
 
-    def _lost(self, packet: av.Packet) -> int:
-        """The samples of a packet that could not be decoded, as far as they are known now. What lies between the frames
-        of a stream that frames itself, such as a tag with a picture, is no sound."""
-        if self._is_self_framed and frame_header(packet)[_SYNC] != self._sync:
+    def _lost_samples(self, packet: av.Packet) -> int | None:
+        """The samples of a packet that could not be decoded: 0 if the container's times will tell, None if it is no
+        sound, as what lies between the frames of a stream that frames itself, such as a tag with a picture."""
+        if not self._is_self_framed:
             return 0
-        self._has_loss = True
-        self._warnings.add(WarningKind.DAMAGED)
-        if not self._is_self_framed or not packet.duration:
-            return 0
-        return round(float(packet.duration * packet.time_base) * self.rate)
-
-    def _silence(self, samples: int) -> Iterator[Floats]:
-        while samples > 0:
-            block = min(samples, BLOCK_SAMPLES // self.channels)
-            yield np.zeros((block, self.channels), np.float32)
-            samples -= block
+        if frame_header(packet)[_SYNC] != self._sync:
+            return None
+        return round(float((packet.duration or 0) * (packet.time_base or 0)) * self.rate)
 
 
 def _layout(channels: int) -> str:

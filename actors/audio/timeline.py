@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 TOLERANCE_S = 0.1  # by which sound may be off the container's times
 MAX_LATE_S = 60.0  # later than that begins what was cut from a longer recording, with its times
-MAX_GAP_S = 3_600.0  # which is believed of a container that does not state how long it is
+MAX_GAP_S = 3_600.0  # which is believed of a container whose header does not state how long it is
 MAX_HOLE_S = 600.0  # of lost samples, whatever is stated: damaged numbers of frames are as likely as longer holes
 
 #: Containers whose times are those of a clock, and those that have the number of each sample. All others only count.
 _WITH_CLOCK = frozenset({"mov", "matroska", "ogg", "flv", "asf", "mpegts", "mpeg"})
 _EXACT = frozenset({"flac", "wv", "tta"})
+_ESTIMATED = frozenset({"mpegts", "mpeg"})  # how long they are is only known by their times
 _FROM_ZERO = frozenset({"mov", "matroska", "flv"}) | _EXACT  # their times begin with the recording's beginning
 
 
@@ -39,11 +40,12 @@ class Timeline:
         has_clock = container in _WITH_CLOCK or is_exact
         is_from_zero = container in _FROM_ZERO and start_s < MAX_LATE_S
         origin_s = 0.0 if is_from_zero else start_s
-        last_s = None if stated_s is None else start_s + stated_s + TOLERANCE_S
+        last_s = None if stated_s is None or container in _ESTIMATED else start_s + stated_s + TOLERANCE_S
         return cls(rate, has_clock, is_exact, origin_s, last_s)
 
-    def gap(self, start_s: float | None, duration_s: float, is_after_loss: bool) -> int:
-        """The samples that are missing before a frame of this duration, which its container has at `start_s`.
+    def gap(self, start_s: float | None, duration_s: float, next_s: float | None, is_after_loss: bool) -> int:
+        """The samples that are missing before a frame of this duration, which its container has at `start_s`, and the
+        next one at `next_s`. If the next does not follow it there, its time is wrong, and is not believed.
 
         A loss, of packets that could not be decoded, is filled however short it is.
         """
@@ -51,15 +53,18 @@ class Timeline:
             return 0
         expected_s, self._next_s = self._next_s, start_s + duration_s
         ahead_s = start_s - self.origin_s - self.position / self.rate
+        tolerance_s = 0.5 / self.rate if self.is_exact else TOLERANCE_S
+        if -tolerance_s <= ahead_s <= tolerance_s and not is_after_loss:
+            return 0
+        if next_s is None or abs(next_s - self._next_s) > max(duration_s, TOLERANCE_S):
+            self._next_s = expected_s and expected_s + duration_s
+            return 0
         if self.is_exact or self.last_s is None:
             is_believed = ahead_s < (MAX_HOLE_S if self.is_exact else MAX_GAP_S)
         else:
             is_believed = start_s < self.last_s
-        tolerance_s = 0.5 / self.rate if self.is_exact else TOLERANCE_S
         if ahead_s < -tolerance_s or not is_believed:  # files that were joined, for example, start again
             self.origin_s += ahead_s
             return 0
         is_jump = expected_s is None or start_s - expected_s > duration_s / 2
-        if is_after_loss or (ahead_s > tolerance_s and is_jump):
-            return max(round(ahead_s * self.rate), 0)
-        return 0
+        return max(round(ahead_s * self.rate), 0) if is_after_loss or is_jump else 0
