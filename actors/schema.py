@@ -47,7 +47,7 @@ class WarningKind(StrEnum):
     """What a text leaves out, or may be wrong by. A closed set, as that of errors."""
 
     ENDED_EARLY = "ended_early"  # its stream broke off or ended before its container says; the text is of the rest
-    DAMAGED = "damaged"  # some of it could not be decoded, and is silence
+    DAMAGED = "damaged"  # some of it could not be decoded: it is silence if its length is known, else left out
     NO_SUCH_CHANNEL = "no_such_channel"  # it has one channel, not the one that the configuration names; it was taken
     CHANNELS_CANCEL = "channels_cancel"  # its channels cancel out; the text is of the loudest where they do
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audio_seeds import ffmpeg_file, id3, sndfile_file
-from conftest import tone
+from conftest import forget_peak, peak_bytes, tone
 from test_audio import hertz_of
 
 from actors.audio.decode import DecodeRequest, Sound, decode
@@ -214,3 +214,34 @@ def test_links_of_ogg_are_found_where_they_begin() -> None:
     while alone.read(1 << 20):
         pass
     assert (alone.tell(), alone.next_link) == (len(one), None)
+
+
+def test_a_link_that_is_damaged_costs_itself() -> None:
+    one, other, last = (sndfile_file(each(16_000), 16_000, "OGG", "VORBIS") for each in (low, low, high))
+    sound = decode(one + other[:200] + last)  # of the middle one, the recorder wrote the beginning only
+    assert sound.duration_s == pytest.approx(4, abs=0.1)
+    assert heard(sound) == [LOW, HIGH]
+    assert sound.warnings == (WarningKind.DAMAGED,)
+
+
+def test_a_film_that_starts_late_as_a_whole_does_not_end_early() -> None:
+    data = ffmpeg_file(low(48_000), 48_000, "matroska", "libopus", {"output_ts_offset": "100"})
+    assert decode(data).duration_s == pytest.approx(2, abs=0.1)
+    assert not decode(data).warnings
+
+
+@pytest.mark.parametrize("stated", [0x7FFFF000, 0x80000000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_lengths_that_stand_for_an_unknown_one(stated: int) -> None:
+    data = wav(low(16_000))
+    assert not decode(with_stated_bytes(data, stated)).warnings
+    aiff = wav(low(16_000), kind="AIFF")
+    at = aiff.index(b"SSND") + 4
+    assert not decode(aiff[:at] + struct.pack(">I", stated) + aiff[at + 4 :]).warnings
+
+
+def test_one_of_many_channels_is_held_without_the_others() -> None:
+    data = wav(np.zeros((8_000 * 40, 128), np.float32) + low(8_000, seconds=40.0)[:, None], 8_000)
+    decode(data, DecodeRequest(channel=3))
+    before = forget_peak()
+    decode(data, DecodeRequest(channel=3))
+    assert peak_bytes() - before < 60_000_000

@@ -1,1 +1,1 @@
-"""Decodes stored audio and cuts it into segments of 16 kHz mono PCM."""
+"""Decodes stored audio and cuts it into segments of mono sound at 16 kHz."""

@@ -50,7 +50,7 @@ class End:
     joined: int | None = None
 
 
-#: Decoded blocks of shape (frames, channels), float32 in -1..1, in order.
+#: Decoded blocks of shape (frames, channels), float32 with full scale at 1, in order.
 Blocks = Generator[Floats, None, End]
 
 
@@ -126,16 +126,19 @@ class Source:
         return read
 
     def joined(self, offset: int) -> "Source":
-        """What begins `offset` bytes after this container, to whose end it was joined."""
+        """What begins `offset` bytes after this container, to whose end it was joined. The container itself is done."""
+        self.check()
+        self._opened.clear()  # each has a buffer of megabytes, and there may be hundreds of files
         return Source(self._content, self.start + offset, self._opened)
 
     def until(self, end: int | None) -> "Source":
         """The first `end` bytes of this container; all if None."""
         if end is None:
             return self
-        content, end = self._content, self.start + end
-        first = replace(content, size=end) if isinstance(content, StoredFile) else content[:end]
-        return Source(first, self.start, self._opened)
+        content, stop = self._content, self.start + end
+        if isinstance(content, StoredFile):
+            return Source(replace(content, size=stop), self.start, self._opened)
+        return Source(content[self.start : stop], 0, self._opened)
 
     @property
     def length(self) -> int:

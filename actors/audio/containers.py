@@ -135,6 +135,8 @@ def recognise(read: Callable[[int, int], bytes], size: int) -> Recognised:
                 break
             length = before
         offset += length
+    else:
+        return Recognised(None, offset)
     if offset < size:
         found, start = _search(data, before, offset + len(data) >= size), offset
     else:  # a tag that states more than the file has may be followed by sound all the same

@@ -32,6 +32,7 @@ from actors.schema import Floats, WarningKind
 if TYPE_CHECKING:
     import av
 
+PROBE_BYTES = 1 << 16  # of a stored file that are read at a time to look for a second one
 GATHERED_SAMPLES = 1 << 16  # of frames that become one block: a frame has about a thousand, and each block costs time
 MAX_SHORT_S = 1.0  # by which a stream may end before its header says
 _CLOCK = 1_000_000  # ticks per second of a container's times
@@ -70,10 +71,9 @@ class _File:
         with translate_errors("FFmpeg", self._own_errors):
             self._second: int | None = None  # the byte at which another file begins
             if container == "mov":
-                tables = source.open()
-                self._second = second_movie(tables)
+                self._second = second_movie(source.open(PROBE_BYTES))
                 source = source.until(self._second)
-                if fault := table_error(tables, self._second):
+                if fault := table_error(source.open()):
                     raise Undecodable(f"FFmpeg: {fault}")
             self._file = OggLink(source.open()) if container == "ogg" else source.open()
             self._container = av.open(
@@ -108,6 +108,7 @@ class _File:
             start_s, duration_s = (None if each is None else each / _CLOCK for each in (start, duration))
             counts_samples = audio.time_base is not None and audio.time_base * context.sample_rate == 1
             self._timeline = Timeline.of(container, self.rate, start_s, duration_s, counts_samples)
+            self._origin_s = self._timeline.origin_s
             self._packets = packets(self._container, audio, self._timeline, self._first, opening.warnings)
         self._name, self._is_self_framed = container, container in _SELF_FRAMED
         self._sync: bytes | None = None  # of the last packet that was decoded
@@ -154,7 +155,8 @@ class _File:
             raise
         if gathered:
             yield np.concatenate(gathered)
-        if self._promised_s and self._timeline.position / self.rate < self._promised_s - MAX_SHORT_S:
+        ended_s = self._origin_s + self._timeline.position / self.rate
+        if self._promised_s and ended_s < self._promised_s - MAX_SHORT_S:
             self._warnings.add(WarningKind.ENDED_EARLY)
         second = self._file.next_link if isinstance(self._file, OggLink) else self._second
         return End(self._timeline.position, joined=second)

@@ -211,8 +211,9 @@ def _is_stream(kind: Kind, data: bytes, at: int, chain: int, at_end: int) -> boo
     while frames < chain:
         rest = data[at : at + HEADER_BYTES]
         if len(rest) < HEADER_BYTES or not kind.sync.match(rest):
-            is_over = len(rest) < HEADER_BYTES or rest.startswith(_TRAILERS) or not any(data[at:])
-            return frames >= at_end and is_over
+            if frames < at_end:
+                return False
+            return len(rest) < HEADER_BYTES or rest.startswith(_TRAILERS) or not any(data[at:])
         header = kind.header_at(data, at)
         if header is None or (frames and header.parameters != parameters):
             return False

@@ -51,7 +51,8 @@ class Mixer:
     def reduced(self, block: Floats) -> Floats:
         """What is needed of a block: (frames, channels), of which there may be fewer."""
         if self._column is not None:
-            return block[:, self._column : self._column + 1]
+            column = block[:, self._column : self._column + 1]
+            return column.copy() if block.shape[1] > 1 else column  # or all channels would be held with it
         return block if self._holds_all else _mean(block)[:, None]
 
     def __call__(self, minute: Floats, own: slice) -> list[Floats]:

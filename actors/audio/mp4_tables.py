@@ -30,18 +30,18 @@ class _TableError(Exception):
     pass
 
 
-def table_error(file: BinaryIO, end: int | None = None) -> str | None:
-    """What is wrong with the tables in a file's bytes up to `end`, or None."""
+def table_error(file: BinaryIO) -> str | None:
+    """What is wrong with a file's tables, or None."""
     try:
-        _count_samples(file, 0, file.seek(0, os.SEEK_END) if end is None else end, 0, 0)
+        _count_samples(file, 0, file.seek(0, os.SEEK_END), 0, 0)
     except _TableError as problem:
         return str(problem)
     return None
 
 
 def second_movie(file: BinaryIO) -> int | None:
-    """The byte at which another file begins that was joined to this one, None if there is none. FFmpeg reads the first
-    movie only, and of its fragments those of both."""
+    """The byte at which another file begins that was joined to this one, None if there is none. FFmpeg would pass over
+    its header, and take its fragments for the first one's."""
     end, position = file.seek(0, os.SEEK_END), 0
     for _ in range(MAX_BOXES):
         file.seek(position)

@@ -14,6 +14,14 @@ _FLAGS, _NUMBER, _SEGMENTS = 5, slice(18, 22), 26  # where these are in a page's
 _IS_FIRST = 2  # a bit of the flags
 
 
+def link_behind(file: BinaryIO) -> int | None:
+    """The byte at which the link behind the first one of a file begins, None if there is none."""
+    link = OggLink(file)
+    while link.read(READ_BYTES):
+        pass
+    return link.next_link
+
+
 class OggLink:
     """The first link of an Ogg file, as a file. At its end, `next_link` is the byte at
     which another link begins, None if there is none."""

@@ -38,7 +38,7 @@ def packets(
         if number == PREROLL and can_skip:
             usual = frame_header(packet), _length(packet, timeline.rate)
         is_usual = usual and (frame_header(packet), _length(packet, timeline.rate)) == usual
-        if usual and is_usual and timeline.position + (len(passed) + 2) * usual[1] <= first:
+        if usual and usual[1] and is_usual and timeline.position + (len(passed) + 2) * usual[1] <= first:
             passed.append(packet)
             if len(passed) > PREROLL:
                 passed.popleft()

@@ -93,6 +93,8 @@ def rest_of(file: BinaryIO) -> Rest:
     if not size or not layout or not sound or sound.stated in _UNKNOWN:
         return Rest()
     end = sound.start + sound.stated
+    if end > size and sound.stated in _STREAMED:
+        return Rest()
     if size - end < MIN_BYTES:
         return Rest(is_cut=end - size > MIN_BYTES)
     for position in (end, end + end % 2):  # not all writers pad
@@ -139,26 +141,30 @@ def _sound(file: BinaryIO, layout: _Layout) -> _Sound | None:
 
 
 _UNKNOWN = (0, -1, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)  # for a length that was not known when it was written
+_STREAMED = range(0x7FFF0000, 0x80000001)  # the same, by tools that round down or count a header
+_OPEN_ENDED = (0x38, 0x45, 0x64, 0x65)  # tags of NMS ADPCM, G.723 and G.721, which libsndfile reads to the file's end
 _INTEGERS = {8: "PCM_S8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"}
 _FLOATS = {32: "FLOAT", 64: "DOUBLE"}
 _LAWS = {b"ulaw": "ULAW", b"alaw": "ALAW"}
 _EXTENSIBLE = 0xFFFE  # a WAV's tag, if the tag proper is further behind
 
 
-def _wav_sound(data: _Chunk, form: _Chunk | None, sizes: _Chunk | None, order: Order) -> _Sound:
+def _wav_sound(data: _Chunk, form: _Chunk | None, sizes: _Chunk | None, order: Order) -> _Sound | None:
     stated = int.from_bytes(sizes.body[8:16], "little") if sizes and data.stated == 0xFFFFFFFF else data.stated
     if not form or len(form.body) < 16:
         return _Sound(data.start, stated)
     tag, channels, _, _, _, bits = struct.unpack("<HHIIHH" if order == "little" else ">HHIIHH", form.body[:16])
     if tag == _EXTENSIBLE and form.stated >= 26:
         tag = int.from_bytes(form.body[24:26], order)
+    if tag in _OPEN_ENDED:
+        return None
     kinds = {1: _INTEGERS | {8: "PCM_U8"}, 3: _FLOATS, 6: {8: "ALAW"}, 7: {8: "ULAW"}}
     return _Sound(data.start, stated, channels, kinds.get(tag, {}).get(bits), order)
 
 
 def _aiff_sound(data: _Chunk, form: _Chunk | None) -> _Sound:
     """Its sound has an offset and a block size in front."""
-    start, stated = data.start + 8, max(data.stated - 8, 0)
+    start, stated = data.start + 8, 0 if data.stated in _UNKNOWN else max(data.stated - 8, 0)
     if not form or len(form.body) < 8:
         return _Sound(start, stated)
     channels, _, bits = struct.unpack(">hIh", form.body[:8])
@@ -186,7 +192,7 @@ def _au_sound(header: bytes) -> _Sound | None:
         return None
     _, start, stated, kind, _, channels = struct.unpack(">4sIIIII", header)
     names = dict(enumerate(("ULAW", "PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"), start=1)) | {27: "ALAW"}
-    return _Sound(start, stated, channels, names.get(kind))
+    return _Sound(start, stated, channels, names[kind]) if kind in names else None
 
 
 def _is_padding(file: BinaryIO, start: int, end: int) -> bool:

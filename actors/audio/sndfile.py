@@ -83,12 +83,13 @@ def _blocks(sound: soundfile.SoundFile, first: int) -> Blocks:
     if _can_seek(sound):
         with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
             start = sound.seek(min(first, sound.frames))
-    skipped = first - start
+    skipped, position = first - start, start
     while True:
         with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
             block = sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)
         if not len(block):
-            return End(sound.frames)
+            return End(position)
+        position += len(block)
         if len(block) > skipped:
             yield block[skipped:]
         skipped = max(skipped - len(block), 0)

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from actors.audio.codecs import Blocks, BrokenStream, End, FirstFrame, Opening, Source, Stream, Undecodable
 from actors.audio.ffmpeg import open_ffmpeg
+from actors.audio.ogg import link_behind
 from actors.audio.rest import PROBE_BYTES, WITH_REST, Rest, rest_of
 from actors.audio.sndfile import open_raw, open_sndfile
 from actors.formats import SNDFILE_FIRST
-from actors.schema import Floats, WarningKind
+from actors.schema import Floats, RecordingError, WarningKind
 
 Decoder = Callable[[Source, str, Opening], Stream]
 
@@ -53,12 +54,27 @@ def _with_joined(
             if rest.joined is None:
                 return end
             source = source.joined(rest.joined)
+            source, stream, decoders = _open_joined(source, opening)
             container = source.container or container
-            decoders = iter(decoders_of(container))
-            stream = _open_next(decoders, source, container, opening)
-        except Undecodable:
+        except (Undecodable, RecordingError):  # the latter has not the track that is asked for
             warnings.add(WarningKind.ENDED_EARLY)
             return end
+
+
+def _open_joined(source: Source, opening: Opening) -> tuple[Source, Stream, Iterator[Decoder]]:
+    """A file that was joined to another one, or of an Ogg's links the first that decodes, with its stream and the
+    decoders that were not tried."""
+    while True:
+        container = source.container or ""
+        decoders = iter(decoders_of(container))
+        try:
+            return source, _open_next(decoders, source, container, opening), decoders
+        except Undecodable:
+            behind = link_behind(source.open()) if container == "ogg" else None
+            if behind is None:
+                raise
+            opening.warnings.add(WarningKind.DAMAGED)
+            source = source.joined(behind)
 
 
 def _to_end(

@@ -14,14 +14,23 @@ if TYPE_CHECKING:
 Track = int | str | None  # its number among the audio tracks, from 0, or its language in ISO 639-2; None: the best
 
 #: The containers that may have several, by FFmpeg's names; of any other there is nothing to choose.
-WITH_TRACKS = frozenset({"matroska", "mov", "mpegts", "mpeg", "asf", "avi", "ogg"})
+WITH_TRACKS = frozenset(
+    {"matroska", "mov", "mpegts", "mpeg", "asf", "avi", "ogg", "nut", "wtv", "mxf", "gxf", "rm", "dv"}
+)
 
 #: Languages of which ISO 639-2 has two codes, the bibliographic one and the one of the language's own name.
 _TWO_CODES = (
     "alb sqi arm hye baq eus bur mya chi zho cze ces dut nld fre fra geo kat ger deu gre ell ice isl mac mkd mao mri"
     " may msa per fas rum ron slo slk tib bod wel cym".split()
 )
-_SAME = dict(zip(_TWO_CODES[::2], _TWO_CODES[1::2], strict=True))
+#: Codes of ISO 639-1, of languages that are widely spoken, with those of ISO 639-2.
+_SHORT_CODES = (
+    "ar ara bg bul bn ben ca cat cs ces cy cym da dan de deu el ell en eng es spa et est eu eus fa fas fi fin fr fra"
+    " ga gle gl glg he heb hi hin hr hrv hu hun id ind is isl it ita ja jpn ko kor lt lit lv lav ms msa nb nob nl nld"
+    " no nor pl pol pt por ro ron ru rus sk slk sl slv sr srp sv swe ta tam te tel th tha tr tur uk ukr ur urd vi vie"
+    " zh zho".split()
+)
+_SAME = dict(zip((_TWO_CODES + _SHORT_CODES)[::2], (_TWO_CODES + _SHORT_CODES)[1::2], strict=True))
 _UNSTATED = ("", "und", "mis", "mul", "zxx")
 
 

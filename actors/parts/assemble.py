@@ -132,9 +132,13 @@ def _recordings_of(stretches: range, pieces: Pieces, uri: str | None) -> Iterato
         raise InvalidData(f"its pieces do not have the same recordings: {problem}") from None
 
 
+def _source_of(recording: list[Row]) -> list[object]:
+    return [recording[0][name] for name in ("recording_id", *KEY) if name != "channel"]
+
+
 def _sources_in(rows: pa.Table) -> Iterator[list[list[Row]]]:
     """The recordings that are of the same sound: one, or one for each of its channels."""
-    for _, found in groupby(recordings_in([rows]), lambda each: [each[0][name] for name in KEY if name != "channel"]):
+    for _, found in groupby(recordings_in([rows]), _source_of):
         yield list(found)
 
 

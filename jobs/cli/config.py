@@ -97,8 +97,8 @@ class Audio(Section):
     """hours of a recording, or of a manifest's stretch of it; a longer one is an error row (too_long)"""
     channel: Literal["average", "each"] | Annotated[int, Field(ge=0)] = "average"
     """average | each, every channel a recording of its own, for calls; or the number of one from 0"""
-    track: Annotated[str, Field(pattern=r"^(best|0|[1-9]\d{0,2}|[A-Za-z]{3})$")] = "best"
-    """best, or the number of one audio track from 0, or its language as in ISO 639-2, such as eng"""
+    track: Annotated[str, Field(pattern=r"^(best|0|[1-9]\d{0,2}|[A-Za-z]{2,3})$")] = "best"
+    """best, or the number of one audio track from 0, or its language as in ISO 639, such as eng"""
 
 
 class Segmentation(Section):

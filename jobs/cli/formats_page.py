@@ -51,7 +51,7 @@ _NOT_READ = {
     "SILK (voice messages of some apps), Codec 2, AC-4, MPEG-H": "FFmpeg has no decoder for them.",
     "AAC in ADIF, Flash (`.swf`), formats of games": "Hardly anyone keeps speech in them.",
     "Audible (`.aa`, `.aax`), FairPlay (`.m4p`), Windows Media DRM, Common Encryption": "They are encrypted.",
-    "DWVW in AIFF (samplers of the 1990s)": "libsndfile cannot say where in the file it is.",
+    "DWVW in AIFF (samplers of the 1990s)": "libsndfile cannot seek in it, and its Python interface needs that.",
     "any other codec without a decoder": "The error names the codec.",
     "films without sound": "There is nothing to transcribe.",
     "archives: ZIP, RAR, 7z": "Only tars are [shards](inputs.md#tar-shards).",
