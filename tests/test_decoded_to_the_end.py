@@ -13,6 +13,7 @@ from test_audio import hertz_of
 
 from actors.audio.decode import DecodeRequest, Sound, decode
 from actors.audio.ogg import OggLink
+from actors.audio.pcm import as_float
 from actors.schema import SAMPLE_RATE, WarningKind
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
@@ -245,3 +246,41 @@ def test_one_of_many_channels_is_held_without_the_others() -> None:
     before = forget_peak()
     decode(data, DecodeRequest(channel=3))
     assert peak_bytes() - before < 60_000_000
+
+
+def test_pauses_of_amr_last() -> None:
+    """A telephone sends frames without sound while nobody speaks (RFC 4867)."""
+    amr = ffmpeg_file(low(8_000, seconds=10.0), 8_000, "amr", "libopencore_amrnb", bit_rate=12_200)
+    frames = [amr[6 + 32 * number :][:32] for number in range(500)]
+    assert b"".join([amr[:6], *frames]) == amr[: 6 + 32 * 500]
+    frames[150:350] = [b"\x7c"] * 200
+    sound = decode(amr[:6] + b"".join(frames))
+    assert sound.duration_s == pytest.approx(10, abs=0.1)
+    assert not sound.warnings
+
+
+@pytest.mark.parametrize("codec", ["libmp3lame", "aac", "ac3", "flac"])
+def test_a_change_of_channels_leaves_the_level(codec: str) -> None:
+    container = {"libmp3lame": "mp3", "aac": "adts", "ac3": "ac3", "flac": "flac"}[codec]
+    for first, second in ((1, 2), (2, 1)):
+        parts = (ffmpeg_file(low(48_000, channels), 48_000, container, codec) for channels in (first, second))
+        pcm = as_float(decode(b"".join(parts)).pcm)
+        before, after = (np.sqrt(np.square(pcm[at : at + 16_000]).mean()) for at in (8_000, 40_000))
+        assert after / before == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("offsets", [(0, 1_000), (1_000, 0), (70, 0)])
+def test_transport_streams_that_were_joined(offsets: tuple[int, int]) -> None:
+    """Their clocks have nothing to do with each other; a jump of minutes may be a pause."""
+    parts = zip((low(48_000), high(48_000)), offsets, strict=True)
+    data = b"".join(ffmpeg_file(one, 48_000, "mpegts", "aac", {"output_ts_offset": str(at)}) for one, at in parts)
+    sound = decode(data, DecodeRequest(max_hours=1))
+    assert sound.duration_s == pytest.approx(4 + max(offsets[1] - offsets[0], 0), abs=3)
+    assert hertz_of(sound.pcm[-16_000:]) == pytest.approx(HIGH, abs=5)
+
+
+def test_an_edit_list_that_leaves_nothing_is_not_believed() -> None:
+    data = ffmpeg_file(low(44_100), 44_100, "mov", "pcm_s16le", {"use_editlist": "1"})
+    at = data.index(b"elst") + 12
+    wrong = data[:at] + struct.pack(">Ii", 0, 0x7FFFFFF0) + data[at + 8 :]
+    assert decode(wrong).duration_s == pytest.approx(2, abs=0.05)

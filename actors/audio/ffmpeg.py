@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from actors.schema import Floats, WarningKind
 
 if TYPE_CHECKING:
     import av
+    from av.audio.codeccontext import AudioCodecContext
 
 PROBE_BYTES = 1 << 16  # of a stored file that are read at a time to look for a second one
 GATHERED_SAMPLES = 1 << 16  # of frames that become one block: a frame has about a thousand, and each block costs time
@@ -42,12 +43,19 @@ _SELF_FRAMED = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "loas"})
 
 #: libsndfile's names of what it decodes first, by codec and format of samples: rows do not tell who decoded them.
 _CODECS = {("flac", "s16"): "pcm_16", ("flac", "s32"): "pcm_24"}
+#: Of times that seem to jump back FFmpeg thinks that their 33 bits wrapped around, which adds a day.
+_OPTIONS = {"mpegts": {"correct_ts_overflow": "0"}, "mpeg": {"correct_ts_overflow": "0"}}
 _SYNC = slice(0, 2)  # bytes of a frame that are the same in all of a stream
 
 
-def open_ffmpeg(source: Source, container: str, opening: Opening) -> Stream:
-    """Opens a file with FFmpeg. Raises Undecodable, now or while the blocks are read."""
-    file = _File(source, container, opening)
+def open_unedited(source: Source, container: str, opening: Opening) -> Stream:
+    """Opens an MP4 without its edit list, which may be wrong and leave nothing of the sound. Raises Undecodable."""
+    return open_ffmpeg(source, container, opening, {"ignore_editlist": "1"})
+
+
+def open_ffmpeg(source: Source, container: str, opening: Opening, options: Mapping[str, str] = {}) -> Stream:
+    """Opens a file with FFmpeg, with options of its demuxer. Raises Undecodable, now or while the blocks are read."""
+    file = _File(source, container, opening, options)
     return Stream(file.rate, file.channels, file.codec, file.blocks(), stated_s=file.stated_s(source.size))
 
 
@@ -64,7 +72,7 @@ class _Decoded(NamedTuple):
 class _File:
     """An open file and the state of decoding it once."""
 
-    def __init__(self, source: Source, container: str, opening: Opening) -> None:
+    def __init__(self, source: Source, container: str, opening: Opening, options: Mapping[str, str]) -> None:
         import av  # loads FFmpeg's libraries, which most archives never need
 
         self._own_errors, self._warnings = (av.FFmpegError,), opening.warnings
@@ -81,7 +89,7 @@ class _File:
                 format=container,
                 metadata_errors="ignore",
                 options={"max_samples": str(MAX_FRAME_SAMPLES)},
-                container_options={"codec_whitelist": _audio_decoders()},
+                container_options={"codec_whitelist": _audio_decoders(), **_OPTIONS.get(container, {}), **options},
             )
             audio = pick_track(self._container, container, opening.track)
             if audio is None:
@@ -93,6 +101,7 @@ class _File:
             context = audio.codec_context
             if context is None:
                 raise Undecodable("FFmpeg: it has no decoder for this codec")
+            self._decoder = context = _better(context)
             context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
             if container == "flac":  # a damaged frame would be a burst of noise
                 context.options |= {"err_detect": "crccheck+explode"}
@@ -101,8 +110,7 @@ class _File:
             check_format(context.sample_rate, context.channels, "FFmpeg")
             like = opening.like or context
             self.rate, self.channels = like.sample_rate, like.channels
-            self.layout = context.layout.name if self.channels == context.channels else _layout(self.channels)
-            self._conversion = Conversion(self.rate, self.channels, self.layout)
+            self._conversion = Conversion(self.rate, self.channels)
             self._first = opening.first_frame(self.rate)
             start, duration = self._container.start_time, self._container.duration
             start_s, duration_s = (None if each is None else each / _CLOCK for each in (start, duration))
@@ -201,7 +209,7 @@ class _File:
             frames = list["av.AudioFrame"]()
             try:
                 with translate_errors("FFmpeg", self._own_errors):
-                    frames = packet.decode()
+                    frames = self._decoder.decode(packet)
                     sounds = [self._conversion(frame) for frame in frames]
             except Undecodable as failure:  # only this packet is lost
                 problem = failure
@@ -222,19 +230,22 @@ class _File:
     def _lost_samples(self, packet: av.Packet) -> int | None:
         """The samples of a packet that could not be decoded: 0 if the container's times will tell, None if it is no
         sound, as what lies between the frames of a stream that frames itself, such as a tag with a picture."""
-        if not self._is_self_framed:
+        if self._timeline.has_clock:
             return 0
-        if frame_header(packet)[_SYNC] != self._sync:
+        if self._is_self_framed and frame_header(packet)[_SYNC] != self._sync:
             return None
         return round(float((packet.duration or 0) * (packet.time_base or 0)) * self.rate)
 
 
-def _layout(channels: int) -> str:
-    """FFmpeg's name for a usual layout of so many channels."""
-    names = {1: "mono", 2: "stereo"}
-    if channels not in names:
-        raise Undecodable(f"FFmpeg: cannot convert its sound to {channels} channels")
-    return names[channels]
+def _better(context: AudioCodecContext) -> AudioCodecContext:
+    """Another decoder of the same codec if that is better: FFmpeg's own one of AMR refuses the frames of pauses."""
+    import av
+
+    if context.name != "amrnb" or "libopencore_amrnb" not in av.codecs_available:
+        return context
+    better = cast("AudioCodecContext", av.CodecContext.create("libopencore_amrnb", "r"))
+    better.sample_rate, better.layout = context.sample_rate, context.layout
+    return better
 
 
 @cache

@@ -85,7 +85,10 @@ def _mean(block: Floats) -> Floats:
 
 
 def _power(sound: Floats) -> float:
-    return float(np.einsum("i,i->", sound, sound))
+    """The power of a sound, less that of a constant offset, which is not heard."""
+    return max(
+        float(np.einsum("i,i->", sound, sound)) - float(sound.sum(dtype=np.float64)) ** 2 / max(len(sound), 1), 0.0
+    )
 
 
 def _is_clean(sound: Floats) -> bool:

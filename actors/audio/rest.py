@@ -100,6 +100,8 @@ def rest_of(file: BinaryIO) -> Rest:
     for position in (end, end + end % 2):  # not all writers pad
         chunks = list(_chunks(file, position, layout))
         if chunks and (chunks[0].name in layout.magics or chunks[0].start + chunks[0].stated <= size + 1):
+            if any(each.name in (b"data", b"SSND") for each in chunks):  # more sound, which nothing reads
+                return Rest(is_cut=True)
             header = len(chunks[0].name) + layout.size_bytes
             return Rest(joined=next((each.start - header for each in chunks if each.name in layout.magics), None))
     if not sound.subtype or not sound.channels or _is_padding(file, end, size):

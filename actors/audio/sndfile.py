@@ -21,7 +21,8 @@ from actors.audio.rest import RawSound
 
 _UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose length was not known when it was written
 _OWN_ERRORS = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
-MAX_TRAILING_BYTES = 1 << 16  # bytes after the end that a FLAC header states; tags are smaller
+MAX_TRAILING_BYTES = 1 << 11  # bytes after the end that a FLAC header states: a short tag
+TAIL_BYTES = 1 << 17  # at the end of a FLAC, in which another is looked for that was joined
 _JOINED_FLAC = b"fLaC\0\0\0\x22"  # how another begins (RFC 9639, section 8)
 
 
@@ -100,5 +101,5 @@ def _has_more_flac(source: Source, position: int) -> bool:
     if source.length - position > MAX_TRAILING_BYTES:
         return True
     file = source.open()
-    file.seek(max(source.length - 2 * MAX_TRAILING_BYTES, len(_JOINED_FLAC)))
+    file.seek(max(source.length - TAIL_BYTES, len(_JOINED_FLAC)))
     return _JOINED_FLAC in file.read()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from actors.audio.codecs import Blocks, BrokenStream, End, FirstFrame, Opening, Source, Stream, Undecodable
-from actors.audio.ffmpeg import open_ffmpeg
+from actors.audio.ffmpeg import open_ffmpeg, open_unedited
 from actors.audio.ogg import link_behind
 from actors.audio.rest import PROBE_BYTES, WITH_REST, Rest, rest_of
 from actors.audio.sndfile import open_raw, open_sndfile
@@ -30,6 +30,8 @@ def open_stream(source: Source, container: str, opening: Opening) -> Stream:
 
 def decoders_of(container: str) -> tuple[Decoder, Decoder]:
     """The functions that open a container, in the order in which they are tried."""
+    if container == "mov":
+        return open_ffmpeg, open_unedited
     return (open_sndfile, open_ffmpeg) if container in SNDFILE_FIRST else (open_ffmpeg, open_sndfile)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 TOLERANCE_S = 0.1  # by which sound may be off the container's times
 MAX_LATE_S = 60.0  # later than that begins what was cut from a longer recording, with its times
-MAX_GAP_S = 3_600.0  # which is believed of a container whose header does not state how long it is
+MAX_GAP_S = 3_600.0  # that is believed beyond the length that the container states, which may be an estimate
 MAX_HOLE_S = 600.0  # of lost samples, whatever is stated: damaged numbers of frames are as likely as longer holes
 
 #: Containers whose times are those of a clock, and those that have the number of each sample. All others only count.
@@ -59,10 +59,8 @@ class Timeline:
         if next_s is None or abs(next_s - self._next_s) > max(duration_s, TOLERANCE_S):
             self._next_s = expected_s and expected_s + duration_s
             return 0
-        if self.is_exact or self.last_s is None:
-            is_believed = ahead_s < (MAX_HOLE_S if self.is_exact else MAX_GAP_S)
-        else:
-            is_believed = start_s < self.last_s
+        is_stated = self.last_s is not None and start_s < self.last_s and not self.is_exact
+        is_believed = is_stated or ahead_s < (MAX_HOLE_S if self.is_exact else MAX_GAP_S)
         if ahead_s < -tolerance_s or not is_believed:  # files that were joined, for example, start again
             self.origin_s += ahead_s
             return 0
