@@ -145,6 +145,15 @@ def test_sound_goes_on_behind_its_stated_end(kind: str, subtype: str, tmp_path: 
     assert decode(data[: -size // 2]).warnings == (WarningKind.ENDED_EARLY,)
 
 
+def test_sound_that_goes_on_is_not_taken_for_a_tag() -> None:
+    """Samples may be any bytes: these are a tag's header, which states 8,192 bytes."""
+    data = wav(low(16_000))
+    half = (len(data) - data.index(b"data") - 8) // 2
+    at = data.index(b"data") + 8 + half
+    data = data[:at] + b"ID3\x03\0\0\0\0\x40\0" + data[at + 10 :]
+    assert np.array_equal(decode(with_stated_bytes(data, half)).pcm, decode(data).pcm)
+
+
 def test_what_is_no_sound_behind_a_wav() -> None:
     data = wav(low(16_000))
     chunk = b"LIST" + struct.pack("<I", 20_000) + bytes(range(250)) * 80

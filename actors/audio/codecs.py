@@ -104,12 +104,12 @@ class Source:
         """The container's first bytes."""
         return self._reader()(0, count)
 
-    def open(self, range_bytes: int = RANGE_BYTES) -> BinaryIO:
-        """The container as a file, of which storage is asked for so many bytes at a time."""
-        stored = self._content
+    def open(self, range_bytes: int = RANGE_BYTES, offset: int = 0) -> BinaryIO:
+        """The container from a byte on as a file, of which storage is asked for so many bytes at a time."""
+        stored, start = self._content, self.start + offset
         if not isinstance(stored, StoredFile):
-            return _BytesFile(stored, self.start)
-        self._opened.append(file := replace(stored, range_bytes=min(range_bytes, stored.range_bytes)).open(self.start))
+            return _BytesFile(stored, start)
+        self._opened.append(file := replace(stored, range_bytes=min(range_bytes, stored.range_bytes)).open(start))
         return file
 
     def _reader(self) -> Callable[[int, int], bytes]:

@@ -206,7 +206,6 @@ class _File:
         """The frames of all packets, and what is known of those that cannot be decoded."""
         any_decoded, has_loss, problem = False, False, Undecodable("FFmpeg: no sound could be decoded")
         for packet in self._packets:
-            frames = list["av.AudioFrame"]()
             try:
                 with translate_errors("FFmpeg", self._own_errors):
                     frames = self._decoder.decode(packet)

@@ -6,9 +6,8 @@ import numpy as np
 
 from actors.schema import ErrorKind, Floats, RecordingError, WarningKind
 
-Channel = (
-    int | Literal["each"] | None
-)  # the number of one channel, each as a sound of its own, None for the mean of all
+#: The number of one channel, each as a sound of its own, None for the mean of all.
+Channel = int | Literal["each"] | None
 
 MAX_AMPLITUDE = 1e6  # times full scale; no real sound is as loud, and sums of larger numbers overflow
 MAX_CHANNELS = 8  # of which each may be a sound of its own, as a meeting's microphones; calls have two
@@ -86,9 +85,8 @@ def _mean(block: Floats) -> Floats:
 
 def _power(sound: Floats) -> float:
     """The power of a sound, less that of a constant offset, which is not heard."""
-    return max(
-        float(np.einsum("i,i->", sound, sound)) - float(sound.sum(dtype=np.float64)) ** 2 / max(len(sound), 1), 0.0
-    )
+    of_offset = float(sound.sum(dtype=np.float64)) ** 2 / max(len(sound), 1)
+    return max(float(np.einsum("i,i->", sound, sound)) - of_offset, 0.0)
 
 
 def _is_clean(sound: Floats) -> bool:

@@ -23,8 +23,8 @@ def link_behind(file: BinaryIO) -> int | None:
 
 
 class OggLink:
-    """The first link of an Ogg file, as a file. At its end, `next_link` is the byte at
-    which another link begins, None if there is none."""
+    """The first link of an Ogg file, as a file. At its end, `next_link` is the byte at which another link begins, None
+    if there is none."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -38,10 +38,9 @@ class OggLink:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Goes elsewhere, as FFmpeg does to find out how long a file is."""
-        target = max(offset + (self.tell() if whence == os.SEEK_CUR else 0), 0)
-        self._passed = self._file.seek(
-            target if whence != os.SEEK_END else offset, os.SEEK_END if whence == os.SEEK_END else os.SEEK_SET
-        )
+        if whence == os.SEEK_CUR:
+            offset, whence = offset + self.tell(), os.SEEK_SET
+        self._passed = self._file.seek(offset if whence == os.SEEK_END else max(offset, 0), whence)
         self._ready = self._pending = b""
         self._has_begun, self._has_ended, self.next_link = self._passed > 0, False, None
         return self._passed

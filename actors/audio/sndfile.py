@@ -56,7 +56,7 @@ def open_raw(source: Source, raw: RawSound, opening: Opening) -> Stream:
     with translate_errors("libsndfile", _OWN_ERRORS):
         if not like:
             raise Undecodable("libsndfile: nothing states the rate")
-        file, form = source.joined(raw.start).open(), {"subtype": raw.subtype, "endian": raw.endian, "format": "RAW"}
+        file, form = source.open(offset=raw.start), {"subtype": raw.subtype, "endian": raw.endian, "format": "RAW"}
         sound = soundfile.SoundFile(file, samplerate=like.sample_rate, channels=like.channels, **form)
     return _stream(source, like.codec, sound, opening)
 
@@ -100,6 +100,6 @@ def _has_more_flac(source: Source, position: int) -> bool:
     """Whether there is more sound than the header states, behind the bytes that were read."""
     if source.length - position > MAX_TRAILING_BYTES:
         return True
-    file = source.open()
+    file = source.open(TAIL_BYTES)
     file.seek(max(source.length - TAIL_BYTES, len(_JOINED_FLAC)))
     return _JOINED_FLAC in file.read()
