@@ -96,8 +96,6 @@ FORMATS = (
     _by_ffmpeg("NUT", "nut", "nut", _MIXED, "what FFmpeg writes"),
 )  # fmt: skip
 
-#: Names of FFmpeg's demuxers that may be opened.
-CONTAINERS = frozenset(each.container for each in FORMATS)
 SNDFILE_FIRST = frozenset(each.container for each in FORMATS if each.is_sndfile_first)
 
 #: The suffixes of audio and of films, with their dots.

@@ -19,11 +19,13 @@ from actors.audio.containers import _AT_START, recognise
 from actors.audio.decode import decode
 from actors.audio.frames import KINDS
 from actors.audio.pcm import as_float
-from actors.formats import AUDIO_SUFFIXES, CONTAINERS, FORMATS, SNDFILE_FIRST
+from actors.formats import AUDIO_SUFFIXES, FORMATS, SNDFILE_FIRST
 from actors.schema import ErrorKind
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 from jobs.cli import formats_page
+
+CONTAINERS = frozenset(each.container for each in FORMATS)  # that may be opened
 
 SECONDS = 2.0
 SPEECH = soundfile.read(ROOT / "demo/audio/loose/03.wav", dtype="float32")
