@@ -21,7 +21,8 @@ from actors.pieces import Piece
 from actors.stages import TranscribeBlock, commit_block, read_block
 from actors.storage.place import Place
 from jobs.planning.recipe import Recipe
-from jobs.running.cluster import GraphError, Resources, configure_ray_data, reason_of
+from jobs.running.cluster import GraphError, Resources, configure_ray_data
+from jobs.running.connect import reason_of
 
 if TYPE_CHECKING:
     from ray.data import Dataset

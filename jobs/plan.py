@@ -11,7 +11,7 @@ from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.account import FileCounts
 from jobs.planning.prepare import Prepared, prepare
-from jobs.running.cluster import find_devices
+from jobs.running.connect import find_devices
 
 EPILOG = """
 examples:

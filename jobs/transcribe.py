@@ -17,7 +17,7 @@ from jobs.planning.prepare import Prepared, is_on_cluster, prepare, recordings_i
 from jobs.planning.recipe import Device
 from jobs.planning.state import sweep
 from jobs.planning.verdicts import new_run_id
-from jobs.running import cluster
+from jobs.running import cluster, connect
 from jobs.running.cluster import GraphError, Resources
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
@@ -77,7 +77,7 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     Raises ConfigError.
     """
     for _ in range(TRIES):
-        prepared = prepare(config, partial(cluster.find_devices, config))
+        prepared = prepare(config, partial(connect.find_devices, config))
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
             folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
@@ -123,7 +123,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
 def claim_resources(config: Config, device: Device) -> Resources:
     """Connects to Ray, or starts it, and divides its resources among the stages. Raises ConfigError."""
     say("connecting to Ray …" if is_on_cluster(config) else "starting Ray and loading the model …")
-    return cluster.allocate(config.ray, cluster.connect_ray(config.ray.address), device)
+    return cluster.allocate(config.ray, connect.connect_ray(config.ray.address), device)
 
 
 def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts: Mapping[str, Cut]) -> Ledger:

@@ -19,7 +19,7 @@ from jobs.cli.config import Cluster, ConfigError, Input
 from jobs.cli.loading import load
 from jobs.planning.listing import list_input
 from jobs.planning.recipe import Device, Devices, Recipe
-from jobs.running import cluster
+from jobs.running import cluster, connect
 
 MEMORY = 8e9
 
@@ -27,7 +27,7 @@ MEMORY = 8e9
 def shared(
     cpus: float, gpus: float = 0, device: Device | None = None, node: float | None = None, **keys: Any
 ) -> cluster.Resources:
-    there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, cluster.LARGEST_NODE: node or cpus}
+    there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, connect.LARGEST_NODE: node or cpus}
     return cluster.allocate(Cluster(**keys), there, device or ("cuda" if gpus else "cpu"))
 
 

@@ -18,7 +18,7 @@ from conftest import DEMO_MODEL, S3_KEY, S3_SECRET, encoded, free_port, tone
 
 from actors.schema import PART_SCHEMA
 from jobs import plan, transcribe
-from jobs.running import cluster
+from jobs.running import connect
 
 
 def table_of(folder: Path) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(cluster, "connect_ray", started)
+    monkeypatch.setattr(connect, "connect_ray", started)
 
 
 @pytest.mark.usefixtures("ray_two_cpus")

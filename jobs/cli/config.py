@@ -4,43 +4,18 @@ The docstring below a key is its documentation: the first line is the comment in
 docs/configuration.md. `make docs` writes both from here.
 """
 
-import os
 from collections import Counter
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from actors.schema import ErrorKind, UsageError
 from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
 from actors.storage.urls import Signatures, is_signed, is_web, public_url
+from jobs.cli.config_of_jobs import Benchmark, Evaluate, Export
 from jobs.cli.errors import ConfigError as ConfigError
-from jobs.cli.secrets import with_secrets
-
-Auto = Literal["auto"]
-Positive = Annotated[float, Field(gt=0, le=1e9)]  # seconds, hours, megabytes: more makes no sense, and no time or size
-Share = Annotated[float, Field(ge=0, le=1)]
-Location = Annotated[str, AfterValidator(os.path.expanduser)]  # a path or a URL; "~" is the home folder
-StorageOptions = Annotated[dict[str, Any], Field(repr=False)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
-    later: ClassVar[frozenset[str]] = frozenset()  # keys added after the first outputs were made
-
-    def recipe(self) -> dict[str, object]:
-        """The section's values as part of a recipe. A later key at its default is left out, as it was before the key
-        existed, so outputs made then still match."""
-        fields = type(self).model_fields
-        return self.model_dump(exclude={key for key in self.later if getattr(self, key) == fields[key].default})
-
-
-class Stored(Section):
-    """A section with a key `storage_options`."""
-
-    def options(self) -> dict[str, object]:
-        """`storage_options` with the secrets that they name. Raises ConfigError."""
-        return with_secrets(self.model_dump()["storage_options"], f"{type(self).__name__.lower()}.storage_options")
+from jobs.cli.sections import Auto, Location, Positive, Section, Share, StorageOptions, Stored
 
 
 class Input(Stored):
@@ -211,77 +186,6 @@ class Errors(Section):
     """for one recording to be decoded, or transcribed alone, before it is given up (crashed)"""
     max_fraction: Share = 0.05
     """share of all recordings in the output that may have an error before the exit status is 3"""
-
-
-class Export(Stored):
-    """For jobs.export alone: subtitles and other files."""
-
-    format: Literal["srt", "vtt", "textgrid", "text", "jsonl", "manifest"] = "srt"
-    """srt | vtt | textgrid (Praat) | text | jsonl | manifest (NeMo, a line per segment)"""
-    files: Literal["auto", "recording", "one"] = "auto"
-    """auto (recording for srt, vtt, textgrid, else one) | recording | one"""
-    uri: Location | None = None
-    """folder or URL; null: _export/<format> below output.uri"""
-    characters_per_line: Annotated[int, Field(gt=0)] = 16
-    """of subtitles, as wide as Chinese ones; Latin ones count half"""
-    lines: Annotated[int, Field(gt=0)] = 2
-    """lines of a subtitle"""
-    min_seconds: Positive = 1.0
-    """seconds that a subtitle stays, unless the next one starts earlier"""
-    max_seconds: Positive = 7.0
-    """seconds of a subtitle"""
-    min_confidence: Share = 0.0
-    """segments below it are left out"""
-    channel_names: list[str] = []
-    """who speaks on channel 0, 1 and so on, as in [caller, agent]; empty: the numbers"""
-    storage_options: StorageOptions = {}
-    """as for input; empty: those of output"""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Export":
-        if self.min_seconds > self.max_seconds:
-            raise ValueError(f"min_seconds: {self.min_seconds:g} is more than max_seconds, {self.max_seconds:g}")
-        return self
-
-
-class Evaluate(Section):
-    """For jobs.evaluate alone: normalisation before texts are compared, and what is shown."""
-
-    width: bool = True
-    """makes full and half width equal, and other forms that Unicode has twice (NFKC)"""
-    case: bool = True
-    """makes upper and lower case equal"""
-    punctuation: bool = True
-    """leaves out punctuation"""
-    spaces: bool = True
-    """leaves out spaces, for the character error rate"""
-    digits: Literal["keep", "chinese"] = "keep"
-    """keep | chinese: 0 to 9 become 零 to 九, one by one"""
-    group: str = "folder"
-    """folder | none | a column | a field that came with the audio, such as speaker"""
-    bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000
-    """samples for the confidence intervals"""
-    shown: Annotated[int, Field(ge=0, le=10_000)] = 10
-    """recordings with the most errors, and commonest errors, in the tables"""
-    write: Location | None = None
-    """a Parquet file or URL for the counts of every recording"""
-
-
-class Benchmark(Section):
-    """For jobs.benchmark alone."""
-
-    model: Literal["given", "reference"] = "given"
-    """given (model.name) | reference, random weights in the shape of Citrinet-1024"""
-    minutes: Positive = 2.0
-    """minutes of generated audio"""
-    repeats: Annotated[int, Field(gt=0)] = 3
-    """passes over the audio, of which the median counts"""
-    copies: Annotated[int, Field(gt=0)] = 1
-    """how often the whole pipeline gets that audio: a GPU needs hours of it"""
-    sides: list[str] = []
-    """names of what to measure; empty: all"""
-    write: Location | None = None
-    """a JSON file or URL for the result, such as docs/benchmarks/engine.json; `make benchmarks` makes the page"""
 
 
 class Config(Section):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from jobs.cli.config import Config, Section
+from jobs.cli.config import Config
 from jobs.cli.kinds import as_yaml, in_words
+from jobs.cli.sections import Section
 
 PAGE, LOCAL = Path("docs/configuration.md"), Path("configs/local.yaml")
 

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from jobs.cli.config import Config, ConfigError, Section
+from jobs.cli.config import Config, ConfigError
 from jobs.cli.kinds import ANY, in_a_sentence, kinds_of
 from jobs.cli.secrets import has_secret, leaves
+from jobs.cli.sections import Section
 from jobs.cli.values import node_of, shown, value_of
 from jobs.cli.yaml_text import compose, items
 

@@ -25,7 +25,7 @@ from jobs import pipeline
 from jobs.cli.config import Cluster
 from jobs.cli.loading import load
 from jobs.planning.recipe import Devices, Recipe
-from jobs.running import cluster
+from jobs.running import cluster, connect
 
 
 def read(block: pa.Table, settings: ReadSettings, output: Any) -> pa.Table:
@@ -54,7 +54,7 @@ def main() -> int:
     pipeline.read_block, pipeline.TranscribeBlock, pipeline.commit_block = read, Transcribe, commit  # type: ignore[misc, assignment]
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
-    resources = cluster.allocate(Cluster(actors=pool), cluster.connect_ray(None), "cpu")
+    resources = cluster.allocate(Cluster(actors=pool), connect.connect_ray(None), "cpu")
     pieces = [Piece(f"{number:x}", "f", Cut(60), ()) for number in range(options.pieces)]
     recipe = Recipe.of(load("configs/demo.yaml", []), ModelFile("", ""), Devices(0, has_bfloat16=False))
     dataset = pipeline.build_graph(pieces, recipe, resources, Place.at("/nowhere"), "run")
