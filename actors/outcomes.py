@@ -12,9 +12,10 @@ from actors.pieces import Cut
 
 @dataclass(frozen=True)
 class Work:
-    """What transcribing took: from `began` to `ended`, in seconds since 1970, of which the device was busy for
-    `busy_seconds`, with `padded_seconds` of audio, padding included."""
+    """What transcribing took: of an actor, from `began` to `ended`, in seconds since 1970, of which the device was busy
+    for `busy_seconds`, with `padded_seconds` of audio, padding included."""
 
+    actor: str
     began: float
     ended: float
     busy_seconds: float
@@ -29,7 +30,10 @@ class Work:
         """The work that a schema's metadata state, if they state any."""
         names = [each.name for each in fields(cls)]
         values = [(metadata or {}).get(name.encode()) for name in names]
-        return cls(*(float(value) for value in values if value)) if all(values) else None
+        if not all(values):
+            return None
+        actor, *numbers = (value.decode() for value in values if value)
+        return cls(actor, *map(float, numbers))
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def from_json(text: str) -> Outcome:
         raise InvalidData(f"it is not an outcome: {problem}") from None
 
 
-def _from_fields(kind: str, unit: str, work: Mapping[str, float] | None = None, **fields: Any) -> Outcome:
+def _from_fields(kind: str, unit: str, work: Mapping[str, Any] | None = None, **fields: Any) -> Outcome:
     done = Work(**work) if work else None
     match kind:
         case "Committed":

@@ -15,13 +15,18 @@ from actors.transcriber import Transcriber
 from actors.writer import commit_piece
 
 
-def read_block(block: pa.Table, settings: ReadSettings, output: Place) -> pa.Table:
-    """Reads and decodes a piece; one that an earlier run kept is not read again."""
+class ReadBlock:
+    """Reads and decodes pieces; one that an earlier run kept is not read again."""
 
-    def read(piece: Piece, _: pa.Table) -> pa.Table:
-        return SPEECH_SCHEMA.empty_table() if is_kept(piece, output) else read_piece(piece, settings)
+    def __init__(self, settings: ReadSettings, output: Place) -> None:
+        self._settings, self._output = settings, output
 
-    return advance(block, read)
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return advance(block, self._read)
+
+    def _read(self, piece: Piece, _: pa.Table) -> pa.Table:
+        is_done = is_kept(piece, self._output)
+        return SPEECH_SCHEMA.empty_table() if is_done else read_piece(piece, self._settings)
 
 
 class TranscribeBlock:
@@ -34,6 +39,11 @@ class TranscribeBlock:
         return advance(block, lambda piece, speech: self._transcriber(speech, piece.unit))
 
 
-def commit_block(block: pa.Table, output: Place, attempt: str) -> pa.Table:
-    """Commits a piece: writes its rows, and returns its outcome."""
-    return advance(block, lambda piece, rows: commit_piece(piece, rows, output, attempt))
+class CommitBlock:
+    """Commits pieces: writes their rows, and returns their outcomes."""
+
+    def __init__(self, output: Place, attempt: str) -> None:
+        self._output, self._attempt = output, attempt
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return advance(block, lambda piece, rows: commit_piece(piece, rows, self._output, self._attempt))

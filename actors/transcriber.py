@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -33,7 +34,7 @@ class Transcriber:
     def __init__(self, model: ModelFile, settings: EngineSettings, run_id: str) -> None:
         """Raises UsageError if the weights are not the planned ones, or the engine cannot use them."""
         self._runner = (IsolatedRunner if settings.isolated else EngineRunner)(model, settings)
-        self._tokens = settings.tokens
+        self._id, self._tokens = uuid.uuid4().hex[:12], settings.tokens
         self._provenance = {"model": model.name, "model_sha256": model.sha256, "decoding": "greedy", "run_id": run_id}
 
     def __call__(self, speech: pa.Table, unit: str) -> pa.Table:
@@ -57,7 +58,7 @@ class Transcriber:
             columns[name] = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
         columns["transcribed_at"] = pa.array([now] * rows, PART_SCHEMA.field("transcribed_at").type)
         ended = time.time()
-        work = Work(began, ended, **({"busy_seconds": ended - began} | self._runner.take_counters()))
+        work = Work(self._id, began, ended, **({"busy_seconds": ended - began} | self._runner.take_counters()))
         table = pa.table(
             [columns.get(each.name, pa.nulls(rows, each.type)) for each in PART_SCHEMA], schema=PART_SCHEMA
         )

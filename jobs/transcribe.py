@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 
 from actors.parts.commit import remove_unit
@@ -14,14 +15,14 @@ from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, summary_json
 from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare, recordings_in_output
-from jobs.planning.recipe import Device
 from jobs.planning.state import sweep
 from jobs.planning.verdicts import new_run_id
-from jobs.running import cluster, connect
-from jobs.running.cluster import GraphError, Resources
+from jobs.running import connect
+from jobs.running.cluster import GraphError
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
 from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures, Totals
+from jobs.running.share import Share, hold
 from jobs.running.summary import Finished, close, say_plan, sum_up
 
 TRIES = 20  # to get a plan's number before other runs
@@ -99,11 +100,11 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
     ray_began = time.time()
-    totals, failed, hopeless, actors = Totals(), dict[str, str](), frozenset[str](), 0
+    totals, failed, hopeless = Totals(), dict[str, str](), frozenset[str]()
     if plan.units:
-        resources = claim_resources(config, prepared.recipe.device)
-        ledger = transcribe(prepared, run_id, resources, kept_cuts)
-        totals, failed, hopeless, actors = ledger.totals, ledger.failed, ledger.hopeless, resources.actors[0]
+        with claim_share(config, prepared, run_id) as share:
+            ledger = transcribe(prepared, run_id, share, kept_cuts)
+        totals, failed, hopeless = ledger.totals, ledger.failed, ledger.hopeless
     return Finished(
         run_id=run_id,
         planned=len(plan.units),
@@ -111,22 +112,23 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
         totals=totals,
         failed=failed,
         hopeless=hopeless,
-        actors=actors,
         wall_seconds=time.monotonic() - began,
-        start_seconds=max(totals.began - ray_began, 0),  # until an actor first had work
+        start_seconds=max(totals.time.began - ray_began, 0),  # until an actor first had work
         in_output=recordings_in_output(prepared),
         output=prepared.output_uri,
         files=prepared.listing.files,
     )
 
 
-def claim_resources(config: Config, device: Device) -> Resources:
-    """Connects to Ray, or starts it, and divides its resources among the stages. Raises ConfigError."""
+def claim_share(config: Config, prepared: Prepared, run_id: str) -> AbstractContextManager[Share]:
+    """Connects to Ray, or starts it, and waits for a share of it, which is held until the block is left. Raises
+    ConfigError."""
     say("connecting to Ray …" if is_on_cluster(config) else "starting Ray and loading the model …")
-    return cluster.allocate(config.ray, connect.connect_ray(config.ray.address), device)
+    total = connect.connect_ray(config.ray.address)
+    return hold(config.ray, total, prepared.recipe.device, run_id, prepared.output_uri)
 
 
-def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts: Mapping[str, Cut]) -> Ledger:
+def transcribe(prepared: Prepared, run_id: str, share: Share, kept_cuts: Mapping[str, Cut]) -> Ledger:
     """Sends the planned units through the graph. Returns what became of each.
 
     Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
@@ -134,14 +136,14 @@ def transcribe(prepared: Prepared, run_id: str, resources: Resources, kept_cuts:
     reason, with one recording per process.
     """
     recipe, plan = prepared.recipe, prepared.plan
-    say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {resources.described()}")
-    ledger = Ledger(plan.units, Metrics(run_id, len(plan.units), resources.actors[0]))
+    say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
+    ledger = Ledger(plan.units, Metrics(run_id, len(plan.units)))
     cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.units}
     units, isolated = plan.units, False
     try:
         while units:
             pieces = [piece for unit in units for piece in cut_unit(unit, cuts[unit.id])]
-            dataset = pipeline.build_graph(pieces, recipe, resources, prepared.output, run_id, isolated)
+            dataset = pipeline.build_graph(pieces, recipe, share, prepared.output, run_id, isolated)
             for outcome in pipeline.outcomes(dataset):
                 ledger.add(outcome)
             needed = ledger.to_recut(cuts)

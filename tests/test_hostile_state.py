@@ -241,7 +241,7 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monk
 
     def worked(*_: Any) -> Finished:
         (tmp_path / "out" / RUNS / "000001" / "summary.json").mkdir()
-        return Finished("run", 0, 0, Totals(), {}, 0, 1.0, 0.0, (0, 0), "")
+        return Finished("run", 0, 0, Totals(), {}, 1.0, 0.0, (0, 0), "")
 
     monkeypatch.setattr(transcribe, "work", worked)
     status, summary, seen = job(f"output.uri={tmp_path / 'out'}", "input.uri=demo/audio/loose/00.wav")

@@ -13,8 +13,8 @@ from actors.outcomes import Counts, Work
 from jobs.running.metrics import Metrics
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-metrics = Metrics("r1", units=3, actors=1)
-work = Work(began=1.0, ended=2.0, busy_seconds=0.1, padded_seconds=25.0)
+metrics = Metrics("r1", units=3)
+work = Work("actor", began=1.0, ended=2.0, busy_seconds=0.1, padded_seconds=25.0)
 metrics.add(Counts(audio_seconds=12.5), work, 0)  # a piece that is kept
 metrics.add(Counts(recordings=4, errors={"missing": 1}), None, 1)
 metrics.retry(1)

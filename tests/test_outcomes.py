@@ -18,7 +18,8 @@ from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.running.outcomes import FAILURES_IN_A_ROW, Ledger, TooManyFailures, Totals
 from jobs.running.summary import Finished, Summary, close, sum_up
 
-WORK = Work(began=100.0, ended=104.0, busy_seconds=3.0, padded_seconds=50.0)
+WORK = Work("actor-1", began=100.0, ended=104.0, busy_seconds=3.0, padded_seconds=50.0)
+OTHER = Work("actor-2", began=300.0, ended=302.0, busy_seconds=1.0, padded_seconds=5.0)
 COUNTS = Counts(3, 5, 60.0, {"missing": 1}, 2, 40)
 EXAMPLES = (Example("a.wav", "今天", "今日"),), (Example("b.wav", error_kind="missing", error_detail="\udc80"),)
 OUTCOMES = [
@@ -65,12 +66,13 @@ def test_what_is_no_outcome_is_refused(text: str) -> None:
 
 
 def test_a_run_counts_what_was_committed() -> None:
-    later = Work(began=98.0, ended=103.0, busy_seconds=2.0, padded_seconds=10.0)
+    later = Work("actor-1", began=98.0, ended=103.0, busy_seconds=2.0, padded_seconds=10.0)
     ledger, metrics = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK, *EXAMPLES), Committed("0b", COUNTS, later))
     totals = ledger.totals
     assert totals.units == 2
     assert totals.counts == Counts(6, 10, 120.0, {"missing": 2}, 4, 80)
-    assert (totals.began, totals.ended, totals.busy_seconds) == (98.0, 104.0, 5.0)
+    assert (totals.time.began, totals.time.busy_seconds) == (98.0, 5.0)
+    assert totals.time.busy_share == 5 / 6  # from 98 to 104
     assert (totals.transcripts, totals.failures) == (list(EXAMPLES[0]), list(EXAMPLES[1]))
     assert (ledger.waiting, ledger.failed) == ({}, {})
     assert metrics.added == [(COUNTS, WORK, 1), (COUNTS, later, 1)]
@@ -80,7 +82,7 @@ def test_a_unit_of_several_pieces_counts_its_audio_once() -> None:
     pieces = [Kept("0a", 20.0, WORK), Kept("0a", 25.0, WORK), Committed("0a", COUNTS, WORK)]
     ledger, metrics = ledger_of(["0a"], *pieces)
     assert ledger.totals.counts.audio_seconds == 60.0
-    assert ledger.totals.busy_seconds == 9.0
+    assert ledger.totals.time.busy_seconds == 9.0
     assert [counts.audio_seconds for counts, _, _ in metrics.added] == [20.0, 25.0, 15.0]
     assert [units for _, _, units in metrics.added] == [0, 0, 1]
 
@@ -188,11 +190,11 @@ def test_many_errors_that_nobody_foresaw_end_the_run() -> None:
 
 
 def finished(totals: Totals, failed: dict[str, str] | None = None, in_output: tuple[int, int] = (6, 0)) -> Finished:
-    return Finished("run-1", 4, 3, totals, failed or {}, 2, 20.0, 8.0, in_output, "file:///out")
+    return Finished("run-1", 4, 3, totals, failed or {}, 20.0, 8.0, in_output, "file:///out")
 
 
 def test_a_summary_is_what_programs_read() -> None:
-    ledger, _ = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK), Committed("0b", COUNTS, WORK))
+    ledger, _ = ledger_of(["0a", "0b"], Committed("0a", COUNTS, WORK), Committed("0b", COUNTS, OTHER))
     assert sum_up(finished(ledger.totals)) == {
         "run_id": "run-1",
         "version": VERSION,
@@ -209,7 +211,7 @@ def test_a_summary_is_what_programs_read() -> None:
         "wall_seconds": 20.0,
         "start_seconds": 8.0,
         "rtfx": 6.0,
-        "busy_share": 0.75,  # 6 of the 2 x 4 seconds
+        "busy_share": 0.667,  # 4 of the 4 and 2 seconds that two actors had
         "output": "file:///out",
     }
     page = (ROOT / "docs/running.md").read_text()
@@ -238,7 +240,7 @@ def test_a_report_shows_what_was_heard(capsys: pytest.CaptureFixture[str]) -> No
         "recordings 3, 1 with an error",
         "in the output 100 recordings, 5 with an error",
         "audio 0.017 h in 20.0 s",
-        "actors busy 38% of the time",
+        "actors busy 75% of the time",
         "character error rate 5.00%",
     ):
         assert line in seen

@@ -31,7 +31,7 @@ from jobs.planning.listing import list_input
 Transcribe = Callable[[pa.Table], pa.Table]
 
 
-WORK = Work(1, 2, 1, 1).to_metadata()
+WORK = Work("actor", 1, 2, 1, 1).to_metadata()
 
 
 def digested(speech: pa.Table) -> pa.Table:

@@ -1,6 +1,8 @@
 """The graph as Ray Data executes it, and resources that fit."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,23 @@ from jobs.cli.loading import load
 from jobs.planning.listing import list_input
 from jobs.planning.recipe import Device, Devices, Recipe
 from jobs.running import cluster, connect
+from jobs.running.share import Share, hold
 
 MEMORY = 8e9
 
 
 def shared(
-    cpus: float, gpus: float = 0, device: Device | None = None, node: float | None = None, **keys: Any
+    cpus: float,
+    gpus: float = 0,
+    device: Device | None = None,
+    node: float | None = None,
+    free: tuple[float, float] | None = None,
+    **keys: Any,
 ) -> cluster.Resources:
+    """A cluster's resources as they are divided, where all of its CPUs and GPUs are free, or so many."""
     there = {"CPU": cpus, "GPU": gpus, "memory": MEMORY, connect.LARGEST_NODE: node or cpus}
-    return cluster.allocate(Cluster(**keys), there, device or ("cuda" if gpus else "cpu"))
+    left = free and {"CPU": free[0], "GPU": free[1], "memory": MEMORY, connect.LARGEST_NODE: min(free[0], node or cpus)}
+    return cluster.allocate(Cluster(**keys), there, device or ("cuda" if gpus else "cpu"), left)
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 3, 4, 8, 64])
@@ -36,7 +46,6 @@ def shared(
 def test_stages_fit_together_on_any_machine(cpus: int, gpus: int) -> None:
     each = shared(cpus, gpus)
     assert 0 < each.actor_cpus + each.decoder_cpus + each.commit_cpus <= cpus
-    assert each.actor_cpus != each.decoder_cpus != each.commit_cpus  # or Ray Data would fuse stages
     assert each.actor_cpus < 1 or each.actor_cpus == int(each.actor_cpus)
     assert each.actor_gpus == (1 if gpus else 0)
     assert each.device == ("cuda" if gpus else "cpu")
@@ -69,20 +78,40 @@ def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
 
 def test_without_a_wish_every_gpu_or_machine_has_its_actor() -> None:
     assert shared(16, 1).actors == (1, 1)
-    assert shared(96, 8).actors == (8, 8)
-    assert shared(16, 1, gpus_per_actor=0.5).actors == (2, 2)
+    assert shared(96, 8).actors == (1, 8)
+    assert shared(16, 1, gpus_per_actor=0.5).actors == (1, 2)
     assert shared(2).actors == (1, 1)
-    assert shared(cpus=64, node=16).actors == (4, 4)
+    assert shared(cpus=64, node=16).actors == (1, 4)
     assert shared(cpus=64, node=16, actors=(1, 8)).actors == (1, 8)
+    assert [each.first_actors for each in (shared(96, 8), shared(cpus=64, node=16))] == [8, 4]
 
 
-def graph_of(units: list[Unit], out: Path, device: Device = "cpu") -> Any:
-    """A graph with the resources of a device, whose engine computes on the CPU."""
+def test_what_others_hold_is_left_to_them() -> None:
+    assert shared(16).actor_cpus == 14
+    assert [shared(16, free=(cpus, 0)).actor_cpus for cpus in (8, 3, 2)] == [6, 1, 0.5]
+    assert [shared(16, free=(cpus, 0)).threads for cpus in (16, 8, 2)] == [16, 8, 2]
+    assert shared(16, free=(0, 0)).actor_cpus == 1  # to wait for
+    assert shared(2, free=(1, 0)).least["CPU"] == 1
+    busy = shared(96, 8, free=(20, 3))
+    assert (busy.actors, busy.first_actors, busy.actor_cpus) == ((1, 8), 3, 1)
+    assert shared(96, 8, free=(20, 3), actors=(4, 8)).first_actors == 4
+    assert shared(4, 4, free=(2, 2)).least == {"CPU": 2, "GPU": 1, "memory": 2e9}
+
+
+@pytest.fixture
+def graph_of(ray_two_cpus: None) -> Iterator[Callable[..., Any]]:
+    """Makes a graph of units with the resources of a device, whose engine computes on the CPU."""
+    with hold(Cluster(), connect.connect_ray(None), "cpu", "run", "/out") as share:
+        yield partial(make_graph, share)
+
+
+def make_graph(share: Share, units: list[Unit], out: Path, device: Device = "cpu") -> Any:
     config = load("configs/demo.yaml", [f"model.name={DEMO_MODEL}", "model.device=cpu", "batch.max_padded_seconds=60"])
     recipe = Recipe.of(config, resolve(str(DEMO_MODEL), None, {}), Devices(0, has_bfloat16=False))
     pieces = [cut_unit(unit, Cut(60))[0] for unit in units]
     output = Place.at(str(out))
-    return pipeline.build_graph(pieces, recipe, replace(shared(2), device=device), output, "run")
+    with_device = replace(share, resources=replace(share.resources, device=device))
+    return pipeline.build_graph(pieces, recipe, with_device, output, "run")
 
 
 def units_of(folder: Path) -> list[Unit]:
@@ -91,8 +120,7 @@ def units_of(folder: Path) -> list[Unit]:
     return [Unit(f"a{number}", "f", (each,)) for number, each in enumerate(objects)]
 
 
-@pytest.mark.usefixtures("ray_two_cpus")
-def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path) -> None:
+def test_reading_transcribing_and_committing_stay_three_operators(graph_of: Any, tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
     dataset = graph_of(units_of(tmp_path), tmp_path / "out")
@@ -102,15 +130,16 @@ def test_reading_transcribing_and_committing_stay_three_operators(tmp_path: Path
     names = [line.split()[2] for line in executed]
     assert names == [
         "FromItems:",
-        "MapBatches(read_block):",
+        "MapBatches(ReadBlock):",
         "MapBatches(TranscribeBlock):",
-        "MapBatches(commit_block):",
+        "MapBatches(CommitBlock):",
     ]
     assert ["3 blocks produced" in line for line in executed] == [True] * 4
 
 
-@pytest.mark.usefixtures("ray_two_cpus")
-def test_an_actor_works_on_two_blocks_at_once_as_on_a_gpu(tmp_path: Path, speech: list[tuple[Any, str]]) -> None:
+def test_an_actor_works_on_two_blocks_at_once_as_on_a_gpu(
+    graph_of: Any, tmp_path: Path, speech: list[tuple[Any, str]]
+) -> None:
     for number, (samples, _) in enumerate(speech[:8]):
         (tmp_path / f"{number}.wav").write_bytes(encoded(samples))
     units, out = units_of(tmp_path), tmp_path / "out"
@@ -126,8 +155,7 @@ def test_an_actor_works_on_two_blocks_at_once_as_on_a_gpu(tmp_path: Path, speech
     )
 
 
-@pytest.mark.usefixtures("ray_two_cpus")
-def test_a_unit_that_fails_leaves_the_others(tmp_path: Path) -> None:
+def test_a_unit_that_fails_leaves_the_others(graph_of: Any, tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.wav").write_bytes(encoded(tone(1)))
     units = units_of(tmp_path)

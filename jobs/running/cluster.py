@@ -4,21 +4,24 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from jobs.cli.config import Cluster, ConfigError
 from jobs.planning.recipe import Device
 from jobs.running.connect import LARGEST_NODE
 
+LEAST_CPUS = 0.25  # with less of a CPU free for it, an actor waits for a whole one
+
 
 @dataclass(frozen=True)
 class Resources:
-    """The actor pool's minimum and maximum size, and what Ray reserves for each stage.
+    """The sizes of the actor pool, and what Ray reserves for one worker of each stage.
 
-    `threads` is the number of threads that an actor computes with.
+    `actors` are the minimum and maximum, `first_actors` those that there is room for now. `threads` is the number of
+    threads that an actor computes with.
     """
 
     actors: tuple[int, int]
+    first_actors: int
     actor_cpus: float
     actor_gpus: float
     decoder_cpus: float
@@ -35,26 +38,26 @@ class Resources:
         each = " and ".join(f"{count:g} {name}{'s' * (count > 1)}" for count, name in parts if count)
         return f"{many} actor, {each}" if maximum == 1 else f"{many} actors, each {each}"
 
-    def of_readers(self) -> dict[str, Any]:
-        """Options of `Dataset.map_batches` for the stage that reads."""
-        return {"num_cpus": self.decoder_cpus, "memory": self.decoder_memory, "max_retries": 3}
+    @property
+    def of_reader(self) -> dict[str, float]:
+        """What one worker of the stage that reads needs, by Ray's names of resources."""
+        return {"CPU": self.decoder_cpus, "memory": self.decoder_memory}
 
-    def of_actors(self) -> dict[str, Any]:
-        """Options for the stage that transcribes: a pool of actors."""
-        from ray.data import ActorPoolStrategy
+    @property
+    def of_actor(self) -> dict[str, float]:
+        """What an actor needs."""
+        return {"CPU": self.actor_cpus} | ({"GPU": self.actor_gpus} if self.actor_gpus else {})
 
-        pool = ActorPoolStrategy(
-            min_size=self.actors[0],
-            max_size=self.actors[1],
-            max_concurrent_calls_per_actor=self.blocks_at_once,
-            enable_true_multi_threading=self.blocks_at_once > 1,
-        )
-        bounds = {"max_restarts": 3, "max_task_retries": 3}
-        return {"compute": pool, "num_cpus": self.actor_cpus, "num_gpus": self.actor_gpus} | bounds
+    @property
+    def of_writer(self) -> dict[str, float]:
+        """What one worker of the stage that commits needs."""
+        return {"CPU": self.commit_cpus}
 
-    def of_commits(self) -> dict[str, Any]:
-        """Options for the stage that commits."""
-        return {"num_cpus": self.commit_cpus, "max_retries": 3}
+    @property
+    def least(self) -> dict[str, float]:
+        """What one of each needs together."""
+        needs = (self.of_reader, self.of_actor, self.of_writer)
+        return {name: sum(each.get(name, 0.0) for each in needs) for name in ("CPU", "GPU", "memory")}
 
     @property
     def blocks_at_once(self) -> int:
@@ -62,45 +65,55 @@ class Resources:
         return 2 if self.device == "cuda" else 1
 
 
-def allocate(cluster: Cluster, available: Mapping[str, float], device: Device) -> Resources:
-    """Divides the available resources among the stages, such that actors, a decoder and a commit fit together.
-    By default there is one actor per GPU share, else per node.
+def allocate(
+    cluster: Cluster, total: Mapping[str, float], device: Device, free: Mapping[str, float] | None = None
+) -> Resources:
+    """Divides a cluster's resources among the stages, such that actors, a decoder and a commit fit together. By default
+    there is up to one actor per GPU share, else per node.
 
-    Raises ConfigError if they do not fit: Ray would wait forever. The CPUs of actors and decoders must differ, or Ray
-    Data would fuse the two stages and nothing would overlap.
+    What others left `free` (all of it, if None) bounds how many CPUs an actor takes, and how many actors start at once;
+    where it is too little for one, an actor takes 1 CPU when there is room. Raises ConfigError if the stages do not fit
+    even the total: Ray would wait forever.
     """
-    cpus, gpus, memory = (float(available.get(name, 0)) for name in ("CPU", "GPU", "memory"))
-    node = float(available[LARGEST_NODE])
+    free = total if free is None else free
+    cpus, gpus, memory = (float(total.get(name, 0)) for name in ("CPU", "GPU", "memory"))
+    node, free_cpus, free_node = float(total[LARGEST_NODE]), float(free.get("CPU", 0)), float(free[LARGEST_NODE])
     actor_gpus = (1.0 if device == "cuda" else 0.0) if cluster.gpus_per_actor == "auto" else cluster.gpus_per_actor
     if device == "cuda" and not actor_gpus:
         raise ConfigError("ray.gpus_per_actor: 0 leaves no GPU for the actors, but model.device is cuda")
     actors = cluster.actors
     if actors == "auto":
         each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
-        actors = (each, each)
-    minimum = actors[0]
+        actors, together = (1, each), each
+    else:
+        together = actors[0]
     decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
-        requested = max(min((cpus - decoder - commit) / minimum, 1.0 if device == "cuda" else node), 0.0)
+        most = min((cpus - decoder - commit) / together, 1.0 if device == "cuda" else node)
+        at_hand = min(free_cpus - decoder - commit, free_node)
+        requested = max(min(most, at_hand if at_hand >= LEAST_CPUS else 1.0), 0.0)
     else:
         requested = cluster.cpus_per_actor
     actor = float(int(requested)) if requested >= 1 else int(requested * 1e4) / 1e4  # Ray takes whole numbers above 1
-    if actor == decoder:
-        decoder *= 0.9
-    decoder_memory = min(cluster.decoder_memory_gb * 1e9, memory / 2)
-    for name, needed, total in (
-        ("CPUs", minimum * actor + decoder + commit, cpus),
+    decoder_memory = float(int(min(cluster.decoder_memory_gb * 1e9, memory / 2)))
+    for name, needed, there in (
+        ("CPUs", together * actor + decoder + commit, cpus),
         ("CPUs on one machine", max(actor, decoder), node),
-        ("GPUs", minimum * actor_gpus, gpus),
+        ("GPUs", together * actor_gpus, gpus),
     ):
-        if needed > total + 1e-6 or actor <= 0:
+        if needed > there + 1e-6 or actor <= 0:
             raise ConfigError(
-                f"ray.actors: {minimum} actors, a decoder and a commit need {needed:g} {name}, and Ray has {total:g};"
+                f"ray.actors: {together} actors, a decoder and a commit need {needed:g} {name}, and Ray has {there:g};"
                 " lower ray.actors, ray.cpus_per_actor or ray.gpus_per_actor"
             )
-    threads = max(int(min(cpus // minimum, node) if device == "cpu" else actor), 1)
-    return Resources(actors, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
+    room = (free_cpus - decoder - commit) / actor
+    if actor_gpus:
+        room = min(room, float(free.get("GPU", 0)) / actor_gpus)
+    first = min(max(int(room + 1e-6), actors[0]), actors[1])
+    all_cpus = min(free_cpus // together, free_node) if device == "cpu" else 0.0
+    threads = max(int(max(actor, all_cpus)), 1)
+    return Resources(actors, first, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
 
 
 def configure_ray_data() -> None:

@@ -4,12 +4,13 @@ import time
 from typing import Any
 
 from actors.outcomes import Counts, Work
+from jobs.running.actor_time import ActorTime
 
 
 class Metrics:
     """Counters and gauges of one run, each with the label `run_id`; see docs/running.md."""
 
-    def __init__(self, run_id: str, units: int, actors: int) -> None:
+    def __init__(self, run_id: str, units: int) -> None:
         from ray.util.metrics import Counter, Gauge
 
         def create(kind: Any, name: str, description: str, *labels: str) -> Any:
@@ -25,13 +26,11 @@ class Metrics:
         self._left = create(Gauge, "units_left", "Units not committed yet")
         self._speed = create(Gauge, "times_real_time", "Seconds of audio committed per second of wall time")
         self._padding = create(Gauge, "padding_share", "Share of the samples given to the model that are padding")
-        self._busy = create(
-            Gauge, "actor_busy_share", "Share of the time that the minimum number of actors transcribed"
-        )
+        self._busy = create(Gauge, "actor_busy_share", "Share of their time that the actors transcribed")
         self._planned.set(units)
         self._left.set(units)
-        self._units_left, self._actors, self._began = units, actors, time.monotonic()
-        self._audio_seconds = self._padded_seconds = self._busy_seconds = 0.0
+        self._units_left, self._began, self._time = units, time.monotonic(), ActorTime()
+        self._audio_seconds = self._padded_seconds = 0.0
 
     def add(self, counts: Counts, work: Work | None, units: int) -> None:
         """Counts what a piece adds, its work, and the units that it committed. A failed unit still counts as left."""
@@ -39,7 +38,7 @@ class Metrics:
         self._audio_seconds += counts.audio_seconds
         if work:
             self._padded_seconds += work.padded_seconds
-            self._busy_seconds += work.busy_seconds
+            self._time.add(work)
         elapsed = max(time.monotonic() - self._began, 1e-9)
         for counter, value in ((self._audio, counts.audio_seconds), (self._recordings, counts.recordings)):
             if value:
@@ -48,7 +47,8 @@ class Metrics:
             self._errors.inc(count, tags={"kind": kind})
         self._left.set(self._units_left)
         self._speed.set(self._audio_seconds / elapsed)
-        self._busy.set(min(self._busy_seconds / (elapsed * self._actors), 1.0))
+        if (busy := self._time.busy_share) is not None:
+            self._busy.set(busy)
         if self._padded_seconds:
             self._padding.set(max(1 - self._audio_seconds / self._padded_seconds, 0.0))
 

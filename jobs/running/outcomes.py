@@ -9,6 +9,7 @@ from actors.schema import ErrorKind
 from actors.sources.account import Entries
 from actors.units import Unit
 from jobs.cli.terminal import MAX_EXAMPLES, Progress
+from jobs.running.actor_time import ActorTime
 from jobs.running.metrics import Metrics
 
 FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
@@ -30,9 +31,7 @@ class Totals:
     transcripts: list[Example] = field(default_factory=list)
     failures: list[Example] = field(default_factory=list)
     entries: Entries = field(default_factory=Entries)  # found in containers
-    began: float = 0.0  # seconds since 1970, when an actor first had work; 0 if none had
-    ended: float = 0.0
-    busy_seconds: float = 0.0
+    time: ActorTime = field(default_factory=ActorTime)
 
     def add_unit(self, committed: Committed) -> None:
         self.units += 1
@@ -43,9 +42,7 @@ class Totals:
 
     def add_work(self, work: Work | None) -> None:
         if work:
-            self.began = min(self.began or work.began, work.began)
-            self.ended = max(self.ended, work.ended)
-            self.busy_seconds += work.busy_seconds
+            self.time.add(work)
 
 
 class Ledger:

@@ -53,8 +53,8 @@ class Finished:
     """A run that has ended: how many units it planned and skipped, its totals, and why units failed, by id; those of
     them that are `hopeless` fail in the same way however they are tried.
 
-    `actors` is their minimum number, 0 if none was started; `start_seconds` is the time until the first one had work.
-    `in_output` are the recordings in the output now, and those of them with an error; `files` those of the input.
+    `start_seconds` is the time until an actor first had work. `in_output` are the recordings in the output now, and
+    those of them with an error; `files` those of the input.
     """
 
     run_id: str
@@ -62,7 +62,6 @@ class Finished:
     skipped: int
     totals: Totals
     failed: Mapping[str, str]
-    actors: int
     wall_seconds: float
     start_seconds: float
     in_output: tuple[int, int]
@@ -81,7 +80,7 @@ def say_plan(listing: Listing, plan: Plan) -> None:
 
 def sum_up(run: Finished) -> Summary:
     """Summarises a run."""
-    done, (recordings, with_error) = run.totals.counts, run.in_output
+    done, (recordings, with_error), busy = run.totals.counts, run.in_output, run.totals.time.busy_share
     return {
         "run_id": run.run_id,
         "version": VERSION,
@@ -98,18 +97,9 @@ def sum_up(run: Finished) -> Summary:
         "wall_seconds": round(run.wall_seconds, 2),
         "start_seconds": round(run.start_seconds, 2),
         "rtfx": round(done.audio_seconds / run.wall_seconds, 2),
-        "busy_share": busy_share(run.totals, run.actors),
+        "busy_share": None if busy is None else round(busy, 3),
         "output": run.output,
     }
-
-
-def busy_share(done: Totals, actors: int) -> float | None:
-    """Share of the time from the first piece's arrival at an actor to the last one's end in which the actors were busy.
-
-    On GPUs, busy time is the GPU's own, as measured there. None if nothing was transcribed.
-    """
-    span = done.ended - done.began
-    return round(min(done.busy_seconds / (span * actors), 1), 3) if span else None
 
 
 def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:

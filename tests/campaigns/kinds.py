@@ -96,7 +96,7 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     output = Place.at(str(folder))
     unit = Unit.of("0a", "f" * 8, objects(1))
     first, second = cut_unit(unit, Cut(60, stretches=2))
-    rows = rows_of(unit).replace_schema_metadata(Work(1, 2, 1, 1).to_metadata())
+    rows = rows_of(unit).replace_schema_metadata(Work("actor", 1, 2, 1, 1).to_metadata())
     commit_piece(first, rows, output, "one")
     (path,) = (folder / kept.PIECES).iterdir()
     good = path.read_bytes()

@@ -19,29 +19,33 @@ from actors.blocks import advance
 from actors.engine.models import ModelFile
 from actors.outcomes import Kept
 from actors.pieces import Cut, Piece
-from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
 from jobs import pipeline
 from jobs.cli.config import Cluster
 from jobs.cli.loading import load
 from jobs.planning.recipe import Devices, Recipe
-from jobs.running import cluster, connect
+from jobs.running.connect import connect_ray
+from jobs.running.share import hold
 
 
-def read(block: pa.Table, settings: ReadSettings, output: Any) -> pa.Table:
-    return advance(block, lambda unit, _: pa.table({"pcm": [b"sound"]}))
-
-
-class Transcribe:
+class Stage:
     def __init__(self, *_: Any) -> None:
         pass
 
+
+class Read(Stage):
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return advance(block, lambda unit, _: pa.table({"pcm": [b"sound"]}))
+
+
+class Transcribe(Stage):
     def __call__(self, block: pa.Table) -> pa.Table:
         return advance(block, lambda _, speech: speech)
 
 
-def commit(block: pa.Table, output: Any, attempt: str) -> pa.Table:
-    return advance(block, lambda piece, _: Kept(piece.unit, 0.0))
+class Commit(Stage):
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return advance(block, lambda piece, _: Kept(piece.unit, 0.0))
 
 
 def main() -> int:
@@ -51,16 +55,16 @@ def main() -> int:
     add_write_option(parser, "pieces")
     options = parser.parse_args()
     # The stages are pickled with this script, for what is in __main__ is pickled by value.
-    pipeline.read_block, pipeline.TranscribeBlock, pipeline.commit_block = read, Transcribe, commit  # type: ignore[misc, assignment]
+    pipeline.ReadBlock, pipeline.TranscribeBlock, pipeline.CommitBlock = Read, Transcribe, Commit  # type: ignore[misc, assignment]
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
-    resources = cluster.allocate(Cluster(actors=pool), connect.connect_ray(None), "cpu")
     pieces = [Piece(f"{number:x}", "f", Cut(60), ()) for number in range(options.pieces)]
     recipe = Recipe.of(load("configs/demo.yaml", []), ModelFile("", ""), Devices(0, has_bfloat16=False))
-    dataset = pipeline.build_graph(pieces, recipe, resources, Place.at("/nowhere"), "run")
-    ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
-    for _ in pipeline.outcomes(dataset):
-        ends.append(time.monotonic())
+    with hold(Cluster(actors=pool), connect_ray(None), "cpu", "run", "/nowhere") as share:
+        dataset = pipeline.build_graph(pieces, recipe, share, Place.at("/nowhere"), "run")
+        ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
+        for _ in pipeline.outcomes(dataset):
+            ends.append(time.monotonic())
     used = resource.getrusage(resource.RUSAGE_SELF)
     driver = used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime
     assert len(ends) == options.pieces + 1
