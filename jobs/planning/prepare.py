@@ -44,12 +44,16 @@ class Prepared:
         return planned_cut(unit, recipe.piece_seconds, min_stretch_s, self.plan.estimate)
 
 
-def prepare(config: Config, find_devices: Callable[[], Devices]) -> Prepared:
+def prepare(
+    config: Config, find_devices: Callable[[], Devices], check_address: Callable[[], None] = lambda: None
+) -> Prepared:
     """Lists the input, reads the state of the output, and plans a run on the devices found. Raises ConfigError.
 
     A cluster may have to be asked for its devices, so that comes after all that may be wrong with the configuration.
+    Whether it answers at its address, `check_address` finds out before anything is read.
     """
     _check(config)
+    check_address()
     line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
@@ -98,7 +102,14 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
 
 def is_on_cluster(config: Config) -> bool:
     """Whether a run would use an existing cluster, as inside a Ray Job, instead of starting a local Ray."""
-    return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
+    return cluster_address(config.ray.address) is not None
+
+
+def cluster_address(stated: str | None) -> str | None:
+    """The address of an existing cluster by ray.address or, if that is null or `auto`, RAY_ADDRESS; None for a local
+    Ray."""
+    address = os.environ.get("RAY_ADDRESS") or stated if stated in (None, "", "auto") else stated
+    return None if address in (None, "", "local") else address
 
 
 def recordings_in_output(prepared: Prepared) -> tuple[int, int]:
