@@ -81,7 +81,9 @@ def _check(config: Config) -> None:
 
 def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
     output = config.output.place()
-    model = resolve(config.model.name, config.model.revision, config.model.options())
+    model = resolve(
+        config.model.name, config.model.revision, config.model.options(), is_fused=config.model.engine != "nemo"
+    )
     listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
     line.say(f"planning {len(listing.objects):,} objects …")
     state = load_state(output)
