@@ -82,7 +82,7 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
             folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
-        except PermissionError as problem:
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as problem:  # no such bucket or disk, too
             raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
             return prepared, folder

@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
-from actors.engine.models import resolve
+from actors.engine.models import is_hub_name, resolve
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
+from actors.storage.connect import protocol_of
 from actors.storage.place import Place
+from actors.storage.preflight import check_storage, check_writable
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
@@ -81,6 +84,7 @@ def _check(config: Config) -> None:
 
 def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
     output = config.output.place()
+    _check_storage(config, output)
     model = resolve(
         config.model.name, config.model.revision, config.model.options(), is_fused=config.model.engine != "nemo"
     )
@@ -100,6 +104,16 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
         lambda unit: object_errors(unit, output),
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
+
+
+def _check_storage(config: Config, output: Place) -> None:
+    """Raises UsageError for storage that cannot be used, before a model is fetched or anything listed."""
+    check_writable(output, "output.uri")
+    check_storage(output, "output.uri", must_list=True)
+    for uri in {protocol_of(uri) and urlsplit(uri).netloc: uri for uri in config.input.uris}.values():
+        check_storage(Place.at(uri, config.input.options()), "input.uri")
+    if not is_hub_name(config.model.name):
+        check_storage(Place.at(config.model.name, config.model.options()), "model.name")
 
 
 def is_on_cluster(config: Config) -> bool:
