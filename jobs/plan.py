@@ -11,7 +11,7 @@ from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.account import FileCounts
 from jobs.planning.prepare import Prepared, prepare
-from jobs.running.connect import find_devices
+from jobs.running.connect import check_address, find_devices
 
 EPILOG = """
 examples:
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    summary = describe(prepare(config, partial(find_devices, config)))
+    summary = describe(prepare(config, partial(find_devices, config), partial(check_address, config)))
     show(config, summary)
     print_json(summary)
     return DONE

@@ -32,7 +32,7 @@ examples:
   python -m jobs.transcribe configs/demo.yaml
   python -m jobs.transcribe configs/local.yaml input.uri=/archive output.uri=/transcripts
   python -m jobs.transcribe configs/s3.yaml input.uri=s3://archive/2026/ input.limit=10
-  ray job submit --working-dir . -- python -m jobs.transcribe configs/s3.yaml
+  RAY_AUTH_MODE=token ray job submit --working-dir . -- python -m jobs.transcribe configs/s3.yaml
 
 Run it again at any time: what is done is skipped, what is new or changed is transcribed. Start with input.limit=10, or
 check first with `python -m jobs.plan`. All keys are described in docs/configuration.md and in configs/local.yaml.
@@ -78,11 +78,12 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     Raises ConfigError.
     """
     for _ in range(TRIES):
-        prepared = prepare(config, partial(connect.find_devices, config))
+        prepared = prepare(config, partial(connect.find_devices, config), partial(connect.check_address, config))
+        connect.check_address(config, will_connect=bool(prepared.plan.units))
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
             folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
-        except PermissionError as problem:
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as problem:  # no such bucket or disk, too
             raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
             return prepared, folder

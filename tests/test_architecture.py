@@ -36,12 +36,8 @@ LAYERS = [
     ["jobs/pipeline.py"],
     ["jobs/"],
 ]
-RAY = {
-    "jobs/pipeline.py",
-    "jobs/running/cluster.py",
-    "jobs/running/connect.py",
-    "jobs/running/metrics.py",
-    "jobs/running/share.py",
+RAY = {"jobs/pipeline.py"} | {
+    f"jobs/running/{name}.py" for name in ("address", "cluster", "connect", "metrics", "share")
 }
 NEMO = {"actors/engine/nemo.py", "actors/benchmark/citrinets.py", "actors/benchmark/peers.py"}
 TORCH_AT_START = ("actors/engine/citrinet/", "actors/engine/nemo.py", "actors/benchmark/")

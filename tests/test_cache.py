@@ -107,8 +107,9 @@ def test_a_file_that_could_not_be_made_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "note",
-    ["", "{", '{"sha256": "', "[]", "null", "7", '"x"', "[" * 900, "{}", '{"sha256": 7, "checks": 2}', "\xff",
-     '{"sha256": "../x", "checks": 2}', json.dumps({"sha256": "0" * 64}), json.dumps({"sha256": ["0" * 64]})],
+    ["", "{", '{"sha256": "', "[]", "null", "7", '"x"', "[" * 900, "{}", '{"sha256": 7, "checks": 3}', "\xff",
+     '{"sha256": "../x", "checks": 3}', json.dumps({"sha256": "0" * 64}), json.dumps({"sha256": ["0" * 64]}),
+     json.dumps({"sha256": "0" * 64, "checks": 2}), json.dumps({"sha256": "0" * 64, "checks": 3, "unsupported": 7})],
 )  # fmt: skip
 def test_a_remembered_hash_of_no_sense_is_worked_out_anew(note: str, tmp_path: Path) -> None:
     model = resolve(str(DEMO_MODEL), None, {})

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from actors.engine.citrinet.conversion import convert
 from actors.engine.models import resolve
 from actors.schema import UsageError
 from actors.storage.cache import sha256_of
+from jobs import plan, transcribe
 
 BIG = "x" * 50
 
@@ -147,6 +149,81 @@ def test_settings_are_refused_by_name(key: str, values: list[Any], message: str,
             checkpoint.load(path, sha256_of(path), tmp_path / "cache")
         assert str(caught.value).startswith("model.name: m.nemo: its ")
         assert len(str(caught.value)) < 300
+        reason = str(caught.value).removeprefix("model.name: m.nemo: ")
+        with pytest.raises(UsageError, match=r"model\.name") as planned:
+            resolve(str(path), None, {}, is_fused=True)
+        assert str(planned.value) == f"model.name: {path}: {reason}"
+
+
+def without(name: str) -> dict[str, Any]:
+    return {other: each for other, each in demo_weights().items() if other != name}
+
+
+UNSUPPORTED: dict[str, tuple[Callable[[Path], Path], str, bool]] = {
+    "a transducer": (
+        lambda path: nemo(path, demo_config() | {"target": "nemo.asr.models.EncDecRNNTBPEModel"}),
+        "it is a EncDecRNNTBPEModel; a CTC model is needed",
+        False,
+    ),
+    "a conformer": (
+        lambda path: nemo(path, changed(demo_config(), "encoder", {"_target_": "x.ConformerEncoder"})),
+        "its encoder is ConformerEncoder, and the fused engine supports ConvASREncoder; model.engine=nemo may run it",
+        True,
+    ),
+    "no preprocessor": (
+        lambda path: nemo(path, {key: value for key, value in demo_config().items() if key != "preprocessor"}),
+        "its preprocessor is None, and should be a mapping",
+        False,
+    ),
+    "no vocabulary": (
+        lambda path: nemo(path, changed(demo_config(), "decoder.vocabulary", None) | {"labels": None}),
+        "it has neither a vocabulary nor a tokenizer",
+        True,
+    ),
+    "a weight is missing": (
+        lambda path: nemo(path, weights=without("encoder.encoder.1.mconv.1.conv.weight")),
+        "its weights have no encoder.encoder.1.mconv.1.conv.weight",
+        True,
+    ),
+    "a window of another name": (
+        lambda path: nemo(path, weights=without("preprocessor.featurizer.window")),
+        "its weights have no preprocessor.featurizer.window; model.engine=nemo may run it",
+        True,
+    ),
+    "weights of another format": (lambda path: nemo(path, weights=b"x" * 99), "its weights cannot be read: ", True),
+    "a gzipped one": (
+        lambda path: nemo(path, changed(demo_config(), "encoder.jasper.1.kernel", [9]), mode="w:gz"),
+        "its encoder.encoder.1.mconv.0.conv.weight has the shape (160, 1, 5), and should have (160, 1, 9)",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("main", [plan.main, transcribe.main])
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_what_cannot_be_run_is_found_when_planning(kind: str, main: Any, job: Any, tmp_path: Path) -> None:
+    make, message, is_for_nemo = UNSUPPORTED[kind]
+    path = make(tmp_path / "m.nemo")
+    for _ in range(2):  # the second time from what is remembered
+        status, _, seen = job(f"model.name={path}", f"output.uri={tmp_path}/out", main=main)
+        assert status == 2
+        assert f"configuration: model.name: {path}: {message}" in seen
+        assert ("model.engine=nemo" in seen) == ("model.engine=nemo" in message)
+        assert "Traceback" not in seen
+    assert not (tmp_path / "out").exists()
+    if is_for_nemo:  # whose own loading decides
+        resolve(str(path), None, {})
+    else:
+        with pytest.raises(UsageError, match=r"model\.name"):
+            resolve(str(path), None, {})
+
+
+def test_planning_reads_a_checkpoint_without_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom actors.engine.models import resolve\n"
+        "resolve('demo/citrinet_zh_demo.nemo', None, {}, is_fused=True)\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
 def test_a_tokenizer_is_tried(tmp_path: Path) -> None:

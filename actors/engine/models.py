@@ -1,32 +1,35 @@
 """Resolves a model's name to its SHA-256 and to a `.nemo` file on this machine, fetched once per machine.
 
 A name is a path, any fsspec URL, or a hub's "organisation/model". The hash of a stored version of a file is cached, by
-URI and ETag or by hub revision, so that a run with nothing to do fetches nothing. A cached hash only identifies the
-model; before a file is used, its content is hashed (`fetch`).
+URI and ETag or by hub revision, so that a run with nothing to do fetches nothing; with it, why the fused engine cannot
+run the model, if it cannot. A cached hash only identifies the model; before a file is used, its content is hashed
+(`fetch`).
 """
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
 
-from actors.engine.citrinet.archive import read_config
+from actors.engine.citrinet.archive import WEIGHTS, check_supported, read_outline
 from actors.foreign.errors import one_line
 from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage.answers import FileTooLarge
 from actors.storage.cache import cache_folder, new_file, sha256_of
 from actors.storage.place import Place
+from actors.storage.urls import without_signatures
 from actors.units import digest
 
 #: organisation/model, which on the hub start with a letter or digit; the hub's library makes paths of these names.
 _HUB_NAME = re.compile(r"(?!.*(\.\.|--))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./-]{0,200}", re.ASCII)  # a branch, a tag, or a commit
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHECK_VERSION = 2  # version of `_check`: hashes cached after an older one are computed again
+_CHECK_VERSION = 3  # version of `_check` and of the fused engine's: hashes cached after an older one are computed again
+_MAX_KNOWN_BYTES = 10_000  # of its file in the cache
 MAX_FILE_BYTES = 8_000_000_000  # of a `.nemo`; Citrinet-1024 has 0.6 GB
 
 
@@ -41,24 +44,42 @@ class ModelFile:
     storage_options: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a model's file: its SHA-256, and why the fused engine cannot run it, or None."""
+
+    sha256: str
+    unsupported: str | None
+
+
 def is_hub_name(name: str) -> bool:
     return bool(_HUB_NAME.fullmatch(name)) and not name.endswith(".nemo") and not Path(name).exists()
 
 
-def resolve(name: str, revision: str | None, storage_options: Mapping[str, object]) -> ModelFile:
-    """Resolves a name to the current version of its model. Raises UsageError if it does not exist or is not usable."""
+def resolve(
+    name: str, revision: str | None, storage_options: Mapping[str, object], is_fused: bool = False
+) -> ModelFile:
+    """Resolves a name to the current version of its model.
+
+    Raises UsageError if it does not exist or is not usable; `is_fused`: by the fused engine, as far as can be told
+    without the numbers of its weights.
+    """
     if is_hub_name(name):
         path = _fetch_from_hub(name, revision)
         revision = path.parent.name  # the hub's cache lays files out as snapshots/<commit>/<file>
-        hash_path = _hash_path(digest([name, revision]))
-        return ModelFile(name, _cached_hash(hash_path) or _compute_hash(hash_path, path), revision)
-    place = Place.at(name, storage_options)
-    etag = _stored_version(name, place)
-    hash_path = _hash_path(digest([place.uri, etag]))
-    sha256 = _cached_hash(hash_path)
-    if sha256 is None:  # a cached copy without a hash may differ from the stored file
-        sha256 = _compute_hash(hash_path, _fetch_from_storage(name, place, etag, expected=""))
-    return ModelFile(name, sha256, None, etag, storage_options)
+        known_path = _known_path(digest([name, revision]))
+        known = _known(known_path) or _examine(name, known_path, path)
+        model = ModelFile(name, known.sha256, revision)
+    else:
+        place = Place.at(name, storage_options)
+        etag = _stored_version(name, place)
+        known_path = _known_path(digest([place.uri, etag]))
+        # A cached copy without a hash may differ from the stored file.
+        known = _known(known_path) or _examine(name, known_path, _fetch_from_storage(name, place, etag, expected=""))
+        model = ModelFile(name, known.sha256, None, etag, storage_options)
+    if is_fused and known.unsupported is not None:
+        raise UsageError(f"model.name: {without_signatures(name)}: {known.unsupported}")
+    return model
 
 
 def locate(model: ModelFile, expected: str | None = None) -> Path:
@@ -126,50 +147,59 @@ def _fetch_from_hub(name: str, revision: str | None) -> Path:
         ) from None
 
 
-def _hash_path(key: str) -> Path:
-    """The cache file of the hash of a stored version of a file."""
+def _known_path(key: str) -> Path:
+    """The cache file of what is known of a stored version of a file."""
     return cache_folder() / "hashes" / f"{key}.json"
 
 
-def _cached_hash(hash_path: Path) -> str | None:
-    """The SHA-256 in a cache file; None if there is none, or it is not valid."""
+def _known(path: Path) -> _Known | None:
+    """What a cache file says; None if there is none, or it is not valid."""
     try:
-        with hash_path.open("rb") as file:
-            cached = json.loads(file.read(1_000))
+        with path.open("rb") as file:
+            cached = json.loads(file.read(_MAX_KNOWN_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(cached, dict) or cached.get("checks") != _CHECK_VERSION:
         return None
-    sha256 = cached.get("sha256")
-    return sha256 if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else None
+    sha256, unsupported = cached.get("sha256"), cached.get("unsupported")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or not isinstance(unsupported, str | None):
+        return None
+    return _Known(sha256, unsupported)
 
 
-def _compute_hash(hash_path: Path, path: Path) -> str:
-    """Checks a model's file, computes its SHA-256, and caches that."""
-    hash_path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{hash_path}.lock"):
-        _check(path)
-        sha256 = sha256_of(path)
-        with new_file(hash_path) as partial:
-            partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
-    return sha256
+def _examine(name: str, known_path: Path, path: Path) -> _Known:
+    """Checks a model's file, computes its SHA-256, and caches what is known then. Raises UsageError."""
+    known_path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{known_path}.lock"):
+        try:
+            _check(path)
+        except UsageError as problem:
+            raise UsageError(f"model.name: {without_signatures(name)}: {problem}") from None
+        unsupported = None
+        try:
+            check_supported(path)
+        except UsageError as problem:
+            unsupported = str(problem)
+        known = _Known(sha256_of(path), unsupported)
+        with new_file(known_path) as partial:
+            partial.write_text(json.dumps({"checks": _CHECK_VERSION} | asdict(known)))
+    return known
 
 
 def _check(path: Path) -> None:
-    """Raises UsageError if a file is not a `.nemo` of a CTC model for 16 kHz. Runs before anything is started."""
-    try:
-        config = read_config(path)
-    except UsageError as problem:
-        raise UsageError(f"model.name: {path}: {problem}") from None
-    target, preprocessor = config.get("target"), config.get("preprocessor", {})
+    """Raises UsageError if a file is not a `.nemo` of a CTC model for 16 kHz, which both engines need."""
+    config, has_weights = read_outline(path)
+    target, preprocessor = config.get("target"), config.get("preprocessor")
     kind = target.rsplit(".", 1)[-1] if isinstance(target, str) and target else "model of unknown kind"
     if kind not in ("EncDecCTCModel", "EncDecCTCModelBPE"):
-        kind_text = kind if " " in kind else describe(kind)
-        raise UsageError(f"model.name: {path} is a {kind_text}; a CTC model is needed (Citrinet)")
+        raise UsageError(f"it is a {kind if ' ' in kind else describe(kind)}; a CTC model is needed (Citrinet)")
     if not isinstance(preprocessor, dict):
-        raise UsageError(f"model.name: {path}: its preprocessor is {describe(preprocessor)}, and should be a mapping")
+        raise UsageError(f"its preprocessor is {describe(preprocessor)}, and should be a mapping")
     rate = preprocessor.get("sample_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
-        raise UsageError(
-            f"model.name: {path} expects audio at {describe(rate)} Hz, but this job produces {SAMPLE_RATE} Hz"
-        )
+        raise UsageError(f"it expects audio at {describe(rate)} Hz, but this job produces {SAMPLE_RATE} Hz")
+    for part in ("encoder", "decoder"):
+        if not isinstance(config.get(part), dict):
+            raise UsageError(f"its {part} is {describe(config.get(part))}, and should be a mapping")
+    if not has_weights:
+        raise UsageError(f"it is not a .nemo file: it holds no {WEIGHTS}")

@@ -158,7 +158,7 @@ class Cluster(Section):
     """Ray, and what it reserves for each stage. What does not fit is refused before anything starts."""
 
     address: str | None = None
-    """null: RAY_ADDRESS, else a local Ray on this machine; or host:port, or auto"""
+    """null: RAY_ADDRESS, else a local Ray on this machine; or host:port, auto (this machine's) or local"""
     actors: Auto | tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = "auto"
     """minimum and maximum, as in [1, 8]; each holds one model. auto: one per GPU share, else per node"""
     gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"

@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
-from actors.engine.models import resolve
+from actors.engine.models import is_hub_name, resolve
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
+from actors.storage.connect import protocol_of
 from actors.storage.place import Place
+from actors.storage.preflight import check_storage, check_writable
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
@@ -44,12 +47,16 @@ class Prepared:
         return planned_cut(unit, recipe.piece_seconds, min_stretch_s, self.plan.estimate)
 
 
-def prepare(config: Config, find_devices: Callable[[], Devices]) -> Prepared:
+def prepare(
+    config: Config, find_devices: Callable[[], Devices], check_address: Callable[[], None] = lambda: None
+) -> Prepared:
     """Lists the input, reads the state of the output, and plans a run on the devices found. Raises ConfigError.
 
     A cluster may have to be asked for its devices, so that comes after all that may be wrong with the configuration.
+    Whether it answers at its address, `check_address` finds out before anything is read.
     """
     _check(config)
+    check_address()
     line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
@@ -77,7 +84,10 @@ def _check(config: Config) -> None:
 
 def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
     output = config.output.place()
-    model = resolve(config.model.name, config.model.revision, config.model.options())
+    _check_storage(config, output)
+    model = resolve(
+        config.model.name, config.model.revision, config.model.options(), is_fused=config.model.engine != "nemo"
+    )
     listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
     line.say(f"planning {len(listing.objects):,} objects …")
     state = load_state(output)
@@ -96,9 +106,26 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
 
 
+def _check_storage(config: Config, output: Place) -> None:
+    """Raises UsageError for storage that cannot be used, before a model is fetched or anything listed."""
+    check_writable(output, "output.uri")
+    check_storage(output, "output.uri", must_list=True)
+    for uri in {protocol_of(uri) and urlsplit(uri).netloc: uri for uri in config.input.uris}.values():
+        check_storage(Place.at(uri, config.input.options()), "input.uri")
+    if not is_hub_name(config.model.name):
+        check_storage(Place.at(config.model.name, config.model.options()), "model.name")
+
+
 def is_on_cluster(config: Config) -> bool:
     """Whether a run would use an existing cluster, as inside a Ray Job, instead of starting a local Ray."""
-    return bool(config.ray.address or "RAY_ADDRESS" in os.environ)
+    return cluster_address(config.ray.address) is not None
+
+
+def cluster_address(stated: str | None) -> str | None:
+    """The address of an existing cluster by ray.address or, if that is null or `auto`, RAY_ADDRESS; None for a local
+    Ray."""
+    address = os.environ.get("RAY_ADDRESS") or stated if stated in (None, "", "auto") else stated
+    return None if address in (None, "", "local") else address
 
 
 def recordings_in_output(prepared: Prepared) -> tuple[int, int]:

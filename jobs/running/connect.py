@@ -4,17 +4,18 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.engine.devices import cpu_has_bfloat16
+from actors.foreign.errors import one_line
 from jobs.cli.config import Config, ConfigError, Model
-from jobs.planning.prepare import is_on_cluster
+from jobs.planning.prepare import cluster_address, is_on_cluster
 from jobs.planning.recipe import Devices, depends_on_devices
+from jobs.running.address import check_cluster, check_form
 
-CONNECT_PATIENCE_S, ANSWER_PATIENCE_S = 10.0, 120.0  # for a cluster, and for a task on each of its machines
+ANSWER_PATIENCE_S = 120.0  # for a task on each machine of a cluster
 LARGEST_NODE = "CPU of the largest node"  # a key beside Ray's own resource names
 
 
@@ -24,39 +25,27 @@ def connect_ray(address: str | None) -> dict[str, float]:
 
     An existing connection of this process is used as it is. Raises ConfigError if no cluster answers.
     """
+    where = cluster_address(address)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters arrives as exceptions
     import ray
     import ray.data
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None and "RAY_ADDRESS" not in os.environ:
-        options |= {"address": "local", "include_dashboard": False}
-    else:
-        options |= {"address": address or "auto"}
+    options |= {"address": "local", "include_dashboard": False} if where is None else {"address": where}
     try:
         if not ray.is_initialized():
-            _knock(address or os.environ.get("RAY_ADDRESS", ""))
+            if where is not None:
+                check_cluster(where)
             terminated = signal.getsignal(signal.SIGTERM)
             with _without_stderr():
                 ray.init(**options)
             signal.signal(signal.SIGTERM, terminated)  # restored: Ray's handler ends the process silently
-    except ConnectionError as problem:
-        where = address or os.environ.get("RAY_ADDRESS")
-        raise ConfigError(f"ray.address: no cluster answers at {where}: {problem}") from None
+    except (ConnectionError, RuntimeError, ValueError) as problem:
+        if where is None:
+            raise
+        raise ConfigError(f"ray.address: Ray cannot connect to {where}: {one_line(problem)}") from None
     largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
     return dict(ray.cluster_resources()) | {LARGEST_NODE: largest}
-
-
-def _knock(address: str) -> None:
-    """Raises ConnectionError if nothing listens at an address of the form host:port: Ray itself would try for
-    minutes."""
-    match = re.fullmatch(r"(?:ray://)?([^/\s]+):([0-9]{1,5})", address)
-    if match is None:
-        return
-    try:
-        socket.create_connection((match[1].strip("[]"), int(match[2])), timeout=CONNECT_PATIENCE_S).close()
-    except (OSError, UnicodeError, OverflowError) as problem:
-        raise ConnectionError(f"{problem}") from None
 
 
 @contextlib.contextmanager
@@ -71,6 +60,13 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def check_address(config: Config, will_connect: bool = False) -> None:
+    """Raises ConfigError if the address can be no cluster's, or no cluster answers there and the run is to connect."""
+    where = cluster_address(config.ray.address)
+    if where is not None:
+        (check_cluster if will_connect or depends_on_devices(config.model) else check_form)(where)
 
 
 def find_devices(config: Config) -> Devices:

@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from actors.engine.citrinet.layout import check_checkpoint
+from actors.engine.citrinet.records import read_records
 from actors.foreign import plain_yaml
 from actors.foreign.errors import one_line
 from actors.schema import UsageError
 from actors.storage.cache import sha256_of_open
+from actors.storage.range_reader import RangeReader
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +51,29 @@ class Archive:
 
 def read_config(path: Path) -> dict[str, object]:
     """Reads the configuration alone. Raises UsageError if the file is not a `.nemo`."""
+    return read_outline(path)[0]
+
+
+def read_outline(path: Path) -> tuple[dict[str, object], bool]:
+    """Reads the configuration, and whether there are weights. Raises UsageError if the file is not a `.nemo`."""
     with _open(path) as file, _translate_errors():
-        return _Members(file).config()
+        members = _Members(file)
+        return members.config(), WEIGHTS in members
+
+
+def check_supported(path: Path) -> None:
+    """Raises UsageError if the fused engine cannot run a `.nemo`, as far as its configuration, its tokenizer and the
+    shapes of its weights tell. No number of the weights is read, unless the file is gzipped."""
+    with _open(path) as file, _translate_errors():
+        members = _Members(file)
+        config = members.config()
+        tokenizer = members.tokenizer(config)
+        with members.open(WEIGHTS) as checkpoint:
+            try:
+                tensors, _ = read_records(checkpoint)
+            except UsageError as problem:
+                raise UsageError(f"its weights cannot be read: {problem}") from None
+    check_checkpoint(config, tensors, tokenizer)
 
 
 def read_archive(path: Path, sha256: str | None = None) -> Archive:
@@ -63,8 +87,7 @@ def read_archive(path: Path, sha256: str | None = None) -> Archive:
             raise UsageError(f"its content is not what the run was planned with; if {path} is a copy, copy it again")
         members = _Members(file)
         config = members.config()
-        name = _tokenizer_name(config)
-        tokenizer = members.content(name, MAX_TOKENIZER_BYTES) if name else None
+        tokenizer = members.tokenizer(config)
         checkpoint = members.unpack(WEIGHTS)
     return Archive(config, _weights(checkpoint), tokenizer)
 
@@ -136,6 +159,9 @@ class _Members:
                     raise UsageError(f"it is not a .nemo file: it holds {name[-60:]!r} twice")
                 self._by_name.setdefault(name, member)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
     def config(self) -> dict[str, object]:
         content = self.content(CONFIG, MAX_CONFIG_BYTES)
         try:
@@ -153,6 +179,26 @@ class _Members:
         if len(content) < member.size:
             raise UsageError(f"it is not a .nemo file: it ends within {name}")
         return content
+
+    def tokenizer(self, config: Mapping[str, object]) -> bytes | None:
+        """The SentencePiece model; None if none is configured."""
+        name = _tokenizer_name(config)
+        return self.content(name, MAX_TOKENIZER_BYTES) if name else None
+
+    def open(self, name: str) -> io.BufferedIOBase:
+        """A member as a file. That of a gzipped file is unpacked, since seeking in it would take as long."""
+        if isinstance(self._stream, gzip.GzipFile):
+            return self.unpack(name)
+        stream, start = self._stream, self._member(name, self._max_bytes).offset_data
+        end = start + self._by_name[name].size
+
+        def read(first: int, last: int) -> bytes:
+            stream.seek(first)
+            return stream.read(last - first)
+
+        if end > self._size:
+            raise UsageError(f"it is not a .nemo file: it ends within {name}")
+        return io.BufferedReader(RangeReader(read, end, _COPY_BYTES, start))
 
     def unpack(self, name: str) -> io.BufferedIOBase:
         """Copies a member to a temporary file, which is deleted when it is closed."""

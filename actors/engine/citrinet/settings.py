@@ -126,7 +126,7 @@ def read_labels(config: Mapping[str, object]) -> list[str]:
     decoder = config["decoder"]
     labels = (decoder.get("vocabulary") if isinstance(decoder, dict) else None) or config.get("labels")
     if not labels:
-        raise UsageError(f"it has neither a vocabulary nor a tokenizer{ADVICE}")
+        raise UsageError("it has neither a vocabulary nor a tokenizer")
     return _validated(_Vocabulary, {"vocabulary": labels}).vocabulary
 
 

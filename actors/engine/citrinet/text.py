@@ -3,10 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from actors.engine.citrinet.configuration import Configuration
+
+if TYPE_CHECKING:
+    import torch
 
 _SPECIAL = re.compile(r"\[.*\]|<.*>|##.*|▁.*|\s*", re.DOTALL)
 
@@ -25,10 +27,10 @@ class Characters:
 class SentencePieces:
     """Decoder of a SentencePiece model, from its file's bytes."""
 
-    def __init__(self, model: torch.Tensor) -> None:
+    def __init__(self, model: bytes) -> None:
         import sentencepiece
 
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.numpy().tobytes())
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self._pieces = [self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size())]
         self._spaces = _spaces_before_punctuation(self._pieces)
 
@@ -39,9 +41,11 @@ class SentencePieces:
         return _remove_spaces(self._processor.decode_pieces([self._pieces[token] for token in tokens]), self._spaces)
 
 
-def token_decoder(config: Configuration, tensors: Mapping[str, torch.Tensor]) -> Characters | SentencePieces:
+def token_decoder(config: Configuration, tensors: "Mapping[str, torch.Tensor]") -> Characters | SentencePieces:
     """The decoder of a converted checkpoint's token ids."""
-    return Characters(config["vocabulary"]) if config["vocabulary"] else SentencePieces(tensors["tokenizer"])
+    if config["vocabulary"]:
+        return Characters(config["vocabulary"])
+    return SentencePieces(tensors["tokenizer"].numpy().tobytes())
 
 
 def _spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:

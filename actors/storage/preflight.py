@@ -1,0 +1,88 @@
+"""Finds what is wrong with a storage before a run begins: an endpoint, a bucket, credentials, a folder.
+
+What may pass, such as a server that is overloaded, is no mistake of the configuration: it remains an OSError.
+"""
+
+import os
+import socket
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from actors.schema import UsageError
+from actors.storage.place import Place
+
+_PATIENCE_S = 10.0  # for a connection
+_REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "InvalidSecurity")
+
+
+def check_storage(place: Place, key: str, must_list: bool = False) -> None:
+    """Raises UsageError, which names the configuration's key, if an S3 storage cannot be reached, refuses or misses
+    credentials, or has no such bucket; OSError if it fails in passing. Other storages are not asked.
+
+    A key of an object may be readable where its bucket may not be listed; with `must_list` that is a mistake too.
+    """
+    if not place.is_s3:
+        return
+    section, bucket = key.partition(".")[0], place.path.partition("/")[0]
+    endpoint = place.filesystem.endpoint_url or place.filesystem.client_kwargs.get("endpoint_url")
+    if endpoint:
+        _check_endpoint(str(endpoint), section)
+    try:
+        place.check_access()
+    except FileNotFoundError:
+        where = f" at {endpoint}" if endpoint else ""
+        raise UsageError(f"{key}: there is no bucket {bucket}{where}; create it, or correct the name") from None
+    except PermissionError as problem:
+        if "Credentials" in str(problem) and not _code(problem):
+            raise UsageError(
+                f"{key}: there are no credentials for s3://{bucket}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+                f" or AWS_PROFILE, or key and secret in {section}.storage_options (anon: true for a public bucket)"
+            ) from None
+        if must_list or _code(problem) in _REFUSED:
+            raise UsageError(
+                f"{key}: s3://{bucket} refuses these credentials ({_code(problem) or problem}); correct"
+                f" AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or key and secret in"
+                f" {section}.storage_options, or what they may do there"
+            ) from None
+    except OSError as problem:
+        if "ProfileNotFound" in str(problem):
+            raise UsageError(f"{key}: {problem}; correct AWS_PROFILE, or {section}.storage_options") from None
+        raise OSError(f"{key}: {place.described}: {problem}") from None
+
+
+def check_writable(folder: Place, key: str) -> None:
+    """Raises UsageError if a local folder may not be written, or cannot be made. Writes nothing."""
+    if not folder.is_local:
+        return
+    path = folder.path
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise UsageError(f"{key}: {folder.path} cannot be a folder, for {path} is not one; give another path")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"{key}: {path} may not be written by this user; change its permissions, or give another path")
+
+
+def _check_endpoint(endpoint: str, section: str) -> None:
+    """Raises UsageError if nothing listens at an endpoint, unless a proxy is to reach it."""
+    url = urlsplit(endpoint)
+    key = f"{section}.storage_options: endpoint_url"
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise UsageError(f"{key} should be a URL such as https://minio.example:9000")
+    if url.scheme in getproxies():
+        return
+    shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    try:
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        socket.create_connection((url.hostname, port), _PATIENCE_S).close()
+    except (OSError, ValueError) as problem:  # UnicodeError of a name, a port that is no number
+        why = getattr(problem, "strerror", None) or problem
+        raise UsageError(f"{key} is {shown}, where nothing answers ({why}); correct it, or start the storage") from None
+
+
+def _code(problem: BaseException) -> str:
+    """S3's code of an error, "" if there is none."""
+    cause = problem.__cause__
+    response = getattr(cause, "response", None)
+    error = response.get("Error") if isinstance(response, dict) else None
+    return str(error.get("Code", "")) if isinstance(error, dict) else ""

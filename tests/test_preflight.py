@@ -1,0 +1,69 @@
+"""Storage that cannot be used is a mistake of the configuration, found before anything is read or fetched."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import free_port
+
+from jobs import plan, transcribe
+
+MODEL = "model.name=demo/citrinet_zh_demo.nemo"
+
+
+def config_with(folder: Path, section: str, options: dict[str, Any], uri: str = "s3://bucket/x.nemo") -> str:
+    """A configuration with a section in S3, and the others here."""
+    import yaml
+
+    key = "name" if section == "model" else "uri"
+    sections: dict[str, Any] = {"input": {"uri": "demo/audio"}, "output": {"uri": str(folder / "out")}}
+    sections |= {"model": {"name": "demo/citrinet_zh_demo.nemo"}}
+    sections[section] |= {key: uri, "storage_options": options}
+    (folder / "c.yaml").write_text(yaml.safe_dump(sections))
+    return str(folder / "c.yaml")
+
+
+@pytest.mark.parametrize("main", [plan.main, transcribe.main])
+@pytest.mark.parametrize("section", ["input", "output", "model"])
+def test_what_is_wrong_with_s3(
+    section: str, main: Any, job: Any, s3_options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    endpoint, nowhere = s3_options["endpoint_url"], f"http://127.0.0.1:{free_port()}"
+    key = "model.name" if section == "model" else f"{section}.uri"
+    for options, uri, message in (
+        (s3_options, "s3://no-bucket/x.nemo", f"{key}: there is no bucket no-bucket at {endpoint}; create it"),
+        (
+            {"endpoint_url": endpoint},
+            "s3://bucket/x.nemo",
+            f"{key}: there are no credentials for s3://bucket; set AWS_",
+        ),
+        (s3_options | {"secret": "wrong"}, "s3://bucket/x.nemo", f"{key}: s3://bucket refuses these credentials"),
+        (s3_options | {"key": "wrong"}, "s3://bucket/x.nemo", f"{key}: s3://bucket refuses these credentials"),
+        (s3_options | {"endpoint_url": nowhere}, "s3://bucket/x.nemo", f"endpoint_url is {nowhere}, where nothing"),
+        ({"endpoint_url": endpoint, "profile": "none"}, "s3://bucket/x.nemo", f"{key}: ProfileNotFound: The config"),
+        (s3_options | {"endpoint_url": "minio:9000"}, "s3://bucket/x.nemo", "endpoint_url should be a URL"),
+    ):
+        status, _, seen = job(config=config_with(tmp_path, section, options, uri), main=main)
+        assert status == 2, seen
+        assert "configuration: " in seen
+        assert message in seen
+        assert seen.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("main", [plan.main, transcribe.main])
+def test_an_output_that_may_not_be_written(main: Any, job: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, _, seen = job(f"output.uri={tmp_path}/file/out", main=main)
+    assert status == 2
+    assert f"output.uri: {tmp_path}/file/out cannot be a folder, for {tmp_path}/file is not one" in seen
+    if os.geteuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        status, _, seen = job(f"output.uri={tmp_path}/locked/out", main=main)
+        assert status == 2
+        assert f"output.uri: {tmp_path}/locked may not be written" in seen
