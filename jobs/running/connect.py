@@ -36,10 +36,8 @@ def connect_ray(address: str | None) -> dict[str, float]:
     try:
         if not ray.is_initialized():
             _knock(address or os.environ.get("RAY_ADDRESS", ""))
-            terminated = signal.getsignal(signal.SIGTERM)
-            with _without_stderr():
+            with _without_stderr(), _own_handler():
                 ray.init(**options)
-            signal.signal(signal.SIGTERM, terminated)  # restored: Ray's handler ends the process silently
     except ConnectionError as problem:
         where = address or os.environ.get("RAY_ADDRESS")
         raise ConfigError(f"ray.address: no cluster answers at {where}: {problem}") from None
@@ -71,6 +69,16 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Restores this process's handler of SIGTERM, where the signal is not blocked: Ray's ends the process silently."""
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
 
 
 def find_devices(config: Config) -> Devices:
