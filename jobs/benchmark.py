@@ -20,8 +20,9 @@ from actors.engine.models import resolve
 from actors.schema import Samples, UsageError
 from actors.storage.cache import cache_folder
 from actors.storage.place import Place
-from jobs.cli.command import DONE, run_job
+from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
+from jobs.cli.signals import let_through
 from jobs.cli.terminal import print_json, read_json, say, show_table
 
 EPILOG = """
@@ -128,9 +129,12 @@ def _in_new_process(
     function: Callable[Arguments, Returned], *arguments: Arguments.args, **named: Arguments.kwargs
 ) -> Returned:
     """Runs a function in a new process and returns its result."""
-    pool = multiprocessing.get_context("spawn").Pool(1)
+    pool = multiprocessing.get_context("spawn").Pool(1, let_through)
     try:
         return pool.apply(function, arguments, named)
+    except KeyboardInterrupt:
+        pool.terminate()
+        raise
     finally:
         pool.close()  # not terminated: libraries clean up when a process exits
         pool.join()
@@ -231,4 +235,4 @@ def kernel_table(found: KernelReport) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

@@ -1,7 +1,6 @@
 """Compares committed transcripts with the references that came with their audio: error rates and frequent errors."""
 
 import os
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from actors.parts.recordings import have_one_reference
 from actors.schema import KEY
 from actors.storage.place import Place
 from actors.text.normalise import Normalisation, normalise
-from jobs.cli.command import run_job
+from jobs.cli.command import exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say, show_table
 from jobs.transcripts.out_files import atomic_file
@@ -247,4 +246,4 @@ def _writer(config: Config) -> Iterator[Callable[[Score], None]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

@@ -1,7 +1,6 @@
 """Writes committed transcripts as subtitles, text, JSON lines, NeMo manifests or TextGrids."""
 
 import errno
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from itertools import islice
 from actors.parts.recordings import are_channels, as_dialogue
 from actors.storage.outputs import check_folder
 from actors.storage.place import Place
-from jobs.cli.command import FAILED, run_job
+from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
 from jobs.planning.files import EXPORT_FOLDER
@@ -167,4 +166,4 @@ def _write_each(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

@@ -1,12 +1,11 @@
 """Shows what a run would do: what becomes of files, objects by format, estimated hours, units new, to redo or done."""
 
-import sys
 from collections import Counter, defaultdict
 from functools import partial
 from typing import TypedDict
 
 from actors.pieces import cut_unit
-from jobs.cli.command import DONE, run_job
+from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.account import FileCounts
@@ -121,4 +120,4 @@ def show(config: Config, summary: Summary) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

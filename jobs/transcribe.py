@@ -37,7 +37,7 @@ examples:
 Run it again at any time: what is done is skipped, what is new or changed is transcribed. Start with input.limit=10, or
 check first with `python -m jobs.plan`. All keys are described in docs/configuration.md and in configs/local.yaml.
 
-exit status: 0 done, within the error budget; 1 the run failed, run it again; 2 an error in usage or configuration;
+exit status: 0 done, within the error budget; 1 failed or interrupted, run it again; 2 wrong usage or configuration;
 3 more recordings with errors than errors.max_fraction allows; 4 another run is at work on this output. The last line of
 standard output is one JSON object.
 """

@@ -1,10 +1,9 @@
-"""The command line that all jobs share: CONFIG.yaml, overrides, help, and errors in one line."""
+"""The command line that all jobs share: CONFIG.yaml, overrides, help, and what ended a job, as a line of JSON too."""
 
 import argparse
 import os
-import signal
+import re
 import sys
-import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -13,8 +12,9 @@ from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
+from jobs.cli.signals import INTERRUPTED, SIGNALS
 from jobs.cli.streams import open_streams
-from jobs.cli.terminal import say
+from jobs.cli.terminal import print_json, say
 
 DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 
@@ -22,9 +22,13 @@ DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 def run_job(
     module: str, description: str | None, epilog: str, job: Callable[[Config], int], arguments: list[str] | None
 ) -> int:
-    """Parses the command line, runs `job` on the configuration, and returns the exit status."""
+    """Parses the command line, runs `job` on the configuration, and returns the exit status.
+
+    The job prints its JSON line itself. If it cannot, because of a mistake, its storage or a signal, the line has the
+    status and the `error`.
+    """
     open_streams()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python -m {module}",
         description=description,
         epilog=epilog,
@@ -36,28 +40,49 @@ def run_job(
     options, unknown = parser.parse_known_args(arguments)
     if unknown:  # named without their values, which may be secret
         parser.error("unknown option " + ", ".join(for_terminal(each.partition("=")[0]) for each in unknown))
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)  # schedulers and `ray job stop` send this instead of Ctrl-C
     try:
-        return job(load(options.config, options.overrides))
-    except (ConfigError, UsageError) as problem:
-        for sentence in problem.args:
-            say(f"configuration: {sentence}", "red")
-        return USAGE
-    except OSError as problem:  # from the storage of input, output or model, outside the graph
-        say(f"storage: {problem}", "red")
-        return FAILED
+        with SIGNALS.working():
+            return job(load(options.config, options.overrides))
     except KeyboardInterrupt:
-        say("interrupted: committed units are kept; the next run does the rest")
-        return FAILED
+        return _tell(FAILED, [INTERRUPTED])
+    except Exception as problem:
+        if SIGNALS.asked is not None:  # an interrupted import, or call of Ray, may fail in any way
+            return _tell(FAILED, [INTERRUPTED])
+        if isinstance(problem, (ConfigError, UsageError)):
+            return _tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
+        if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph
+            return _tell(FAILED, [f"storage: {problem}"], "red")
+        _print_error(FAILED, f"{type(problem).__name__}: {problem}")
+        raise
 
 
 def exit_process(status: int) -> NoReturn:
     """Ends the process. What Ray still prints goes to standard error, so that the JSON line remains the last."""
     sys.stdout.flush()
+    SIGNALS.close(status)
     os.dup2(2, 1)
     sys.exit(status)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+class _Parser(argparse.ArgumentParser):
+    """Prints mistakes in the arguments as the JSON line too."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub("ignored explicit argument .*", "takes no value", message)  # the value may be secret
+        _print_error(USAGE, message)
+        super().error(message)
+
+
+def _tell(status: int, sentences: list[str], style: str = "") -> int:
+    """Says what ended a job, and prints it as the JSON line. Returns the status."""
+    for sentence in sentences:
+        say(sentence, style)
+    return _print_error(status, "; ".join(sentences))
+
+
+def _print_error(status: int, error: str) -> int:
+    try:
+        print_json({"status": status, "error": error})
+    except OSError as problem:
+        say(f"storage: {problem}", "red")
+    return status

@@ -36,10 +36,8 @@ def connect_ray(address: str | None) -> dict[str, float]:
         if not ray.is_initialized():
             if where is not None:
                 check_cluster(where)
-            terminated = signal.getsignal(signal.SIGTERM)
-            with _without_stderr():
+            with _without_stderr(), _own_handler():
                 ray.init(**options)
-            signal.signal(signal.SIGTERM, terminated)  # restored: Ray's handler ends the process silently
     except (ConnectionError, RuntimeError, ValueError) as problem:
         if where is None:
             raise
@@ -67,6 +65,16 @@ def check_address(config: Config, will_connect: bool = False) -> None:
     where = cluster_address(config.ray.address)
     if where is not None:
         (check_cluster if will_connect or depends_on_devices(config.model) else check_form)(where)
+
+
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Restores this process's handler of SIGTERM, where the signal is not blocked: Ray's ends the process silently."""
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
 
 
 def find_devices(config: Config) -> Devices:
