@@ -43,6 +43,20 @@ class UnitCounts(TypedDict):
     remove: int
 
 
+class AskedCounts(TypedDict):
+    """What input.redo has done again: units, and the recordings committed in them."""
+
+    units: int
+    recordings: int
+
+
+class RemovedCounts(TypedDict):
+    """Objects whose rows are removed, because they are no longer listed, and because they are excluded."""
+
+    deleted: int
+    excluded: int
+
+
 class Summary(TypedDict):
     """The JSON object of a plan. `reasons` counts units by verdict and reason, the most frequent ones."""
 
@@ -51,6 +65,8 @@ class Summary(TypedDict):
     estimated_hours: dict[str, float]
     units: UnitCounts
     reasons: dict[str, dict[str, int]]
+    asked: AskedCounts
+    removed: RemovedCounts
     pieces: int
     estimated_hours_to_do: float
     files: FileCounts
@@ -85,6 +101,8 @@ def describe(prepared: Prepared) -> Summary:
             "remove": len(plan.remove),
         },
         "reasons": dict(reasons),
+        "asked": {"units": len(plan.asked), "recordings": plan.asked_recordings},
+        "removed": {"deleted": plan.deleted, "excluded": plan.excluded},
         "pieces": sum(len(cut_unit(unit, prepared.cut_of(unit))) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
         "files": prepared.listing.files.counts(),
@@ -110,6 +128,8 @@ def show(config: Config, summary: Summary) -> None:
     show_table("Units", ("verdict", "because", "units"), reasons)
     facts = [
         ("units", "{new} new, {redo} to redo, {done} done, {remove} to remove".format(**summary["units"])),
+        ("done again by input.redo", "{units} units, {recordings} recordings".format(**summary["asked"])),
+        ("objects to remove", "{deleted} no longer listed, {excluded} excluded".format(**summary["removed"])),
         ("pieces", summary["pieces"]),
         ("to transcribe, estimated", f"{summary['estimated_hours_to_do']:.2f} h"),
         ("device", f"{summary['device']}, in {summary['precision']}"),

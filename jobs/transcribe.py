@@ -14,10 +14,11 @@ from jobs.cli.command import BUSY, FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say, summary_json
 from jobs.planning.plans import write_plan
-from jobs.planning.prepare import Prepared, is_on_cluster, prepare, recordings_in_output
+from jobs.planning.prepare import Prepared, is_on_cluster, prepare
 from jobs.planning.state import sweep
 from jobs.planning.verdicts import new_run_id
 from jobs.running import connect
+from jobs.running.budget import take_account
 from jobs.running.cluster import GraphError
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
@@ -38,8 +39,8 @@ Run it again at any time: what is done is skipped, what is new or changed is tra
 check first with `python -m jobs.plan`. All keys are described in docs/configuration.md and in configs/local.yaml.
 
 exit status: 0 done, within the error budget; 1 failed or interrupted, run it again; 2 wrong usage or configuration;
-3 more recordings with errors than errors.max_fraction allows; 4 another run is at work on this output. The last line of
-standard output is one JSON object.
+3 more recordings with errors than errors.max_fraction or errors.max_new_fraction allows; 4 another run is at work on
+this output. The last line of standard output is one JSON object.
 """
 
 
@@ -61,7 +62,7 @@ def run(config: Config) -> int:
         else:
             finished = work(config, prepared, run_id, began)
             told = sum_up(finished)
-            status = close(finished, told, config.errors.max_fraction)
+            status = close(finished, told, config.errors)
             summary |= told
         try:
             (folder / "summary.json").write(summary_json(summary | {"status": status}).encode())
@@ -115,7 +116,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
         hopeless=hopeless,
         wall_seconds=time.monotonic() - began,
         start_seconds=max(totals.time.began - ray_began, 0),  # until an actor first had work
-        in_output=recordings_in_output(prepared),
+        in_output=take_account(prepared, run_id, totals.counts.errors),
         output=prepared.output_uri,
         files=prepared.listing.files,
     )

@@ -15,6 +15,8 @@ from actors.pieces import MAX_PIECES, Cut
 from actors.schema import SCHEMA_VERSION
 from actors.units import Unit
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
+from jobs.cli.config import Errors
+from jobs.running.budget import Account
 from jobs.running.outcomes import FAILURES_IN_A_ROW, Ledger, TooManyFailures, Totals
 from jobs.running.summary import Finished, Summary, close, sum_up
 
@@ -189,7 +191,10 @@ def test_many_errors_that_nobody_foresaw_end_the_run() -> None:
         ledger.add(replace(of("internal", 10), unit=names[5]))
 
 
-def finished(totals: Totals, failed: dict[str, str] | None = None, in_output: tuple[int, int] = (6, 0)) -> Finished:
+IN_OUTPUT = Account(6, 0)
+
+
+def finished(totals: Totals, failed: dict[str, str] | None = None, in_output: Account = IN_OUTPUT) -> Finished:
     return Finished("run-1", 4, 3, totals, failed or {}, 20.0, 8.0, in_output, "file:///out")
 
 
@@ -205,7 +210,8 @@ def test_a_summary_is_what_programs_read() -> None:
         "segments": 10,
         "entries": {"found": 0, "recordings": 0, "companions": 0, "skipped": {}},
         "errors": {"missing": 2},
-        "totals": {"recordings": 6, "errors": 0},
+        "accepted": 0,
+        "totals": {"recordings": 6, "errors": 0, "accepted": 0},
         "cer": 0.05,
         "audio_hours": 0.0333,
         "wall_seconds": 20.0,
@@ -219,19 +225,19 @@ def test_a_summary_is_what_programs_read() -> None:
 
 
 def test_a_run_with_nothing_to_do_has_a_summary() -> None:
-    summary = sum_up(finished(Totals(), in_output=(0, 0)))
+    summary = sum_up(finished(Totals(), in_output=Account()))
     assert (summary["cer"], summary["busy_share"], summary["rtfx"], summary["audio_hours"]) == (None, None, 0.0, 0.0)
     assert json.loads(json.dumps(summary)) == summary
 
 
-def closed(run: Finished, capsys: pytest.CaptureFixture[str], budget: float = 0.05) -> tuple[int, str]:
-    status = close(run, sum_up(run), budget)
+def closed(run: Finished, capsys: pytest.CaptureFixture[str], **limits: float) -> tuple[int, str]:
+    status = close(run, sum_up(run), Errors(**limits))
     return status, " ".join(capsys.readouterr().err.split())
 
 
 def test_a_report_shows_what_was_heard(capsys: pytest.CaptureFixture[str]) -> None:
     ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK, *EXAMPLES))
-    status, seen = closed(finished(ledger.totals, in_output=(100, 5)), capsys)
+    status, seen = closed(finished(ledger.totals, in_output=Account(100, 5)), capsys)
     assert status == DONE
     for line in (
         "Some transcripts recording reference transcript a.wav 今天 今日",
@@ -265,6 +271,48 @@ def test_running_again_is_advised_only_where_it_may_help(capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(("errors", "status"), [(5, DONE), (6, OVER_BUDGET)])
 def test_a_report_holds_to_the_budget_of_errors(errors: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    found, seen = closed(finished(Totals(), in_output=(100, errors)), capsys)
+    found, seen = closed(finished(Totals(), in_output=Account(100, errors)), capsys)
     assert found == status
-    assert ("6.0% of the recordings have an error" in seen) == (status == OVER_BUDGET)
+    sentence = (
+        "6.0% of the recordings have an error (6 of 100 in the output), more than errors.max_fraction allows (5.0%)"
+    )
+    assert (sentence in seen) == (status == OVER_BUDGET)
+    assert ("errors.accept" in seen) == ("input.redo" in seen) == (status == OVER_BUDGET)
+
+
+@pytest.mark.parametrize(("accepted", "status"), [(20, DONE), (14, OVER_BUDGET)])
+def test_what_is_accepted_does_not_count(accepted: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished(Totals(), in_output=Account(100, 20, accepted))
+    found, seen = closed(run, capsys)
+    assert found == status
+    assert f"100 recordings, 20 with an error, {accepted} of them accepted" in seen
+    assert ("(6 of 100 in the output, 14 more are accepted)" in seen) == (status == OVER_BUDGET)
+    assert sum_up(run)["totals"] == {"recordings": 100, "errors": 20, "accepted": accepted}
+
+
+@pytest.mark.parametrize(
+    ("own_accepted", "limit", "status"), [(0, None, DONE), (0, 0.34, DONE), (0, 0.3, OVER_BUDGET), (1, 0.0, DONE)]
+)
+def test_the_errors_of_this_run_have_a_budget_of_their_own(
+    own_accepted: int, limit: float | None, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK))
+    run = finished(ledger.totals, in_output=Account(100, 1, own_accepted, own_accepted))
+    found, seen = closed(run, capsys, **({} if limit is None else {"max_new_fraction": limit}))
+    assert found == status
+    sentence = (
+        "33.3% of this run's recordings have an error (1 of 3 committed by it), more than errors.max_new_fraction"
+    )
+    assert (sentence in seen) == (status == OVER_BUDGET)
+    assert "errors.max_fraction" not in seen
+    assert sum_up(run)["accepted"] == own_accepted
+
+
+def test_both_budgets_are_told_and_names_that_are_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK))
+    run = finished(ledger.totals, in_output=Account(100, 10, unknown=2, names=7))
+    status, seen = closed(run, capsys, max_new_fraction=0.0)
+    assert status == OVER_BUDGET
+    assert "errors.max_fraction allows" in seen
+    assert "errors.max_new_fraction allows" in seen
+    assert "errors.accept: 2 of 7 names in files are no recording with an error" in seen

@@ -73,7 +73,7 @@ def test_the_demo_and_what_happens_to_it(
         forbid_ray(patch)
         status, summary, _ = job(*where)
         assert (status, summary["units"]["planned"], summary["units"]["skipped"]) == (0, 0, dry["units"]["new"])
-        assert summary["totals"] == {"recordings": 77, "errors": 3}
+        assert summary["totals"] == {"recordings": 77, "errors": 3, "accepted": 0}
         status, summary, seen = job(*where, "errors.max_fraction=0.01")
         assert status == 3
         assert "3.9% of the recordings" in seen

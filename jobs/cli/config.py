@@ -29,6 +29,11 @@ class Input(Stored):
     """globs on the path below input.uri; * crosses folders; empty: everything"""
     exclude: list[str] = []
     """globs; matching files are skipped"""
+    redo: list[Location] = []
+    """recordings to do again: URIs, paths or globs below input.uri, or files of recordings; for one command line
+
+    The unit of each is transcribed again as a whole, in every run that names it, also with output.on_mismatch=keep. A
+    file of recordings is as for errors.accept. A name that is nothing listed is refused; those in files are counted."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """recordings; only the first so many. Start with 10"""
     allowed_roots: list[Location] = []
@@ -107,6 +112,11 @@ class Output(Stored):
     replace: transcribe all of them again."""
     on_deleted: Literal["keep", "remove"] = "keep"
     """rows of objects that are no longer listed: keep | remove"""
+    on_excluded: Literal["keep", "remove"] = "keep"
+    """rows of objects that input.include, input.exclude or input.format now leaves out: keep | remove
+
+    Only of files that are there and listed. What lies outside input.uri keeps its rows, and so does what is over
+    input.limit. An object that is no longer excluded comes back."""
     max_removed_fraction: Share = 0.1
     """share of the objects that one run may remove; more stops the run"""
     lease_seconds: Positive = 60.0
@@ -186,6 +196,15 @@ class Errors(Section):
     """for one recording to be decoded, or transcribed alone, before it is given up (crashed)"""
     max_fraction: Share = 0.05
     """share of all recordings in the output that may have an error before the exit status is 3"""
+    max_new_fraction: Share | None = None
+    """the same of the recordings that this run itself commits; null: any share"""
+    accept: list[ErrorKind | Location] = []
+    """errors that no longer count for the exit status: kinds, and files of recordings (paths or URLs)
+
+    A file has a URI on each line, or is a CSV, TSV, JSON or Parquet file with a column uri and, if wanted, member,
+    offset_s, stretch_s and channel, such as a query on the parts returns. What it does not state may be anything. It
+    is read with output.storage_options, and up to input.max_list_megabytes. Recordings stay accepted, whatever their
+    version and error, as long as they are named."""
 
 
 class Config(Section):

@@ -98,7 +98,8 @@ def _in_words(kind: object, bounds: tuple[object, ...] = ()) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_in_words(each) for each in inner)
     if origin is list:
-        return f"list of {'kinds of error' if kinds_of(inner[0]).words else 'names'}"
+        item = kinds_of(inner[0])
+        return "list of " + " and ".join(["kinds of error"] * bool(item.words) + ["names"] * item.is_text)
     if origin is tuple:
         return "list of two whole numbers"
     if origin is dict:

@@ -15,7 +15,7 @@ from actors.sources.tar import count_in_tar
 from actors.storage.place import Place
 from actors.units import SourceObject
 from jobs.cli.config import ConfigError, Input
-from jobs.planning.account import UNKNOWN_TYPE, Files, listed_reasons
+from jobs.planning.account import EXCLUDED, UNKNOWN_TYPE, Files, listed_reasons
 from jobs.planning.containment import AllowedFolders
 from jobs.planning.files import KNOWN
 from jobs.planning.finding import Scope, find_files, place_of
@@ -32,7 +32,9 @@ class Listing:
     `repeated` counts manifest lines with the same stretch of audio as an earlier line, which is read once. `covers`
     tells whether an object with a URI would be listed if it existed, so that an unlisted one counts as deleted. It
     covers nothing unless `is_complete`: every manifest could be read. `lists` are the URIs of manifests of which every
-    entry is among the objects, `named` those of the files that they name.
+    entry is among the objects, `named` those of the files that they name. `excluded` are the URIs of files that are
+    there, and that input.include, input.exclude or input.format leaves out; none unless the listing is complete.
+    `roots` are the URIs of the folders that names of objects are below.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
@@ -42,6 +44,8 @@ class Listing:
     is_complete: bool = True
     lists: frozenset[str] = frozenset()
     named: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    roots: tuple[str, ...] = ()
 
 
 def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
@@ -74,6 +78,11 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
         standing = {each.uri for each in listing.objects}
     listing.files = files.account(standing, named)
     listing.files.check()
+    listing.roots = tuple(sorted(each.uri.rstrip("/") for each in files.found.roots))
+    if listing.is_complete:
+        listing.excluded = frozenset(
+            escape_surrogates(uri) for uri, reason in files.skipped.items() if reason == EXCLUDED
+        )
     _refuse_useless(files, lists_in_use)
     return listing
 

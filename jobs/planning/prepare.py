@@ -3,7 +3,7 @@
 import gc
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
@@ -16,13 +16,15 @@ from actors.storage.preflight import check_storage, check_writable
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
+from jobs.planning.accepted import Accepted, read_accepted
 from jobs.planning.corrections import object_errors
 from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
+from jobs.planning.redo import objects_to_redo
 from jobs.planning.sizing import planned_cut
-from jobs.planning.state import load_commits, load_state, units_with_errors
+from jobs.planning.state import load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
 
@@ -35,6 +37,7 @@ class Prepared:
     plan: Plan
     recipe: Recipe
     output: Place
+    accepted: Accepted = field(default_factory=Accepted)
 
     @property
     def output_uri(self) -> str:
@@ -90,6 +93,9 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     )
     listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
     line.say(f"planning {len(listing.objects):,} objects …")
+    max_bytes = config.input.max_list_megabytes * 1e6
+    accepted = read_accepted(config.errors, config.output.options(), max_bytes, listing.roots)
+    redo = objects_to_redo(config.input, listing)
     state = load_state(output)
     recipe = Recipe.of(config, model, find_devices())
     asked, reading = frozenset[str](config.errors.retry), recipe.reading
@@ -102,8 +108,10 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
         units_with_errors(asked, state, output),
         lambda objects: calibrate(objects, reading.storage_options, of_each_channel=reading.channel == "each").seconds,
         lambda unit: object_errors(unit, output),
+        config.output.on_excluded,
+        redo,
     )
-    return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output)
+    return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output, accepted)
 
 
 def _check_storage(config: Config, output: Place) -> None:
@@ -126,13 +134,3 @@ def cluster_address(stated: str | None) -> str | None:
     Ray."""
     address = os.environ.get("RAY_ADDRESS") or stated if stated in (None, "", "auto") else stated
     return None if address in (None, "", "local") else address
-
-
-def recordings_in_output(prepared: Prepared) -> tuple[int, int]:
-    """Counts the committed recordings of the units that hold listed objects, and those with an error."""
-    plan, commits = prepared.plan, prepared.state.commits
-    if plan.units or plan.remove:
-        commits = load_commits(prepared.output)
-    touched = {unit.id for unit in plan.units} | set(plan.done)
-    counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
-    return sum(commit.recordings for commit in counted), sum(commit.errors for commit in counted)

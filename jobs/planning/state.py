@@ -72,6 +72,14 @@ def load_commits(output: Place) -> dict[str, list[Commit]]:
     return commits
 
 
+def read_commit(commit: Commit, output: Place) -> dict[str, object]:
+    """The content of a commit; nothing if another run deleted it meanwhile, or it is damaged."""
+    try:
+        return parse_object(outputs.read(output / COMMITS / commit.name, MAX_COMMIT_BYTES))
+    except (FileNotFoundError, InvalidData):
+        return {}
+
+
 def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> dict[str, frozenset[str]]:
     """The units with errors of these kinds, or of a kind that may pass by itself, or with one that was not foreseen, if
     another version of the code met it: by id, with those kinds. Only commits that count such errors are opened."""
@@ -80,10 +88,8 @@ def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> dic
     wanted = kinds | PASSING
 
     def kinds_of(commit: Commit) -> frozenset[str]:
-        try:
-            body = parse_object(outputs.read(output / COMMITS / commit.name, MAX_COMMIT_BYTES))
-        except (FileNotFoundError, InvalidData):
-            return frozenset()  # deleted meanwhile by another run; or damaged
+        if not (body := read_commit(commit, output)):
+            return frozenset()
         errors = body.get("errors")
         unforeseen = {ErrorKind.INTERNAL} if body.get("citrascribe_version") != VERSION else set[str]()
         return (wanted | unforeseen) & frozenset(errors if isinstance(errors, dict) else ())

@@ -1,19 +1,19 @@
 """Decides what a run does with each unit: listed objects minus those that are done. No part is opened for it."""
 
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from actors.foreign.escape import escape_surrogates
 from actors.parts.commit import Commit
 from actors.schema import UsageError
-from actors.units import ALL, Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
-from jobs.planning.corrections import Errors
+from actors.units import Carried, Fingerprint, SourceObject, Unit, digest, nominal_seconds
+from jobs.planning.changes import Changes, changed_objects, planned_object
 from jobs.planning.listing import Listing
 from jobs.planning.plans import PlannedObject, State
+from jobs.planning.policy import Policy as Policy
 from jobs.planning.recipe import Settings, differences, recipe_digest
 from jobs.planning.sizing import Estimate, group_by_size
 
@@ -28,24 +28,9 @@ class Verdict(NamedTuple):
 NEW = Verdict("new", "not planned before")
 DONE = Verdict("done", "committed, and nothing has changed")
 EMPTY = Verdict("remove", "none of its objects is left")
+EXCLUDED = Verdict("remove", "its last objects are excluded by the configuration")
 
-
-@dataclass(frozen=True)
-class Policy:
-    """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_* and errors.retry).
-
-    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `errors` tells
-    the errors of the objects of a committed unit.
-    """
-
-    target_seconds: float = 1_800.0
-    on_mismatch: str = "fail"
-    on_deleted: str = "keep"
-    max_removed_fraction: float = 0.1
-    asked: frozenset[str] = frozenset()  # kinds of errors to try again
-    retry: Mapping[str, frozenset[str]] = field(default_factory=dict)  # unit -> those of its errors to try again
-    calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
-    errors: Callable[[str], Errors] = lambda unit: {}
+ASKED = "input.redo names some of it"
 
 
 @dataclass
@@ -53,6 +38,8 @@ class Plan:
     """Units to transcribe, `new` or to `redo`, and the verdict on every unit that the input concerns, by id.
 
     `objects` are the new and changed ones, by key; `estimate` returns the seconds of audio that one probably has.
+    `asked` are the ids of the units to redo that hold an object of input.redo, in which `asked_recordings` are
+    committed; `deleted` and `excluded` count the objects whose rows are removed.
     """
 
     new: list[Unit] = field(default_factory=list)
@@ -60,6 +47,10 @@ class Plan:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     objects: dict[str, PlannedObject] = field(default_factory=dict)
     estimate: Estimate = nominal_seconds
+    asked: list[str] = field(default_factory=list)
+    asked_recordings: int = 0
+    deleted: int = 0
+    excluded: int = 0
 
     @property
     def units(self) -> list[Unit]:
@@ -79,13 +70,18 @@ class Plan:
 def make_plan(listing: Listing, state: State, settings: Settings, policy: Policy) -> Plan:
     """Plans a run. Raises UsageError if settings changed, or too many objects disappeared, and `policy` forbids it."""
     listed = {each.key: each for each in listing.objects}
-    plan = Plan(objects=_changed_objects(listing, listed, state, policy))
-    judge, members = _Judge(state, listed, plan.objects, settings, policy), state.members()
+    changes = changed_objects(listing, listed, state, policy)
+    plan = Plan(objects=changes.objects, deleted=len(changes.deleted), excluded=len(changes.excluded))
+    judge, members = _Judge(state, listed, changes, settings, policy), state.members()
     for unit_id in _touched_units(state, listed, plan.objects):
         found = judge(unit_id, members[unit_id])
         if found is not None:
             plan.verdicts[unit_id], unit = found
             plan.redo += [unit] if unit else []
+            if unit and judge.is_asked(members[unit_id]):
+                commit = state.commit_of(unit_id)
+                plan.asked.append(unit_id)
+                plan.asked_recordings += commit.recordings if commit else 0
     judge.refuse_mismatch()
     new = [each for key, each in listed.items() if key not in state.objects]
     plan.estimate = policy.calibrate([*(each for unit in plan.redo for each in unit.objects), *new])
@@ -95,51 +91,8 @@ def make_plan(listing: Listing, state: State, settings: Settings, policy: Policy
         unit = Unit.of(digest(each.key for each in group), recipe, group)
         plan.new.append(unit)
         plan.verdicts[unit.id] = NEW
-        plan.objects |= {each.key: _planned_object(each, unit.id) for each in group}
+        plan.objects |= {each.key: planned_object(each, unit.id) for each in group}
     return plan
-
-
-def _changed_objects(
-    listing: Listing, listed: Mapping[str, SourceObject], state: State, policy: Policy
-) -> dict[str, PlannedObject]:
-    """Objects of earlier plans that changed, came back or are to be removed, as planned now. Raises UsageError."""
-    planned, superseded, covered = dict[str, PlannedObject](), dict[str, PlannedObject](), 0
-    dropped = defaultdict[str, list[str]](list)
-    for key, known in state.objects.items():
-        if key in listed:
-            covered += 1
-            now = _planned_object(listed[key], known.unit)
-            if now != known:
-                planned[key] = now
-        elif known.removed:
-            continue
-        elif known.uri in listing.named and known.selection == ALL:  # read through a manifest now
-            superseded[key] = known._replace(removed=True)
-        elif policy.on_deleted == "remove" and listing.covers(known.uri):
-            covered += 1
-            planned[key] = known._replace(removed=True)
-        elif known.listed_by in listing.lists:
-            dropped[known.unit].append(key)
-    removed = sum(known.removed for known in planned.values())
-    if removed > policy.max_removed_fraction * covered:
-        raise UsageError(
-            f"output.on_deleted: {removed} of {covered} objects that were transcribed are no longer listed; to remove"
-            " their rows, raise output.max_removed_fraction"
-        )
-    return planned | superseded | _corrected(dropped, state, policy)
-
-
-def _corrected(dropped: Mapping[str, Sequence[str]], state: State, policy: Policy) -> dict[str, PlannedObject]:
-    """Objects to remove of those, by unit, that their manifest no longer has: the ones that only have an error."""
-    planned = dict[str, PlannedObject]()
-    for unit, keys in dropped.items():
-        commit = state.commit_of(unit)
-        errors = policy.errors(unit) if commit and commit.errors else {}
-        failed = {key for key, kinds in errors.items() if None not in kinds}
-        planned |= {
-            key: known._replace(removed=True) for key in keys if (known := state.objects[key]).object_key in failed
-        }
-    return planned
 
 
 def _touched_units(
@@ -153,18 +106,19 @@ def _touched_units(
 
 
 class _Judge:
-    """Gives the verdicts on units of earlier plans. Objects without rows that are not listed are given up in
-    `planned`."""
+    """Gives the verdicts on units of earlier plans. Objects without rows that are not listed are given up in the
+    objects of `changes`."""
 
     def __init__(
         self,
         state: State,
         listed: Mapping[str, SourceObject],
-        planned: dict[str, PlannedObject],
+        changes: Changes,
         settings: Settings,
         policy: Policy,
     ) -> None:
-        self._state, self._listed, self._planned, self._policy = state, listed, planned, policy
+        self._state, self._listed, self._policy = state, listed, policy
+        self._planned, self._excluded = changes.objects, changes.excluded
         self._settings, self._recipe = settings, recipe_digest(settings)
         self._mismatched = list[Commit]()
         self._differences = dict[str, str]()  # by the digest of other settings
@@ -176,10 +130,12 @@ class _Judge:
             self._mismatched.append(commit)
         present = self._present(unit_id, members, commit)
         if not present:
-            return (EMPTY, None) if unit_id in state.parts or unit_id in state.commits else None
+            why = EMPTY if self._excluded.isdisjoint(members) else EXCLUDED
+            return (why, None) if unit_id in state.parts or unit_id in state.commits else None
         fingerprints = self._fingerprints(present)
         is_current = commit is not None and self._is_current(commit, fingerprints)
-        if commit and is_current and not self._is_tried_again(commit, present):
+        is_asked = self.is_asked(members)
+        if commit and is_current and not is_asked and not self._is_tried_again(commit, present):
             return DONE, None
         objects = sorted(
             (self._listed[key] for key in present if key in self._listed), key=lambda each: (each.uri, each.key)
@@ -189,8 +145,12 @@ class _Judge:
             for key, known in present.items()
             if key not in self._listed
         )
-        reason = "an error that it has is tried again" if is_current else self._reason(unit_id, members, commit)
+        reason = self._reason(unit_id, members, commit, is_current, is_asked)
         return Verdict("redo", reason), Unit(unit_id, fingerprints[-1], tuple(objects), carried)
+
+    def is_asked(self, members: Mapping[str, PlannedObject]) -> bool:
+        """Whether input.redo names a listed object of a unit."""
+        return not self._policy.redo.isdisjoint(members)
 
     def refuse_mismatch(self) -> None:
         """Raises UsageError if units have other settings, and that is not allowed."""
@@ -240,15 +200,25 @@ class _Judge:
             return Fingerprint.objects(commit.fingerprint) in map(Fingerprint.objects, fingerprints)
         return commit.fingerprint in fingerprints
 
-    def _reason(self, unit_id: str, members: Mapping[str, PlannedObject], commit: Commit | None) -> str:
-        """Why a unit is not done."""
+    def _reason(
+        self,
+        unit_id: str,
+        members: Mapping[str, PlannedObject],
+        commit: Commit | None,
+        is_current: bool,
+        is_asked: bool,
+    ) -> str:
+        """Why a unit is redone."""
+        if commit and is_current:
+            return ASKED if is_asked else "an error that it has is tried again"
         if commit is None:
             return _reason_without_commit(len(self._state.commits.get(unit_id, ())), unit_id in self._state.parts)
         if Fingerprint.is_incomplete(commit.fingerprint):
             return "rows of some of its objects are missing"
-        reasons, recipe = _changes(members, self._planned), Fingerprint.recipe(commit.fingerprint)
+        reasons, recipe = _changes(members, self._planned, self._excluded), Fingerprint.recipe(commit.fingerprint)
         if recipe != self._recipe and self._policy.on_mismatch == "replace":
             reasons.append(f"settings differ: {self._differing(recipe)}")
+        reasons += [ASKED] if is_asked else []
         return ", ".join(reasons) or "its objects are not those that were committed"
 
     def _differing(self, recipe: str) -> str:
@@ -268,21 +238,18 @@ def _reason_without_commit(commits: int, has_part: bool) -> str:
     return "its part is not the committed one" if commits else "its commit is missing"
 
 
-def _changes(members: Mapping[str, PlannedObject], planned: Mapping[str, PlannedObject]) -> list[str]:
+def _changes(
+    members: Mapping[str, PlannedObject], planned: Mapping[str, PlannedObject], excluded: Set[str]
+) -> list[str]:
     """How the objects of a unit changed since the last plan, as phrases: `2 objects changed`, `1 object came back`."""
     changes = Counter[str]()
     for key, known in members.items():
         now = planned.get(key, known)
         if now.removed != known.removed:
-            changes["removed" if now.removed else "came back"] += 1
+            changes["excluded" if key in excluded else "removed" if now.removed else "came back"] += 1
         elif now != known:
             changes["changed"] += 1
     return [f"{count} {'object' if count == 1 else 'objects'} {change}" for change, count in changes.items()]
-
-
-def _planned_object(source: SourceObject, unit: str) -> PlannedObject:
-    uri, listed_by = escape_surrogates(source.uri), source.listed_by and escape_surrogates(source.listed_by)
-    return PlannedObject(unit, uri, source.selection, listed_by, source.version)
 
 
 def new_run_id() -> str:

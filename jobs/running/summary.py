@@ -8,10 +8,12 @@ from typing import TypedDict
 from actors import VERSION
 from actors.schema import PASSING, SCHEMA_VERSION
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
+from jobs.cli.config import Errors
 from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
 from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
+from jobs.running.budget import Account, advice, exceeded
 from jobs.running.outcomes import Totals
 
 
@@ -24,6 +26,7 @@ class UnitCounts(TypedDict):
 class RecordingCounts(TypedDict):
     recordings: int
     errors: int
+    accepted: int
 
 
 class Summary(TypedDict):
@@ -38,6 +41,7 @@ class Summary(TypedDict):
     segments: int
     entries: dict[str, object]
     errors: dict[str, int]
+    accepted: int
     totals: RecordingCounts
     cer: float | None
     audio_hours: float
@@ -53,8 +57,8 @@ class Finished:
     """A run that has ended: how many units it planned and skipped, its totals, and why units failed, by id; those of
     them that are `hopeless` fail in the same way however they are tried.
 
-    `start_seconds` is the time until an actor first had work. `in_output` are the recordings in the output now, and
-    those of them with an error; `files` those of the input.
+    `start_seconds` is the time until an actor first had work. `in_output` are the recordings in the output now; `files`
+    those of the input.
     """
 
     run_id: str
@@ -64,7 +68,7 @@ class Finished:
     failed: Mapping[str, str]
     wall_seconds: float
     start_seconds: float
-    in_output: tuple[int, int]
+    in_output: Account
     output: str
     hopeless: frozenset[str] = frozenset()
     files: Files = field(default_factory=Files)
@@ -75,12 +79,16 @@ def say_plan(listing: Listing, plan: Plan) -> None:
         f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo)} to redo, {len(plan.done)} done"
         + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
+    if plan.asked:
+        say(f"input.redo: {len(plan.asked)} units with {plan.asked_recordings} recordings are done again")
+    if plan.deleted or plan.excluded:
+        say(f"objects whose rows are removed: {plan.deleted} no longer listed, {plan.excluded} excluded")
     say(listing.files)
 
 
 def sum_up(run: Finished) -> Summary:
     """Summarises a run."""
-    done, (recordings, with_error), busy = run.totals.counts, run.in_output, run.totals.time.busy_share
+    done, found, busy = run.totals.counts, run.in_output, run.totals.time.busy_share
     return {
         "run_id": run.run_id,
         "version": VERSION,
@@ -91,7 +99,8 @@ def sum_up(run: Finished) -> Summary:
         "segments": done.segments,
         "entries": run.totals.entries.to_dict(),
         "errors": dict(done.errors),
-        "totals": {"recordings": recordings, "errors": with_error},
+        "accepted": found.own_accepted,
+        "totals": {"recordings": found.recordings, "errors": found.errors, "accepted": found.accepted},
         "cer": round(done.character_errors / done.reference_characters, 5) if done.reference_characters else None,
         "audio_hours": round(done.audio_seconds / 3600, 4),
         "wall_seconds": round(run.wall_seconds, 2),
@@ -102,9 +111,9 @@ def sum_up(run: Finished) -> Summary:
     }
 
 
-def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
-    """Shows the closing tables and returns the exit status: OVER_BUDGET if a larger fraction of the recordings in the
-    output has an error."""
+def close(run: Finished, summary: Summary, limits: Errors) -> int:
+    """Shows the closing tables and returns the exit status: OVER_BUDGET if more recordings have an error, and one that
+    is not accepted, than the configuration allows."""
     show_transcripts(run.totals.transcripts)
     show_failures(run.totals.failures, sum(run.totals.counts.errors.values()))
     show_table("This run", ("", ""), list(_facts(run, summary)))
@@ -117,12 +126,15 @@ def close(run: Finished, summary: Summary, max_error_fraction: float) -> int:
         return FAILED
     if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
         say(f"{passing} recordings could not be read now; run the job again to try them again")
-    output = summary["totals"]
-    if output["errors"] > max_error_fraction * output["recordings"]:
-        share = output["errors"] / output["recordings"]
-        say(f"{share:.1%} of the recordings have an error, more than errors.max_fraction allows", "red")
-        return OVER_BUDGET
-    return DONE
+    if found := run.in_output.unknown:
+        say(f"errors.accept: {found} of {run.in_output.names} names in files are no recording with an error", "yellow")
+    own = summary["recordings"], sum(summary["errors"].values()) - summary["accepted"]
+    sentences = list(exceeded(limits, run.in_output, own))
+    for sentence in sentences:
+        say(sentence, "red")
+    if sentences:
+        say(advice(run.output))
+    return OVER_BUDGET if sentences else DONE
 
 
 def _advice(run: Finished) -> str:
@@ -137,14 +149,17 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     """The rows of the closing table."""
     yield "input", run.files
     yield "units", "{done} done, {skipped} skipped".format(**summary["units"])
-    yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error"
+    accepted = f", {summary['accepted']} of them accepted" if summary["accepted"] else ""
+    yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error{accepted}"
     yield "segments", summary["segments"]
     entries = run.totals.entries
     if entries.found:
         skipped = [f"{count} {reason}" for reason, count in entries.skipped.most_common()]
         found = f"{entries.found} entries: {entries.recordings} recordings, {entries.companions} companions"
         yield "in containers", ", ".join([found, *(["skipped: " + ", ".join(skipped)] if skipped else [])])
-    yield "in the output", "{recordings} recordings, {errors} with an error".format(**summary["totals"])
+    totals = summary["totals"]
+    accepted = f", {totals['accepted']} of them accepted" if totals["accepted"] else ""
+    yield "in the output", "{recordings} recordings, {errors} with an error".format(**totals) + accepted
     yield "audio", f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s"
     yield "speed", f"{summary['rtfx']:.1f} x real time, start-up included"
     yield "actors busy", "" if summary["busy_share"] is None else f"{summary['busy_share']:.0%} of the time"

@@ -1,0 +1,28 @@
+"""What a plan is told besides the listing and the state: the configuration's choices about units that exist."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from actors.units import SourceObject, nominal_seconds
+from jobs.planning.corrections import Errors
+from jobs.planning.sizing import Estimate
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_*, errors.retry, input.redo).
+
+    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `errors` tells
+    the errors of the objects of a committed unit.
+    """
+
+    target_seconds: float = 1_800.0
+    on_mismatch: str = "fail"
+    on_deleted: str = "keep"
+    max_removed_fraction: float = 0.1
+    asked: frozenset[str] = frozenset()  # kinds of errors to try again
+    retry: Mapping[str, frozenset[str]] = field(default_factory=dict)  # unit -> those of its errors to try again
+    calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
+    errors: Callable[[str], Errors] = lambda unit: {}
+    on_excluded: str = "keep"
+    redo: frozenset[str] = frozenset()  # keys of listed objects to do again

@@ -1,0 +1,120 @@
+"""The error budget: which recordings count against it, and what a person is told when it is exceeded."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from actors.foreign.errors import InvalidData
+from actors.parts.commit import Commit, open_part
+from actors.schema import KEY
+from actors.storage.place import Place
+from jobs.cli.config import Errors
+from jobs.planning.accepted import Accepted
+from jobs.planning.plans import PlannedObject
+from jobs.planning.prepare import Prepared
+from jobs.planning.state import CONCURRENT_READS, load_commits, read_commit
+
+
+@dataclass(frozen=True)
+class Account:
+    """Recordings in the output, of the units that the listing touches, and those of this run: with an error, and those
+    of these that errors.accept names. `unknown` counts names in its files that are no recording with an error."""
+
+    recordings: int = 0
+    errors: int = 0
+    accepted: int = 0
+    own_accepted: int = 0
+    unknown: int = 0
+    names: int = 0
+
+
+def take_account(prepared: Prepared, run_id: str, own_errors: Mapping[str, int]) -> Account:
+    """Counts what is in the output after a run, of which `own_errors` are the run's errors by kind.
+
+    Nothing is opened unless errors.accept is set: then the commits that count errors, and the parts of those with
+    recordings that it names.
+    """
+    plan, commits, accepted = prepared.plan, prepared.state.commits, prepared.accepted
+    if plan.units or plan.remove:
+        commits = load_commits(prepared.output)
+    touched = {unit.id for unit in plan.units} | set(plan.done)
+    counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
+    recordings, errors = sum(each.recordings for each in counted), sum(each.errors for each in counted)
+    if not accepted:
+        return Account(recordings, errors)
+    named_units = _units_of(accepted, (prepared.state.objects, plan.objects))
+    failed = [each for unit in commits.values() for each in unit if each.errors]
+    to_open = [each for each in failed if each.unit in named_units]
+    by_kind = [each for each in failed if each.unit in touched - named_units] if accepted.kinds else []
+    in_output, own = 0, sum(own_errors.get(kind, 0) for kind in accepted.kinds)
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+        in_output += sum(pool.map(lambda each: _accepted_by_kind(each, accepted, prepared.output), by_kind))
+        for commit, found in zip(
+            to_open, pool.map(lambda each: _failures(each, prepared.output), to_open), strict=True
+        ):
+            held = [(kind, made_by) for key, (kind, made_by) in found.items() if accepted.holds(key, kind)]
+            in_output += len(held) if commit.unit in touched else 0
+            own += sum(made_by == run_id and kind not in accepted.kinds for kind, made_by in held)
+    return Account(recordings, errors, in_output, own, accepted.named.missing, accepted.named.count)
+
+
+def _units_of(accepted: Accepted, planned: tuple[Mapping[str, PlannedObject], ...]) -> set[str]:
+    """The units that hold objects of which errors.accept names a recording."""
+    uris = accepted.named.uris
+    return {each.unit for objects in planned for each in objects.values() if each.uri in uris} if uris else set()
+
+
+def _accepted_by_kind(commit: Commit, accepted: Accepted, output: Place) -> int:
+    """How many errors of a commit have an accepted kind: by its own counts, or if it has none, by its part."""
+    counts = read_commit(commit, output).get("errors")
+    are_counts = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
+    if isinstance(counts, dict) and are_counts and sum(counts.values()) == commit.errors:
+        return sum(counts.get(kind, 0) for kind in accepted.kinds)
+    return sum(kind in accepted.kinds for kind, _ in _failures(commit, output).values())
+
+
+def _failures(commit: Commit, output: Place) -> dict[tuple[object, ...], tuple[str, str]]:
+    """The recordings of a committed part that have an error, by their columns of KEY: its kind, and the run that made
+    the row. Nothing if the part is not valid."""
+    found = dict[tuple[object, ...], tuple[str, str]]()
+    try:
+        for table in open_part(commit.unit, output).tables():
+            failed = table.select([*KEY, "error_kind", "run_id"]).filter(table.column("error_kind").is_valid())
+            for *key, kind, run_id in zip(*(column.to_pylist() for column in failed.columns), strict=True):
+                found.setdefault(tuple(key), (kind, run_id))
+    except (FileNotFoundError, InvalidData):
+        return {}
+    return found
+
+
+def exceeded(limits: Errors, account: Account, own: tuple[int, int]) -> Iterator[str]:
+    """Sentences on the budgets that are exceeded. `own` are the recordings that this run committed, and those of them
+    with an error that is not accepted."""
+    whole = account.recordings, account.errors - account.accepted
+    if whole[1] > limits.max_fraction * whole[0]:
+        rest = f", {account.accepted} more are accepted" if account.accepted else ""
+        yield _sentence(
+            "of the recordings have an error", whole, "in the output" + rest, "errors.max_fraction", limits.max_fraction
+        )
+    if limits.max_new_fraction is not None and own[1] > limits.max_new_fraction * own[0]:
+        rest = f", {account.own_accepted} more are accepted" if account.own_accepted else ""
+        yield _sentence(
+            "of this run's recordings have an error",
+            own,
+            "committed by it" + rest,
+            "errors.max_new_fraction",
+            limits.max_new_fraction,
+        )
+
+
+def _sentence(what: str, counts: tuple[int, int], where: str, key: str, limit: float) -> str:
+    recordings, errors = counts
+    return f"{errors / recordings:.1%} {what} ({errors} of {recordings} {where}), more than {key} allows ({limit:.1%})"
+
+
+def advice(output: str) -> str:
+    """What a person can do about errors."""
+    return (
+        f"look at them: SELECT uri, member, error_kind, error_detail FROM '{output}/part-*.parquet' WHERE error_kind IS"
+        " NOT NULL; accept those that may stay (errors.accept), do others again (errors.retry, input.redo)"
+    )
