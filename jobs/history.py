@@ -53,7 +53,7 @@ def _list(config: Config, uri: str, files: Mapping[int, Sequence[RunFile]]) -> l
     """Shows the newest runs; returns them as objects, the newest last."""
     newest = sorted(files)[-config.history.limit :]
     runs = read_runs([files[number] for number in newest], config.output.lease_seconds)
-    columns = ("run", "start, UTC", "took", "status", "units", "recordings", "errors", "hours", "speed", "host")
+    columns = ("run", "start, UTC", "took", "status", "units", "recordings (errors)", "hours", "speed", "host")
     show_table(f"{len(runs)} of {len(files)} runs below {uri}", columns, map(_cells, runs))
     return [{**each.row()} for each in runs]
 
@@ -66,9 +66,8 @@ def _cells(run: Run) -> Iterator[object]:
     yield (row["start"] or "")[:16].replace("T", " ")
     yield _duration(row["wall_seconds"])
     yield row["told"]
-    yield "{done} of {planned}".format(**units) if units else ""
-    yield "" if row["recordings"] is None else row["recordings"]
-    yield "" if row["errors"] is None else row["errors"]
+    yield "{done}/{planned}".format(**units) if units else ""
+    yield "" if row["recordings"] is None else f"{row['recordings']} ({row['errors'] or 0})"
     yield "" if hours is None else f"{hours:.2f}"
     yield "" if row["rtfx"] is None else f"{row['rtfx']:.1f}"
     yield row["host"] or ""
