@@ -10,11 +10,12 @@ from actors.parts.kept import sweep_pieces
 from actors.pieces import Cut, cut_unit
 from actors.storage.place import Place
 from jobs import pipeline
-from jobs.cli.command import BUSY, FAILED, exit_process, run_job
+from jobs.cli.command import BUSY, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
-from jobs.cli.terminal import print_json, say, summary_json
+from jobs.cli.terminal import print_json, say
 from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
+from jobs.planning.run_files import sweep_runs
 from jobs.planning.state import sweep
 from jobs.planning.verdicts import new_run_id
 from jobs.running import connect
@@ -23,6 +24,7 @@ from jobs.running.cluster import GraphError
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
 from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures, Totals
+from jobs.running.record import RunRecord, recorded
 from jobs.running.share import Share, hold
 from jobs.running.summary import Finished, close, say_plan, sum_up
 
@@ -52,25 +54,20 @@ def run(config: Config) -> int:
     """Runs the job: plans, claims a run number, transcribes, sums up. Returns the exit status."""
     began = time.monotonic()
     run_id = new_run_id()
-    prepared, folder = prepare_and_claim(config, run_id)
-    with heartbeat(folder, config.output.lease_seconds, run_id):
-        other = active_run(prepared.output, folder, config.output.lease_seconds)
-        summary: dict[str, object] = {"run_id": run_id, "output": prepared.output_uri}
-        if other:
-            status = BUSY
-            say(f"another run is at work on this output, {other.name}", "red")
-        else:
-            finished = work(config, prepared, run_id, began)
-            told = sum_up(finished)
-            status = close(finished, told, config.errors)
-            summary |= told
-        try:
-            (folder / "summary.json").write(summary_json(summary | {"status": status}).encode())
-        except OSError as problem:  # a full disk: the summary is printed all the same
-            say(f"storage: summary.json was not written: {problem}", "red")
-            status = status or FAILED
-    print_json(summary | {"status": status})
-    return status
+    with recorded(config, run_id) as record:
+        prepared, folder = prepare_and_claim(config, run_id)
+        record.claim(prepared, folder)
+        with heartbeat(folder, config.output.lease_seconds, run_id, record.refresh):
+            other = active_run(prepared.output, folder, config.output.lease_seconds)
+            if other:
+                say(f"another run is at work on this output, {other.name}", "red")
+                record.end(BUSY)
+            else:
+                finished = work(config, prepared, run_id, began, record)
+                told = sum_up(finished)
+                record.finish(close(finished, told, config.errors), finished, told)
+    print_json(record.summary)
+    return record.status
 
 
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
@@ -83,7 +80,9 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
         connect.check_address(config, will_connect=bool(prepared.plan.units))
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
-            folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id)
+            folder = write_plan(
+                prepared.output, prepared.state, prepared.plan.objects, recipe, run_id, config.output.keep_runs
+            )
         except (PermissionError, FileNotFoundError, NotADirectoryError) as problem:  # no such bucket or disk, too
             raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
@@ -93,11 +92,13 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     )
 
 
-def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finished:
+def work(config: Config, prepared: Prepared, run_id: str, began: float, record: RunRecord) -> Finished:
     """Executes a plan."""
     plan, output = prepared.plan, prepared.output
     say_plan(prepared.listing, plan)
+    record.begin(prepared)
     sweep(output, 10 * config.output.lease_seconds)
+    sweep_runs(output, record.number, config.output.keep_runs, 10 * config.output.lease_seconds)
     kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
@@ -105,7 +106,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float) -> Finis
     totals, failed, hopeless = Totals(), dict[str, str](), frozenset[str]()
     if plan.units:
         with claim_share(config, prepared, run_id) as share:
-            ledger = transcribe(prepared, run_id, share, kept_cuts)
+            ledger = transcribe(prepared, run_id, share, kept_cuts, record)
         totals, failed, hopeless = ledger.totals, ledger.failed, ledger.hopeless
     return Finished(
         run_id=run_id,
@@ -130,7 +131,9 @@ def claim_share(config: Config, prepared: Prepared, run_id: str) -> AbstractCont
     return hold(config.ray, total, prepared.recipe.device, run_id, prepared.output_uri)
 
 
-def transcribe(prepared: Prepared, run_id: str, share: Share, kept_cuts: Mapping[str, Cut]) -> Ledger:
+def transcribe(
+    prepared: Prepared, run_id: str, share: Share, kept_cuts: Mapping[str, Cut], record: RunRecord
+) -> Ledger:
     """Sends the planned units through the graph. Returns what became of each.
 
     Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
@@ -139,7 +142,8 @@ def transcribe(prepared: Prepared, run_id: str, share: Share, kept_cuts: Mapping
     """
     recipe, plan = prepared.recipe, prepared.plan
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
-    ledger = Ledger(plan.units, Metrics(run_id, len(plan.units)))
+    ledger = Ledger(plan.units, Metrics(run_id, len(plan.units), prepared.output_uri))
+    record.watch(ledger)
     cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.units}
     units, isolated = plan.units, False
     try:

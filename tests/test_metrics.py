@@ -5,23 +5,28 @@ import subprocess
 import sys
 
 from conftest import ROOT
+from test_monitoring import named_metrics
+
+from jobs.running.last_run import METRICS
 
 PROGRAM = """
 import time, urllib.request
 import ray
 from actors.outcomes import Counts, Work
-from jobs.running.metrics import Metrics
+from jobs.running.last_run import METRICS
+from jobs.running.metrics import Metrics, publish_last_run
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-metrics = Metrics("r1", units=3)
+metrics = Metrics("r1", units=3, output="file:///out")
 work = Work("actor", began=1.0, ended=2.0, busy_seconds=0.1, padded_seconds=25.0)
 metrics.add(Counts(audio_seconds=12.5), work, 0)  # a piece that is kept
 metrics.add(Counts(recordings=4, errors={"missing": 1}), None, 1)
 metrics.retry(1)
+publish_last_run("file:///out", {name: (meaning, 4.0) for name, meaning in METRICS.items()})
 port = ray.nodes()[0]["MetricsExportPort"]
 end = time.monotonic() + 50
 text = ""
-while "citrascribe_retries" not in text and time.monotonic() < end:
+while not ("citrascribe_retries" in text and "citrascribe_output_errors" in text) and time.monotonic() < end:
     try:
         text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
     except OSError:
@@ -48,6 +53,10 @@ def test_metrics_are_there_to_fetch() -> None:
         "citrascribe_units_left": 2,
         "citrascribe_padding_share": 0.5,
     }
+    assert all('output="file:///out"' in labels for _, labels, _ in lines)
+    last = {name: value for name, labels, value in lines if "run_id" not in labels}
+    assert last == {f"citrascribe_{name}": "4.0" for name in METRICS}
+    assert {f"ray_{name}" for name, _, _ in lines} >= {name for name in named_metrics() if name.startswith("ray_")}
     page = (ROOT / "docs/running.md").read_text()
     for name, _, _ in lines:
         assert name in page

@@ -1,16 +1,58 @@
 """Secrets do not stand on a command line, wherever they are put there, nor in what is said of mistakes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from jobs import plan
 from jobs.cli.errors import ConfigError
 from jobs.cli.loading import load
 from jobs.cli.secrets import with_secrets
+from jobs.cli.terminal import summary_json
+from jobs.running.facts import facts_of_config
 
 HIDDEN = "hunter2"
+SECRETS = [
+    "input.storage_options.client_kwargs.headers=[[Authorization, hunter2]]",
+    "input.storage_options.client_kwargs.headers=[[X-Any, 1], [Cookie, hunter2]]",
+    "input.storage_options={client_kwargs: {headers: {X-Auth-Token: hunter2}}}",
+    "input.storage_options={headers: [{name: Authorization, value: hunter2}]}",
+    "input.storage_options.headers=['Authorization: hunter2']",
+    "input.storage_options.headers=[[X-Any, Bearer hunter2]]",
+    "output.storage_options.client_kwargs.aws_secret_access_key=hunter2",
+    "output.storage_options.token.access=hunter2",
+    "output.storage_options.token=[hunter2]",
+    "output.storage_options.account_key=hunter2",
+    "output.storage_options.AccountKey=hunter2",
+    "output.storage_options.connection_string='AccountName=a;AccountKey=hunter2'",
+    "output.storage_options.settings='AccountName=a;AccountKey=hunter2;x=y'",
+    "output.storage_options.settings=\"{'private_key': 'hunter2'}\"",
+    "export.storage_options.passphrase=hunter2",
+    "export.storage_options.pwd=hunter2",
+    "export.storage_options.passwd=hunter2",
+    "export.storage_options.pass=hunter2",
+    "export.storage_options.password=1234567",
+    "export.storage_options.auth=[user, hunter2]",
+    "export.storage_options.bearer=hunter2",
+    "export.storage_options.signature=hunter2",
+    "export.storage_options.key='env:hunter2 and more'",
+    "model.storage_options.proxy=http://user:hunter2@proxy:3128",
+    "input.uri=https://user:hunter2@host/a.tar",
+    "input.uri=[a, 'https://host/a.tar?X-Amz-Signature=hunter2']",
+    "output.uri=az://container?sv=1&sig=hunter2",
+    "model.name=https://hunter2@host/model.nemo",
+    "evaluate.write=sftp://user:hunter2@host/scores.parquet",
+    "input.storage_options.sécret=hunter2",
+    "input.storage_options.ｓｅｃｒｅｔ=hunter2",
+    "input.storage_options.pw=hunter2",
+    "input.uri=//user:hunter2@host/a",
+    "input.uri=https:user:hunter2@host/a",
+    "input.uri=user:hunter2@host/a",
+    "input.uri=https://host/a;token=hunter2",
+]
 
 
 @pytest.fixture
@@ -20,47 +62,7 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    "override",
-    [
-        "input.storage_options.client_kwargs.headers=[[Authorization, hunter2]]",
-        "input.storage_options.client_kwargs.headers=[[X-Any, 1], [Cookie, hunter2]]",
-        "input.storage_options={client_kwargs: {headers: {X-Auth-Token: hunter2}}}",
-        "input.storage_options={headers: [{name: Authorization, value: hunter2}]}",
-        "input.storage_options.headers=['Authorization: hunter2']",
-        "input.storage_options.headers=[[X-Any, Bearer hunter2]]",
-        "output.storage_options.client_kwargs.aws_secret_access_key=hunter2",
-        "output.storage_options.token.access=hunter2",
-        "output.storage_options.token=[hunter2]",
-        "output.storage_options.account_key=hunter2",
-        "output.storage_options.AccountKey=hunter2",
-        "output.storage_options.connection_string='AccountName=a;AccountKey=hunter2'",
-        "output.storage_options.settings='AccountName=a;AccountKey=hunter2;x=y'",
-        "output.storage_options.settings=\"{'private_key': 'hunter2'}\"",
-        "export.storage_options.passphrase=hunter2",
-        "export.storage_options.pwd=hunter2",
-        "export.storage_options.passwd=hunter2",
-        "export.storage_options.pass=hunter2",
-        "export.storage_options.password=1234567",
-        "export.storage_options.auth=[user, hunter2]",
-        "export.storage_options.bearer=hunter2",
-        "export.storage_options.signature=hunter2",
-        "export.storage_options.key='env:hunter2 and more'",
-        "model.storage_options.proxy=http://user:hunter2@proxy:3128",
-        "input.uri=https://user:hunter2@host/a.tar",
-        "input.uri=[a, 'https://host/a.tar?X-Amz-Signature=hunter2']",
-        "output.uri=az://container?sv=1&sig=hunter2",
-        "model.name=https://hunter2@host/model.nemo",
-        "evaluate.write=sftp://user:hunter2@host/scores.parquet",
-        "input.storage_options.sécret=hunter2",
-        "input.storage_options.ｓｅｃｒｅｔ=hunter2",
-        "input.storage_options.pw=hunter2",
-        "input.uri=//user:hunter2@host/a",
-        "input.uri=https:user:hunter2@host/a",
-        "input.uri=user:hunter2@host/a",
-        "input.uri=https://host/a;token=hunter2",
-    ],
-)
+@pytest.mark.parametrize("override", SECRETS)
 def test_a_secret_is_refused(file: str, override: str) -> None:
     with pytest.raises(ConfigError, match="env:NAME") as caught:
         load(file, [override])
@@ -135,3 +137,33 @@ def test_names_in_lists_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert with_secrets(options, "x") == filled
     with pytest.raises(ConfigError, match="CITRA_GONE is not set"):
         with_secrets({"a": [["env:CITRA_GONE"]]}, "x")
+
+
+@pytest.mark.parametrize("override", SECRETS)
+def test_no_secret_of_a_config_is_kept_with_a_run(tmp_path: Path, override: str) -> None:
+    keys, _, text = override.partition("=")
+    values: dict[str, Any] = {"input": {"uri": "a"}, "output": {"uri": "b"}, "model": {"name": "c"}}
+    *sections, key = keys.split(".")
+    section = values
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[key] = yaml.safe_load(text)
+    values["output"].setdefault("storage_options", {})["other"] = {"a": ["env:CITRA_KEY", "x"]}
+    page = tmp_path / "config.yaml"
+    page.write_text(yaml.safe_dump(values, allow_unicode=True))
+    config = load(str(page), [])
+    kept = summary_json(facts_of_config(config))
+    assert HIDDEN not in kept
+    assert "1234567" not in kept
+    assert json.loads(kept)["settings"]["output"]["storage_options"] == {"other": {"a": ["env:CITRA_KEY"]}}
+
+
+def test_settings_are_kept_as_used_and_bounded(file: str) -> None:
+    config = load(file, [f"input.include=[{','.join('abc' * 100)}]", "ray.actors=[2, 8]", "errors.retry=missing"])
+    kept = json.loads(summary_json(facts_of_config(config)))["settings"]
+    assert len(kept["input"]["include"]) == 101
+    assert kept["input"]["include"][-1] == "… and 200 more"
+    assert (kept["ray"]["actors"], kept["errors"]["retry"], kept["input"]["uri"]) == ([2, 8], ["missing"], "a")
+    assert {name: list(section) for name, section in kept.items()} == {
+        name: list(section) for name, section in config.model_dump().items()
+    }

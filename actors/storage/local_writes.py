@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
 
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")
 _MAX_NAME = 200  # bytes of a name that its temporary one begins with; disks allow 255
 
 
@@ -29,3 +31,9 @@ def finished(file: BinaryIO) -> str:
     os.fsync(file.fileno())
     file.close()
     return file.name
+
+
+def target_of(name: str) -> str | None:
+    """The name that a temporary file, left by a killed process, was to get; None if it is no such file."""
+    match = _TEMPORARY.fullmatch(name)
+    return match[1] if match else None

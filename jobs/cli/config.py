@@ -13,7 +13,7 @@ from actors.schema import ErrorKind, UsageError
 from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
 from actors.storage.urls import Signatures, is_signed, is_web, public_url
-from jobs.cli.config_of_jobs import Benchmark, Evaluate, Export
+from jobs.cli.config_of_jobs import Benchmark, Evaluate, Export, History, Metrics
 from jobs.cli.errors import ConfigError as ConfigError
 from jobs.cli.sections import Auto, Location, Positive, Section, Share, StorageOptions, Stored
 
@@ -121,6 +121,10 @@ class Output(Stored):
     """share of the objects that one run may remove; more stops the run"""
     lease_seconds: Positive = 60.0
     """seconds without a heartbeat after which another run on this output is taken to be dead"""
+    keep_runs: Annotated[int, Field(gt=0)] = 100
+    """runs whose folders below _runs are kept, the newest ones
+
+    Every run removes the files of older ones. What is done is known from the newest plans, which stay."""
     tokens: bool = False
     """true: fill the column tokens, each token with its times and confidence"""
     storage_options: StorageOptions = {}
@@ -217,6 +221,8 @@ class Config(Section):
     unit: Units = Units()
     ray: Cluster = Cluster()
     errors: Errors = Errors()
+    metrics: Metrics = Metrics()
     export: Export = Export()
     evaluate: Evaluate = Evaluate()
+    history: History = History()
     benchmark: Benchmark = Benchmark()

@@ -1,9 +1,10 @@
-"""The sections of the configuration that concern one job alone: export, evaluate and benchmark."""
+"""The sections of the configuration that concern one job alone."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from actors.foreign.escape import without_credentials
 from jobs.cli.sections import Location, Positive, Section, Share, StorageOptions, Stored
 
 
@@ -59,6 +60,28 @@ class Evaluate(Section):
     """recordings with the most errors, and commonest errors, in the tables"""
     write: Location | None = None
     """a Parquet file or URL for the counts of every recording"""
+
+
+class History(Section):
+    """For jobs.history alone."""
+
+    run: Literal["last"] | Annotated[int, Field(gt=0)] | None = None
+    """number of the run to tell of, or last; null: the list of runs"""
+    limit: Annotated[int, Field(gt=0, le=10_000)] = 20
+    """runs in the list, the newest ones"""
+
+
+class Metrics(Section):
+    """For jobs.transcribe alone: metrics that outlast a run, in a file for Prometheus."""
+
+    folder: Location | None = None
+    """folder of node_exporter's textfile collector on this machine; null: no file is written"""
+
+    @model_validator(mode="after")
+    def _local(self) -> "Metrics":
+        if self.folder is not None and ("://" in self.folder or not self.folder):
+            raise ValueError(f"folder: must be a folder on this machine, not {without_credentials(self.folder)!r:.60}")
+        return self
 
 
 class Benchmark(Section):

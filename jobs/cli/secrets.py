@@ -11,6 +11,8 @@ from actors.foreign.escape import without_credentials
 from actors.foreign.secret_names import is_secret_name
 from jobs.cli.errors import ConfigError
 
+REDACTED = "(secret)"
+MAX_ITEMS = 100  # of a list that is shown
 _FROM_ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 #: How the values of authorization headers, and private keys, begin.
 _CREDENTIAL = re.compile(r"(?i:bearer|basic|digest|negotiate|token|apikey)\s+\S|-----BEGIN ")
@@ -87,3 +89,31 @@ def with_secrets(options: Mapping[str, object], key: str) -> dict[str, object]:
         return value
 
     return {name: fill(value) for name, value in options.items()}
+
+
+def without_secrets(names: list[str], value: object) -> object:
+    """The value of the key at `names` as it may be shown and stored; of a long list the beginning.
+
+    Storage options may hold a secret under any name, so of them only what names an environment variable is kept. A URL
+    is shown without credentials, and not at all if it is so malformed that these cannot be told.
+    """
+    if names and names[-1] == "storage_options":
+        return _references(value) or {}
+    if isinstance(value, dict):
+        return {key: without_secrets([*names, str(key)], inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        more = [f"… and {len(value) - MAX_ITEMS:,} more"] if len(value) > MAX_ITEMS else []
+        return [without_secrets(names, inner) for inner in value[:MAX_ITEMS]] + more
+    if isinstance(value, str):
+        shown = without_credentials(value)
+        return REDACTED if has_secret(names, shown) else shown
+    return value
+
+
+def _references(value: object) -> object:
+    """What is env:NAME within a value, without what else is there; empty if nothing is."""
+    if isinstance(value, dict):
+        return {name: kept for name, inner in value.items() if (kept := _references(inner))}
+    if isinstance(value, list):
+        return [kept for inner in value if (kept := _references(inner))]
+    return value if isinstance(value, str) and _FROM_ENVIRONMENT.fullmatch(value) else None

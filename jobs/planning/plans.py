@@ -167,13 +167,15 @@ def write_plan(
     objects: Mapping[str, PlannedObject],
     recipe: tuple[str, Mapping[str, object]],
     run_id: str,
+    max_plans: int = MAX_PLANS,
 ) -> Place | None:
     """Writes a plan under the next number. Returns the run's folder, or None if another run took the number.
 
-    `objects` are those that are new or changed since the state, `recipe` is its digest and settings. If there are many
-    plans, this one takes over their objects and they are deleted. Raises UsageError if there are too many objects.
+    `objects` are those that are new or changed since the state, `recipe` is its digest and settings. If there are
+    `max_plans`, or MAX_PLANS, this one takes over their objects and they are deleted. Raises UsageError if there are
+    too many objects.
     """
-    compacts = len(state.plans) >= MAX_PLANS
+    compacts = len(state.plans) >= min(max_plans, MAX_PLANS)
     rows = {**state.objects, **objects} if compacts else objects
     recipes = {**(state.recipes if compacts else {}), recipe[0]: recipe[1]}
     metadata = METADATA | {"run_id": run_id, "recipes": json.dumps(recipes, sort_keys=True)}

@@ -4,7 +4,6 @@ Third parties may have put files there too. Files whose names are not the job's 
 an error, because without it the job cannot know what is done.
 """
 
-import re
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,14 @@ from actors.parts.commit import COMMITS, Commit, unit_of_part
 from actors.parts.kept import PIECES, is_piece_file
 from actors.schema import PASSING, ErrorKind, UsageError
 from actors.storage import listing, outputs
+from actors.storage.local_writes import target_of
 from actors.storage.place import Place
 from actors.units import digest
 from jobs.planning.plans import State, read_plan
-from jobs.planning.run_files import LAST_RUN, PLAN, run_files
+from jobs.planning.run_files import HEARTBEAT, LAST_RUN, PLAN, SUMMARY, run_files
 
 CONCURRENT_READS = 16
 MAX_COMMIT_BYTES = 100_000  # of a commit's content
-
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp")  # storage's name of a local file while it is written
 
 
 def load_state(output: Place) -> State:
@@ -57,6 +55,7 @@ def _read_plans(output: Place) -> State | None:
                 if isinstance(problem, SchemaMismatch):
                     why = f"{problem}; read its parts as they are"
                 raise UsageError(f"output.uri: {file.place.uri} {why}, or use another output.uri") from None
+        if file.name in (PLAN, HEARTBEAT, SUMMARY):
             state.next_number = file.run + 1
     if state.next_number > LAST_RUN:
         raise UsageError(f"output.uri: {output.uri} has run {LAST_RUN}, the last possible number")
@@ -109,6 +108,6 @@ def sweep(output: Place, older_than_s: float) -> None:
         (output / PIECES, is_piece_file),
     ):
         for entry in listing.in_folder(folder, ".", may_be_link=folder == output):
-            match = _TEMPORARY.fullmatch(entry.name)
-            if match and is_own(match[1]) and time.time_ns() - int(entry.version) > older_than_s * 1e9:
+            target = target_of(entry.name)
+            if target and is_own(target) and time.time_ns() - int(entry.version) > older_than_s * 1e9:
                 (folder / entry.name).delete()

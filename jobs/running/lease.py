@@ -8,25 +8,28 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.storage import outputs
 from actors.storage.place import Place
-from jobs.planning.run_files import run_files
+from jobs.planning.run_files import HEARTBEAT, RunFile, run_files
 
-HEARTBEAT = "heartbeat"  # in a run's folder
 BEATS_PER_LEASE = 4
 MAX_HEARTBEAT_BYTES = 10_000
 
 
 @contextmanager
-def heartbeat(folder: Place, lease_seconds: float, run_id: str) -> Iterator[None]:
-    """Writes a run's heartbeat regularly, from a thread of its own, until the block is left."""
+def heartbeat(
+    folder: Place, lease_seconds: float, run_id: str, on_beat: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Writes a run's heartbeat regularly, from a thread of its own, until the block is left. `on_beat` is called after
+    each but the first; an OSError of it is passed over."""
     ended, file = threading.Event(), folder / HEARTBEAT
     own = {"run_id": run_id, "machine": _machine_id(), "process": os.getpid(), "began": _start_time(os.getpid())}
 
@@ -37,6 +40,7 @@ def heartbeat(folder: Place, lease_seconds: float, run_id: str) -> Iterator[None
         while not ended.wait(lease_seconds / BEATS_PER_LEASE):
             with suppress(OSError):  # the run itself meets and reports storage errors
                 write()
+                on_beat()
 
     write()
     thread = threading.Thread(target=write_regularly, daemon=True)
@@ -59,13 +63,18 @@ def active_run(output: Place, folder: Place, lease_seconds: float) -> Place | No
     now = (folder / HEARTBEAT).modified()
     own = int(folder.name)
     for file in reversed(run_files(output)):
-        if file.name == HEARTBEAT and file.run < own:
-            with suppress(FileNotFoundError, InvalidData):  # the run has just ended; or no run wrote the file
-                beat = _Heartbeat.of(outputs.read(file.place, MAX_HEARTBEAT_BYTES))
-                age = (now - file.place.modified()).total_seconds()
-                if abs(age) < lease_seconds and not beat.is_known_dead:  # one from the future is not recent
-                    return file.place.parent
+        if file.run < own and file.name == HEARTBEAT and is_alive(file, lease_seconds, now):
+            return file.place.parent
     return None
+
+
+def is_alive(file: RunFile, lease_seconds: float, now: datetime) -> bool:
+    """Whether a heartbeat is of a run that is at work: it is recent, and its process is not known to be gone."""
+    with suppress(FileNotFoundError, InvalidData):  # the run has just ended; or no run wrote the file
+        beat = _Heartbeat.of(outputs.read(file.place, MAX_HEARTBEAT_BYTES))
+        age = (now - file.place.modified()).total_seconds()
+        return abs(age) < lease_seconds and not beat.is_known_dead  # one from the future is not recent
+    return False
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,25 @@
 """Publishes a run's metrics for Prometheus, through Ray's own: by the driver, from the outcomes of pieces."""
 
+import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from actors.outcomes import Counts, Work
+from jobs.cli.terminal import say
 from jobs.running.actor_time import ActorTime
+from jobs.running.connect import reason_of
 
 
 class Metrics:
-    """Counters and gauges of one run, each with the label `run_id`; see docs/running.md."""
+    """Counters and gauges of one run, each with the labels `run_id` and `output`; see docs/running.md."""
 
-    def __init__(self, run_id: str, units: int) -> None:
+    def __init__(self, run_id: str, units: int, output: str = "") -> None:
         from ray.util.metrics import Counter, Gauge
 
         def create(kind: Any, name: str, description: str, *labels: str) -> Any:
-            metric = kind(f"citrascribe_{name}", description, ("run_id", *labels))
-            metric.set_default_tags({"run_id": run_id})
+            metric = kind(f"citrascribe_{name}", description, ("run_id", "output", *labels))
+            metric.set_default_tags({"run_id": run_id, "output": output})
             return metric
 
         self._audio = create(Counter, "audio_seconds", "Seconds of audio committed")
@@ -54,3 +58,19 @@ class Metrics:
 
     def retry(self, units: int) -> None:
         self._retries.inc(units)
+
+
+def publish_last_run(output: str, values: Mapping[str, tuple[str, float]]) -> None:
+    """Sets gauges, by name with what each says, of a run of `output` that has ended, where Ray is there to publish
+    them."""
+    if "ray" not in sys.modules:
+        return
+    import ray
+    from ray.util.metrics import Gauge
+
+    try:
+        if ray.is_initialized():
+            for name, (description, value) in values.items():
+                Gauge(f"citrascribe_{name}", description, ("output",)).set(value, tags={"output": output})
+    except Exception as problem:  # noqa: BLE001 - of Ray, whose cluster may be gone: the run has ended all the same
+        say(f"Ray did not take the run's last metrics: {reason_of(problem)}")
