@@ -151,7 +151,7 @@ def _compute_hash(hash_path: Path, path: Path) -> str:
         _check(path)
         sha256 = sha256_of(path)
         with new_file(hash_path) as partial:
-            partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}))
+            partial.write_text(json.dumps({"sha256": sha256, "checks": _CHECK_VERSION}), encoding="utf-8")
     return sha256
 
 

@@ -15,6 +15,7 @@ from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 from jobs.cli.streams import open_streams
 from jobs.cli.terminal import say
+from jobs.cli.utf8 import ensure_utf8
 
 DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 
@@ -24,6 +25,11 @@ def run_job(
 ) -> int:
     """Parses the command line, runs `job` on the configuration, and returns the exit status."""
     open_streams()
+    try:
+        ensure_utf8(is_command=arguments is None)
+    except UsageError as problem:
+        say(f"configuration: {problem}", "red")
+        return USAGE
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,
