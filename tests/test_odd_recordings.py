@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_export import EVIL, files_in, row_of, tokens_of
 
+from actors.outcomes import Committed, from_json, to_json
 from actors.parts.commit import commit_unit, part_name
 from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
@@ -311,6 +312,23 @@ def test_what_nobody_foresaw_does_not_end_an_evaluation(
         "problem": "ZeroDivisionError: by nothing",
     }
     assert "1 of 1 recordings that could not be compared" in seen
+
+
+@pytest.mark.parametrize("channels", [(None,), (0, 1)])
+def test_odd_rows_do_not_fail_their_unit(tmp_path: Path, channels: Sequence[int | None]) -> None:
+    """They are committed and counted, and their outcome reaches the driver."""
+    recordings = [columns for columns, _ in ODD.values()] + [[{"text": "好"} | columns] for columns in IMPOSSIBLE]
+    rows = []
+    for number, columns in enumerate(recordings):
+        own = {"reference": REFERENCES[number % len(REFERENCES)]}
+        for channel in channels:
+            rows += rows_of(f"{number}.wav", [columns[0] | own, *columns[1:]], channel=channel)
+    table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
+    unit = Unit("0a", "f", (SourceObject(rows[0]["uri"], rows[0]["uri"], "a.tar", "tar", "e", 9),))
+    committed = from_json(to_json(commit_unit(unit, [table], Place.at(str(tmp_path)))))
+    assert isinstance(committed, Committed)
+    assert (committed.counts.recordings, committed.counts.segments) == (len(recordings) * len(channels), len(rows))
+    assert committed.counts.reference_characters > 0
 
 
 TIMES = st.floats(0, 30) | st.sampled_from([0.0, 12.0, 24.0])
