@@ -5,11 +5,13 @@ import pyarrow as pa
 from actors.blocks import advance
 from actors.engine.interface import EngineSettings
 from actors.engine.models import ModelFile
+from actors.outcomes import Committed, Kept
 from actors.parts.kept import is_kept
 from actors.pieces import Piece
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA
 from actors.sources.objects import ReadSettings
+from actors.storage.encoding import check_names
 from actors.storage.place import Place
 from actors.transcriber import Transcriber
 from actors.writer import commit_piece
@@ -25,6 +27,7 @@ class ReadBlock:
         return advance(block, self._read)
 
     def _read(self, piece: Piece, _: pa.Table) -> pa.Table:
+        _check_names(piece, self._output)
         is_done = is_kept(piece, self._output)
         return SPEECH_SCHEMA.empty_table() if is_done else read_piece(piece, self._settings)
 
@@ -46,4 +49,15 @@ class CommitBlock:
         self._output, self._attempt = output, attempt
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return advance(block, lambda piece, rows: commit_piece(piece, rows, self._output, self._attempt))
+        return advance(block, self._commit)
+
+    def _commit(self, piece: Piece, rows: pa.Table) -> Committed | Kept:
+        _check_names(piece, self._output)
+        return commit_piece(piece, rows, self._output, self._attempt)
+
+
+def _check_names(piece: Piece, output: Place) -> None:
+    """Raises UsageError if the piece concerns files on disks, whose names this worker reads as no key has them: its
+    locale may be another one than the driver's."""
+    if output.is_local or any(each.uri.startswith("file:") for each in piece.objects):
+        check_names()

@@ -71,7 +71,7 @@ def flac(samples: np.ndarray) -> bytes:
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]], mode: str) -> None:
-    with tarfile.open(path, mode) as archive:
+    with tarfile.open(path, mode, encoding="utf-8") as archive:
         for name, data in members:
             header = tarfile.TarInfo(name)
             header.size = len(data)
@@ -109,7 +109,7 @@ def main() -> None:
         (loose / f"{number:02d}.{suffix}").write_bytes(encode(samples, *how))
         (loose / f"{number:02d}.txt").write_text(text + "\n", encoding="utf-8")
     (loose / "broken-empty.wav").write_bytes(b"")
-    (loose / "broken-text.wav").write_text("this is not sound\n")
+    (loose / "broken-text.wav").write_text("this is not sound\n", encoding="utf-8")
     (loose / "broken-half.m4a").write_bytes(encode(next(speech)[0], *LOOSE[-1][1:])[:2_000])
 
     members = list[tuple[str, bytes]]()

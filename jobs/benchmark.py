@@ -156,9 +156,9 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Samples], side
                 "model": config.model.model_dump() | {"name": model},
             }
             page = Path(folder, "config.yaml")
-            page.write_text(yaml.safe_dump(config.model_dump(mode="json") | changes))
+            page.write_text(yaml.safe_dump(config.model_dump(mode="json") | changes), encoding="utf-8")
             command = [sys.executable, "-m", "jobs.transcribe", str(page)]
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
             if done.returncode != DONE:
                 raise ConfigError(
                     f"jobs.transcribe ended with status {done.returncode}", *done.stderr.splitlines()[-8:]

@@ -15,9 +15,10 @@ from actors.parts.recordings import have_one_reference
 from actors.schema import KEY
 from actors.storage.place import Place
 from actors.text.normalise import Normalisation, normalise
-from jobs.cli.command import exit_process, run_job
+from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say, show_table
+from jobs.transcripts.failures import Failures
 from jobs.transcripts.out_files import atomic_file
 from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
 from jobs.transcripts.scoring import Edits, compare, interval
@@ -30,15 +31,16 @@ examples:
 
 Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
 substituted, deleted or inserted; the word error rate (WER) is the same for words between spaces. A recording that could
-not be transcribed counts with all its characters deleted. evaluate.group is folder, none, a column, or a field that
-came with the audio. Intervals are 95 % confidence intervals (bootstrap over recordings). For the folders of AISHELL-2,
-the six columns of the model card are shown. All keys are described in docs/configuration.md. The last line of standard
-output is one JSON object.
+not be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
+exit status is 1. evaluate.group is folder, none, a column, or a field that came with the audio. Intervals are 95 %
+confidence intervals (bootstrap over recordings). For the folders of AISHELL-2, the six columns of the model card are
+shown. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
 """
 CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the order of the model card
 COUNTS = ("tokens", "substitutions", "deletions", "insertions", "errors")
 ROWS_AT_ONCE = 20_000
 MAX_GROUPS = 40  # in the table on standard error
+FAILED_RECORDINGS = "recordings that could not be compared"
 
 _SCORES = pa.schema(
     [
@@ -101,15 +103,22 @@ def run(config: Config) -> int:
     policy = config.evaluate
     normalisation = Normalisation(policy.width, policy.case, policy.punctuation, policy.spaces, policy.digits)
     groups, confusions, counts = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
-    worst, line, problems = list[tuple[int, Score]](), StatusLine(), list[str]()
+    worst, line, problems, failed = list[tuple[int, Score]](), StatusLine(), list[str](), Failures()
     with _writer(config) as write:
         for transcript in conversations(transcripts(config, problems), have_one_reference):
+            if transcript.fault:
+                failed.add(transcript.first["recording_id"], transcript.fault)
+                continue
             if not transcript.first["reference"]:
                 counts["without_reference"] += 1
                 continue
+            try:
+                name = _group_of(transcript, policy.group)
+                score, characters, words = _score(transcript, normalisation, name, confusions)
+            except Exception as problem:  # noqa: BLE001 - of this recording: nothing is stored here
+                failed.add(transcript.first["recording_id"], problem)
+                continue
             counts["with_error"] += not transcript.is_transcribed
-            name = _group_of(transcript, policy.group)
-            score, characters, words = _score(transcript, normalisation, name, confusions)
             groups[name].add(characters, words)
             write(score)
             if characters.errors:
@@ -117,20 +126,25 @@ def run(config: Config) -> int:
             line.say(f"{groups[name].recordings:,} recordings of {name} …")
     line.clear()
     if not groups:
+        failed.show(FAILED_RECORDINGS)
         report_problems(problems)
         raise ConfigError("output.uri: no recording has a reference to compare with")
     rates = {name: group.rates(policy.bootstrap) for name, group in sorted(groups.items())}
     overall = _merged(groups.values()).rates(policy.bootstrap)
     _show(rates, overall, [score for _, score in worst], confusions.most_common(policy.shown), counts)
+    failed.show(FAILED_RECORDINGS)
     print_json(
         {
             "groups": {name: asdict(each) for name, each in rates.items()},
             "all": asdict(overall),
             "normalisation": asdict(normalisation),
             **{name: counts[name] for name in ("without_reference", "with_error")},
+            "failed": failed.count,
+            "failures": failed.to_dicts(),
         }
     )
-    return report_problems(problems)
+    status = report_problems(problems)
+    return FAILED if failed.count else status
 
 
 def _score(

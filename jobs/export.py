@@ -2,18 +2,18 @@
 
 import errno
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass
 from itertools import islice
 
-from actors.parts.recordings import are_channels, as_dialogue
+from actors.parts.recordings import Row, are_channels, as_dialogue
 from actors.storage.outputs import check_folder
 from actors.storage.place import Place
 from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
 from jobs.planning.files import EXPORT_FOLDER
+from jobs.transcripts.failures import Failures
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
 from jobs.transcripts.out_files import atomic_file, write_below
@@ -28,25 +28,16 @@ examples:
 
 Formats: srt, vtt, textgrid, text, jsonl, manifest (NeMo's, one line per segment). The first three are one file per
 recording, named like the recording; the others are a single file, or with export.files=recording one per recording too.
-Recordings with an error are counted and left out. Files that cannot be written are listed; the rest is written, and the
-exit status is 1. Times are those of the tokens if the audio was transcribed with output.tokens=true, else they are
-spread evenly over the segment. All keys are described in docs/configuration.md. The last line of standard output is one
-JSON object.
+Recordings with an error are counted and left out; one without words has a file without cues. A recording that cannot be
+written is named, the others are written, and the exit status is 1. Times are those of the tokens if the audio was
+transcribed with output.tokens=true, else they are spread evenly over the segment. All keys are described in
+docs/configuration.md. The last line of standard output is one JSON object.
 """
 CONCURRENT_WRITES = 16  # files
 FAILURES_IN_A_ROW = 20  # after which the storage is considered broken
 FILE_ERRORS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 FILE_ERRNOS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.ENOTEMPTY)
 STORAGE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-@dataclass(frozen=True)
-class FailedFile:
-    """A file that could not be written."""
-
-    recording_id: str
-    file: str
-    problem: str
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,27 +54,32 @@ def run(config: Config) -> int:
     names = tuple(policy.channel_names)
     layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds, names)
     counts, line, problems = Counter[str](), StatusLine(), list[str]()
+    invalid, failed = Failures(), Failures()
     found = conversations(transcripts(config, problems), are_channels)
-    selected = _select(found, policy.min_confidence, counts, line)
-    failed = list[FailedFile]()
+    selected = _select(found, policy.min_confidence, counts, invalid, line)
     if is_one_file:
-        _write_one(target / f"all{SUFFIXES[policy.format]}", selected, writer, layout)
+        _write_one(target / f"all{SUFFIXES[policy.format]}", selected, writer, layout, failed)
     else:
-        failed = list(_write_each(target, SUFFIXES[policy.format], selected, writer, layout))
+        _write_each(target, SUFFIXES[policy.format], selected, writer, layout, failed)
     line.clear()
     summary = {
         "format": policy.format,
-        "files": 1 if is_one_file else counts["files"] - len(failed),
+        "files": 1 if is_one_file else counts["files"] - failed.count,
         "recordings": counts["recordings"],
+        "silent": counts["silent"],
         "errors": counts["errors"],
-        "failed": len(failed),
-        "failures": [asdict(each) for each in failed[:MAX_EXAMPLES]],
+        "skipped": counts["skipped"],
+        "invalid": invalid.count,
+        "failed": failed.count,
+        "failures": [*failed.to_dicts(), *invalid.to_dicts()][:MAX_EXAMPLES],
         "export": target.uri,
     }
-    _show(summary, failed[:MAX_EXAMPLES])
+    _show(summary)
+    failed.show("recordings that could not be written" if is_one_file else "files that could not be written")
+    invalid.show("recordings whose rows cannot be used")
     print_json(summary)
     status = report_problems(problems)
-    return FAILED if failed else status
+    return FAILED if failed.count else status
 
 
 def _target(config: Config) -> Place:
@@ -99,53 +95,84 @@ def _target(config: Config) -> Place:
     return target
 
 
-def _show(summary: Mapping[str, object], failures: Sequence[FailedFile]) -> None:
+def _show(summary: Mapping[str, object]) -> None:
     rows = [(name, summary[name]) for name in ("format", "files", "recordings", "export")]
-    rows += [("left out, with an error", summary["errors"]), ("not written", summary["failed"])]
+    rows += [
+        (what, summary[name])
+        for name, what in (
+            ("silent", "without words"),
+            ("errors", "left out, with an error"),
+            ("skipped", "left out, of low confidence"),
+            ("invalid", "left out, with impossible rows"),
+            ("failed", "not written"),
+        )
+    ]
     show_table("Exported", ("", ""), rows)
-    if failures:
-        title = f"{len(failures)} of {summary['failed']} files that could not be written"
-        show_table(title, ("recording", "file", "what is wrong"), map(astuple, failures))
 
 
 def _select(
-    candidates: Iterator[Transcript], min_confidence: float, counts: Counter[str], line: StatusLine
+    candidates: Iterator[Transcript], min_confidence: float, counts: Counter[str], invalid: Failures, line: StatusLine
 ) -> Iterator[Transcript]:
-    """Yields the recordings to write, without those with an error, and without segments of low confidence. Each channel
-    of a dialogue counts as one."""
+    """Yields the recordings to write, without those with an error, those with a fault, and segments of low confidence.
+    Each channel of a dialogue counts as one."""
     for transcript in candidates:
-        said = [each.rows for each in transcript.channels if each.is_transcribed]
-        counts["errors"] += len(transcript.channels) - len(said)
-        said = [[row for row in rows if (row["confidence"] or 0.0) >= min_confidence] for rows in said]
-        said = [rows for rows in said if rows]
+        if transcript.fault:
+            invalid.add(transcript.first["recording_id"], transcript.fault)
+            continue
+        transcribed = [each.rows for each in transcript.channels if each.is_transcribed]
+        counts["errors"] += len(transcript.channels) - len(transcribed)
+        said = [[row for row in rows if _confidence(row) >= min_confidence] for rows in transcribed]
+        said = [rows for rows in said if any(row["text"] is not None for row in rows)]
+        counts["skipped"] += len(transcribed) - len(said)
         if said:
             counts["recordings"] += len(said)
+            counts["silent"] += sum(not any((row["text"] or "").strip() for row in rows) for rows in said)
             counts["files"] += 1
             line.say(f"{counts['recordings']:,} recordings …")
             yield Transcript([*as_dialogue(said)], transcript.is_dialogue)
 
 
-def _write_one(place: Place, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout) -> None:
-    """Writes all recordings to one file, as they arrive."""
+def _confidence(row: Row) -> float:
+    """A segment's confidence. One that no model heard, for nobody speaks there, has none, and is as sure as can be."""
+    if row["confidence"] is None:
+        return 1.0
+    return float(row["confidence"]) if row["confidence"] > 0 else 0.0  # NaN is not
+
+
+def _write_one(
+    place: Place, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout, failed: Failures
+) -> None:
+    """Writes all recordings to one file, as they arrive. Those that cannot be written are added to `failed`."""
     with atomic_file(place) as file:
         for transcript in selected:
-            file.write(writer(transcript, layout).encode("utf-8", "replace"))
+            try:
+                data = writer(transcript, layout).encode("utf-8", "replace")
+            except Exception as problem:  # noqa: BLE001 - of this recording: the file is not touched here
+                failed.add(transcript.first["recording_id"], problem)
+            else:
+                file.write(data)
 
 
 def _write_each(
-    target: Place, suffix: str, selected: Iterator[Transcript], writer: Writer, layout: SubtitleLayout
-) -> Iterator[FailedFile]:
-    """Writes a file per recording; yields those that could not be written. Raises OSError if the storage itself fails.
+    target: Place,
+    suffix: str,
+    selected: Iterator[Transcript],
+    writer: Writer,
+    layout: SubtitleLayout,
+    failed: Failures,
+) -> None:
+    """Writes a file per recording; those that cannot be written are added to `failed`. Raises OSError if the storage
+    itself fails.
 
-    An invalid name or missing permission concerns one file. A full disk concerns the storage, and so does any other
-    error of many files in a row.
+    An invalid name, missing permission, or an exception that nobody foresaw concerns one file. A full disk concerns the
+    storage, and so does any other error of storage for many files in a row.
     """
     names, in_a_row = FileNames(target.path, suffix), 0
 
-    def write(transcript: Transcript, name: str) -> OSError | None:
+    def write(transcript: Transcript, name: str) -> Exception | None:
         try:
             write_below(target, name, writer(transcript, layout).encode("utf-8", "replace"))
-        except OSError as problem:
+        except Exception as problem:  # noqa: BLE001 - of this recording, or told apart below
             return problem
         return None
 
@@ -158,11 +185,15 @@ def _write_each(
                 if problem is None:
                     in_a_row = 0
                     continue
-                if not isinstance(problem, FILE_ERRORS) and problem.errno not in FILE_ERRNOS:
+                if isinstance(problem, OSError) and not _concerns_one_file(problem):
                     in_a_row += 1
                     if problem.errno in STORAGE_ERRNOS or in_a_row == FAILURES_IN_A_ROW:
                         raise problem
-                yield FailedFile(transcript.first["recording_id"], name, str(problem))
+                failed.add(transcript.first["recording_id"], problem, name)
+
+
+def _concerns_one_file(problem: OSError) -> bool:
+    return isinstance(problem, FILE_ERRORS) or problem.errno in FILE_ERRNOS
 
 
 if __name__ == "__main__":

@@ -27,9 +27,11 @@ def commit_of_checkout() -> str:
     """The commit that is checked out, with a + if files differ from it; "unknown" outside of a checkout."""
     git = ["git", "-C", str(Path(__file__).parents[2])]
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        commit = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8", check=True
+        )
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno", "--", *MEASURED], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain", "-uno", "--", *MEASURED], capture_output=True, encoding="utf-8", check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

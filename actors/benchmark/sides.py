@@ -128,7 +128,7 @@ def _padded_seconds(side: Side, device: str, sounds: list[Samples]) -> float:
 def _peak_gb() -> float:
     """Peak resident memory of this process, in GB. (On Linux ru_maxrss starts with the parent's.)"""
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9  # bytes on systems without /proc (macOS)
@@ -154,7 +154,7 @@ def device_name(device: str) -> str:
         card = torch.cuda.get_device_properties(0)
         return f"{card.name}, {card.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -167,7 +167,7 @@ def write_shards(folder: Path, sounds: Sequence[Samples], kind: str, copies: int
     left, shards = list(enumerate(sounds)), 0
     while left:
         shard, seconds = folder / f"{shards:05d}-00000.tar", 0.0
-        with tarfile.open(shard, "w") as tar:
+        with tarfile.open(shard, "w", encoding="utf-8") as tar:
             while left and seconds < 1_800:
                 number, pcm = left.pop(0)
                 file = io.BytesIO()

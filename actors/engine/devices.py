@@ -9,7 +9,7 @@ _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # of CPUs that multipl
 def cpu_has_bfloat16() -> bool:
     """Whether this machine's CPU multiplies in bfloat16; False where that cannot be read."""
     try:
-        return not _BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+        return not _BFLOAT16_FLAGS.isdisjoint(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         return False
 

@@ -182,7 +182,7 @@ def _examine(name: str, known_path: Path, path: Path) -> _Known:
             unsupported = str(problem)
         known = _Known(sha256_of(path), unsupported)
         with new_file(known_path) as partial:
-            partial.write_text(json.dumps({"checks": _CHECK_VERSION} | asdict(known)))
+            partial.write_text(json.dumps({"checks": _CHECK_VERSION} | asdict(known)), encoding="utf-8")
     return known
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 import pyarrow as pa
 
@@ -67,7 +68,8 @@ class Tally:
     def _count(self, recording: Sequence[Row]) -> None:
         first = recording[0]
         self.recordings += 1
-        self.audio_seconds += first["duration_s"] or 0.0
+        seconds = first["duration_s"] or 0.0
+        self.audio_seconds += seconds if isfinite(seconds) else 0.0  # no outcome of a unit has a NaN
         failed = next((row for row in recording if row["error_kind"]), None)
         if failed:
             self.errors[failed["error_kind"]] += 1

@@ -12,6 +12,7 @@ from typing import IO, Any, BinaryIO
 from actors.sources.tar_streams import GuardedFile, TarStream, open_stream
 
 BLOCK = 512  # bytes of a header
+ENCODING = "utf-8"  # of names, whatever the locale; tarfile takes that of this machine's disks
 MAX_EXTENDED_HEADER = 1_000_000  # bytes of a header that describes the next one: names and attributes
 CONTENT_AT_ONCE = 1 << 16  # bytes; larger blocks are returned to the system each time, and cost twice the time
 
@@ -42,7 +43,7 @@ class Header(tarfile.TarInfo):
         assert isinstance(archive, Archive)
         block = archive.file.read(BLOCK)
         try:
-            header = cls.frombuf(block, tarfile.ENCODING, "surrogateescape")
+            header = cls.frombuf(block, ENCODING, "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             archive.zeros, archive.pax_headers = archive.zeros + 1, {}
             raise
@@ -90,7 +91,7 @@ def open_tar(file: GuardedFile) -> Archive:
     """Opens a tar, plain or compressed, to be read once from front to back. Raises tarfile.ReadError."""
     stream: Any = open_stream(file)
     try:
-        archive = Archive.open(fileobj=stream, mode="r|", tarinfo=Header, ignore_zeros=True)
+        archive = Archive.open(fileobj=stream, mode="r|", tarinfo=Header, ignore_zeros=True, encoding=ENCODING)
     except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
         raise _as_read_error(problem) from None
     archive.stream = stream
@@ -100,7 +101,7 @@ def open_tar(file: GuardedFile) -> Archive:
 def open_plain_tar(file: BinaryIO) -> Archive:
     """Opens a plain tar at the header where the file is. Raises tarfile.ReadError."""
     try:
-        return Archive(fileobj=file, mode="r", tarinfo=Header, ignore_zeros=True)
+        return Archive(fileobj=file, mode="r", tarinfo=Header, ignore_zeros=True, encoding=ENCODING)
     except Exception as problem:  # noqa: BLE001 - tarfile raises many kinds for damaged headers
         raise _as_read_error(problem) from None
 

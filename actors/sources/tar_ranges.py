@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
-from actors.sources.tar_headers import BLOCK, Header, open_plain_tar
+from actors.sources.tar_headers import BLOCK, ENCODING, Header, open_plain_tar
 from actors.sources.tar_names import MAX_SAMPLE_SOUNDS, Member, MemberName, members_of
 from actors.storage.stored_file import StoredFile
 
@@ -158,7 +158,7 @@ def _next_header(file: io.BufferedReader, first: int, last: int) -> int | None:
         block = file.read(BLOCK)
         if block[_MAGIC] == b"ustar":
             try:
-                Header.frombuf(block, tarfile.ENCODING, "surrogateescape")
+                Header.frombuf(block, ENCODING, "surrogateescape")
             except tarfile.TarError:
                 continue
             return offset

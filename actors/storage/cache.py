@@ -68,7 +68,7 @@ def new_file(path: Path, with_digest: bool = False) -> Iterator[Path]:
     try:
         yield partial
         if with_digest:
-            _digest_file(path).write_text(sha256_of(partial))
+            _digest_file(path).write_text(sha256_of(partial), encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from jobs.cli.loading import load
 from jobs.cli.signals import INTERRUPTED, SIGNALS
 from jobs.cli.streams import open_streams
 from jobs.cli.terminal import print_json, say
+from jobs.cli.utf8 import ensure_utf8
 
 DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
 
@@ -28,6 +29,10 @@ def run_job(
     status and the `error`.
     """
     open_streams()
+    try:
+        ensure_utf8(is_command=arguments is None)
+    except UsageError as problem:
+        return _tell(USAGE, [f"configuration: {problem}"], "red")
     parser = _Parser(
         prog=f"python -m {module}",
         description=description,

@@ -48,7 +48,9 @@ class Signals:
         """Takes the signals from now on. To be called once, while this thread is the only one: all others inherit the
         mask. Signals that whoever started the process has it ignore, such as `nohup`, stay ignored."""
         taken = {each for each in ASKING if signal.getsignal(each) is not signal.SIG_IGN}
-        inherited = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+        inherited = (
+            signal.pthread_sigmask(signal.SIG_BLOCK, taken) - taken
+        )  # a job that starts itself anew leaves them so
         os.register_at_fork(after_in_child=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, inherited))
         with suppress(OSError):  # closed
             self._error = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)  # standard error may be silenced

@@ -1,5 +1,6 @@
 """The process's standard streams, which may be closed, or have no reader any more."""
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -37,9 +38,11 @@ def redirect_to_null(stream: TextIO) -> None:
 
 
 def open_streams() -> None:
-    """Opens standard streams that were closed when the process started.
+    """Opens standard streams that were closed when the process started, and lets standard output write characters that
+    its encoding lacks as escapes, as standard error does.
 
-    Else the next file opened, such as a part, would get the number of standard error, and what libraries print there.
+    Were one left closed, the next file opened, such as a part, would get the number of standard error, and what
+    libraries print there.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -51,3 +54,5 @@ def open_streams() -> None:
                     os.dup2(null, number)
                     os.close(null)
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

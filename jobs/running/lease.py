@@ -103,7 +103,7 @@ class _Heartbeat:
 def _machine_id() -> str:
     """Identifies this machine and its boot; "" if unknown."""
     try:
-        return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+        return f"{platform.node()} {Path('/proc/sys/kernel/random/boot_id').read_text(encoding='utf-8').strip()}"
     except OSError:
         return ""
 
@@ -111,6 +111,8 @@ def _machine_id() -> str:
 def _start_time(process: int) -> str:
     """Start time of a process on this machine, in clock ticks since boot; "" if there is no such process."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+        return (
+            Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        )
     except OSError:
         return ""

@@ -1,15 +1,17 @@
 """Formats transcripts as SRT, WebVTT, TextGrid, text, JSON lines or NeMo manifests.
 
-Texts are untrusted: whatever they contain, the file remains valid, and markup in them is shown as text.
+Texts are untrusted: whatever they contain, the file remains valid, and markup in them is shown as text. A recording
+without words has a file without cues, lines or labels. One that a format cannot hold raises Unwritable.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from actors.foreign.escape import single_line
 from actors.foreign.plain_json import to_json
 from actors.schema import KEY
+from jobs.transcripts.failures import Unwritable
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of
 
@@ -23,12 +25,15 @@ SUFFIXES = {
     "manifest": ".json",
 }
 PER_RECORDING = frozenset({"srt", "vtt", "textgrid"})  # formats that hold one recording
+MAX_CUE_S = 100 * 3_600.0  # hours have two digits in subtitles
+MIN_INTERVAL_S = 0.001  # Praat has no intervals without a length
 
 
 def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
     """SRT, or WebVTT (https://www.w3.org/TR/webvtt1/) with &, < and > escaped.
 
     SRT has no escapes, but programs interpret HTML tags in it, so < and > are replaced by their full-width forms.
+    Raises Unwritable if a cue ends after 100 hours or more.
     """
     import pysubs2
 
@@ -37,6 +42,8 @@ def subtitles(transcript: Transcript, layout: SubtitleLayout, kind: str) -> str:
         for number, each in enumerate(transcript.channels)
         for cue in cues_of(each.rows, layout)
     ]
+    if any(end >= MAX_CUE_S for _, _, end, *_ in cues):
+        raise Unwritable("it is longer than 100 hours, and times of subtitles have two digits for hours")
     file = pysubs2.SSAFile()
     for start, _, end, said, speaker in sorted(cues):
         lines = (single_line(line) for line in said.split("\n"))
@@ -65,17 +72,17 @@ def textgrid(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Praat's TextGrid: a tier of segments, and one of tokens if there are any; those of each channel in a dialogue."""
     from praatio import textgrid as praat
 
-    end = transcript.first["duration_s"]
+    spoken = [row for row in transcript.rows if row["text"] is not None]
+    end = max(MIN_INTERVAL_S, *(row[name] for row in spoken for name in ("duration_s", "end_s")))
     grid = praat.Textgrid(0, end)
     for each in transcript.channels:
         of_channel = f" {each.first['channel']}" if transcript.is_dialogue else ""  # names need not be distinct
-        segments = [(row["start_s"], row["end_s"], row["text"] or "") for row in each.rows if row["end_s"]]
-        tokens = [
-            (token["start_s"], token["end_s"], token["token"]) for row in each.rows for token in row["tokens"] or ()
-        ]
+        rows = [row for row in each.rows if row["text"] is not None]
+        segments = [(row["start_s"], row["end_s"], row["text"]) for row in rows]
+        tokens = [(token["start_s"], token["end_s"], token["token"]) for row in rows for token in row["tokens"] or ()]
         for name, intervals in (("segments", segments), ("tokens", tokens)):
             if intervals:
-                tier = praat.IntervalTier(name + of_channel, list(_without_overlaps(intervals, end)), 0, end)
+                tier = praat.IntervalTier(name + of_channel, _without_overlaps(intervals, end), 0, end)
                 grid.addTier(tier)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "grid"
@@ -83,24 +90,32 @@ def textgrid(transcript: Transcript, layout: SubtitleLayout) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def _without_overlaps(intervals: list[tuple[float, float, str]], end: float) -> Iterator[tuple[float, float, str]]:
-    """Intervals with a label, trimmed such that none overlap."""
-    at = 0.0
-    for start, stop, text in intervals:
-        start, stop, label = max(start, at), min(stop, end), single_line(text).strip()
-        if label and stop - start >= 0.001:
-            yield start, stop, label
-            at = stop
+def _without_overlaps(intervals: list[tuple[float, float, str]], end: float) -> list[tuple[float, float, str]]:
+    """Intervals with a label, in order, trimmed such that none overlap. The label of one that has no time of its own
+    goes to the one before it; the first has MIN_INTERVAL_S at least."""
+    placed = list[tuple[float, float, str]]()
+    for start, stop, text in sorted(intervals, key=lambda each: each[0]):
+        label = single_line(text)
+        start, stop = max(start, placed[-1][1] if placed else 0.0), min(stop, end)
+        if not label.strip():
+            continue
+        if stop - start >= MIN_INTERVAL_S:
+            placed.append((start, stop, label))
+        elif placed:
+            placed[-1] = (*placed[-1][:2], placed[-1][2] + label)
+        else:
+            start = max(min(start, end - MIN_INTERVAL_S), 0.0)
+            placed.append((start, start + MIN_INTERVAL_S, label))
+    return [(start, stop, label.strip()) for start, stop, label in placed]
 
 
 def text(transcript: Transcript, layout: SubtitleLayout) -> str:
     """Plain text, one line per segment; in a dialogue each begins with who speaks."""
+    lines = [(row, single_line(row["text"]).strip()) for row in transcript.rows if row["text"]]
     return "".join(
-        (f"{single_line(layout.speaker(row['channel'])).strip()}: " if transcript.is_dialogue else "")
-        + single_line(row["text"]).strip()
-        + "\n"
-        for row in transcript.rows
-        if row["text"]
+        (f"{single_line(layout.speaker(row['channel'])).strip()}: " if transcript.is_dialogue else "") + line + "\n"
+        for row, line in lines
+        if line
     )
 
 
@@ -152,7 +167,7 @@ def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
         )
         + "\n"
         for row in transcript.rows
-        if row["text"]
+        if row["text"] and row["text"].strip()
     )
 
 

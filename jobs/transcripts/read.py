@@ -1,19 +1,22 @@
 """Reads committed transcripts, recording by recording."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.foreign.errors import InvalidData
+from actors.foreign.errors import InvalidData, one_line
 from actors.parts.commit import open_part, part_name
-from actors.parts.part import Part, check_rows
+from actors.parts.part import Part
 from actors.parts.recordings import Row, as_dialogue, recordings_in
 from actors.schema import KEY
 from actors.sources.recordings import fields_of
+from actors.storage.answers import NotRegularFile
+from actors.storage.place import Place
 from actors.text.normalise import join_texts
 from jobs.cli.command import DONE, FAILED
 from jobs.cli.config import Config, ConfigError
@@ -24,8 +27,9 @@ READ_AHEAD = 4  # parts read in advance while one is processed
 _COLUMNS = ["recording_id", *KEY, "segment_index", "start_s", "end_s", "duration_s", "text"]
 _COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_detail", "warning"]
 
-_REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s", "confidence")
+_REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s")
 _TOKEN_FIELDS = ("token", "start_s", "end_s", "confidence")
+_OF_ONE_FILE = (PermissionError, IsADirectoryError, NotRegularFile)  # errors of storage that concern one part
 MAX_SECONDS = 1e8  # of a recording; three years
 MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 tokens, which take 20 kB
 
@@ -33,10 +37,11 @@ MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 t
 @dataclass
 class Transcript:
     """A recording as its rows, one per segment, in order; or a dialogue: several that are the channels of one sound, in
-    the order of time."""
+    the order of time. `fault` says what is impossible in the rows of one that must not be used."""
 
     rows: list[Row]
     is_dialogue: bool = False
+    fault: str = ""
 
     @property
     def first(self) -> Row:
@@ -72,10 +77,10 @@ class Transcript:
 
 
 def conversations(recordings: Iterable[Transcript], are_one: Callable[[Row, Row], bool]) -> Iterator[Transcript]:
-    """Joins adjacent recordings whose first rows `are_one` to one transcript."""
+    """Joins adjacent recordings whose first rows `are_one` to one transcript. One with a fault stays alone."""
     found = list[Transcript]()
     for each in recordings:
-        if found and not are_one(found[-1].first, each.first):
+        if found and (each.fault or found[-1].fault or not are_one(found[-1].first, each.first)):
             yield _joined(found)
             found = []
         found.append(each)
@@ -88,9 +93,11 @@ def _joined(channels: Sequence[Transcript]) -> Transcript:
 
 
 def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
-    """Yields all recordings in committed parts of an output, part by part. Raises ConfigError if there are none.
+    """Yields all recordings in committed parts of an output, part by part. Raises ConfigError if there are none, and
+    OSError if the storage fails.
 
-    A part that is invalid is skipped, and a sentence about it is added to `problems`.
+    A part that cannot be read is skipped. Recordings of which a row is impossible have a fault. A sentence about each
+    such part is added to `problems`.
     """
     output = config.output.place()
     try:
@@ -101,53 +108,93 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
     if not units:
         raise ConfigError(f"output.uri: {output.uri} has no committed transcripts; run jobs.transcribe first")
 
-    def read(unit: str) -> Part | None:
+    def read(unit: str) -> Part | Exception:
         try:
-            return open_part(unit, output, _check)
-        except PermissionError as problem:
-            problems.append(f"{problem}; its recordings are left out")
-            return None
-        except (InvalidData, FileNotFoundError) as problem:
-            where = (output / part_name(unit)).uri
-            why = problem if isinstance(problem, InvalidData) else "it was deleted meanwhile"
-            problems.append(
-                f"{where} is not a valid part for this version: {why}; delete it and run jobs.transcribe again"
-            )
-            return None
+            return open_part(unit, output, lambda _: None)  # its rows are checked as they come
+        except Exception as problem:  # noqa: BLE001 - of this part, unless it is the storage's
+            return problem
 
     remaining = iter(units)
     with ThreadPoolExecutor(READ_AHEAD) as pool:
-        pending = [pool.submit(read, unit) for unit in islice(remaining, READ_AHEAD)]
+        pending = deque((unit, pool.submit(read, unit)) for unit in islice(remaining, READ_AHEAD))
         while pending:
-            part = pending.pop(0).result()
-            pending += [pool.submit(read, unit) for unit in islice(remaining, 1)]
-            if part:
-                yield from map(Transcript, recordings_in(table.select(_COLUMNS) for table in part.tables()))
+            unit, opened = pending.popleft()
+            part = opened.result()
+            pending.extend((unit, pool.submit(read, unit)) for unit in islice(remaining, 1))
+            try:
+                if isinstance(part, Exception):
+                    raise part
+                yield from _recordings(part, output / part_name(unit), problems)
+            except _OF_ONE_FILE as problem:
+                problems.append(f"{problem}; its recordings are left out")
+            except FileNotFoundError:
+                problems.append(_invalid(output / part_name(unit), "it was deleted meanwhile"))
+            except OSError:
+                raise
+            except Exception as problem:  # noqa: BLE001 - InvalidData, or what nobody foresaw: only this part is lost
+                told = (
+                    str(problem)
+                    if isinstance(problem, InvalidData)
+                    else f"{type(problem).__name__}: {one_line(problem)}"
+                )
+                problems.append(_invalid(output / part_name(unit), told))
 
 
-def _check(rows: pa.Table) -> None:
-    """Raises InvalidData if rows (of PART_SCHEMA) have impossible texts, tokens or times."""
-    check_rows(rows)
+def _invalid(place: Place, why: str) -> str:
+    return f"{place.uri} is not a valid part for this version: {why}; delete it and run jobs.transcribe again"
+
+
+def _recordings(part: Part, place: Place, problems: list[str]) -> Iterator[Transcript]:
+    """The recordings of a part. If some have a fault, a sentence about the part is added to `problems`."""
+    count, example = 0, ""
+    for rows in recordings_in(map(_with_faults, part.tables())):
+        for number, (_, group) in enumerate(groupby(rows, lambda row: [row[name] for name in ("recording_id", *KEY)])):
+            own = list(group)
+            fault = (
+                "its first segment is not there" if number else next((row["fault"] for row in own if row["fault"]), "")
+            )
+            if fault:
+                count += 1
+                example = example or f"{own[0]['recording_id']}: {fault}"
+            yield Transcript(own, fault=fault)
+    if count:
+        problems.append(
+            _invalid(place, f"{count} of its recordings cannot be used and are left out, such as {example}")
+        )
+
+
+def _with_faults(rows: pa.Table) -> pa.Table:
+    """The columns that transcripts need of rows of PART_SCHEMA, and `fault`: what is impossible in a row."""
+    found = None
+    if _fault(rows):
+        found = pa.array([_fault(rows.slice(number, 1)) for number in range(rows.num_rows)], pa.string())
+    return rows.select(_COLUMNS).append_column(
+        "fault", pa.nulls(rows.num_rows, pa.string()) if found is None else found
+    )
+
+
+def _fault(rows: pa.Table) -> str | None:
+    """What is impossible in rows of PART_SCHEMA: texts, tokens or times; None if nothing is."""
     with_text = rows.filter(pc.is_valid(rows.column("text")))
-    tokens = pc.list_flatten(with_text.column("tokens"))
+    tokens = pc.list_flatten(rows.column("tokens"))
     for name in _REQUIRED_WITH_TEXT:
         if with_text.column(name).null_count:
-            raise InvalidData(f"it has texts without {name}")
+            return f"it has texts without {name}"
+    has_words = pc.greater(pc.binary_length(with_text.column("text")), 0)
+    if with_text.column("confidence").filter(has_words).null_count:
+        return "it has texts without confidence"
     if tokens.null_count or any(pc.struct_field(tokens, name).null_count for name in _TOKEN_FIELDS):
-        raise InvalidData("it has tokens without text, times or confidence")
-    starts, ends = with_text.column("start_s"), with_text.column("end_s")
+        return "it has tokens without text, times or confidence"
+    starts, ends, duration = (rows.column(name) for name in ("start_s", "end_s", "duration_s"))
     in_order = pc.and_(pc.greater_equal(starts, 0), pc.greater_equal(ends, starts))
-    times = [
-        ends,
-        with_text.column("duration_s"),
-        *(pc.abs(pc.struct_field(tokens, name)) for name in ("start_s", "end_s")),
-    ]
+    times = [ends, duration, *(pc.abs(pc.struct_field(tokens, name)) for name in ("start_s", "end_s"))]
     if not all(
         pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MAX_SECONDS) for time in times))
     ):
-        raise InvalidData("it has impossible times")
-    if (pc.max(pc.binary_length(with_text.column("text"))).as_py() or 0) > MAX_TEXT:
-        raise InvalidData(f"it has a segment of more than {MAX_TEXT:,} bytes of text")
+        return "it has impossible times"
+    if (pc.max(pc.binary_length(rows.column("text"))).as_py() or 0) > MAX_TEXT:
+        return f"it has a segment of more than {MAX_TEXT:,} bytes of text"
+    return None
 
 
 def report_problems(problems: Iterable[str]) -> int:

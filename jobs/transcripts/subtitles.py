@@ -26,7 +26,7 @@ class SubtitleLayout:
 
     def speaker(self, channel: int) -> str:
         """The name of a channel: its number unless it is given another."""
-        return self.speakers[channel] if channel < len(self.speakers) else str(channel)
+        return self.speakers[channel] if 0 <= channel < len(self.speakers) else str(channel)
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,13 @@ class Word(NamedTuple):
 
 
 def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]:
-    """Divides a recording into cues that do not overlap and fit the layout.
+    """Divides a recording into cues that do not overlap and fit the layout; one without words has none.
 
     They end at the ends of sentences or phrases, or at pauses. A cue shorter than the minimum is extended, at most to
     the start of the next one.
     """
-    words = [word for row in rows if row["text"] for word in words_of(row)]
+    spoken = sorted((row for row in rows if row["text"]), key=lambda row: row["start_s"])
+    words = [word for row in spoken for word in words_of(row)]
     cues = list(_cues(words, layout)) if words else []
     placed = list[Cue]()
     for index, cue in enumerate(cues):

@@ -151,7 +151,7 @@ class _Members:
         )
         self._by_name = dict[str, tarfile.TarInfo]()
         headers = _HeaderStream(self._stream, self._max_bytes)
-        with tarfile.open(fileobj=headers, mode="r:") as archive:  # type: ignore[call-overload]  # it has what tarfile calls
+        with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8") as archive:  # type: ignore[call-overload]  # it has what tarfile calls
             for member in archive:
                 name = os.path.basename(member.name)
                 # Another reader may take the other one.

@@ -1,0 +1,50 @@
+"""Counts recordings that a job had to leave out, and keeps a few of them as examples: each costs itself alone."""
+
+from dataclasses import asdict, astuple, dataclass, field
+
+from actors.foreign.errors import one_line
+from jobs.cli.terminal import MAX_EXAMPLES, show_table
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that was left out, and the file that it should have had, if one of its own."""
+
+    recording_id: str
+    file: str | None
+    problem: str
+
+
+@dataclass
+class Failures:
+    """How many there are, and the first MAX_EXAMPLES of them."""
+
+    count: int = 0
+    examples: list[Failure] = field(default_factory=list)
+
+    def add(self, recording_id: str, problem: Exception | str, file: str | None = None) -> None:
+        """Adds a recording with what is wrong: a sentence, an error of storage, or an exception that nobody foresaw."""
+        self.count += 1
+        if len(self.examples) < MAX_EXAMPLES:
+            self.examples.append(Failure(recording_id, file, _described(problem)))
+
+    def to_dicts(self) -> list[dict[str, str | None]]:
+        """The examples as in a summary."""
+        return [asdict(each) for each in self.examples]
+
+    def show(self, what: str) -> None:
+        """Prints the examples, under a title that ends with `what`."""
+        if self.examples:
+            title = f"{len(self.examples)} of {self.count} {what}"
+            rows = [["" if cell is None else cell for cell in astuple(each)] for each in self.examples]
+            show_table(title, ("recording", "file", "what is wrong"), rows)
+
+
+class Unwritable(ValueError):
+    """A recording cannot be written in a format, for a reason that the message tells in a sentence."""
+
+
+def _described(problem: Exception | str) -> str:
+    if isinstance(problem, str | OSError | Unwritable):
+        return str(problem)
+    return f"{type(problem).__name__}: {one_line(problem)}"
