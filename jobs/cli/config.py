@@ -169,20 +169,20 @@ class Units(Section):
 
 
 class Cluster(Section):
-    """Ray, and what it reserves for each stage. What does not fit is refused before anything starts."""
+    """Ray, and what it reserves for each stage. A run waits for what others hold; what can never fit is refused."""
 
     address: str | None = None
     """null: RAY_ADDRESS, else a local Ray on this machine; or host:port, auto (this machine's) or local"""
     actors: Auto | tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] = "auto"
-    """minimum and maximum, as in [1, 8]; each holds one model. auto: one per GPU share, else per node"""
+    """minimum and maximum, as in [1, 8]; each holds one model. auto: up to one per GPU share, else per node"""
     gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"
     """auto: 1 on a GPU, 0 on CPUs; 0.5 puts two actors on one GPU"""
     cpus_per_actor: Auto | Positive = "auto"
-    """CPUs that Ray reserves; auto: 1 on a GPU, else what decoding and committing leave"""
+    """CPUs that Ray reserves; auto: 1 on a GPU, else what other runs, decoding and committing leave"""
     cpus_per_decoder: Auto | Positive = "auto"
-    """CPUs of one decoding task; auto: 1, less on fewer than 4 CPUs"""
+    """CPUs of one decoder; auto: 1, less on fewer than 4 CPUs"""
     decoder_memory_gb: Positive = 2.0
-    """GB that Ray reserves for one decoding task"""
+    """GB that Ray reserves for one decoder"""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Cluster":
