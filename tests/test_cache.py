@@ -18,6 +18,7 @@ from actors.engine.load import load_engine
 from actors.engine.models import ModelFile, fetch, is_hub_name, locate, resolve
 from actors.schema import UsageError
 from actors.storage.cache import cache_folder, is_intact, new_file, sha256_of
+from actors.storage.place import Place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another user")
 
@@ -48,7 +49,10 @@ def test_what_others_may_write_to_is_refused(mode: int, tmp_path: Path, job: Cal
         cache_folder()
     assert mode_of(tmp_path / "cache") == mode  # it is not for us to close
     with pytest.raises(UsageError, match="is writable by other users"):  # an actor, which the driver did not look for
-        load_engine(ModelFile(str(DEMO_MODEL), "0" * 64), EngineSettings("fused", "cpu", "float32", 1, 30))
+        load_engine(
+            ModelFile(str(DEMO_MODEL), "0" * 64, place=Place.at(str(DEMO_MODEL))),
+            EngineSettings("fused", "cpu", "float32", 1, 30),
+        )
     if mode == 0o777:
         status, _, seen = job(f"output.uri={tmp_path}/out")
         assert (status, f"configuration: the cache folder {tmp_path}/cache" in seen.replace("\n", "")) == (2, True)
@@ -155,18 +159,18 @@ def test_a_damaged_copy_is_fetched_anew(remote: ModelFile) -> None:
     assert path.stat().st_size == 0
 
 
-def test_a_planted_copy_names_no_model(remote: ModelFile, tmp_path: Path) -> None:
+def test_a_planted_copy_names_no_model(remote: ModelFile, s3_options: dict[str, Any], tmp_path: Path) -> None:
     path = fetch(remote)
     path.write_bytes(DEMO_MODEL.read_bytes() + bytes(10_240))  # another model, of the same name
     for noted in (tmp_path / "cache" / "hashes").glob("*.json"):
         noted.unlink()
-    assert resolve(remote.name, None, remote.storage_options).sha256 == remote.sha256
+    assert resolve(remote.name, None, s3_options).sha256 == remote.sha256
 
 
-def test_nothing_to_do_fetches_and_hashes_nothing(remote: ModelFile) -> None:
+def test_nothing_to_do_fetches_and_hashes_nothing(remote: ModelFile, s3_options: dict[str, Any]) -> None:
     path = locate(remote)
     path.unlink()
-    assert resolve(remote.name, None, remote.storage_options) == remote
+    assert resolve(remote.name, None, s3_options) == remote
     assert not path.exists()
 
 

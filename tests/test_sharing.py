@@ -13,7 +13,7 @@ from typing import Any
 import faults
 import pandas as pd
 import pytest
-from conftest import DEMO_MODEL, ROOT, free_port
+from conftest import ROOT, free_port
 
 from jobs.cli.terminal import read_json
 
@@ -21,13 +21,15 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def cluster_of() -> Iterator[Callable[..., Any]]:
-    """Makes a cluster of one machine with so many CPUs and GPUs, which Ray only counts."""
+def cluster_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Makes a cluster of one machine with so many CPUs and GPUs, which Ray only counts. It runs in another folder than
+    the jobs."""
     from ray.cluster_utils import Cluster
 
     made = []
 
     def make(cpus: int, gpus: int = 0) -> Any:
+        monkeypatch.chdir(tmp_path)
         arguments = {"num_cpus": cpus, "num_gpus": gpus, "dashboard_agent_listen_port": free_port()}
         made.append(Cluster(True, head_node_args=arguments))
         return made[0]
@@ -43,7 +45,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started = list[subprocess.Popen[str]]()
 
     def run(cluster: Any, name: str, *keys: str) -> subprocess.Popen[str]:
-        keys += (f"input.uri={ROOT}/demo/audio", f"output.uri={tmp_path}/{name}", f"model.name={DEMO_MODEL}")
+        keys += (f"output.uri={tmp_path}/{name}",)  # the others are relative to this folder, not to the cluster's
         command = [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *keys]
         environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
         with (tmp_path / f"{name}.out").open("w") as out, (tmp_path / f"{name}.err").open("w") as err:

@@ -1,6 +1,7 @@
 """The actor's text is NeMo's own, for every model, and memory that runs out costs time and not recordings."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from conftest import DEMO_MODEL, tone
 
 from actors.benchmark.citrinets import build, citrinet_config
 from actors.engine.interface import Emission, EngineSettings
-from actors.engine.models import ModelFile, resolve
+from actors.engine.models import resolve
 from actors.engine.nemo import NemoEngine
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
 from actors.text.join import Hypothesis, SegmentAudio
@@ -175,7 +176,7 @@ def test_alone_each_recording_is_as_together(speech: list[tuple[np.ndarray, str]
 def test_an_actor_refuses_other_weights() -> None:
     model = resolve(str(DEMO_MODEL), None, {})
     with pytest.raises(ValueError, match="planned"):
-        Transcriber(ModelFile(model.name, "0" * 64, None, model.etag), settings(), "r")
+        Transcriber(replace(model, sha256="0" * 64), settings(), "r")
 
 
 def test_nemos_engine_takes_models_of_other_families(tmp_path: Path) -> None:

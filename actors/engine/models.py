@@ -35,13 +35,16 @@ MAX_FILE_BYTES = 8_000_000_000  # of a `.nemo`; Citrinet-1024 has 0.6 GB
 
 @dataclass(frozen=True)
 class ModelFile:
-    """The model that a run was planned with. `revision` is a hub's commit, `etag` a stored file's version."""
+    """The model that a run was planned with. `revision` is a hub's commit, `etag` a stored file's version.
+
+    `place` is where a stored file lies, whatever folder a worker runs in; None for a hub's.
+    """
 
     name: str
     sha256: str
     revision: str | None = None
     etag: str | None = None
-    storage_options: Mapping[str, object] = field(default_factory=dict, repr=False)
+    place: Place | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def resolve(
         known_path = _known_path(digest([place.uri, etag]))
         # A cached copy without a hash may differ from the stored file.
         known = _known(known_path) or _examine(name, known_path, _fetch_from_storage(name, place, etag, expected=""))
-        model = ModelFile(name, known.sha256, None, etag, storage_options)
+        model = ModelFile(name, known.sha256, None, etag, place)
     if is_fused and known.unsupported is not None:
         raise UsageError(f"model.name: {without_signatures(name)}: {known.unsupported}")
     return model
@@ -87,10 +90,9 @@ def locate(model: ModelFile, expected: str | None = None) -> Path:
 
     Without `expected` the content is not checked. Raises UsageError if the model does not exist.
     """
-    if model.etag is None:
+    if model.place is None:
         return _fetch_from_hub(model.name, model.revision)
-    place = Place.at(model.name, model.storage_options)
-    return _fetch_from_storage(model.name, place, _stored_version(model.name, place), expected)
+    return _fetch_from_storage(model.name, model.place, _stored_version(model.name, model.place), expected)
 
 
 def fetch(model: ModelFile) -> Path:
