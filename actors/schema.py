@@ -56,6 +56,10 @@ class UsageError(ValueError):
     """A mistake that a person can fix, such as a wrong URL or an unusable checkpoint, described in a sentence."""
 
 
+class MachineError(UsageError):
+    """A mistake of this machine, not of what it reads: a full disk, a file that this user may not read."""
+
+
 class RecordingError(Exception):
     """An error of one recording: its kind, and a sentence that a person can act on."""
 

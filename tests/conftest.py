@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +28,11 @@ from jobs.cli.terminal import read_json
 ROOT = Path(__file__).parent.parent
 DEMO_MODEL = ROOT / "demo" / "citrinet_zh_demo.nemo"
 S3_KEY, S3_SECRET = "CITRASCRIBETESTKEY01", "citrascribe-test-secret-0123456789abcdef"
+
+
+for _each, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_each) is signal.SIG_IGN:  # as of `nohup` or a shell's `&`: the jobs under test inherit it
+        signal.signal(_each, _handler)
 
 
 @pytest.fixture(autouse=True)

@@ -80,7 +80,7 @@ def test_a_recording_that_ends_its_process_is_a_row(tmp_path: Path) -> None:
             shutil.copy(ROOT / f"demo/audio/loose/{number:02d}{suffix}", archive)
     (archive / "kills.wav").write_bytes(encoded(tone(1)) + b"KILL")
     (archive / "loops.wav").write_bytes(encoded(tone(1)) + b"LOOP")
-    (archive / "kills-actor.wav").write_bytes(encoded(tone(16_161 / 16_000)))
+    (archive / "00-kills-actor.wav").write_bytes(encoded(tone(16_161 / 16_000)))
     out = tmp_path / "out"
     run = started(
         *(f"input.uri={archive}", f"output.uri={out}", "unit.target_minutes=0.06", "errors.patience_seconds=3"),
@@ -93,9 +93,9 @@ def test_a_recording_that_ends_its_process_is_a_row(tmp_path: Path) -> None:
     found = pd.read_parquet(sorted(out.glob("*.parquet"))).set_index("recording_id")
     assert len(found) == 11
     crashed = found[found["error_kind"] == "crashed"]
-    assert sorted(crashed.index) == ["kills-actor.wav", "kills.wav", "loops.wav"]
+    assert sorted(crashed.index) == ["00-kills-actor.wav", "kills.wav", "loops.wav"]
     assert "within 3 s" in crashed.loc["loops.wav", "error_detail"]
-    assert "ended with status -9" in crashed.loc["kills-actor.wav", "error_detail"]
+    assert "ended with status -9" in crashed.loc["00-kills-actor.wav", "error_detail"]
     others = found.drop(index=crashed.index)
     assert (others["text"] == others["reference"]).all()
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 from actors.engine.citrinet.archive import WEIGHTS, check_supported, read_outline
 from actors.foreign.errors import one_line
 from actors.foreign.escape import describe
-from actors.schema import SAMPLE_RATE, UsageError
+from actors.schema import SAMPLE_RATE, MachineError, UsageError
 from actors.storage.answers import FileTooLarge
 from actors.storage.cache import cache_folder, new_file, sha256_of
 from actors.storage.place import Place
@@ -175,17 +175,24 @@ def _examine(name: str, known_path: Path, path: Path) -> _Known:
     with FileLock(f"{known_path}.lock"):
         try:
             _check(path)
+            unsupported = _reason_against(path)
         except UsageError as problem:
             raise UsageError(f"model.name: {without_signatures(name)}: {problem}") from None
-        unsupported = None
-        try:
-            check_supported(path)
-        except UsageError as problem:
-            unsupported = str(problem)
         known = _Known(sha256_of(path), unsupported)
         with new_file(known_path) as partial:
             partial.write_text(json.dumps({"checks": _CHECK_VERSION} | asdict(known)), encoding="utf-8")
     return known
+
+
+def _reason_against(path: Path) -> str | None:
+    """Why the fused engine cannot run a model; None if it can. Raises MachineError."""
+    try:
+        check_supported(path)
+    except MachineError:
+        raise  # not the model's fault, so not to be remembered of it
+    except UsageError as problem:
+        return str(problem)
+    return None
 
 
 def _check(path: Path) -> None:

@@ -18,7 +18,7 @@ def check_access(place: Location) -> None:
     if place.is_local:
         _check_local(folder or "/")
     elif place.is_s3:
-        bucket, _, key = folder.partition("/")
+        bucket, key, _ = place.filesystem.split_path(folder)
         prefix = key and key + "/"
         place.filesystem.call_s3(
             "list_objects_v2", Bucket=bucket or place.path, Prefix=prefix, MaxKeys=1, **place.filesystem.req_kw

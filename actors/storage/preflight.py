@@ -16,16 +16,17 @@ _REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "Expi
 
 
 def check_storage(place: Place, key: str, must_list: bool = False) -> None:
-    """Raises UsageError, which names the configuration's key, if an S3 storage cannot be reached, refuses or misses
-    credentials, or has no such bucket; OSError if it fails in passing. Other storages are not asked.
+    """Raises UsageError, which names the configuration's key, if an S3 storage refuses or misses credentials, or has no
+    such bucket; OSError if it cannot be reached, or fails in passing. Other storages are not asked.
 
-    A key of an object may be readable where its bucket may not be listed; with `must_list` that is a mistake too.
+    The folder of the place is listed. An object may be readable where that is not allowed; with `must_list` that is a
+    mistake too.
     """
     if not place.is_s3:
         return
-    section, bucket = key.partition(".")[0], place.path.partition("/")[0]
+    section, (bucket, _, _) = key.partition(".")[0], place.filesystem.split_path(place.path)
     endpoint = place.filesystem.endpoint_url or place.filesystem.client_kwargs.get("endpoint_url")
-    if endpoint:
+    if endpoint and not _has_proxy(place):
         _check_endpoint(str(endpoint), section)
     try:
         place.check_access()
@@ -64,20 +65,25 @@ def check_writable(folder: Place, key: str) -> None:
 
 
 def _check_endpoint(endpoint: str, section: str) -> None:
-    """Raises UsageError if nothing listens at an endpoint, unless a proxy is to reach it."""
+    """Raises UsageError if an endpoint is none, and OSError, within seconds, if nothing listens there: it may be about
+    to start."""
     url = urlsplit(endpoint)
     key = f"{section}.storage_options: endpoint_url"
     if url.scheme not in ("http", "https") or not url.hostname:
         raise UsageError(f"{key} should be a URL such as https://minio.example:9000")
-    if url.scheme in getproxies():
-        return
     shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
     try:
         port = url.port or {"http": 80, "https": 443}[url.scheme]
         socket.create_connection((url.hostname, port), _PATIENCE_S).close()
-    except (OSError, ValueError) as problem:  # UnicodeError of a name, a port that is no number
-        why = getattr(problem, "strerror", None) or problem
-        raise UsageError(f"{key} is {shown}, where nothing answers ({why}); correct it, or start the storage") from None
+    except ValueError as problem:  # UnicodeError of a name, a port that is no number
+        raise UsageError(f"{key} is {shown}: {problem}; correct it") from None
+    except OSError as problem:
+        raise OSError(f"{key} is {shown}, where nothing answers ({problem.strerror or problem})") from None
+
+
+def _has_proxy(place: Place) -> bool:
+    """Whether a proxy may be what reaches the endpoint."""
+    return bool(getproxies() or place.filesystem.config_kwargs.get("proxies"))
 
 
 def _code(problem: BaseException) -> str:

@@ -59,7 +59,7 @@ def status_of_job() -> int:
         is_ending.append(number)
         for job in jobs:
             job.terminate()
-        if callable(airflows):
+        if jobs and callable(airflows):
             airflows(number, frame)  # in Airflow 2 it raises, in 3 it does not
 
     signal.signal(signal.SIGTERM, pass_on)
@@ -77,7 +77,7 @@ def status_of_job() -> int:
         for job in jobs:
             if job.poll() is None:
                 job.terminate()
-            job.wait()
+            job.communicate()  # reads on, or a job that prints much would wait for ever
         signal.signal(signal.SIGTERM, airflows or signal.SIG_DFL)
 
 

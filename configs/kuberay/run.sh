@@ -3,7 +3,7 @@
 #
 #   status of the job                 what this script does
 #   0                                 ends with 0
-#   4, another run is at work         says so, and ends with 0: there is nothing to do
+#   4, another run is at work         looks again after the lease of one that was killed; if it is 4 again, ends with 0
 #   2 or 3, which need a person       ends with it: running again does not help
 #   1, or killed (128 + the signal)   runs it again, 3 times in all, then ends with it
 #
@@ -11,7 +11,8 @@
 
 tries=${CITRASCRIBE_TRIES:-3}
 pause=${CITRASCRIBE_PAUSE_SECONDS:-30}
-child='' asked=''
+lease=${CITRASCRIBE_LEASE_SECONDS:-90}  # more than output.lease_seconds
+child='' asked='' was_busy=''
 
 pass_on() {
     asked=${asked}x
@@ -32,6 +33,15 @@ wait_for_child() {
     child=''
 }
 
+# Sleeps so many seconds, or until a signal comes. $status stays.
+pause_for() {
+    code=$status
+    sleep "$1" &
+    child=$!
+    wait_for_child
+    status=$code
+}
+
 try=1
 while [ -z "$asked" ]; do
     python -m jobs.transcribe "$@" &
@@ -40,18 +50,21 @@ while [ -z "$asked" ]; do
     case $status in
         0 | 2 | 3) exit "$status" ;;
         4)
-            echo 'another run is at work on this output: nothing to do' >&2
-            exit 0
+            if [ -n "$was_busy" ]; then
+                echo 'another run is at work on this output: nothing to do' >&2
+                exit 0
+            fi
+            was_busy=x
+            echo "another run is at work on this output, or was killed; looking again in $lease s" >&2
+            pause_for "$lease"
+            continue
             ;;
     esac
+    was_busy=''
     [ -z "$asked" ] || break
     [ "$try" -lt "$tries" ] || break
     try=$((try + 1))
     echo "the job ended with status $status; try $try of $tries in $pause s" >&2
-    code=$status
-    sleep "$pause" &
-    child=$!
-    wait_for_child
-    status=$code
+    pause_for "$pause"
 done
 exit "${status:-1}"

@@ -12,12 +12,13 @@ from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
+from jobs.cli.signals import FAILED as FAILED
 from jobs.cli.signals import INTERRUPTED, SIGNALS
 from jobs.cli.streams import open_streams
 from jobs.cli.terminal import print_json, say
 from jobs.cli.utf8 import ensure_utf8
 
-DONE, FAILED, USAGE, OVER_BUDGET, BUSY = 0, 1, 2, 3, 4  # exit statuses
+DONE, USAGE, OVER_BUDGET, BUSY = 0, 2, 3, 4  # exit statuses, beside FAILED
 
 
 def run_job(

@@ -24,7 +24,7 @@ ASKING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 INTERRUPTED = "interrupted: committed units are kept; the next run does the rest"
 SAME_REQUEST_S = 1.0  # a group and its leader are often signalled both: such signals are one request
 _WAKE = signal.SIGURG  # makes the main thread look; ignored by default, and left alone by Ray
-_STATUS = 1  # `FAILED` of jobs/cli/command.py, which is imported later
+FAILED = 1  # the exit status
 
 
 class Stage(enum.Enum):
@@ -41,7 +41,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.asked: float | None = None  # when the first signal came, by the monotonic clock
-        self._stage, self._status = Stage.IMPORTING, _STATUS
+        self._stage, self._status = Stage.IMPORTING, FAILED
         self._error, self._output = -1, -1
 
     def take(self) -> None:
@@ -106,7 +106,7 @@ class Signals:
         """Ends this process and its descendants, and prints the JSON line unless the job has."""
         kill_descendants()
         if self._stage is not Stage.ENDING:
-            _write(self._output, json.dumps({"status": _STATUS, "error": INTERRUPTED}))
+            _write(self._output, json.dumps({"status": FAILED, "error": INTERRUPTED}))
         os._exit(self._status)
 
 

@@ -5,12 +5,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from urllib.parse import urlsplit
 
 from actors.engine.models import is_hub_name, resolve
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
-from actors.storage.connect import protocol_of
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage, check_writable
 from actors.units import Unit
@@ -23,6 +21,7 @@ from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.redo import objects_to_redo
+from jobs.planning.run_files import RUNS
 from jobs.planning.sizing import planned_cut
 from jobs.planning.state import load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
@@ -117,9 +116,10 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
 def _check_storage(config: Config, output: Place) -> None:
     """Raises UsageError for storage that cannot be used, before a model is fetched or anything listed."""
     check_writable(output, "output.uri")
-    check_storage(output, "output.uri", must_list=True)
-    for uri in {protocol_of(uri) and urlsplit(uri).netloc: uri for uri in config.input.uris}.values():
-        check_storage(Place.at(uri, config.input.options()), "input.uri")
+    check_storage(output / RUNS, "output.uri", must_list=True)
+    places = [Place.at(uri, config.input.options()) for uri in config.input.uris]
+    for place in {each.store: each for each in places}.values():
+        check_storage(place, "input.uri")
     if not is_hub_name(config.model.name):
         check_storage(Place.at(config.model.name, config.model.options()), "model.name")
 

@@ -83,7 +83,7 @@ def allocate(
         raise ConfigError("ray.gpus_per_actor: 0 leaves no GPU for the actors, but model.device is cuda")
     actors = cluster.actors
     if actors == "auto":
-        each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // node), 1)
+        each = max(int(gpus / actor_gpus) if actor_gpus else int(cpus // (node or 1.0)), 1)
         actors, together = (1, each), each
     else:
         together = actors[0]

@@ -5,14 +5,15 @@ together, as one placement group, before any is started: a run has all of them, 
 are Ray Data's to start while there is work, where there is room, and to end when they are idle.
 """
 
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actors.foreign.escape import without_credentials
-from jobs.cli.config import Cluster
+from jobs.cli.config import Cluster, ConfigError
 from jobs.cli.terminal import say
 from jobs.planning.recipe import Device
 from jobs.running.cluster import Resources, allocate
@@ -21,9 +22,14 @@ from jobs.running.connect import LARGEST_NODE
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
 
-FIRST_LOOK_S, LOOK_EVERY_S, SAY_EVERY_S = 3.0, 1.0, 60.0
+FIRST_LOOK_S, LOOK_EVERY_S, SAY_EVERY_S, GIVE_BACK_S = 3.0, 1.0, 60.0, 5.0
 SETTLED_S = 30.0  # after which Ray's account of what is free surely has what was placed
 READER, ACTOR, WRITER = range(3)  # the bundles of the placement group
+_STAGES = {  # what the bundles are for, and the keys that size them
+    "decoder": "ray.cpus_per_decoder or ray.decoder_memory_gb",
+    "actor": "ray.cpus_per_actor or ray.gpus_per_actor",
+    "worker that commits": "ray.cpus_per_decoder",
+}
 _NAME = "citrascribe run "  # how its name begins, for other runs to say who holds what
 
 
@@ -38,7 +44,7 @@ class Share:
         """Options of `Dataset.map_batches` for the stage that reads: as many as there is work and room for."""
         from ray.data import ActorPoolStrategy
 
-        return self._options(READER, self.resources.of_reader, ActorPoolStrategy(min_size=1), max_restarts=-1)
+        return self._options(READER, self.resources.of_reader, ActorPoolStrategy(min_size=1))
 
     def of_actors(self) -> dict[str, Any]:
         """Options for the stage that transcribes."""
@@ -52,20 +58,20 @@ class Share:
             max_concurrent_calls_per_actor=at_once,
             enable_true_multi_threading=at_once > 1,
         )
-        return self._options(ACTOR, self.resources.of_actor, pool, max_restarts=3)
+        return self._options(ACTOR, self.resources.of_actor, pool)
 
     def of_writers(self) -> dict[str, Any]:
         """Options for the stage that commits."""
         from ray.data import ActorPoolStrategy
 
-        return self._options(WRITER, self.resources.of_writer, ActorPoolStrategy(min_size=1), max_restarts=-1)
+        return self._options(WRITER, self.resources.of_writer, ActorPoolStrategy(min_size=1))
 
-    def _options(self, bundle: int, needs: Mapping[str, float], pool: Any, max_restarts: int) -> dict[str, Any]:
+    def _options(self, bundle: int, needs: Mapping[str, float], pool: Any) -> dict[str, Any]:
         needed = {"num_cpus": needs["CPU"], "num_gpus": needs.get("GPU", 0), "memory": needs.get("memory")}
         return {name: value for name, value in needed.items() if value} | {
             "compute": pool,
-            "max_restarts": max_restarts,
-            "max_task_retries": 3,
+            "max_restarts": -1,  # Ray Data never replaces an actor that died for good, and would wait for it
+            "max_task_retries": 3,  # so that a piece that kills its worker fails
             "ray_remote_args_fn": _Seat(self.group, bundle, needs["CPU"]),
         }
 
@@ -99,46 +105,85 @@ class _Seat:
 def hold(cluster: Cluster, total: Mapping[str, float], device: Device, run_id: str, output: str) -> Iterator[Share]:
     """Takes the least that a run needs of a cluster whose resources are `total`, and gives it back at the end. Waits
     until it is free, with a line that says for what. Raises ConfigError if it does not fit the cluster at all."""
-    from ray.util import remove_placement_group
-
-    share = _take(cluster, total, device, f"{_NAME}{run_id} on {without_credentials(output)}")
+    asker = _Asker(f"{_NAME}{run_id} on {without_credentials(output)}")
     try:
-        yield share
+        yield _take(asker, lambda: allocate(cluster, total, device, free_resources()), total)
     finally:
-        with suppress(Exception):  # of a Ray that is gone; it ends with this process in any case
-            remove_placement_group(share.group)
+        asker.keep_only(None)
 
 
-def _take(cluster: Cluster, total: Mapping[str, float], device: Device, name: str) -> Share:
-    from ray.util import remove_placement_group
-
-    resources = allocate(cluster, total, device, free_resources())
-    group = _reserve(resources, name)
-    if group.wait(FIRST_LOOK_S):
-        return Share(resources, group)
+def _take(asker: "_Asker", size: Callable[[], Resources], total: Mapping[str, float]) -> Share:
+    """Reserves what `size` finds best now; while that is not to be had, whatever else it finds that is free."""
+    share = asker.ask(size())
+    if share.group.wait(FIRST_LOOK_S):
+        return share
     said = -SAY_EVERY_S
-    while not group.wait(LOOK_EVERY_S):
+    while not (is_held := share.group.wait(LOOK_EVERY_S)):
         if time.monotonic() - said >= SAY_EVERY_S:
             said = time.monotonic()
-            say(_waits_for(resources, total, free_resources()))
+            say(_waits_for(share.resources, total, free_resources()))
+        if asker.get_now(size(), instead_of=share.resources):
+            break
+    if is_held:  # it was sized while others held the rest; what they gave back may hold a larger actor
+        larger = size()
+        if larger.actor_cpus > share.resources.actor_cpus:
+            asker.get_now(larger, instead_of=share.resources)
     say("there is room now")
-    # The least was asked for while others held the rest. What they gave back may hold a larger actor.
-    larger = allocate(cluster, total, device, free_resources())
-    if larger.actor_cpus > resources.actor_cpus and _fits(larger, free_resources()):
-        second = _reserve(larger, f"{name}, larger")
-        if second.wait(FIRST_LOOK_S):
-            remove_placement_group(group)
-            return Share(larger, second)
-        remove_placement_group(second)
-    return Share(resources, group)
+    return asker.shares[0]
 
 
-def _reserve(resources: Resources, name: str) -> "PlacementGroup":
-    """Asks for one worker of each stage."""
-    from ray.util import placement_group
+class _Asker:
+    """Asks for placement groups under a name. `shares` is what is reserved or asked for: at most one, but while a
+    second one is tried."""
 
-    bundles = {READER: resources.of_reader, ACTOR: resources.of_actor, WRITER: resources.of_writer}
-    return placement_group([bundles[index] for index in sorted(bundles)], strategy="PACK", name=name)
+    def __init__(self, name: str) -> None:
+        self.shares = list[Share]()
+        self._name = name
+
+    def ask(self, resources: Resources) -> Share:
+        """Asks for one worker of each stage. Raises ConfigError if no machine of the cluster has room for one."""
+        from ray.util import placement_group
+
+        bundles = [resources.of_reader, resources.of_actor, resources.of_writer]
+        _check_machines(bundles)
+        name = f"{self._name}, again" if self.shares else self._name  # names of groups are unique
+        self.shares.append(Share(resources, placement_group(bundles, strategy="PACK", name=name)))
+        return self.shares[-1]
+
+    def get_now(self, resources: Resources, instead_of: Resources) -> bool:
+        """Reserves another size in place of the first, if that is to be had at once. Returns whether it was."""
+        if resources.least == instead_of.least or not _fits(resources, free_resources()):
+            return False
+        second = self.ask(resources)
+        is_there = second.group.wait(FIRST_LOOK_S)
+        self.keep_only(second if is_there else self.shares[0])
+        return bool(is_there)
+
+    def keep_only(self, kept: Share | None) -> None:
+        """Gives all else back. A head that is gone does not answer; what it held ends with this process."""
+        from ray.util import remove_placement_group
+
+        def remove() -> None:
+            with suppress(Exception):
+                for share in given_back:
+                    remove_placement_group(share.group)
+
+        given_back = [share for share in self.shares if share is not kept]
+        self.shares = [share for share in self.shares if share is kept]
+        thread = threading.Thread(target=remove, daemon=True)
+        thread.start()
+        thread.join(GIVE_BACK_S)
+
+
+def _check_machines(bundles: Sequence[Mapping[str, float]]) -> None:
+    """Raises ConfigError if a worker fits no machine of the cluster, were it empty: Ray would wait for ever."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for bundle, (stage, keys) in zip(bundles, _STAGES.items(), strict=True):
+        if not any(_fits_in(bundle, machine) for machine in machines):
+            needs = " and ".join(_amount(name, needed) for name, needed in bundle.items())
+            raise ConfigError(f"{keys}: one {stage} needs {needs}, and no machine of the cluster has that")
 
 
 def free_resources() -> dict[str, float]:
@@ -151,7 +196,19 @@ def free_resources() -> dict[str, float]:
 
 
 def _fits(resources: Resources, free: Mapping[str, float]) -> bool:
-    return all(needed <= free.get(name, 0.0) + 1e-6 for name, needed in resources.least.items())
+    largest = max(resources.actor_cpus, resources.decoder_cpus)
+    return _fits_in(resources.least, free) and largest <= free.get(LARGEST_NODE, 0.0) + 1e-6
+
+
+def _fits_in(needs: Mapping[str, float], there: Mapping[str, float]) -> bool:
+    return all(needed <= there.get(name, 0.0) + 1e-6 for name, needed in needs.items())
+
+
+def _amount(name: str, value: float) -> str:
+    """A resource's amount as a phrase: `1.75 CPUs`, `1 GPU`, `2 GB of memory`."""
+    if name == "memory":
+        return f"{value / 1e9:g} GB of memory"
+    return f"{value:g} {name if value == 1 else f'{name}s'}"
 
 
 def _waits_for(resources: Resources, total: Mapping[str, float], free: Mapping[str, float]) -> str:
@@ -161,9 +218,9 @@ def _waits_for(resources: Resources, total: Mapping[str, float], free: Mapping[s
     lacking = {name: needed for name, needed in needs.items() if needed > free.get(name, 0.0) + 1e-6}
     parts = []
     for name, needed in (lacking or needs).items():  # enough of all may be free, but not on one machine
-        unit, label = (1e9, "GB of memory") if name == "memory" else (1.0, name if needed == 1 else f"{name}s")
-        used = total.get(name, 0.0) - free.get(name, 0.0)
-        parts.append(f"{needed / unit:g} {label}; {used / unit:.4g} of {total.get(name, 0.0) / unit:.4g} are in use")
+        unit = 1e9 if name == "memory" else 1.0
+        used, there = total.get(name, 0.0) - free.get(name, 0.0), total.get(name, 0.0)
+        parts.append(f"{_amount(name, needed)}; {used / unit:.4g} of {there / unit:.4g} are in use")
     return f"waiting for {', and for '.join(parts)}{_holders()}"
 
 

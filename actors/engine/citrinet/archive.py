@@ -24,7 +24,7 @@ from actors.engine.citrinet.layout import check_checkpoint
 from actors.engine.citrinet.records import read_records
 from actors.foreign import plain_yaml
 from actors.foreign.errors import one_line
-from actors.schema import UsageError
+from actors.schema import MachineError, UsageError
 from actors.storage.cache import sha256_of_open
 from actors.storage.range_reader import RangeReader
 
@@ -100,7 +100,7 @@ def _open(path: Path) -> Iterator[io.BufferedIOBase]:
             raise UsageError("it is not a regular file")
         file = path.open("rb")
     except OSError as problem:
-        raise UsageError(f"it cannot be read: {problem.strerror}") from None
+        raise MachineError(f"it cannot be read: {problem.strerror}") from None
     with file:
         yield file
 
@@ -114,7 +114,7 @@ def _translate_errors() -> Iterator[None]:
         raise
     except Exception as problem:  # noqa: BLE001 - tarfile and zlib raise a dozen kinds
         if isinstance(problem, OSError) and problem.errno:  # an error of this machine, such as a full disk
-            raise UsageError(f"it cannot be read or unpacked: {problem.strerror}") from None
+            raise MachineError(f"it cannot be read or unpacked: {problem.strerror}") from None
         raise UsageError(f"it is not a .nemo file: {one_line(problem, 80) or type(problem).__name__}") from None
 
 
@@ -205,7 +205,7 @@ class _Members:
         remaining = self._member(name, self._max_bytes).size
         folder = tempfile.gettempdir()
         if remaining > shutil.disk_usage(folder).free:
-            raise UsageError(
+            raise MachineError(
                 f"{folder} has no room for the {remaining:,} bytes of its {name}; set TMPDIR to another folder"
             )
         file = cast(io.BufferedIOBase, tempfile.TemporaryFile())  # noqa: SIM115 - closed by the caller
