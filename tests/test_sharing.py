@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -118,9 +119,27 @@ def test_a_job_waits_for_what_others_hold_and_says_so(other: Any, start: Start, 
     cluster, release = other(2)
     job = start(cluster, "first")
     wait_for_line(tmp_path / "first.err", r"^waiting for 1\.75 CPUs; 2 of 2 are in use$")
+    second = start(cluster, "second")
+    wait_for_line(tmp_path / "second.err", r"^waiting for ")
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(30) == 1
+    assert "interrupted" in (tmp_path / "second.err").read_text()
+    assert read_json((tmp_path / "second.out").read_text())["status"] == 1
     assert job.poll() is None
     release()
     assert "there is room now" in ended(job, tmp_path, "first")
+
+
+@pytest.mark.timeout(300)
+def test_what_fits_no_machine_is_refused(cluster_of: Any, start: Start, tmp_path: Path) -> None:
+    cluster = cluster_of(2, 1)
+    cluster.add_node(num_cpus=2, num_gpus=1, dashboard_agent_listen_port=free_port())
+    job = start(cluster, "first", "model.device=cpu", "ray.gpus_per_actor=2")
+    assert job.wait(60) == 2
+    assert (
+        "one actor needs 1 CPU and 2 GPUs, and no machine of the cluster has that"
+        in (tmp_path / "first.err").read_text()
+    )
 
 
 @pytest.mark.timeout(300)
