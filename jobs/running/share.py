@@ -78,7 +78,8 @@ class Share:
 
 class _Seat:
     """Places a stage's workers for Ray Data, which asks before it starts one: the first one where it is reserved, and
-    so a later one if that has ended; all others wherever Ray has room."""
+    so a later one if that has ended; all others wherever Ray has room. If Ray Data ends an idle first one before the
+    others, its place stays reserved."""
 
     def __init__(self, group: "PlacementGroup", bundle: int, cpus: float) -> None:
         self._group, self._bundle, self._cpus = group, bundle, cpus
