@@ -192,8 +192,8 @@ from actors.schema import SPEECH_SCHEMA
 from actors.storage.place import Place
 import pyarrow as pa
 block = pa.Table.from_pylist([{"piece": sys.stdin.buffer.read().decode("ascii")}])
-print(outcome_of(stages.read_block(block, None, Place.at(sys.argv[1]))).reason)
-print(outcome_of(stages.commit_block(block, Place.at(sys.argv[1]), "a")).reason)
+print(outcome_of(stages.ReadBlock(None, Place.at(sys.argv[1]))(block)).reason)
+print(outcome_of(stages.CommitBlock(Place.at(sys.argv[1]), "a")(block)).reason)
 """
 
 
