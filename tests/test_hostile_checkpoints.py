@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from checkpoints import changed, demo_config, demo_member, demo_weights, nemo
 from conftest import DEMO_MODEL, ROOT, make_tokenizer
 
@@ -159,6 +160,16 @@ def without(name: str) -> dict[str, Any]:
     return {other: each for other, each in demo_weights().items() if other != name}
 
 
+def spoiled(name: str, kind: str) -> dict[str, Any]:
+    """The demo's weights in another type, with one number of one tensor that is none."""
+    weights = {
+        other: each.to(getattr(torch, kind)) if each.is_floating_point() else each
+        for other, each in demo_weights().items()
+    }
+    weights[name].view(-1)[-1] = float("nan")
+    return weights
+
+
 UNSUPPORTED: dict[str, tuple[Callable[[Path], Path], str, bool]] = {
     "a transducer": (
         lambda path: nemo(path, demo_config() | {"target": "nemo.asr.models.EncDecRNNTBPEModel"}),
@@ -188,6 +199,16 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Path], str, bool]] = {
     "a window of another name": (
         lambda path: nemo(path, weights=without("preprocessor.featurizer.window")),
         "its weights have no preprocessor.featurizer.window; model.engine=nemo may run it",
+        True,
+    ),
+    "weights that are no numbers": (
+        lambda path: nemo(path, weights=spoiled("decoder.decoder_layers.0.bias", "float32")),
+        "its weights have in decoder.decoder_layers.0.bias values that are not finite",
+        True,
+    ),
+    "half-precision weights that are no numbers": (
+        lambda path: nemo(path, weights=spoiled("preprocessor.featurizer.window", "bfloat16")),
+        "its weights have in preprocessor.featurizer.window values that are not finite",
         True,
     ),
     "weights of another format": (lambda path: nemo(path, weights=b"x" * 99), "its weights cannot be read: ", True),

@@ -1,6 +1,7 @@
 """Storage that cannot be used is a mistake of the configuration, found before anything is read or fetched."""
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import free_port
 from loopback import Loopback
+from s3fs import S3FileSystem
 
 from actors.schema import UsageError
 from actors.storage.place import Place
@@ -17,6 +19,14 @@ from actors.storage.preflight import check_storage
 from jobs import plan, transcribe
 
 MODEL = "model.name=demo/citrinet_zh_demo.nemo"
+
+
+@pytest.fixture(autouse=True)
+def _no_connections() -> Iterator[None]:
+    """Connections are kept by their options, and their credentials come from the environment."""
+    S3FileSystem.clear_instance_cache()
+    yield
+    S3FileSystem.clear_instance_cache()
 
 
 def config_with(folder: Path, section: str, options: dict[str, Any], uri: str = "s3://bucket/x.nemo") -> str:

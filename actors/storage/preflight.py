@@ -3,11 +3,13 @@
 What may pass, such as a server that is overloaded, is no mistake of the configuration: it remains an OSError.
 """
 
+import errno
 import os
 import socket
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from actors.foreign.escape import describe
 from actors.schema import UsageError
 from actors.storage.place import Place
 
@@ -46,6 +48,10 @@ def check_storage(place: Place, key: str, must_list: bool = False) -> None:
                 f" {section}.storage_options, or what they may do there"
             ) from None
     except OSError as problem:
+        if "ParamValidationError" in str(problem):
+            raise UsageError(f"{key}: {describe(bucket)} cannot be the name of a bucket; correct the URL") from None
+        if "SSL" in str(problem):
+            raise UsageError(f"{key}: {place.described}: {problem}; correct {section}.storage_options") from None
         if "ProfileNotFound" in str(problem):
             raise UsageError(f"{key}: {problem}; correct AWS_PROFILE, or {section}.storage_options") from None
         raise OSError(f"{key}: {place.described}: {problem}") from None
@@ -56,6 +62,11 @@ def check_writable(folder: Place, key: str) -> None:
     if not folder.is_local:
         return
     path = folder.path
+    try:
+        os.lstat(path)
+    except OSError as problem:
+        if problem.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"{key}: {describe(folder.path)}: a name in it is too long for this disk") from None
     while not os.path.lexists(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
     if not os.path.isdir(path):

@@ -40,7 +40,7 @@ def transcribe() -> None:
     if status == 4:
         log.info("another run is at work on this output: nothing to do")
     elif status in (2, 3):
-        why = "a mistake in usage or configuration" if status == 2 else "more errors than errors.max_fraction allows"
+        why = "a mistake in usage or configuration" if status == 2 else "more errors than the configuration allows"
         raise AirflowFailException(f"status {status}: {why}; see the log above")  # no retry
     elif status != 0:
         raise AirflowException(f"the job ended with status {status}; what it committed stays")

@@ -144,7 +144,8 @@ def _json_line(transcript: Transcript) -> str:
 
 
 def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """NeMo's manifest, one line per segment with text, to train a model on.
+    """NeMo's manifest, one line per segment with text and a duration, to train a model on: NeMo takes
+    a duration of 0 for all that follows.
 
     Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html. For a member of a
     tar or a row of a Parquet file, audio_filepath is its name and `shard` the file; NeMo can read it once extracted.
@@ -167,7 +168,7 @@ def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
         )
         + "\n"
         for row in transcript.rows
-        if row["text"] and row["text"].strip()
+        if row["text"] and row["text"].strip() and round(row["end_s"] - row["start_s"], 3)
     )
 
 

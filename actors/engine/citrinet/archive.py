@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from actors.engine.citrinet.layout import check_checkpoint
-from actors.engine.citrinet.records import read_records
+from actors.engine.citrinet.records import find_not_finite, read_records
 from actors.foreign import plain_yaml
 from actors.foreign.errors import one_line
 from actors.schema import MachineError, UsageError
@@ -62,18 +62,21 @@ def read_outline(path: Path) -> tuple[dict[str, object], bool]:
 
 
 def check_supported(path: Path) -> None:
-    """Raises UsageError if the fused engine cannot run a `.nemo`, as far as its configuration, its tokenizer and the
-    shapes of its weights tell. No number of the weights is read, unless the file is gzipped."""
+    """Raises UsageError if the fused engine cannot run a `.nemo`, as far as its configuration, its tokenizer and its
+    weights tell, whose numbers are only looked at."""
     with _open(path) as file, _translate_errors():
         members = _Members(file)
         config = members.config()
         tokenizer = members.tokenizer(config)
         with members.open(WEIGHTS) as checkpoint:
             try:
-                tensors, _ = read_records(checkpoint)
+                tensors, starts = read_records(checkpoint)
             except UsageError as problem:
                 raise UsageError(f"its weights cannot be read: {problem}") from None
-    check_checkpoint(config, tensors, tokenizer)
+            names = check_checkpoint(config, tensors, tokenizer)
+            name = find_not_finite(checkpoint, tensors, starts, names)
+    if name is not None:
+        raise UsageError(f"its weights have in {name} values that are not finite")
 
 
 def read_archive(path: Path, sha256: str | None = None) -> Archive:

@@ -76,11 +76,17 @@ class Layout:
     steps: list[Copy | Fold]
 
 
-def check_checkpoint(config: Mapping[str, object], weights: Mapping[str, Described], tokenizer: bytes | None) -> None:
-    """Raises UsageError if the fused engine cannot run a checkpoint, as far as configuration and shapes tell."""
-    for step in read_layout(config, weights, tokenizer).steps:
-        for name, shape in step.needs():
-            expect(weights, name, shape)
+def check_checkpoint(
+    config: Mapping[str, object], weights: Mapping[str, Described], tokenizer: bytes | None
+) -> list[str]:
+    """The names of the weights that the fused engine reads.
+
+    Raises UsageError if it cannot run the checkpoint, as far as configuration and shapes tell.
+    """
+    needs = [need for step in read_layout(config, weights, tokenizer).steps for need in step.needs()]
+    for name, shape in needs:
+        expect(weights, name, shape)
+    return [name for name, _ in needs]
 
 
 def read_layout(config: Mapping[str, object], weights: Mapping[str, Described], tokenizer: bytes | None) -> Layout:
