@@ -54,6 +54,7 @@ class Named:
     found: set[Name] = field(default_factory=set)
     _spellings: set[str] = field(default_factory=set)
     _columns: set[tuple[int, ...]] = field(default_factory=set)  # that names state, as positions in KEY
+    _has_paths: bool = False
 
     @property
     def count(self) -> int:
@@ -70,6 +71,7 @@ class Named:
         name = spelling, stated
         self.times[name] = self.times.get(name, 0) + times
         self._spellings.add(spelling)
+        self._has_paths |= protocol_of(spelling) is None
         self._columns.add(tuple(at for at, _ in stated))
 
     def has_uri(self, uri: str) -> bool:
@@ -96,7 +98,8 @@ class Named:
 
     def _spellings_of(self, uri: str) -> Iterator[str]:
         """Those of a URI that a name has."""
-        return (each for each in (uri, *paths_below(self.roots, uri)) if each in self._spellings)
+        below = paths_below(self.roots, uri) if self._has_paths else ()
+        return (each for each in (uri, *below) if each in self._spellings)
 
 
 def narrowed_to(columns: Collection[int], stated: Stated) -> Stated:
@@ -115,7 +118,7 @@ def spelling_of(name: str) -> str:
 
 def paths_below(roots: Set[str], uri: str) -> Iterator[str]:
     """The path of a URI below each of the folders `roots` that it is in."""
-    return (uri[len(folder) + 1 :] for folder in folders_of(uri) if folder.rstrip("/") in roots) if roots else iter(())
+    return (uri[len(folder) + 1 :] for folder in folders_of(uri) if folder.rstrip("/") in roots)
 
 
 def folders_of(path: str) -> Iterator[str]:
