@@ -125,9 +125,7 @@ def run(config: Config) -> int:
                 worst = sorted([*worst, (characters.errors, score)], key=lambda each: -each[0])[: policy.shown]
             line.say(f"{groups[name].recordings:,} recordings of {name} …")
     line.clear()
-    if not groups:
-        failed.show(FAILED_RECORDINGS)
-        report_problems(problems)
+    if not groups and not failed.count and not problems:
         raise ConfigError("output.uri: no recording has a reference to compare with")
     rates = {name: group.rates(policy.bootstrap) for name, group in sorted(groups.items())}
     overall = _merged(groups.values()).rates(policy.bootstrap)
@@ -200,7 +198,8 @@ def _show(
     """Prints the tables."""
     header = ("group", "recordings", "characters", "CER", "95 % interval", "S", "D", "I", "WER")
     shown = dict(islice(groups.items(), MAX_GROUPS)) | ({"all": whole} if len(groups) > 1 else {})
-    show_table("Error rates", header, [_row(name, each) for name, each in shown.items()])
+    if shown:
+        show_table("Error rates", header, [_row(name, each) for name, each in shown.items()])
     columns = {f"{part} {name}": _condition(groups, name, part) for name in CONDITIONS for part in SETS}
     if all(columns.values()):
         cells = ["" if each.cer is None else f"{100 * each.cer:.1f}" for each in columns.values() if each]

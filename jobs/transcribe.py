@@ -117,7 +117,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
         hopeless=hopeless,
         wall_seconds=time.monotonic() - began,
         start_seconds=max(totals.time.began - ray_began, 0),  # until an actor first had work
-        in_output=take_account(prepared, run_id, totals.counts.errors),
+        in_output=take_account(prepared, run_id, totals.counts.errors, is_complete=not failed),
         output=prepared.output_uri,
         files=prepared.listing.files,
     )

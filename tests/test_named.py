@@ -1,6 +1,7 @@
 """Recordings that a person names in a file: what a query on the parts returns, saved as people save it."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ OTHERS = [
 
 
 def named_in(path: Path, *roots: str, max_bytes: float = 1e6) -> Named:
-    named = Named()
-    read_named(named, Place.at(str(path)), "errors.accept", max_bytes, roots)
+    named = Named(frozenset(roots))
+    read_named(named, Place.at(str(path)), "errors.accept", max_bytes)
     return named
 
 
@@ -118,6 +119,13 @@ def test_a_table_of_uris_alone_names_all_that_is_in_them(tmp_path: Path) -> None
         ("k.json", b'[{"path": "a"}]', "entry 1 names no recording"),
         ("k.csv", b"uri,offset_s\na.wav,soon\n", "offset_s is 'soon', not a number"),
         ("k.csv", b'uri\n"a.wav\n', "no list of recordings"),
+        (
+            "k.csv",
+            b"uri\na.wav\nb,c.wav\n",
+            "its line 3 has more fields than the heading; put values with ',' in quotes",
+        ),
+        ("k", b"uri\r\na,b.wav\r\n", "its line 2 has more fields"),
+        ("k.tsv", b"uri\tmember\na.wav\tx\ty\n", "its line 2 has more fields"),
         ("k.txt", b"a.wav\n" * 1_000, "max_list_megabytes"),
         ("k.csv", b"uri\n" + b"a.wav\n" * 1_000, "max_list_megabytes"),
         ("k.json", b"[" + b'"a",' * 1_000 + b'"a"]', "max_list_megabytes"),
@@ -153,3 +161,71 @@ def test_a_large_parquet_of_one_value_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="max_list_megabytes"):
         named_in(tmp_path / "k.parquet", max_bytes=1e6)
     assert json.dumps(named_in(tmp_path / "k.parquet", max_bytes=1e8).count) == "50000"
+
+
+def test_texts_are_without_white_space_around_them_and_values_of_tables_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    path.write_text("\ta.wav  \n  # a comment\n \nb c.wav\u3000\n")
+    assert named_in(path, "s3://b").times == {("a.wav", ()): 1, ("b c.wav", ()): 1}
+    for name, content in (("k.csv", 'uri\n" a.wav "\n'), ("k.jsonl", '{"uri": " a.wav "}\n')):
+        (tmp_path / name).write_text(content)
+        assert named_in(tmp_path / name, "s3://b").times == {(" a.wav ", ()): 1}
+
+
+def test_a_path_may_be_as_find_prints_it(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    path.write_text("./a/1.wav\na/./2.wav\n.hidden/3.wav\na.//4.wav\n")
+    named = named_in(path, "s3://b/in")
+    for name in ("a/1.wav", "a/2.wav", ".hidden/3.wav", "a.//4.wav"):
+        assert named.holds((f"s3://b/in/{name}", *[None] * 4))
+    assert named.missing == 0
+
+
+@pytest.mark.parametrize("root", ["file:", "s3://b", "s3://b/x", "https://h", "file:///in"])
+def test_a_path_is_below_any_root(root: str) -> None:
+    named = Named(frozenset({root, "s3://other"}))
+    named.add("d/a.wav", ())
+    uri = f"{root}///d/a.wav" if root == "file:" else f"{root}/d/a.wav"
+    assert named.has_uri(uri)
+    assert named.holds((uri, "member", None, None, None))
+    for other in (f"{uri}x", uri.replace("/d/", "/e/"), uri.replace("/d/", "/")):
+        assert not named.has_uri(other)
+
+
+class Counted(str):
+    """A text that counts how often it is compared with another of its kind."""
+
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Counted.comparisons += 1
+        return str.__eq__(self, other)
+
+
+@pytest.mark.parametrize("is_stated", [True, False])
+def test_names_in_one_container_are_looked_up_in_one_step_each(is_stated: bool) -> None:
+    """Each of a shard's members is named, or the shard as often as it has members, as queries return it."""
+    named, count = Named(), 3_000
+    for number in range(count):
+        named.add("s3://b/t.tar", ((1, Counted(number)), (4, None)) if is_stated else ())
+    Counted.comparisons = 0
+    assert all(named.holds(("s3://b/t.tar", Counted(number), None, None, None)) for number in range(count))
+    assert not named.holds(("s3://b/t.tar", "other", None, None, 1)) if is_stated else True
+    assert (named.count, named.missing) == (count, 0)
+    assert Counted.comparisons < 10 * count
+    assert len(named.found) == (count if is_stated else 1)
+
+
+def test_a_path_is_one_name_however_many_roots_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    path.write_text("".join(f"{number}.wav\n" for number in range(2_000)))
+    roots = [f"s3://b/{number:03}" for number in range(512)]
+    tracemalloc.start()
+    named = named_in(path, *roots)
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert used < 2_000 * 2_000 + 1_000_000
+    assert named.holds(("s3://b/511/1999.wav", *[None] * 4))
+    assert named.holds(("s3://b/000/1999.wav", *[None] * 4))
+    assert named.missing == 1_999

@@ -314,6 +314,25 @@ def test_what_nobody_foresaw_does_not_end_an_evaluation(
     assert "1 of 1 recordings that could not be compared" in seen
 
 
+def test_an_evaluation_of_which_nothing_can_be_compared_says_what_failed(job: Any, tmp_path: Path) -> None:
+    bad = rows_of("bad.wav", [{"text": "好", "reference": SAID} | IMPOSSIBLE[0]])
+    output = commit(tmp_path / "out", "0a", [*bad, *rows_of("a.wav", [{"text": SAID}])])
+    asked = (f"output.uri={output}", f"evaluate.write={tmp_path / 'scores.parquet'}")
+    status, summary, seen = job(*asked, main=evaluate.main)
+    assert (status, summary["failed"], summary["without_reference"], summary["groups"]) == (1, 1, 1, {})
+    assert (summary["all"]["recordings"], summary["all"]["cer"], summary["all"]["interval"]) == (0, None, [0.0, 0.0])
+    assert [each["recording_id"] for each in summary["failures"]] == ["bad.wav"]
+    assert "no recording has a reference" not in seen
+    (output / part_name("0a")).write_bytes(b"PAR1 torn")
+    commit(output, "0b", rows_of("b.wav", [{"text": SAID}]))
+    (output / part_name("0b")).unlink()
+    (output / part_name("0b")).mkdir()
+    assert job(*asked, main=evaluate.main)[0] in (1, 2)
+    good = commit(tmp_path / "good", "0a", rows_of("a.wav", [{"text": SAID}]))
+    status, summary, seen = job(f"output.uri={good}", main=evaluate.main)
+    assert (status, "no recording has a reference" in seen) == (2, True)
+
+
 @pytest.mark.parametrize("channels", [(None,), (0, 1)])
 def test_odd_rows_do_not_fail_their_unit(tmp_path: Path, channels: Sequence[int | None]) -> None:
     """They are committed and counted, and their outcome reaches the driver."""

@@ -191,7 +191,7 @@ def test_many_errors_that_nobody_foresaw_end_the_run() -> None:
         ledger.add(replace(of("internal", 10), unit=names[5]))
 
 
-IN_OUTPUT = Account(6, 0)
+IN_OUTPUT = Account(recordings=6)
 
 
 def finished(totals: Totals, failed: dict[str, str] | None = None, in_output: Account = IN_OUTPUT) -> Finished:
@@ -237,7 +237,7 @@ def closed(run: Finished, capsys: pytest.CaptureFixture[str], **limits: float) -
 
 def test_a_report_shows_what_was_heard(capsys: pytest.CaptureFixture[str]) -> None:
     ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK, *EXAMPLES))
-    status, seen = closed(finished(ledger.totals, in_output=Account(100, 5)), capsys)
+    status, seen = closed(finished(ledger.totals, in_output=Account(recordings=100, errors=5)), capsys)
     assert status == DONE
     for line in (
         "Some transcripts recording reference transcript a.wav 今天 今日",
@@ -271,18 +271,19 @@ def test_running_again_is_advised_only_where_it_may_help(capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(("errors", "status"), [(5, DONE), (6, OVER_BUDGET)])
 def test_a_report_holds_to_the_budget_of_errors(errors: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    found, seen = closed(finished(Totals(), in_output=Account(100, errors)), capsys)
+    found, seen = closed(finished(Totals(), in_output=Account(recordings=100, errors=errors)), capsys)
     assert found == status
     sentence = (
         "6.0% of the recordings have an error (6 of 100 in the output), more than errors.max_fraction allows (5.0%)"
     )
     assert (sentence in seen) == (status == OVER_BUDGET)
-    assert ("errors.accept" in seen) == ("input.redo" in seen) == (status == OVER_BUDGET)
+    for advised in ("errors.accept", "input.redo", "python -m jobs.history CONFIG history.run=last"):
+        assert (advised in seen) == (status == OVER_BUDGET)
 
 
 @pytest.mark.parametrize(("accepted", "status"), [(20, DONE), (14, OVER_BUDGET)])
 def test_what_is_accepted_does_not_count(accepted: int, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    run = finished(Totals(), in_output=Account(100, 20, accepted))
+    run = finished(Totals(), in_output=Account(recordings=100, errors=20, accepted=accepted))
     found, seen = closed(run, capsys)
     assert found == status
     assert f"100 recordings, 20 with an error, {accepted} of them accepted" in seen
@@ -297,7 +298,8 @@ def test_the_errors_of_this_run_have_a_budget_of_their_own(
     own_accepted: int, limit: float | None, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK))
-    run = finished(ledger.totals, in_output=Account(100, 1, own_accepted, own_accepted))
+    in_output = Account(recordings=100, errors=1, accepted=own_accepted, own_accepted=own_accepted)
+    run = finished(ledger.totals, in_output=in_output)
     found, seen = closed(run, capsys, **({} if limit is None else {"max_new_fraction": limit}))
     assert found == status
     sentence = (
@@ -310,7 +312,7 @@ def test_the_errors_of_this_run_have_a_budget_of_their_own(
 
 def test_both_budgets_are_told_and_names_that_are_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK))
-    run = finished(ledger.totals, in_output=Account(100, 10, unknown=2, names=7))
+    run = finished(ledger.totals, in_output=Account(recordings=100, errors=10, missing_names=2, accepted_names=7))
     status, seen = closed(run, capsys, max_new_fraction=0.0)
     assert status == OVER_BUDGET
     assert "errors.max_fraction allows" in seen

@@ -46,7 +46,7 @@ class Archive:
         self, *objects: SourceObject, settings: dict[str, Any] = SETTINGS, minutes: float = 2, **policy: Any
     ) -> Plan:
         listing = Listing(list(objects), covers=lambda uri: uri.startswith("s3://archive/"))
-        return make_plan(listing, self.state(), settings, Policy(minutes * 60, **policy))
+        return make_plan(listing, self.state(), settings, Policy(target_seconds=minutes * 60, **policy))
 
     def claim(self, plan: Plan, settings: dict[str, Any] = SETTINGS, state: State | None = None) -> Place | None:
         self.runs += 1

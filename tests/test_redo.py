@@ -1,5 +1,6 @@
 """What a person names is done again, and rows of what the configuration excludes can go; both only as asked."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def asked(tree: Path, *redo: str, **config: object) -> list[str]:
         (["x/*"], ["x/b.wav", "x/y/c.wav"]),
         (["{uri}/x/y/*.wav"], ["x/y/c.wav"]),
         (["[d].wav"], ["[d].wav"]),
+        (["x/"], ["x/b.wav", "x/y/c.wav"]),
+        (["x"], ["x/b.wav", "x/y/c.wav"]),
+        (["./x/y/"], ["x/y/c.wav"]),
+        (["./a.wav", "x/./b.wav"], ["a.wav", "x/b.wav"]),
+        (["{uri}/x/y"], ["x/y/c.wav"]),
+        (["{tree}/x/"], ["x/b.wav", "x/y/c.wav"]),
+        (["?/y/"], ["x/y/c.wav"]),
+        (["f*.wav"], ["far/e.wav#0.0+2.0", "far/e.wav#2.0+None"]),  # not what has a URI that begins with file:
+        (["{tree}/x/y/*"], ["x/y/c.wav"]),
+        (["f*r"], ["far/e.wav#0.0+2.0", "far/e.wav#2.0+None"]),
         (["two"], ["far/e.wav#2.0+None"]),
         (["far/e.wav"], ["far/e.wav#0.0+2.0", "far/e.wav#2.0+None"]),
         (["far/e.wav#2.0+None"], []),
@@ -67,11 +78,14 @@ def test_a_path_may_be_relative(tree: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_names_of_nothing_are_refused_each_by_name(tree: Path) -> None:
     with pytest.raises(ConfigError) as told:
-        asked(tree, "a.wav", "none.wav", "z/*", "none.csv")
+        asked(tree, "a.wav", "none.wav", "z/*", "none.csv", "y/", "b.wav", "")
     assert [each.split(" is nothing")[0] for each in told.value.args] == [
         "input.redo: none.wav",
         "input.redo: z/*",
         "input.redo: none.csv",
+        "input.redo: y/",
+        "input.redo: b.wav",
+        "input.redo: an empty name",
     ]
     with pytest.raises(ConfigError, match=r"input\.redo: a\.wav is nothing that is listed"):
         asked(tree, "a.wav", exclude=["a.wav"])
@@ -191,3 +205,40 @@ def test_entries_of_a_manifest_that_is_excluded_are_excluded(tree: Path, archive
     assert plan.excluded == 2
     assert [each.name for unit in plan.new for each in unit.objects] == ["far/e.wav"]
     assert verdict(planned(archive, before)).kind == "done"
+
+
+def test_all_that_is_listed_is_below_the_input_itself(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = asked(tree, "*")
+    monkeypatch.chdir(tree)
+    assert whole == asked(tree, str(tree)) == asked(tree, f"file://{tree}/") == asked(tree, ".") == asked(tree, "./")
+
+
+def test_a_literal_folder_comes_before_a_pattern(tree: Path) -> None:
+    make(tree, "[x]/z.wav")
+    assert asked(tree, "[x]") == ["[x]/z.wav"]
+    assert asked(tree, "[x]/b.wav") == ["x/b.wav"]
+
+
+def test_names_of_stretches_in_a_file_are_looked_up_in_one_step_each(tree: Path) -> None:
+    count, uri = 30_000, f"file://{tree}/far/e.wav"  # of one recording; pairs of them would take minutes
+
+    def stretch(number: int) -> SourceObject:
+        return SourceObject(str(number), uri, "e", "manifest", "1", 1, lines=json.dumps({"offset": number}))
+
+    listing = Listing([*map(stretch, range(count))], roots=(f"file://{tree}",))
+    file = tree.parent / "again.csv"
+    file.write_text("uri,member,offset_s\n" + "".join(f"./far/e.wav,{number},{number}\n" for number in range(count)))
+    assert len(objects_to_redo(Input.model_validate({"uri": str(tree), "redo": [str(file)]}), listing)) == count
+
+
+def test_an_entry_for_all_channels_is_named_by_any_of_them(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    manifest(tree, entry("a.wav", id="all"), entry("x/b.wav", id="second", channel_selector=1))
+    file = tree.parent / "again.csv"
+    for name, channel, keys in (
+        ("a.wav", 3, ["a.wav#0.0+None"]),
+        ("x/b.wav", 1, ["x/b.wav#0.0+None@1"]),
+        ("x/b.wav", 0, []),
+    ):
+        file.write_text(f"uri,channel\n{name},{channel}\n")
+        assert [each.partition("#")[0] for each in asked(tree, str(file))] == [each.partition("#")[0] for each in keys]
+        assert ("1 of 1 names" in capfd.readouterr().err) == (not keys)

@@ -15,6 +15,11 @@ from jobs.cli.terminal import summary_json
 from jobs.running.facts import facts_of_config
 
 HIDDEN = "hunter2"
+NO_URLS = [  # refused in a file, too
+    "input.uri=//user:hunter2@host/a",
+    "input.uri=https:user:hunter2@host/a",
+    "input.uri=user:hunter2@host/a",
+]
 SECRETS = [
     "input.storage_options.client_kwargs.headers=[[Authorization, hunter2]]",
     "input.storage_options.client_kwargs.headers=[[X-Any, 1], [Cookie, hunter2]]",
@@ -48,9 +53,7 @@ SECRETS = [
     "input.storage_options.sécret=hunter2",
     "input.storage_options.ｓｅｃｒｅｔ=hunter2",
     "input.storage_options.pw=hunter2",
-    "input.uri=//user:hunter2@host/a",
-    "input.uri=https:user:hunter2@host/a",
-    "input.uri=user:hunter2@host/a",
+    *NO_URLS,
     "input.uri=https://host/a;token=hunter2",
 ]
 
@@ -139,7 +142,7 @@ def test_names_in_lists_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
         with_secrets({"a": [["env:CITRA_GONE"]]}, "x")
 
 
-@pytest.mark.parametrize("override", SECRETS)
+@pytest.mark.parametrize("override", sorted({*SECRETS} - {*NO_URLS}))
 def test_no_secret_of_a_config_is_kept_with_a_run(tmp_path: Path, override: str) -> None:
     keys, _, text = override.partition("=")
     values: dict[str, Any] = {"input": {"uri": "a"}, "output": {"uri": "b"}, "model": {"name": "c"}}
@@ -167,3 +170,83 @@ def test_settings_are_kept_as_used_and_bounded(file: str) -> None:
     assert {name: list(section) for name, section in kept.items()} == {
         name: list(section) for name, section in config.model_dump().items()
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3:/key:hunter2@bucket/out",
+        "s3:key:hunter2@bucket/out",
+        "S3:///key:hunter2@bucket/out",
+        "s3//key:hunter2@bucket/out",
+        "s3://key:hunter2@bucket/out",
+        "s3;//key:hunter2@bucket/out",
+        "key:hunter2@bucket/out",
+        "https:/host/x?X-Amz-Signature=hunter2",
+        "https:host/x?X-Amz-Signature=hunter2",
+        "HTTPS//host/x?X-Amz-Signature=hunter2",
+        "host/x?X-Amz-Signature=hunter2",
+        "gs:/bucket/hunter2",
+        *(each.partition("=")[2] for each in NO_URLS),
+    ],
+)
+@pytest.mark.parametrize(
+    "key", ["input.uri", "input.redo", "output.uri", "export.uri", "errors.accept", "evaluate.write", "model.name"]
+)
+def test_a_mistyped_url_is_no_folder_and_is_not_shown(key: str, text: str, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"input": {"uri": "a"}, "output": {"uri": "b"}, "model": {"name": "c"}}
+    section, name = key.split(".")
+    values.setdefault(section, {})[name] = [text] if name in ("redo", "accept") else text
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError) as told:
+        load(str(tmp_path / "c.yaml"), [])
+    assert [each.split(": ")[0] for each in told.value.args] == [key]
+    assert HIDDEN not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "s3:/b/out",
+            "begins with s3:/, which no URL does; did you mean s3://BUCKET/… (or, for a local path, ./s3:/…)?",
+        ),
+        ("S3:b", "did you mean s3://BUCKET/…"),
+        ("s3:///b", "did you mean s3://BUCKET/…"),
+        ("https:/h/x", "did you mean https://HOST/…"),
+        ("sftp:/h/x", "did you mean sftp://HOST/…"),
+    ],
+)
+def test_what_was_meant_is_told(file: str, text: str, hint: str) -> None:
+    for override in (f"output.uri={text}", f"input.uri=[a, '{text}']"):
+        with pytest.raises(ConfigError) as told:
+            load(file, [override])
+        (sentence,) = told.value.args
+        assert hint in sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3",
+        "s3/out",
+        "S3://bucket/out",
+        "./s3:/out",
+        "/data/s3:/out",
+        "12:30/out",
+        "data:2026/out",
+        "hdfs:///out",
+        "sftp:///out",
+        "abfs://container@account.dfs.core.windows.net/out",
+        "./host/x?token=a",
+        "me@home/out",
+        "file:///out",
+    ],
+)
+def test_paths_may_have_colons_and_urls_other_forms(file: str, text: str) -> None:
+    assert load(file, [f"output.uri={text}"]).output.uri == text
+
+
+def test_a_file_url_may_have_one_slash(file: str) -> None:
+    assert load(file, ["output.uri=file:/data/out"]).output.place().path == "/data/out"
+    assert load(file, ["input.uri=[File:/a, b]"]).input.uris == ["file:///a", "b"]

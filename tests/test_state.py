@@ -183,7 +183,12 @@ class Histories(RuleBasedStateMachine):
         return Listing(objects, covers=lambda uri: True)
 
     def policy(self) -> Policy:
-        return Policy(self.minutes * 60, "replace", self.on_deleted, max_removed_fraction=1.0)
+        return Policy(
+            target_seconds=self.minutes * 60,
+            on_mismatch="replace",
+            on_deleted=self.on_deleted,
+            max_removed_fraction=1.0,
+        )
 
     def rows(self) -> Counter[tuple[str, str]]:
         """(object, text) of every row that a reader sees now."""

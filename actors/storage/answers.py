@@ -25,6 +25,10 @@ class ArchivedObject(OSError):
     """An object is in cold storage, such as S3's GLACIER, and has to be restored before it can be read."""
 
 
+#: Errors of storage that concern one file: others may be read all the same.
+OF_ONE_FILE = (FileNotFoundError, PermissionError, IsADirectoryError, NotRegularFile)
+
+
 class FileTooLarge(OSError):
     """A file exceeds a limit. `size` is its size in bytes, or a lower bound of it."""
 

@@ -20,6 +20,15 @@ _PACKAGES = {"sftp": "paramiko", "ssh": "paramiko", "smb": "smbprotocol", "git":
 #: Protocols whose files are within another file, which such a URL could choose freely.
 _NESTED = ("zip", "tar", "libarchive", "reference", "dir", "cached", "blockcache", "filecache", "simplecache")
 
+#: Protocols of storage in a network, which are no names of local folders; the host of some may be in the options.
+_HOSTS_BY_OPTIONS = frozenset("ftp hdfs sftp smb ssh webdav webhdfs".split())
+_OBJECT_STORES = frozenset("abfs abfss adl az cos gcs gs obs oci oss s3 s3a s3n tos".split())
+_REMOTE = _HOSTS_BY_OPTIONS | _OBJECT_STORES | {"http", "https"}
+#: A protocol with a colon or slashes missing, or with a slash too many.
+_MISTYPED = re.compile(r"([a-z][a-z0-9]*)(:/{0,1}(?=[^/])|:/{3,}|/{2,})(?=[^/])", re.IGNORECASE | re.ASCII)
+_LOGIN = re.compile(r"[^/]+://[^/@]*:[^/@]*@")
+_SHORT_FILE_URL = re.compile(r"file:/(?!/)", re.IGNORECASE)
+
 #: The option with `Signatures`: URLs of the web that are known by their public form.
 SIGNATURES = "signatures"
 #: Options of botocore: timeouts in seconds, and no retries beside those of s3fs and of `retried`, since storage that
@@ -38,6 +47,30 @@ def protocol_of(uri: str) -> str | None:
     """A URL's protocol, with aliases resolved; None for a path."""
     match = _PROTOCOL.match(uri) if "://" in uri else None
     return _ALIASES.get(match[1].lower(), match[1].lower()) if match else None
+
+
+def url_mistake(text: str) -> str | None:
+    """What is wrong with a URL, or with what was certainly meant as one, such as s3:/bucket, without what may be a
+    secret in it; None if nothing is."""
+    if protocol_of(text) in _OBJECT_STORES and _LOGIN.match(text):
+        return "has a login in front of its bucket; give that in storage_options, as env:NAME"
+    match = _MISTYPED.match(text)
+    protocol = match[1].lower() if match else ""
+    if match is None or protocol not in _REMOTE or (protocol in _HOSTS_BY_OPTIONS and match[2] == ":///"):
+        return None
+    place = "HOST" if is_web(f"{protocol}://") or protocol in _HOSTS_BY_OPTIONS else "BUCKET"
+    return (
+        f"begins with {match[1]}{match[2]}, which no URL does; did you mean {protocol}://{place}/… (or, for a local"
+        f" path, ./{match[1]}{match[2]}…)?"
+    )
+
+
+def file_url(text: str) -> str:
+    """A path or a URL, with file:/path, which is one of the forms of such a URL, as file:///path.
+
+    https://www.rfc-editor.org/rfc/rfc8089#appendix-B
+    """
+    return _SHORT_FILE_URL.sub("file:///", text)
 
 
 def connect(uri: str, options: Mapping[str, object]) -> tuple[AbstractFileSystem, str]:

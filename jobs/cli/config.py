@@ -32,8 +32,9 @@ class Input(Stored):
     redo: list[Location] = []
     """recordings to do again: URIs, paths or globs below input.uri, or files of recordings; for one command line
 
-    The unit of each is transcribed again as a whole, in every run that names it, also with output.on_mismatch=keep. A
-    file of recordings is as for errors.accept. A name that is nothing listed is refused; those in files are counted."""
+    A folder stands for all that is listed below it. The unit of each is transcribed again as a whole, in every run that
+    names it, also with output.on_mismatch=keep. A file of recordings is as for errors.accept. A name that is
+    nothing listed is refused; those in files are counted."""
     limit: Annotated[int, Field(gt=0)] | None = None
     """recordings; only the first so many. Start with 10"""
     allowed_roots: list[Location] = []
@@ -205,10 +206,10 @@ class Errors(Section):
     accept: list[ErrorKind | Location] = []
     """errors that no longer count for the exit status: kinds, and files of recordings (paths or URLs)
 
-    A file has a URI on each line, or is a CSV, TSV, JSON or Parquet file with a column uri and, if wanted, member,
-    offset_s, stretch_s and channel, such as a query on the parts returns. What it does not state may be anything. It
-    is read with output.storage_options, and up to input.max_list_megabytes. Recordings stay accepted, whatever their
-    version and error, as long as they are named."""
+    A file has a URI or a path below input.uri on each line, or is a CSV, TSV, JSON or Parquet file with a column uri
+    and, if wanted, member, offset_s, stretch_s and channel, such as a query on the parts returns. What it does not
+    state may be anything. It is read with output.storage_options, and up to input.max_list_megabytes. Recordings
+    stay accepted, whatever their version and error, as long as they are named."""
 
 
 class Config(Section):

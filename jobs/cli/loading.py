@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -35,7 +36,7 @@ def load(path: str, overrides: list[str]) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as problem:
-        mistakes = [*map(_sentence, problem.errors()), *mistakes]
+        mistakes = [*_sentences(problem.errors()), *mistakes]
     if mistakes:
         raise ConfigError(*dict.fromkeys(mistakes))
     return config
@@ -108,6 +109,13 @@ def _apply(values: dict[str, object], override: str) -> None:
     section[path[-1]] = value
 
 
+def _sentences(errors: list[ErrorDetails]) -> Iterator[str]:
+    """Pydantic's errors as sentences. Of a key that takes a name or a list, a name that is refused is told alone, not
+    also that it is no list."""
+    refused = {error["loc"][:2] for error in errors if error["type"] == "value_error" and len(error["loc"]) > 1}
+    return (_sentence(each) for each in errors if each["type"] == "value_error" or each["loc"][:2] not in refused)
+
+
 def _sentence(error: ErrorDetails) -> str:
     """One of pydantic's errors as a sentence; a value is shown unless it may be a secret."""
     path = [str(part) for part in error["loc"]]
@@ -117,6 +125,8 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if error["type"] == "missing":
         return f"{key}: this key is needed"
+    if error["type"] == "value_error" and len(path) > 1:
+        return f"{'.'.join(path[:2])}: {error['ctx']['error']}"
     if error["type"] == "value_error":  # of a section as a whole; its message begins with the key
         return f"{key}.{error['ctx']['error']}"
     field = _field_at(path) if len(path) > 1 else None

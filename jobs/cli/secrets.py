@@ -5,7 +5,7 @@ They must not be on a command line, readable by all users of the machine, nor in
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from actors.foreign.escape import without_credentials
 from actors.foreign.secret_names import is_secret_name
@@ -19,6 +19,13 @@ _CREDENTIAL = re.compile(r"(?i:bearer|basic|digest|negotiate|token|apikey)\s+\S|
 _PAIR = re.compile(r"([A-Za-z][\w.-]*)[\"']?\s*[:=]\s*(?=\S)")  # in `AccountKey=…;`, `Authorization: …`, JSON
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)?/{0,2}[^/\s:@]+:[^/\s:@]+@[^/\s@]")  # also in malformed URLs
+_LATE_LOGIN = re.compile(r"//[^/\s:@]+:[^/\s:@]+@")  # behind a protocol that is none
+
+
+def has_credentials(text: str) -> bool:
+    """Whether a text that is no URL has what is secret in one: a login, or a signed query."""
+    has_login = _LOGIN.match(text) or _LATE_LOGIN.search(text)
+    return bool(has_login) or _has_secret_parameter(text.split("?", maxsplit=1)[1:])
 
 
 def has_secret(path: list[str], value: object) -> bool:
@@ -50,6 +57,10 @@ def _is_signed(url: str) -> bool:
     if stripped not in (url, address):
         return True
     _, *parameters = re.split("[?#;]", url, maxsplit=1)
+    return _has_secret_parameter(parameters)
+
+
+def _has_secret_parameter(parameters: Iterable[str]) -> bool:
     return any(is_secret_name(pair[1]) for each in parameters for pair in _PAIR.finditer(each))
 
 

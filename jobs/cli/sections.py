@@ -1,16 +1,31 @@
 """What sections of the configuration are made of: their base classes and the types of values."""
 
 import os
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from jobs.cli.secrets import with_secrets
+from actors.storage.connect import file_url, protocol_of, url_mistake
+from jobs.cli.secrets import has_credentials, with_secrets
 
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, le=1e9)]  # seconds, hours, megabytes: more makes no sense, and no time or size
 Share = Annotated[float, Field(ge=0, le=1)]
-Location = Annotated[str, AfterValidator(os.path.expanduser)]  # a path or a URL; "~" is the home folder
+_PATH = re.compile(r"[.~]|/(?!/)")  # how a text begins that can only be a path
+
+
+def _located(text: str) -> str:
+    """A path or a URL as it is used. Raises ValueError for a mistyped URL: taken as a path, a login or a signature in
+    it would be shown."""
+    if mistake := url_mistake(text):
+        raise ValueError(mistake)
+    if protocol_of(text) is None and not _PATH.match(text) and has_credentials(text):
+        raise ValueError("holds credentials as a URL may, but is none; give PROTOCOL://… (or, for a local file, ./…)")
+    return file_url(os.path.expanduser(text))
+
+
+Location = Annotated[str, AfterValidator(_located)]  # "~" is the home folder
 StorageOptions = Annotated[dict[str, Any], Field(repr=False)]
 
 

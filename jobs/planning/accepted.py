@@ -30,7 +30,7 @@ class Accepted:
 def read_accepted(config: Errors, options: Mapping[str, object], max_bytes: float, roots: Collection[str]) -> Accepted:
     """Reads errors.accept, its files with the storage's `options`. Raises ConfigError for what is neither a kind of
     error nor a file of recordings."""
-    kinds, named = {each for each in config.accept if each in _KINDS}, Named()
+    kinds, named = {each for each in config.accept if each in _KINDS}, Named(frozenset(roots))
     for name in config.accept:
         if name in kinds:
             continue
@@ -42,5 +42,5 @@ def read_accepted(config: Errors, options: Mapping[str, object], max_bytes: floa
             near = difflib.get_close_matches(name, _KINDS, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; give kinds of error, or {FORMS}"
             raise ConfigError(f"errors.accept: {name} is neither a kind of error nor a file that exists{hint}")
-        read_named(named, place, "errors.accept", max_bytes, roots)
+        read_named(named, place, "errors.accept", max_bytes)
     return Accepted(frozenset(kinds), named)

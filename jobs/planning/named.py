@@ -8,7 +8,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -35,61 +35,108 @@ _ARRAY_OF_TEXTS = re.compile(r'\s*\[\s*"')
 
 RecordingKey = tuple[object, ...]  # the columns of KEY
 Stated = tuple[tuple[int, object], ...]  # what a name states besides the URI: the position in KEY, and the value
+Name = tuple[str, Stated]  # a URI, or a path below a root, and what is stated besides
+
+_CURRENT_FOLDERS = re.compile(r"(?:(?<=/)|^)(?:\./+)+")
 
 
 @dataclass
 class Named:
-    """Recordings that were named: by URI, what each name states besides, with the number of the name. What a name does
-    not state may be anything. `found` are the numbers of names that `holds` was true for."""
+    """Recordings that were named: by URI or by a path below one of the folders `roots`, given by their URIs. What a
+    name does not state may be anything.
 
-    by_uri: dict[str, list[tuple[Stated, int]]] = field(default_factory=dict)
-    count: int = 0
-    found: set[int] = field(default_factory=set)
+    `times` tells how often each name was given; a path is one name, however many roots there are. `found` are the names
+    that `holds` was true for. A look-up takes one step for each set of columns that names state, and these are few.
+    """
+
+    roots: frozenset[str] = frozenset()
+    times: dict[Name, int] = field(default_factory=dict)
+    found: set[Name] = field(default_factory=set)
+    _spellings: set[str] = field(default_factory=set)
+    _columns: set[tuple[int, ...]] = field(default_factory=set)  # that names state, as positions in KEY
+    _has_paths: bool = False
 
     @property
-    def uris(self) -> Collection[str]:
-        return self.by_uri.keys()
+    def count(self) -> int:
+        """How many names were given."""
+        return sum(self.times.values())
 
     @property
     def missing(self) -> int:
         """How many names were not found."""
-        return self.count - len(self.found)
+        return self.count - sum(self.times[name] for name in self.found)
 
-    def add(self, name: str, stated: Stated, roots: Collection[str]) -> None:
-        """Adds a name: a URI, a path, or a path below one of the folders `roots`, given by their URIs."""
-        for uri in uris_of(name, roots):
-            self.by_uri.setdefault(uri, []).append((stated, self.count))
-        self.count += 1
+    def add(self, spelling: str, stated: Stated, times: int = 1) -> None:
+        """Adds a name as `spelling_of` has it."""
+        name = spelling, stated
+        self.times[name] = self.times.get(name, 0) + times
+        self._spellings.add(spelling)
+        self._has_paths |= protocol_of(spelling) is None
+        self._columns.add(tuple(at for at, _ in stated))
+
+    def has_uri(self, uri: str) -> bool:
+        """Whether some recording of an object with this URI is named."""
+        return any(True for _ in self._spellings_of(uri))
 
     def holds(self, key: RecordingKey) -> bool:
         """Whether a recording, given by its columns of KEY, is named."""
-        numbers = [
-            number
-            for stated, number in self.by_uri.get(str(key[0]), ())
-            if all(key[at] == value for at, value in stated)
+        names = [
+            name
+            for spelling in self._spellings_of(str(key[0]))
+            for columns in self._columns
+            if (name := (spelling, tuple((at, key[at]) for at in columns))) in self.times
         ]
-        self.found.update(numbers)
-        return bool(numbers)
+        self.found.update(names)
+        return bool(names)
+
+    def narrowed(self, columns: Collection[int]) -> "Named":
+        """The same names without what they state of other columns than these, given by their positions in KEY."""
+        narrowed = Named(self.roots)
+        for (spelling, stated), times in self.times.items():
+            narrowed.add(spelling, narrowed_to(columns, stated), times)
+        return narrowed
+
+    def _spellings_of(self, uri: str) -> Iterator[str]:
+        """Those of a URI that a name has."""
+        below = paths_below(self.roots, uri) if self._has_paths else ()
+        return (each for each in (uri, *below) if each in self._spellings)
 
 
-def uris_of(name: str, roots: Collection[str]) -> list[str]:
-    """The URIs that a name may stand for, as columns of parts have them."""
+def narrowed_to(columns: Collection[int], stated: Stated) -> Stated:
+    return tuple(each for each in stated if each[0] in columns)
+
+
+def spelling_of(name: str) -> str:
+    """The URI that a name stands for, as columns of parts have it; of a relative path, that path."""
     name = escape_surrogates(name)
     if protocol := protocol_of(name):
-        return [public_url(name) if is_web(name) else f"{protocol}://{name.partition('://')[2]}"]
+        return public_url(name) if is_web(name) else f"{protocol}://{name.partition('://')[2]}"
     if name.startswith(("/", "~")):
-        return [f"file://{os.path.abspath(os.path.expanduser(name))}"]
-    return [f"{root}/{name}" for root in roots]
+        return f"file://{os.path.abspath(os.path.expanduser(name))}"
+    return _CURRENT_FOLDERS.sub("", name)
 
 
-def read_named(named: Named, place: Place, key: str, max_bytes: float, roots: Collection[str]) -> None:
+def paths_below(roots: Set[str], uri: str) -> Iterator[str]:
+    """The path of a URI below each of the folders `roots` that it is in."""
+    return (uri[len(folder) + 1 :] for folder in folders_of(uri) if folder.rstrip("/") in roots)
+
+
+def folders_of(path: str) -> Iterator[str]:
+    """The folders that a path or a URI is in, without the slash at their end."""
+    at = path.find("/", path.find("://") + 3 if "://" in path else 1)
+    while at > 0:
+        yield path[:at]
+        at = path.find("/", at + 1)
+
+
+def read_named(named: Named, place: Place, key: str, max_bytes: float) -> None:
     """Adds the recordings that a file names; `key` is the configuration's for messages. Raises ConfigError if there is
     no such file, it is none of FORMS, or it has more than `max_bytes`."""
     try:
         for number, (name, stated) in enumerate(_names_in(place, ListReader(max_bytes)), 1):
             if not isinstance(name, str) or not name or "\0" in name:
                 raise InvalidData(f"its entry {number} names no recording")
-            named.add(name, stated, roots)
+            named.add(spelling_of(name), stated)
     except FileNotFoundError:
         raise ConfigError(f"{key}: there is no file {place.described}") from None
     except PermissionError:
@@ -118,13 +165,12 @@ def _names_in(place: Place, reader: ListReader) -> Iterator[tuple[object, Stated
     elif head.lstrip().startswith("{"):
         yield from (_of_value(parse_json(line)) for line in _lines(opened, reader) if line.strip())
     elif delimiter := _delimiter_of(head.partition("\n")[0]):
-        table = csv.DictReader((f"{line}\n" for line in _lines(opened, reader)), delimiter=delimiter, strict=True)
-        table.fieldnames = [each.strip() for each in table.fieldnames or ()]
-        yield from map(_of_fields, table)
+        yield from map(_of_fields, _rows(_lines(opened, reader), delimiter))
     elif suffix in DELIMITED_SUFFIXES:
         raise InvalidData("it has no column uri")
     else:
-        yield from ((line, ()) for line in _lines(opened, reader) if line.strip() and not line.startswith("#"))
+        texts = map(str.strip, _lines(opened, reader))
+        yield from ((text, ()) for text in texts if text and not text.startswith("#"))
 
 
 def _names_in_parquet(opened: BinaryIO, reader: ListReader) -> Iterator[tuple[object, Stated]]:
@@ -148,6 +194,19 @@ def _lines(opened: BinaryIO, reader: ListReader) -> Iterator[str]:
         if isinstance(line, RecordingError):
             raise InvalidData(line.detail)
         yield line
+
+
+def _rows(lines: Iterator[str], delimiter: str) -> Iterator[dict[str, object]]:
+    """The rows of a table by the names of its columns. Raises InvalidData for one with more fields than columns: a name
+    with an unquoted comma would be another name."""
+    table = csv.DictReader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
+    table.fieldnames = [each.strip() for each in table.fieldnames or ()]
+    for row in table:
+        if None in row:
+            raise InvalidData(
+                f"its line {table.line_num} has more fields than the heading; put values with {delimiter!r} in quotes"
+            )
+        yield dict(row)
 
 
 def _delimiter_of(header: str) -> str | None:

@@ -8,7 +8,7 @@ from jobs.planning.corrections import Errors
 from jobs.planning.sizing import Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_*, errors.retry, input.redo).
 
@@ -19,10 +19,10 @@ class Policy:
     target_seconds: float = 1_800.0
     on_mismatch: str = "fail"
     on_deleted: str = "keep"
+    on_excluded: str = "keep"
     max_removed_fraction: float = 0.1
     asked: frozenset[str] = frozenset()  # kinds of errors to try again
     retry: Mapping[str, frozenset[str]] = field(default_factory=dict)  # unit -> those of its errors to try again
+    redo: frozenset[str] = frozenset()  # keys of listed objects to do again
     calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
     errors: Callable[[str], Errors] = lambda unit: {}
-    on_excluded: str = "keep"
-    redo: frozenset[str] = frozenset()  # keys of listed objects to do again

@@ -99,16 +99,18 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     recipe = Recipe.of(config, model, find_devices())
     asked, reading = frozenset[str](config.errors.retry), recipe.reading
     policy = Policy(
-        recipe.piece_seconds,
-        config.output.on_mismatch,
-        config.output.on_deleted,
-        config.output.max_removed_fraction,
-        asked,
-        units_with_errors(asked, state, output),
-        lambda objects: calibrate(objects, reading.storage_options, of_each_channel=reading.channel == "each").seconds,
-        lambda unit: object_errors(unit, output),
-        config.output.on_excluded,
-        redo,
+        target_seconds=recipe.piece_seconds,
+        on_mismatch=config.output.on_mismatch,
+        on_deleted=config.output.on_deleted,
+        on_excluded=config.output.on_excluded,
+        max_removed_fraction=config.output.max_removed_fraction,
+        asked=asked,
+        retry=units_with_errors(asked, state, output),
+        redo=redo,
+        calibrate=lambda objects: (
+            calibrate(objects, reading.storage_options, of_each_channel=reading.channel == "each").seconds
+        ),
+        errors=lambda unit: object_errors(unit, output),
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output, accepted)
 

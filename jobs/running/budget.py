@@ -2,37 +2,42 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.foreign.errors import InvalidData
-from actors.parts.commit import Commit, open_part
+from actors.parts.commit import Commit, open_part, part_name
 from actors.schema import KEY
+from actors.storage.answers import OF_ONE_FILE
 from actors.storage.place import Place
 from jobs.cli.config import Errors
+from jobs.cli.terminal import say
 from jobs.planning.accepted import Accepted
 from jobs.planning.plans import PlannedObject
 from jobs.planning.prepare import Prepared
 from jobs.planning.state import CONCURRENT_READS, load_commits, read_commit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Account:
-    """Recordings in the output, of the units that the listing touches, and those of this run: with an error, and those
-    of these that errors.accept names. `unknown` counts names in its files that are no recording with an error."""
+    """Recordings in the output, of the units that the listing touches, and those of them with an error; of these, those
+    that errors.accept names, and of these, those of this run. `accepted_names` counts the names in its files, and
+    `missing_names` those of them that are no recording with an error."""
 
     recordings: int = 0
     errors: int = 0
     accepted: int = 0
     own_accepted: int = 0
-    unknown: int = 0
-    names: int = 0
+    accepted_names: int = 0
+    missing_names: int = 0
 
 
-def take_account(prepared: Prepared, run_id: str, own_errors: Mapping[str, int]) -> Account:
+def take_account(prepared: Prepared, run_id: str, own_errors: Mapping[str, int], is_complete: bool = True) -> Account:
     """Counts what is in the output after a run, of which `own_errors` are the run's errors by kind.
 
     Nothing is opened unless errors.accept is set: then the commits that count errors, and the parts of those with
-    recordings that it names.
+    recordings that it names. Nor if the run is not complete: its budgets are not looked at, and after a signal there is
+    little time.
     """
     plan, commits, accepted = prepared.plan, prepared.state.commits, prepared.accepted
     if plan.units or plan.remove:
@@ -40,8 +45,8 @@ def take_account(prepared: Prepared, run_id: str, own_errors: Mapping[str, int])
     touched = {unit.id for unit in plan.units} | set(plan.done)
     counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
     recordings, errors = sum(each.recordings for each in counted), sum(each.errors for each in counted)
-    if not accepted:
-        return Account(recordings, errors)
+    if not accepted or not is_complete:
+        return Account(recordings=recordings, errors=errors)
     named_units = _units_of(accepted, (prepared.state.objects, plan.objects))
     failed = [each for unit in commits.values() for each in unit if each.errors]
     to_open = [each for each in failed if each.unit in named_units]
@@ -55,18 +60,28 @@ def take_account(prepared: Prepared, run_id: str, own_errors: Mapping[str, int])
             held = [(kind, made_by) for key, (kind, made_by) in found.items() if accepted.holds(key, kind)]
             in_output += len(held) if commit.unit in touched else 0
             own += sum(made_by == run_id and kind not in accepted.kinds for kind, made_by in held)
-    return Account(recordings, errors, in_output, own, accepted.named.missing, accepted.named.count)
+    return Account(
+        recordings=recordings,
+        errors=errors,
+        accepted=in_output,
+        own_accepted=own,
+        accepted_names=accepted.named.count,
+        missing_names=accepted.named.missing,
+    )
 
 
 def _units_of(accepted: Accepted, planned: tuple[Mapping[str, PlannedObject], ...]) -> set[str]:
     """The units that hold objects of which errors.accept names a recording."""
-    uris = accepted.named.uris
-    return {each.unit for objects in planned for each in objects.values() if each.uri in uris} if uris else set()
+    named = accepted.named
+    objects = (each for known in planned for each in known.values()) if named.times else ()
+    return {each.unit for each in objects if named.has_uri(each.uri)}
 
 
 def _accepted_by_kind(commit: Commit, accepted: Accepted, output: Place) -> int:
     """How many errors of a commit have an accepted kind: by its own counts, or if it has none, by its part."""
-    counts = read_commit(commit, output).get("errors")
+    counts: object = None
+    with suppress(*OF_ONE_FILE):
+        counts = read_commit(commit, output).get("errors")
     are_counts = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
     if isinstance(counts, dict) and are_counts and sum(counts.values()) == commit.errors:
         return sum(counts.get(kind, 0) for kind in accepted.kinds)
@@ -75,14 +90,17 @@ def _accepted_by_kind(commit: Commit, accepted: Accepted, output: Place) -> int:
 
 def _failures(commit: Commit, output: Place) -> dict[tuple[object, ...], tuple[str, str]]:
     """The recordings of a committed part that have an error, by their columns of KEY: its kind, and the run that made
-    the row. Nothing if the part is not valid."""
+    the row. Nothing if the part cannot be read, which is said: then none of its errors are accepted."""
     found = dict[tuple[object, ...], tuple[str, str]]()
     try:
         for table in open_part(commit.unit, output).tables():
             failed = table.select([*KEY, "error_kind", "run_id"]).filter(table.column("error_kind").is_valid())
             for *key, kind, run_id in zip(*(column.to_pylist() for column in failed.columns), strict=True):
                 found.setdefault(tuple(key), (kind, run_id))
-    except (FileNotFoundError, InvalidData):
+    except (*OF_ONE_FILE, InvalidData) as problem:
+        say(
+            f"errors.accept: {part_name(commit.unit)} cannot be read, so it accepts no error in it: {problem}", "yellow"
+        )
         return {}
     return found
 
@@ -114,7 +132,8 @@ def _sentence(what: str, counts: tuple[int, int], where: str, key: str, limit: f
 
 def advice(output: str) -> str:
     """What a person can do about errors."""
+    query = f"SELECT uri, member, error_kind, error_detail FROM '{output}/part-*.parquet' WHERE error_kind IS NOT NULL"
     return (
-        f"look at them: SELECT uri, member, error_kind, error_detail FROM '{output}/part-*.parquet' WHERE error_kind IS"
-        " NOT NULL; accept those that may stay (errors.accept), do others again (errors.retry, input.redo)"
+        f"look at them: python -m jobs.history CONFIG history.run=last (those of this run), or {query}; accept those"
+        " that may stay (errors.accept), do others again (errors.retry, input.redo)"
     )

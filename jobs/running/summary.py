@@ -126,8 +126,11 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
         return FAILED
     if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
         say(f"{passing} recordings could not be read now; run the job again to try them again")
-    if found := run.in_output.unknown:
-        say(f"errors.accept: {found} of {run.in_output.names} names in files are no recording with an error", "yellow")
+    if missing := run.in_output.missing_names:
+        say(
+            f"errors.accept: {missing} of {run.in_output.accepted_names} names in files are no recording with an error",
+            "yellow",
+        )
     own = summary["recordings"], sum(summary["errors"].values()) - summary["accepted"]
     sentences = list(exceeded(limits, run.in_output, own))
     for sentence in sentences:

@@ -15,7 +15,7 @@ from actors.parts.part import Part
 from actors.parts.recordings import Row, as_dialogue, recordings_in
 from actors.schema import KEY
 from actors.sources.recordings import fields_of
-from actors.storage.answers import NotRegularFile
+from actors.storage.answers import OF_ONE_FILE
 from actors.storage.place import Place
 from actors.text.normalise import join_texts
 from jobs.cli.command import DONE, FAILED
@@ -29,7 +29,6 @@ _COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_
 
 _REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s")
 _TOKEN_FIELDS = ("token", "start_s", "end_s", "confidence")
-_OF_ONE_FILE = (PermissionError, IsADirectoryError, NotRegularFile)  # errors of storage that concern one part
 MAX_SECONDS = 1e8  # of a recording; three years
 MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 tokens, which take 20 kB
 
@@ -125,10 +124,10 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
                 if isinstance(part, Exception):
                     raise part
                 yield from _recordings(part, output / part_name(unit), problems)
-            except _OF_ONE_FILE as problem:
-                problems.append(f"{problem}; its recordings are left out")
             except FileNotFoundError:
                 problems.append(_invalid(output / part_name(unit), "it was deleted meanwhile"))
+            except OF_ONE_FILE as problem:
+                problems.append(f"{problem}; its recordings are left out")
             except OSError:
                 raise
             except Exception as problem:  # noqa: BLE001 - InvalidData, or what nobody foresaw: only this part is lost

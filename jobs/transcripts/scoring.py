@@ -60,7 +60,10 @@ def interval(errors: Sequence[int], tokens: Sequence[int], samples: int, share: 
     """The confidence interval of an error rate at level `share`, by a bootstrap over recordings.
 
     Method of Bisani and Ney, https://doi.org/10.1109/ICASSP.2004.1326009. The seed is fixed.
+    No recordings have the interval (0, 0).
     """
+    if len(errors) == 0:
+        return 0.0, 0.0
     pairs = np.stack([np.asarray(errors, np.float64), np.asarray(tokens, np.float64)])
     generator = np.random.default_rng(0)
     if pairs.shape[1] > BLOCKS:

@@ -73,7 +73,7 @@ def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
     def planned() -> Path:
         state = load_state(output)
-        made = make_plan(listing, state, SETTINGS, Policy(600))
+        made = make_plan(listing, state, SETTINGS, Policy(target_seconds=600))
         run = write_plan(output, state, made.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
         return Path(run.path if run else "")
 
