@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from conftest import free_port
 from loopback import Loopback
-from s3fs import S3FileSystem
 
 from actors.schema import UsageError
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage
+from actors.storage.s3_session import S3
 from jobs import plan, transcribe
 
 MODEL = "model.name=demo/citrinet_zh_demo.nemo"
@@ -24,9 +24,9 @@ MODEL = "model.name=demo/citrinet_zh_demo.nemo"
 @pytest.fixture(autouse=True)
 def _no_connections() -> Iterator[None]:
     """Connections are kept by their options, and their credentials come from the environment."""
-    S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
     yield
-    S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
 
 
 def config_with(folder: Path, section: str, options: dict[str, Any], uri: str = "s3://bucket/x.nemo") -> str:
