@@ -25,6 +25,7 @@ from jobs.planning.recipe import recipe_digest
 from jobs.planning.run_files import RUNS, run_files
 from jobs.planning.state import load_state, sweep, units_with_errors
 from jobs.planning.verdicts import Policy, make_plan
+from jobs.running.budget import Account
 from jobs.running.lease import active_run
 from jobs.running.outcomes import Totals
 from jobs.running.summary import Finished
@@ -241,7 +242,7 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monk
 
     def worked(*_: Any) -> Finished:
         (tmp_path / "out" / RUNS / "000001" / "summary.json").mkdir()
-        return Finished("run", 0, 0, Totals(), {}, 1.0, 0.0, (0, 0), "")
+        return Finished("run", 0, 0, Totals(), {}, 1.0, 0.0, Account(), "")
 
     monkeypatch.setattr(transcribe, "work", worked)
     status, summary, seen = job(f"output.uri={tmp_path / 'out'}", "input.uri=demo/audio/loose/00.wav")
