@@ -286,7 +286,7 @@ def listing_of(names: str) -> Listing:
     return Listing(objects, covers=lambda uri: True)
 
 
-@pytest.mark.parametrize("max_plans", [1, 2])
+@pytest.mark.parametrize("max_plans", [1, 2, MAX_PLANS])
 @pytest.mark.parametrize("later", [1, 2, 3])
 def test_a_run_overtaken_at_any_moment_doubles_nothing(max_plans: int, later: int) -> None:
     """A planner that sleeps while later runs take over all plans, the one with its number too."""
@@ -294,20 +294,22 @@ def test_a_run_overtaken_at_any_moment_doubles_nothing(max_plans: int, later: in
     while True:
         bucket = Bucket()
         undisturbed(bucket, listing_of("a"), recipe, policy, max_plans)
-        slow = Run(bucket, listing_of("ab"), recipe, policy, max_plans)
+        listed = listing_of("ab")
+        slow = Run(bucket, listed, recipe, policy, max_plans)
         for _ in range(steps):
             slow.step()
         if slow.ended:
             break
         for _ in range(later):
             undisturbed(bucket, listing_of("abd"), recipe, policy, max_plans)
+        listed.objects[:] = listing_of("abcd").objects  # what a run finds that plans again
         slow.finish()
-        undisturbed(bucket, listing_of("abd"), recipe, policy, max_plans)
+        undisturbed(bucket, listing_of("abcd"), recipe, policy, max_plans)
         output, found = Place(bucket, ROOT), Counter[str]()
         for path, file in bucket.store.items():
             if path.startswith(f"{ROOT}/part-"):
                 found.update(pq.read_table(io.BytesIO(file.getvalue()), schema=PART_SCHEMA)["uri"].to_pylist())
-        assert found == {f"s3://a/{name}": SEGMENTS for name in "abd"}, steps
+        assert found == {f"s3://a/{name}": SEGMENTS for name in "abcd"}, steps
         state = load_state(output)
         assert state.parts.keys() == state.members().keys()
         steps += 1
