@@ -14,6 +14,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from test_durability import started
+from test_links import as_nobody
 from test_planning import SETTINGS, Archive, wav
 
 from actors import VERSION
@@ -34,6 +35,7 @@ from jobs.running.cluster import GraphError
 from jobs.running.last_run import LastRun
 from jobs.running.outcomes import NOT_STARTED, Ledger, TooManyFailures, Totals
 from jobs.running.record import RunRecord, recorded
+from jobs.running.runs import all_runs, read_runs
 from jobs.running.summary import UnitCounts
 
 TRANSCRIBE = transcribe.transcribe
@@ -569,35 +571,36 @@ def test_a_run_that_finds_another_at_work_leaves_its_numbers(tmp_path: Path) -> 
         assert line in path.read_text().splitlines()
 
 
-def test_a_heartbeat_that_may_not_be_read_is_judged_by_its_age(
-    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of another user's run, under umask 077; root may read it, so that its refusal is made here."""
-    place = Place.at(str(tmp_path))
-    for number in (1, 2, 3):
-        (place / RUNS / f"{number:06d}" / HEARTBEAT).write(b"{}")
-    os.utime((place / RUNS / "000001" / HEARTBEAT).path, (1, 1))
-    read = Place.read
+def test_a_heartbeat_that_may_not_be_read_is_judged_by_its_age() -> None:
+    """Of another user's run, under umask 077."""
+    with as_nobody() as folder:
+        place = Place.at(str(folder))
+        beats = [folder / RUNS / f"{number:06d}" / HEARTBEAT for number in (1, 2, 3)]
+        for beat in beats:
+            place.with_path(str(beat)).write(b"{}")
+        os.utime(beats[0], (1, 1))
+        for beat in beats[:2]:
+            beat.chmod(0)
+        rows = read_runs(list(all_runs(place).values()), 60)
+        assert [each["state"] for each in rows] == ["killed", "running", "killed"]
+        active = lease.active_run(place, place / RUNS / "000003", 60)
+        assert active
+        assert active.name == "000002"
 
-    def refuse(self: Place, max_bytes: int | None = None) -> bytes:
-        if self.path.endswith(("000001/heartbeat", "000002/heartbeat")):
-            raise PermissionError(13, "Permission denied", self.path)
-        return read(self, max_bytes)
 
-    monkeypatch.setattr(Place, "read", refuse)
-    status, listed, _ = job(f"output.uri={tmp_path}", main=history.main)
-    assert (status, [each["state"] for each in listed["runs"]]) == (0, ["killed", "running", "killed"])
-    assert job(f"output.uri={tmp_path}", "history.run=2", main=history.main)[0] == 0
-    active = lease.active_run(place, place / RUNS / "000003", 60)
-    assert active
-    assert active.name == "000002"
-
-    def refused(self: Place) -> None:
-        raise PermissionError(13, "Permission denied", self.path)
-
-    monkeypatch.setattr(Place, "modified", refused)
-    status, listed, _ = job(f"output.uri={tmp_path}", main=history.main)
-    assert (status, [each["state"] for each in listed["runs"]]) == (0, ["unknown"] * 3)
+def test_a_folder_that_may_not_be_read_hides_no_other_run() -> None:
+    """Of another user's run, under umask 077."""
+    with as_nobody() as folder:
+        for number in (1, 2):
+            (Place.at(str(folder)) / RUNS / f"{number:06d}" / SUMMARY).write(b'{"status": 0}')
+        (folder / RUNS / "000001").chmod(0)
+        try:
+            rows = read_runs(list(all_runs(Place.at(str(folder))).values()), 60)
+            assert [each["told"] for each in rows] == ["unknown: its folder may not be read", "done"]
+            with pytest.raises(PermissionError):
+                load_state(Place.at(str(folder)))  # whose plan is needed
+        finally:
+            (folder / RUNS / "000001").chmod(0o755)
 
 
 def test_the_code_of_a_checkout_is_named() -> None:

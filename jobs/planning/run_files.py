@@ -11,6 +11,7 @@ from datetime import datetime
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
+from actors.schema import UsageError
 from actors.storage import listing, outputs
 from actors.storage.local_writes import target_of
 from actors.storage.place import Place
@@ -35,13 +36,16 @@ class RunFile:
     place: Place = field(compare=False)
 
 
-def run_files(output: Place) -> list[RunFile]:
+def run_files(output: Place, may_be_closed: bool = False) -> list[RunFile]:
     """Lists the files of all runs, in the order of their numbers. Skips folders that are not named like a run.
 
-    Raises UsageError if a run's folder is a link.
+    Raises UsageError if a run's folder is a link, and PermissionError if it may not be read, unless `may_be_closed`:
+    then it is listed as a file without a name.
     """
     folder = output / RUNS
-    paths = list(_local_paths(folder)) if folder.is_local else [each.path for each in listing.find(folder)]
+    paths = (
+        list(_local_paths(folder, may_be_closed)) if folder.is_local else [each.path for each in listing.find(folder)]
+    )
     found = list[RunFile]()
     for path in paths:
         run, _, name = path.removeprefix(f"{folder.path}/").partition("/")
@@ -81,7 +85,7 @@ def sweep_runs(output: Place, newest: int, keep: int, lease_seconds: float) -> N
             needed = pool.map(lambda run: any(_is_needed(file, now, lease_seconds) for file in files[run]), old)
             gone = [files[run] for run, is_needed in zip(old, needed, strict=True) if not is_needed]
             list(pool.map(_remove, gone))
-    except OSError as problem:  # transcripts are not the worse for it
+    except (OSError, UsageError) as problem:  # transcripts are not the worse for it
         say(f"storage: folders of old runs were not removed: {problem}")
 
 
@@ -111,13 +115,19 @@ def _remove(files: Iterable[RunFile]) -> None:
                 os.rmdir(file.place.parent.path)
 
 
-def _local_paths(folder: Place) -> Iterator[str]:
+def _local_paths(folder: Place, may_be_closed: bool) -> Iterator[str]:
     try:
         names = os.listdir(folder.path)
     except FileNotFoundError:
         return
     for run in filter(_RUN.fullmatch, names):
         outputs.refuse_link(folder / run)
-        with suppress(FileNotFoundError, NotADirectoryError):  # deleted meanwhile; or a file, not a folder
+        try:
             paths = [f"{folder.path}/{run}/{name}" for name in os.listdir(f"{folder.path}/{run}")]
             yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))
+        except PermissionError:
+            if not may_be_closed:
+                raise
+            yield f"{folder.path}/{run}/"
+        except (FileNotFoundError, NotADirectoryError):  # deleted meanwhile; or a file, not a folder
+            continue

@@ -130,10 +130,10 @@ class Run:
 
 
 def all_runs(output: Place) -> dict[int, list[RunFile]]:
-    """The job's files of every run, by its number."""
+    """The job's files of every run, by its number; of a run whose folder may not be read, one without a name."""
     found = defaultdict[int, list[RunFile]](list)
-    for file in run_files(output):
-        if file.name in OWN_FILES:
+    for file in run_files(output, may_be_closed=True):
+        if not file.name or file.name in OWN_FILES:
             found[file.run].append(file)
     return found
 
@@ -149,6 +149,8 @@ def read_run(files: Sequence[RunFile], lease_seconds: float) -> Run:
     places = {file.name: file for file in files}
     number, summary, problem = files[0].run, dict[str, object](), ""
     last_heartbeat, alive = None, False
+    if "" in places:
+        problem = "its folder may not be read"
     if SUMMARY in places:
         try:
             summary = parse_object(outputs.read(places[SUMMARY].place, MAX_SUMMARY_BYTES))
