@@ -9,7 +9,7 @@ from jobs.cli.command import DONE, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.run_files import RunFile
-from jobs.running.runs import Run, all_runs, changes, previous_with_settings, read_run, read_runs, text_of
+from jobs.running.runs import Run, RunRow, all_runs, changes, previous_with_settings, read_run, read_runs, text_of
 
 EPILOG = """
 examples:
@@ -55,12 +55,11 @@ def _list(config: Config, uri: str, files: Mapping[int, Sequence[RunFile]]) -> l
     runs = read_runs([files[number] for number in newest], config.output.lease_seconds)
     columns = ("run", "start, UTC", "took", "status", "units", "recordings (errors)", "hours", "speed", "host")
     show_table(f"{len(runs)} of {len(files)} runs below {uri}", columns, map(_cells, runs))
-    return [{**each.row()} for each in runs]
+    return [{**row} for row in runs]
 
 
-def _cells(run: Run) -> Iterator[object]:
+def _cells(row: RunRow) -> Iterator[object]:
     """The row of a run in the table; what is not known of it stays empty."""
-    row = run.row()
     units, hours = row["units"], row["audio_hours"]
     yield row["run"]
     yield (row["start"] or "")[:16].replace("T", " ")

@@ -61,6 +61,7 @@ def run(config: Config) -> int:
             other = active_run(prepared.output, folder, config.output.lease_seconds)
             if other:
                 say(f"another run is at work on this output, {other.name}", "red")
+                sweep_runs(prepared.output, record.number, config.output.keep_runs, 10 * config.output.lease_seconds)
                 record.end(BUSY)
             else:
                 finished = work(config, prepared, run_id, began, record)
@@ -75,14 +76,13 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
 
     Raises ConfigError.
     """
+    max_plans = max(config.output.keep_runs // 2, 1)  # their folders stay; others are to be kept beside them
     for _ in range(TRIES):
         prepared = prepare(config, partial(connect.find_devices, config), partial(connect.check_address, config))
         connect.check_address(config, will_connect=bool(prepared.plan.units))
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
-            folder = write_plan(
-                prepared.output, prepared.state, prepared.plan.objects, recipe, run_id, config.output.keep_runs
-            )
+            folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id, max_plans)
         except (PermissionError, FileNotFoundError, NotADirectoryError) as problem:  # no such bucket or disk, too
             raise ConfigError(f"output.uri: {prepared.output_uri} may not be written: {problem}") from None
         if folder is not None:
@@ -165,10 +165,12 @@ def transcribe(
         ledger.give_up(LOST)
     except GraphError as problem:
         ledger.give_up(NOT_STARTED)
+        record.stopped(f"Ray ended early: {problem}")
         say(f"Ray ended early: {problem}", "red")
-    except (KeyboardInterrupt, TooManyFailures) as why:
-        left = ledger.give_up(NOT_STARTED)
-        say(f"{str(why) or 'interrupted'}: {left} units are left for the next run; committed units are kept")
+    except (KeyboardInterrupt, TooManyFailures) as problem:
+        left, why = ledger.give_up(NOT_STARTED), str(problem) or "interrupted"
+        record.stopped(why)
+        say(f"{why}: {left} units are left for the next run; committed units are kept")
     return ledger
 
 

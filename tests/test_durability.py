@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,7 +125,7 @@ def test_a_second_run_leaves_the_output_to_the_first(
     where = [f"output.uri={output.path}", "input.uri=demo/audio/loose/00.wav"]
     nothing = SimpleNamespace(totals=Totals(), failed={}, hopeless=frozenset())
     monkeypatch.setattr(transcribe, "transcribe", lambda *_: nothing)
-    monkeypatch.setattr(transcribe, "claim_resources", lambda *_: SimpleNamespace(actors=(1, 1)))
+    monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext())
     for status, sign in ((4, {"machine": "another", "process": 1, "began": "1"}), (0, None)):
         file = output / "_runs/000000/heartbeat"
         if sign:

@@ -4,7 +4,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,25 +14,31 @@ import pytest
 import yaml
 from conftest import ROOT
 from test_durability import started
+from test_links import as_nobody
 from test_planning import SETTINGS, Archive, wav
 
 from actors import VERSION
-from actors.outcomes import Committed, Counts, Example, Failed
+from actors.outcomes import Committed, Counts, Example, Failed, Outcome
+from actors.parts.summary import MAX_NAMED
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
-from jobs import history, transcribe
+from jobs import history, pipeline, transcribe
 from jobs.cli.config import ConfigError
 from jobs.cli.loading import load
-from jobs.planning.plans import MAX_PLANS, write_plan
+from jobs.planning.plans import MAX_PLANS, State, write_plan
 from jobs.planning.recipe import recipe_digest
-from jobs.planning.run_files import HEARTBEAT, RUNS, SUMMARY, run_files, sweep_runs
+from jobs.planning.run_files import HEARTBEAT, PLAN, RUNS, SUMMARY, run_files, sweep_runs
 from jobs.planning.state import load_state
+from jobs.running import lease
 from jobs.running import record as records
-from jobs.running.facts import MAX_NAMED
+from jobs.running.cluster import GraphError
 from jobs.running.last_run import LastRun
-from jobs.running.outcomes import Ledger, Totals
+from jobs.running.outcomes import NOT_STARTED, Ledger, TooManyFailures, Totals
 from jobs.running.record import RunRecord, recorded
+from jobs.running.runs import all_runs, read_runs
+from jobs.running.summary import UnitCounts
 
+TRANSCRIBE = transcribe.transcribe
 ONE = ("input.uri=demo/audio/loose/00.wav",)
 
 
@@ -49,7 +56,7 @@ def _no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs plan and claim, and do nothing."""
     nothing = SimpleNamespace(totals=Totals(), failed={}, hopeless=frozenset())
     monkeypatch.setattr(transcribe, "transcribe", lambda *_: nothing)
-    monkeypatch.setattr(transcribe, "claim_resources", lambda *_: SimpleNamespace(actors=(1, 1)))
+    monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext())
 
 
 @pytest.mark.usefixtures("ray_two_cpus")
@@ -161,7 +168,7 @@ def test_a_run_that_ends_early_says_why(
     def claim(*_: Any) -> None:
         raise problem
 
-    monkeypatch.setattr(transcribe, "claim_resources", claim)
+    monkeypatch.setattr(transcribe, "claim_share", claim)
     where = (f"output.uri={tmp_path / 'out'}", f"metrics.folder={tmp_path}")
     assert job(*ONE, *where)[0] == status
     summary = summary_of(tmp_path / "out", 1)
@@ -365,7 +372,7 @@ def test_what_a_file_of_metrics_held_before_is_not_believed_blindly(tmp_path: Pa
     last_run = LastRun.of(config)
     name = f'citrascribe_last_success_timestamp_seconds{{output="file://{tmp_path}/out"}}'
     units: Any = {"planned": 5, "skipped": 0, "done": 3}
-    last_run.write(0, 1.0, units, {"recordings": 9, "errors": 2})
+    last_run.write(0, 1.0, units, {"recordings": 9, "errors": 2, "accepted": 1})
     (path,) = tmp_path.glob("*.prom")
     assert f'citrascribe_last_run_units_left{{output="file://{tmp_path}/out"}} 2\n' in path.read_text()
     success = next(line for line in path.read_text().splitlines() if line.startswith(name))
@@ -437,6 +444,163 @@ def test_only_what_nobody_needs_is_removed(tmp_path: Path) -> None:
     assert (runs / "000001" / SUMMARY).exists()
     assert [each.name for each in (runs / "000004").iterdir()] == ["notes.txt"]
     assert load_state(archive.place).next_number == 13
+
+
+def take_a_gone_number(archive: Archive) -> None:
+    """A planner that read the state before run 2, and comes back when run 3 has taken over what run 2 planned."""
+    recipe = recipe_digest(SETTINGS), SETTINGS
+
+    def claim(state: State, *names: str) -> Place | None:
+        plan = archive.plan(*map(wav, names))
+        return write_plan(archive.place, state, plan.objects, recipe, "run", 1)
+
+    assert claim(load_state(archive.place), "a")
+    slow = load_state(archive.place)
+    second = claim(load_state(archive.place), "a", "b", "d")
+    assert second
+    (second / SUMMARY).write(b"{}")
+    assert claim(load_state(archive.place), "a", "b", "d")
+    before = [(file.run, file.name) for file in run_files(archive.place)]
+    assert before == [(2, SUMMARY), (3, PLAN)]
+    assert claim(slow, "a", "b") is None
+    assert [(file.run, file.name) for file in run_files(archive.place)] == before
+
+
+def test_a_number_is_not_used_again_when_its_plan_is_gone(tmp_path: Path) -> None:
+    take_a_gone_number(Archive(str(tmp_path / "out")))
+
+
+def test_a_number_is_not_used_again_when_its_plan_is_gone_on_s3(conditional_s3_options: dict[str, Any]) -> None:
+    take_a_gone_number(Archive("s3://bucket/gone-number", conditional_s3_options))
+
+
+@pytest.mark.parametrize("broken", ["modified", "delete", "is_link"])
+def test_storage_that_fails_while_old_runs_are_removed_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], broken: str
+) -> None:
+    place = Place.at(str(tmp_path))
+    for number in range(1, 6):
+        (place / RUNS / f"{number:06d}" / SUMMARY).write(b"{}")
+    (place / RUNS / "000005" / HEARTBEAT).write(b"{}")
+
+    def fail(*_: Any) -> None:
+        raise OSError("the storage is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Place, broken, fail)
+        sweep_runs(place, 5, 2, 60)
+    assert "folders of old runs were not removed: the storage is gone" in told(capfd.readouterr().err)
+    sweep_runs(place, 5, 2, 60)
+    assert sorted({file.run for file in run_files(place)}) == [4, 5]
+
+
+@pytest.mark.usefixtures("_no_graph")
+def test_runs_that_find_another_at_work_push_out_no_other(job: Any, tmp_path: Path) -> None:
+    out, runs = Place.at(str(tmp_path / "out")), tmp_path / "out" / RUNS
+    where = (*ONE, f"output.uri={out.path}", "output.keep_runs=3")
+    assert [job(*where)[0] for _ in range(2)] == [0, 0]
+    long_run = out / RUNS / "000003"
+    (long_run / SUMMARY).write(b'{"status": null, "state": "running"}')
+    (long_run / HEARTBEAT).write(json.dumps({"machine": "x", "process": 1, "began": "1"}).encode())
+    for number in range(4, 7):
+        assert job(*where)[0] == 4
+        assert sorted(each.name for each in runs.iterdir()) == ["000002", "000003", f"{number:06d}"]
+    (long_run / HEARTBEAT).delete()
+    (long_run / SUMMARY).write(b'{"status": 0, "state": "ended"}')
+    assert job(*where)[0] == 0
+    assert sorted(each.name for each in runs.iterdir()) == ["000002", "000003", "000007"]
+    assert load_state(out).objects
+
+
+def test_many_runs_that_found_another_at_work_go_first(tmp_path: Path) -> None:
+    place = Place.at(str(tmp_path))
+    for number in range(1, 200):
+        status = 0 if number in (1, 2, 150) else 4
+        (place / RUNS / f"{number:06d}" / SUMMARY).write(json.dumps({"status": status}).encode())
+    (place / RUNS / "000198" / PLAN).write(b"")  # of one with status 4, still needed
+    (place / RUNS / "000200" / HEARTBEAT).write(b"{}")
+    sweep_runs(place, 200, 6, 60)
+    assert sorted({file.run for file in run_files(place)}) == [1, 2, 150, 198, 199, 200]
+
+
+@pytest.mark.usefixtures("_no_graph")
+@pytest.mark.parametrize(
+    ("problem", "why"),
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (GraphError("the head is gone"), "Ray ended early: the head is gone"),
+        (TooManyFailures("20 units in a row failed"), "20 units in a row failed"),
+    ],
+)
+def test_a_run_that_stops_at_work_says_why(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException, why: str
+) -> None:
+    def outcomes(_: object) -> Iterator[Outcome]:
+        raise problem
+        yield
+
+    nothing = SimpleNamespace(add=lambda *_: None, retry=lambda _: None)
+    share = SimpleNamespace(resources=SimpleNamespace(described=lambda: "one actor"))
+    monkeypatch.setattr(transcribe, "transcribe", TRANSCRIBE)
+    monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext(share))
+    monkeypatch.setattr(transcribe, "Metrics", lambda *_: nothing)
+    monkeypatch.setattr(pipeline, "build_graph", lambda *_: None)
+    monkeypatch.setattr(pipeline, "outcomes", outcomes)
+    status, summary, _ = job(*ONE, f"output.uri={tmp_path / 'out'}")
+    assert (status, summary["why"]) == (1, why)
+    assert summary == summary_of(tmp_path / "out", 1)
+    assert summary["failed_units"][0]["reason"] == NOT_STARTED
+    _, one, seen = job(f"output.uri={tmp_path / 'out'}", "history.run=last", main=history.main)
+    assert one["summary"]["why"] == why
+    assert f"why {why}" in told(seen)
+
+
+def test_a_run_that_finds_another_at_work_leaves_its_numbers(tmp_path: Path) -> None:
+    config = load("configs/demo.yaml", [f"output.uri={tmp_path / 'out'}", f"metrics.folder={tmp_path}"])
+    last_run, units = LastRun.of(config), UnitCounts(planned=5, skipped=0, done=3)
+    last_run.write(4, 1.0, units, None)
+    assert not list(tmp_path.glob("*.prom"))
+    last_run.write(3, 9.0, units, {"recordings": 9, "errors": 2, "accepted": 1})
+    (path,) = tmp_path.glob("*.prom")
+    before = path.read_text()
+    last_run.write(4, 1.0, UnitCounts(planned=0, skipped=0, done=0), None)
+    assert path.read_text() == before
+    last_run.write(2, 1.0, UnitCounts(planned=0, skipped=0, done=0), None)  # which says nothing of the output
+    for name, value in (("recordings", 9.0), ("errors", 2.0), ("accepted", 1.0)):
+        line = f'citrascribe_output_{name}{{output="file://{tmp_path}/out"}} {value}'
+        assert line in path.read_text().splitlines()
+
+
+def test_a_heartbeat_that_may_not_be_read_is_judged_by_its_age() -> None:
+    """Of another user's run, under umask 077."""
+    with as_nobody() as folder:
+        place = Place.at(str(folder))
+        beats = [folder / RUNS / f"{number:06d}" / HEARTBEAT for number in (1, 2, 3)]
+        for beat in beats:
+            place.with_path(str(beat)).write(b"{}")
+        os.utime(beats[0], (1, 1))
+        for beat in beats[:2]:
+            beat.chmod(0)
+        rows = read_runs(list(all_runs(place).values()), 60)
+        assert [each["state"] for each in rows] == ["killed", "running", "killed"]
+        active = lease.active_run(place, place / RUNS / "000003", 60)
+        assert active
+        assert active.name == "000002"
+
+
+def test_a_folder_that_may_not_be_read_hides_no_other_run() -> None:
+    """Of another user's run, under umask 077."""
+    with as_nobody() as folder:
+        for number in (1, 2):
+            (Place.at(str(folder)) / RUNS / f"{number:06d}" / SUMMARY).write(b'{"status": 0}')
+        (folder / RUNS / "000001").chmod(0)
+        try:
+            rows = read_runs(list(all_runs(Place.at(str(folder))).values()), 60)
+            assert [each["told"] for each in rows] == ["unknown: its folder may not be read", "done"]
+            with pytest.raises(PermissionError):
+                load_state(Place.at(str(folder)))  # whose plan is needed
+        finally:
+            (folder / RUNS / "000001").chmod(0o755)
 
 
 def test_the_code_of_a_checkout_is_named() -> None:

@@ -137,6 +137,23 @@ def test_every_kind_of_trouble_has_an_alert() -> None:
     assert any("actor_busy_share" in rule["expr"] for rule in rules())
 
 
+@pytest.mark.parametrize(
+    ("recordings", "errors", "accepted", "fires"),
+    [(100, 50, 50, False), (100, 50, 44, True), (100, 50, 45, False), (100, 6, 0, True), (100, 0, 0, False)],
+)
+def test_accepted_errors_raise_no_alarm(recordings: int, errors: int, accepted: int, fires: bool) -> None:
+    rule = next(rule["expr"] for rule in rules() if rule["alert"] == "CitrascribeErrorsInOutput")
+    expression, _, limit = rule.rpartition(" > ")
+    counts = {"recordings": recordings, "errors": errors, "accepted": accepted}
+    panel = next(each for each in expressions()[len(rules()) :] if "output_errors" in each)
+    for each in (expression, panel):
+        arithmetic = re.sub(r"\{[^}]*\}", "", each).replace(" > 0)", ")")
+        for name, value in counts.items():
+            arithmetic = arithmetic.replace(f"citrascribe_output_{name}", str(value))
+        assert re.fullmatch(r"[-0-9 +*/().]+", arithmetic)
+        assert (eval(arithmetic) > float(limit)) is fires
+
+
 def test_metrics_that_are_named_are_told_of() -> None:
     """tests/test_metrics.py holds those of Ray against a real endpoint."""
     page = (ROOT / "docs/running.md").read_text()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -24,8 +25,9 @@ from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs.planning.listing import Listing
-from jobs.planning.plans import write_plan
+from jobs.planning.plans import MAX_PLANS, write_plan
 from jobs.planning.recipe import recipe_digest
+from jobs.planning.run_files import SUMMARY
 from jobs.planning.state import load_state
 from jobs.planning.verdicts import Policy, make_plan
 
@@ -87,7 +89,9 @@ class Bucket(MemoryFileSystem):
 class Run:
     """A run in a thread of its own that does one operation on storage each time it is let."""
 
-    def __init__(self, bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy) -> None:
+    def __init__(
+        self, bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy, max_plans: int = MAX_PLANS
+    ) -> None:
         self._turn, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._crashed = self.ended = False
         self.failure: BaseException | None = None
@@ -95,7 +99,7 @@ class Run:
         def body() -> None:
             bucket.running.run = self
             try:
-                undisturbed(bucket, listing, recipe, policy)
+                undisturbed(bucket, listing, recipe, policy, max_plans)
             except Crash:
                 pass
             except BaseException as problem:  # noqa: BLE001 - raised in the test's own thread
@@ -129,12 +133,15 @@ class Run:
         self.step()
 
 
-def undisturbed(bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy) -> None:
-    output = Place(bucket, ROOT)
-    state = load_state(output)
-    plan = make_plan(listing, state, recipe, policy)
-    if write_plan(output, state, plan.objects, (recipe_digest(recipe), recipe), "run") is None:
-        return  # another run took the number; a real one plans anew
+def undisturbed(
+    bucket: Bucket, listing: Listing, recipe: dict[str, str], policy: Policy, max_plans: int = MAX_PLANS
+) -> None:
+    output, folder = Place(bucket, ROOT), None
+    while folder is None:
+        state = load_state(output)
+        plan = make_plan(listing, state, recipe, policy)
+        folder = write_plan(output, state, plan.objects, (recipe_digest(recipe), recipe), "run", max_plans)
+    (folder / SUMMARY).write(b"{}")
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
     for unit in plan.units:
@@ -172,6 +179,7 @@ class Histories(RuleBasedStateMachine):
         self.archive: dict[str, int] = {}
         self.recipe = {"precision": "float32"}
         self.minutes = 2.0
+        self.max_plans = MAX_PLANS
         self.on_deleted = "keep"
         self.runs: list[Run] = []
 
@@ -215,6 +223,10 @@ class Histories(RuleBasedStateMachine):
     def configure(self, precision: str, minutes: float) -> None:
         self.recipe, self.minutes = {"precision": precision}, minutes
 
+    @rule(plans=st.sampled_from([1, 2, MAX_PLANS]))
+    def keep(self, plans: int) -> None:
+        self.max_plans = plans
+
     @rule(on_deleted=st.sampled_from(["keep", "remove"]))
     def decide(self, on_deleted: str) -> None:
         self.on_deleted = on_deleted
@@ -222,7 +234,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.runs) < 3)
     @rule(steps=st.integers(0, 60))
     def start(self, steps: int) -> None:
-        run = Run(self.bucket, self.listing(), dict(self.recipe), self.policy())
+        run = Run(self.bucket, self.listing(), dict(self.recipe), self.policy(), self.max_plans)
         self.runs.append(run)
         for _ in range(steps):
             run.step()
@@ -258,7 +270,7 @@ class Histories(RuleBasedStateMachine):
                     run.crash()
 
     def last_run_is_as_into_an_empty_output(self) -> None:
-        undisturbed(self.bucket, self.listing(), self.recipe, self.policy())
+        undisturbed(self.bucket, self.listing(), self.recipe, self.policy(), self.max_plans)
         expected = {
             (f"s3://a/{name}", f"{name} {version} {self.recipe['precision']} {segment}")
             for name, version in self.archive.items()
@@ -272,6 +284,41 @@ class Histories(RuleBasedStateMachine):
         plan = make_plan(self.listing(), load_state(Place(self.bucket, ROOT)), self.recipe, self.policy())
         assert not plan.units
         assert not plan.remove
+
+
+def listing_of(names: str) -> Listing:
+    objects = [SourceObject(f"s3://a/{name}", f"s3://a/{name}", name, "audio", "1", 60 * 16_000) for name in names]
+    return Listing(objects, covers=lambda uri: True)
+
+
+@pytest.mark.parametrize("max_plans", [1, 2, MAX_PLANS])
+@pytest.mark.parametrize("later", [1, 2, 3])
+def test_a_run_overtaken_at_any_moment_doubles_nothing(max_plans: int, later: int) -> None:
+    """A planner that sleeps while later runs take over all plans, the one with its number too."""
+    recipe, policy, steps = {"precision": "float32"}, Policy(120.0, "replace", "keep"), 0
+    while True:
+        bucket = Bucket()
+        undisturbed(bucket, listing_of("a"), recipe, policy, max_plans)
+        listed = listing_of("ab")
+        slow = Run(bucket, listed, recipe, policy, max_plans)
+        for _ in range(steps):
+            slow.step()
+        if slow.ended:
+            break
+        for _ in range(later):
+            undisturbed(bucket, listing_of("abd"), recipe, policy, max_plans)
+        listed.objects[:] = listing_of("abcd").objects  # what a run finds that plans again
+        slow.finish()
+        undisturbed(bucket, listing_of("abcd"), recipe, policy, max_plans)
+        output, found = Place(bucket, ROOT), Counter[str]()
+        for path, file in bucket.store.items():
+            if path.startswith(f"{ROOT}/part-"):
+                found.update(pq.read_table(io.BytesIO(file.getvalue()), schema=PART_SCHEMA)["uri"].to_pylist())
+        assert found == {f"s3://a/{name}": SEGMENTS for name in "abcd"}, steps
+        state = load_state(output)
+        assert state.parts.keys() == state.members().keys()
+        steps += 1
+    assert steps > 10
 
 
 TestHistories = Histories.TestCase

@@ -14,7 +14,7 @@ from actors.text.cer import character_errors
 from actors.text.normalise import join_texts
 
 EXAMPLES = 3  # transcripts per unit, for display at the end of a run
-MAX_FAILURES = 100  # recordings with an error that are named, per unit and per run
+MAX_NAMED = 100  # recordings with an error that are named, per unit and per run; failed units, too
 MAX_EXAMPLE = 300  # characters
 
 _COLUMNS = ["recording_id", "segment_index", "duration_s", "reference", "text", "error_kind", "error_detail"]
@@ -73,7 +73,7 @@ class Tally:
         failed = next((row for row in recording if row["error_kind"]), None)
         if failed:
             self.errors[failed["error_kind"]] += 1
-            if len(self.failures) < MAX_FAILURES:
+            if len(self.failures) < MAX_NAMED:
                 kind, detail = failed["error_kind"], _shortened(failed["error_detail"])
                 self.failures.append(Example(_shortened(first["recording_id"]), error_kind=kind, error_detail=detail))
             return

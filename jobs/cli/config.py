@@ -125,7 +125,8 @@ class Output(Stored):
     keep_runs: Annotated[int, Field(gt=0)] = 100
     """runs whose folders below _runs are kept, the newest ones
 
-    Every run removes the files of older ones. What is done is known from the newest plans, which stay."""
+    Every run removes the files of older ones, first those of runs with status 4. What is done is known from the
+    newest plans, which stay."""
     tokens: bool = False
     """true: fill the column tokens, each token with its times and confidence"""
     storage_options: StorageOptions = {}

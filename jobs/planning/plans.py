@@ -1,8 +1,9 @@
 """Reads and writes plans: the objects that each run planned, and their units.
 
 A run writes its plan before any work, under the next free number, by a conditional create: of two concurrent runs, the
-one that loses the number reads the state and plans again. If plans disagree about an object, the highest number wins.
-An object remains in the unit that it was first planned in, even while it is removed.
+one that loses the number reads the state and plans again. So does one that finds a higher number, since a later run may
+have taken over the plan that had this one. If plans disagree about an object, the highest number wins. An object
+remains in the unit that it was first planned in, even while it is removed.
 """
 
 import io
@@ -26,7 +27,7 @@ from actors.schema import SCHEMA_VERSION, UsageError
 from actors.storage import outputs
 from actors.storage.place import Place
 from actors.units import ALL, HEX, Selection
-from jobs.planning.run_files import PLAN, RUNS
+from jobs.planning.run_files import PLAN, RUNS, is_overtaken
 
 ROWS_AT_ONCE = 50_000  # of a plan, which may have millions
 MAX_FILE_BYTES = 1_000_000_000  # of a plan; a million objects take 23 MB
@@ -169,7 +170,8 @@ def write_plan(
     run_id: str,
     max_plans: int = MAX_PLANS,
 ) -> Place | None:
-    """Writes a plan under the next number. Returns the run's folder, or None if another run took the number.
+    """Writes a plan under the next number. Returns the run's folder, or None if another run took the number, or a
+    higher one. In the latter case the plan may stay, since that run may have read it, like one of a killed run.
 
     `objects` are those that are new or changed since the state, `recipe` is its digest and settings. If there are
     `max_plans`, or MAX_PLANS, this one takes over their objects and they are deleted. Raises UsageError if there are
@@ -190,7 +192,16 @@ def write_plan(
         )
     folder = output / RUNS / f"{state.next_number:06d}"
     outputs.check_folder(folder)
-    if not (folder / PLAN).create(data):
+    if is_overtaken(output, state.next_number):
+        return None
+    try:
+        is_created = (folder / PLAN).create(data)
+    except FileNotFoundError:  # a later run has already taken it over, and deleted it; or there is no such bucket
+        if is_overtaken(output, state.next_number):
+            return None
+        raise
+    # The create succeeds as well where the plan that had the number is gone since the state was read.
+    if not is_created or is_overtaken(output, state.next_number):
         return None
     for plan in state.plans if compacts else ():
         plan.delete()

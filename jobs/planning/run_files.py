@@ -3,20 +3,26 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from actors.foreign.errors import InvalidData
+from actors.foreign.plain_json import parse_object
+from actors.schema import UsageError
 from actors.storage import listing, outputs
 from actors.storage.local_writes import target_of
 from actors.storage.place import Place
+from jobs.cli.command import BUSY
 from jobs.cli.terminal import say
 
 RUNS, PLAN, HEARTBEAT, SUMMARY = "_runs", "plan.arrow", "heartbeat", "summary.json"
+OWN_FILES = (PLAN, HEARTBEAT, SUMMARY)
 LAST_RUN = 999_999_999
-CONCURRENT_DELETES = 16
+MAX_SUMMARY_BYTES = 4_000_000
+CONCURRENT_REQUESTS = 16
 
 _RUN = re.compile(r"[0-9]{6,9}")
 
@@ -30,13 +36,16 @@ class RunFile:
     place: Place = field(compare=False)
 
 
-def run_files(output: Place) -> list[RunFile]:
+def run_files(output: Place, may_be_closed: bool = False) -> list[RunFile]:
     """Lists the files of all runs, in the order of their numbers. Skips folders that are not named like a run.
 
-    Raises UsageError if a run's folder is a link.
+    Raises UsageError if a run's folder is a link, and PermissionError if it may not be read, unless `may_be_closed`:
+    then it is listed as a file without a name.
     """
     folder = output / RUNS
-    paths = list(_local_paths(folder)) if folder.is_local else [each.path for each in listing.find(folder)]
+    paths = (
+        list(_local_paths(folder, may_be_closed)) if folder.is_local else [each.path for each in listing.find(folder)]
+    )
     found = list[RunFile]()
     for path in paths:
         run, _, name = path.removeprefix(f"{folder.path}/").partition("/")
@@ -46,25 +55,47 @@ def run_files(output: Place) -> list[RunFile]:
     return sorted(found)
 
 
+def is_overtaken(output: Place, number: int) -> bool:
+    """Whether a run with a higher number is there, or one with this number has begun its work."""
+    return any(
+        (file.run > number and file.name in OWN_FILES) or (file.run == number and file.name in (HEARTBEAT, SUMMARY))
+        for file in run_files(output)
+    )
+
+
 def sweep_runs(output: Place, newest: int, keep: int, lease_seconds: float) -> None:
-    """Removes the job's files of runs older than the `keep` newest ones up to run `newest`, the caller's own, which has
-    a heartbeat.
+    """Removes the job's files of all runs but the `keep` newest ones up to run `newest`, the caller's own, which has a
+    heartbeat. Runs that ended with BUSY go first: they did nothing, and may be many. What fails is said.
 
     A run whose plan is there stays, since what is done is known from it; so does one that may be alive, and whatever
     else lies in the folders. The highest number stays too, so that no number is used twice.
     """
     files = defaultdict[int, list[RunFile]](list)
-    for file in run_files(output):
-        if file.run <= newest and (target_of(file.name) or file.name) in (PLAN, HEARTBEAT, SUMMARY):
-            files[file.run].append(file)
-    old = [files[run] for run in sorted(files)[:-keep]]
-    now = (output / RUNS / f"{newest:06d}" / HEARTBEAT).modified() if old else None
-    gone = [of_run for of_run in old if now and not any(_is_needed(file, now, lease_seconds) for file in of_run)]
     try:
-        with ThreadPoolExecutor(CONCURRENT_DELETES) as pool:
+        for file in run_files(output):
+            if file.run <= newest and (target_of(file.name) or file.name) in OWN_FILES:
+                files[file.run].append(file)
+        if len(files) <= keep:
+            return
+        now = (output / RUNS / f"{newest:06d}" / HEARTBEAT).modified()
+        with ThreadPoolExecutor(CONCURRENT_REQUESTS) as pool:
+            did_work = dict(zip(files, pool.map(_did_work, files.values()), strict=True))
+            idle_plans = sum(not did_work[run] and any(file.name == PLAN for file in files[run]) for run in files)
+            old = sorted(files, key=lambda run: (did_work[run], run))[: -max(keep - idle_plans, 1)]
+            needed = pool.map(lambda run: any(_is_needed(file, now, lease_seconds) for file in files[run]), old)
+            gone = [files[run] for run, is_needed in zip(old, needed, strict=True) if not is_needed]
             list(pool.map(_remove, gone))
-    except OSError as problem:  # transcripts are not the worse for it
+    except (OSError, UsageError) as problem:  # transcripts are not the worse for it
         say(f"storage: folders of old runs were not removed: {problem}")
+
+
+def _did_work(files: Sequence[RunFile]) -> bool:
+    """Whether a run is not known to have ended with BUSY."""
+    summary = next((file.place for file in files if file.name == SUMMARY), None)
+    try:
+        return summary is None or parse_object(outputs.read(summary, MAX_SUMMARY_BYTES)).get("status") != BUSY
+    except (InvalidData, FileNotFoundError, PermissionError):
+        return True
 
 
 def _is_needed(file: RunFile, now: datetime, lease_seconds: float) -> bool:
@@ -84,13 +115,19 @@ def _remove(files: Iterable[RunFile]) -> None:
                 os.rmdir(file.place.parent.path)
 
 
-def _local_paths(folder: Place) -> Iterator[str]:
+def _local_paths(folder: Place, may_be_closed: bool) -> Iterator[str]:
     try:
         names = os.listdir(folder.path)
     except FileNotFoundError:
         return
     for run in filter(_RUN.fullmatch, names):
         outputs.refuse_link(folder / run)
-        with suppress(FileNotFoundError, NotADirectoryError):  # deleted meanwhile; or a file, not a folder
+        try:
             paths = [f"{folder.path}/{run}/{name}" for name in os.listdir(f"{folder.path}/{run}")]
             yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))
+        except PermissionError:
+            if not may_be_closed:
+                raise
+            yield f"{folder.path}/{run}/"
+        except (FileNotFoundError, NotADirectoryError):  # deleted meanwhile; or a file, not a folder
+            continue

@@ -19,7 +19,7 @@ from actors.storage.local_writes import target_of
 from actors.storage.place import Place
 from actors.units import digest
 from jobs.planning.plans import State, read_plan
-from jobs.planning.run_files import HEARTBEAT, LAST_RUN, PLAN, SUMMARY, run_files
+from jobs.planning.run_files import LAST_RUN, OWN_FILES, PLAN, run_files
 
 CONCURRENT_READS = 16
 MAX_COMMIT_BYTES = 100_000  # of a commit's content
@@ -55,7 +55,7 @@ def _read_plans(output: Place) -> State | None:
                 if isinstance(problem, SchemaMismatch):
                     why = f"{problem}; read its parts as they are"
                 raise UsageError(f"output.uri: {file.place.uri} {why}, or use another output.uri") from None
-        if file.name in (PLAN, HEARTBEAT, SUMMARY):
+        if file.name in OWN_FILES:
             state.next_number = file.run + 1
     if state.next_number > LAST_RUN:
         raise UsageError(f"output.uri: {output.uri} has run {LAST_RUN}, the last possible number")

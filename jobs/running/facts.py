@@ -10,12 +10,12 @@ from typing import TypedDict
 
 from actors import VERSION
 from actors.outcomes import Example
+from actors.parts.summary import MAX_NAMED
 from actors.units import Unit
 from jobs.cli.config import Config
 from jobs.cli.secrets import without_secrets
 from jobs.planning.prepare import Prepared
 
-MAX_NAMED = 100  # recordings with an error, and failed units, that a summary names
 MAX_REASON = 1_000  # characters of why a unit failed
 GIT_PATIENCE_S = 5.0
 
@@ -74,7 +74,7 @@ def facts_of_plan(prepared: Prepared) -> dict[str, object]:
 def failing(examples: Iterable[Example]) -> list[FailingRecording]:
     return [
         {"recording_id": each.recording_id, "error_kind": each.error_kind, "error_detail": each.error_detail}
-        for each in list(examples)[:MAX_NAMED]
+        for each in examples
     ]
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.foreign.errors import InvalidData
@@ -17,7 +18,7 @@ from actors.schema import UsageError
 from actors.storage import outputs
 from actors.storage.place import Place
 from actors.units import digest
-from jobs.cli.command import DONE
+from jobs.cli.command import BUSY, DONE
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import say
 from jobs.running.metrics import publish_last_run
@@ -33,8 +34,11 @@ METRICS = {
     "last_run_units_left": "Units that the last run planned and did not commit",
     "output_recordings": "Recordings in the output, of the units that the listing touches",
     "output_errors": "Those of them with an error",
+    "output_accepted": "Those of them with an error that errors.accept names",
 }
-_LAST_SUCCESS = re.compile(r"^citrascribe_last_success_timestamp_seconds\{[^\n]*\} ([0-9.]{1,20})$", re.MULTILINE)
+_LAST_SUCCESS = "last_success_timestamp_seconds"
+_OF_OUTPUT = ("output_recordings", "output_errors", "output_accepted")
+_SAMPLE = re.compile(r"^citrascribe_(\w+)\{[^\n]*\} ([0-9.]{1,20})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,23 @@ class LastRun:
         return cls(output, Place.at(folder) / f"citrascribe_{digest([output])}.prom")
 
     def write(self, status: int, seconds: float, units: UnitCounts, totals: RecordingCounts | None) -> None:
-        """Publishes the metrics of a run that has ended: what its summary says, as far as it came. What fails is
-        said."""
-        now = time.time()
+        """Publishes the metrics of a run that has ended: what its summary says, as far as it came, and else what was
+        told before. Nothing of a run that found another at work, which tells of itself. What fails is said."""
+        if status == BUSY:
+            return
+        now, before = time.time(), self._read()
         values: dict[str, float] = {
             "last_run_timestamp_seconds": now,
             "last_run_status": status,
-            "last_success_timestamp_seconds": now if status == DONE else self._last_success(),
+            _LAST_SUCCESS: now if status == DONE else before.get(_LAST_SUCCESS, 0.0),
             "last_run_duration_seconds": seconds,
             "last_run_units_left": units["planned"] - units["done"],
         }
         if totals:
-            values |= {"output_recordings": totals["recordings"], "output_errors": totals["errors"]}
+            counts = totals["recordings"], totals["errors"], totals["accepted"]
+            values |= dict(zip(_OF_OUTPUT, counts, strict=True))
+        else:
+            values |= {name: before[name] for name in _OF_OUTPUT if name in before}
         publish_last_run(self.output, {name: (METRICS[name], value) for name, value in values.items()})
         if self.file is not None:
             try:
@@ -79,17 +88,17 @@ class LastRun:
             except OSError as problem:
                 say(f"metrics.folder: {self.file.uri} was not written: {problem}", "red")
 
-    def _last_success(self) -> float:
-        """The time of the last success that the file tells; 0 if it tells none."""
+    def _read(self) -> dict[str, float]:
+        """The metrics that the file has, by name; none if it cannot be read."""
         try:
             text = outputs.read(self.file, MAX_FILE_BYTES).decode(errors="replace") if self.file else ""
         except (OSError, InvalidData):
-            return 0.0
-        found = _LAST_SUCCESS.search(text)
-        try:
-            return float(found[1]) if found else 0.0
-        except ValueError:
-            return 0.0
+            return {}
+        found = dict[str, float]()
+        for name, value in _SAMPLE.findall(text):
+            with suppress(ValueError):
+                found[name] = float(value)
+        return found
 
 
 def _exposition(output: str, values: Mapping[str, float]) -> str:

@@ -71,10 +71,18 @@ def active_run(output: Place, folder: Place, lease_seconds: float) -> Place | No
 def is_alive(file: RunFile, lease_seconds: float, now: datetime) -> bool:
     """Whether a heartbeat is of a run that is at work: it is recent, and its process is not known to be gone."""
     with suppress(FileNotFoundError, InvalidData):  # the run has just ended; or no run wrote the file
-        beat = _Heartbeat.of(outputs.read(file.place, MAX_HEARTBEAT_BYTES))
+        is_known_dead = _is_known_dead(file.place)
         age = (now - file.place.modified()).total_seconds()
-        return abs(age) < lease_seconds and not beat.is_known_dead  # one from the future is not recent
+        return abs(age) < lease_seconds and not is_known_dead  # one from the future is not recent
     return False
+
+
+def _is_known_dead(heartbeat_file: Place) -> bool:
+    """Whether a heartbeat is of a process that is known to be gone; of one that may not be read, nothing is known."""
+    try:
+        return _Heartbeat.of(outputs.read(heartbeat_file, MAX_HEARTBEAT_BYTES)).is_known_dead
+    except PermissionError:  # of another user's run
+        return False
 
 
 @dataclass(frozen=True)

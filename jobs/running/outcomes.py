@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
-from actors.parts.summary import MAX_FAILURES
+from actors.parts.summary import MAX_NAMED
 from actors.pieces import MAX_PIECES, Cut
 from actors.schema import ErrorKind
 from actors.sources.account import Entries
@@ -39,7 +39,7 @@ class Totals:
         self.counts += committed.counts
         self.entries += Entries.from_dict(committed.entries) if committed.entries else Entries()
         self.transcripts += committed.transcripts[: MAX_EXAMPLES - len(self.transcripts)]
-        self.failures += committed.failures[: MAX_FAILURES - len(self.failures)]
+        self.failures += committed.failures[: MAX_NAMED - len(self.failures)]
 
     def add_work(self, work: Work | None) -> None:
         if work:

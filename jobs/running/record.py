@@ -79,6 +79,11 @@ class RunRecord:
 
         self._progress = progress
 
+    def stopped(self, why: str) -> None:
+        """Notes why the run ends before all its work is done."""
+        with self._lock:
+            self.summary["why"] = why[:MAX_WHY]
+
     def refresh(self) -> None:
         """Writes the record again if there was progress. Raises OSError."""
         with self._lock:
@@ -139,5 +144,6 @@ def recorded(config: Config, run_id: str) -> Iterator[RunRecord]:
         if record.summary["status"] is None:
             usage = isinstance(problem, (ConfigError, UsageError))
             why = "interrupted" if isinstance(problem, KeyboardInterrupt) else f"{problem}" or type(problem).__name__
-            record.end(USAGE if usage else FAILED, {"why": why[:MAX_WHY]})
+            record.stopped(why)
+            record.end(USAGE if usage else FAILED)
         raise

@@ -13,15 +13,15 @@ from typing import Literal, TypedDict
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
+from actors.parts.summary import MAX_NAMED
 from actors.storage import outputs
 from actors.storage.place import Place
 from jobs.cli.command import BUSY, DONE, FAILED, OVER_BUDGET, USAGE
 from jobs.planning.recipe import differences
-from jobs.planning.run_files import HEARTBEAT, PLAN, SUMMARY, RunFile, run_files
-from jobs.running.facts import MAX_NAMED, timestamp
+from jobs.planning.run_files import HEARTBEAT, MAX_SUMMARY_BYTES, OWN_FILES, SUMMARY, RunFile, run_files
+from jobs.running.facts import timestamp
 from jobs.running.lease import is_alive
 
-MAX_SUMMARY_BYTES = 4_000_000
 CONCURRENT_READS = 4
 MAX_TEXT = 1_000  # characters of a text that is shown
 _LARGE = 1e15  # no number of a run is larger
@@ -130,18 +130,18 @@ class Run:
 
 
 def all_runs(output: Place) -> dict[int, list[RunFile]]:
-    """The job's files of every run, by its number."""
+    """The job's files of every run, by its number; of a run whose folder may not be read, one without a name."""
     found = defaultdict[int, list[RunFile]](list)
-    for file in run_files(output):
-        if file.name in (PLAN, HEARTBEAT, SUMMARY):
+    for file in run_files(output, may_be_closed=True):
+        if not file.name or file.name in OWN_FILES:
             found[file.run].append(file)
     return found
 
 
-def read_runs(files: Sequence[Sequence[RunFile]], lease_seconds: float) -> list[Run]:
-    """What the runs of these files left, in the same order."""
+def read_runs(files: Sequence[Sequence[RunFile]], lease_seconds: float) -> list[RunRow]:
+    """What the runs of these files left, in the same order; a row each, for a summary may have megabytes."""
     with ThreadPoolExecutor(CONCURRENT_READS) as pool:
-        return list(pool.map(lambda of_run: read_run(of_run, lease_seconds), files))
+        return list(pool.map(lambda of_run: read_run(of_run, lease_seconds).row(), files))
 
 
 def read_run(files: Sequence[RunFile], lease_seconds: float) -> Run:
@@ -149,6 +149,8 @@ def read_run(files: Sequence[RunFile], lease_seconds: float) -> Run:
     places = {file.name: file for file in files}
     number, summary, problem = files[0].run, dict[str, object](), ""
     last_heartbeat, alive = None, False
+    if "" in places:
+        problem = "its folder may not be read"
     if SUMMARY in places:
         try:
             summary = parse_object(outputs.read(places[SUMMARY].place, MAX_SUMMARY_BYTES))
@@ -157,7 +159,7 @@ def read_run(files: Sequence[RunFile], lease_seconds: float) -> Run:
         except (InvalidData, PermissionError) as why:
             problem = f"its summary.json cannot be read: {why}"
     if HEARTBEAT in places:
-        with suppress(FileNotFoundError):  # the run has just ended
+        with suppress(FileNotFoundError, PermissionError):  # the run has just ended; or is another user's
             last_heartbeat = timestamp(places[HEARTBEAT].place.modified().timestamp())
             alive = is_alive(places[HEARTBEAT], lease_seconds, datetime.now(UTC))
     has_ended = _number(summary.get("status")) is not None
