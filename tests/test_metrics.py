@@ -17,7 +17,7 @@ from jobs.running.last_run import METRICS
 from jobs.running.metrics import Metrics, publish_last_run
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-metrics = Metrics("r1", units=3, output="file:///out")
+metrics = Metrics("r1", units=3, output="file:///输出")
 work = Work("actor", began=1.0, ended=2.0, busy_seconds=0.1, padded_seconds=25.0)
 metrics.add(Counts(audio_seconds=12.5), work, 0)  # a piece that is kept
 metrics.add(Counts(recordings=4, errors={"missing": 1}), None, 1)
@@ -53,7 +53,7 @@ def test_metrics_are_there_to_fetch() -> None:
         "citrascribe_units_left": 2,
         "citrascribe_padding_share": 0.5,
     }
-    assert all('output="file:///out"' in labels for _, labels, _ in lines)
+    assert all('output="file:///输出"' in labels for _, labels, _ in lines)
     last = {name: value for name, labels, value in lines if "run_id" not in labels}
     assert last == {f"citrascribe_{name}": "4.0" for name in METRICS}
     assert {f"ray_{name}" for name, _, _ in lines} >= {name for name in named_metrics() if name.startswith("ray_")}

@@ -21,7 +21,7 @@ from actors.units import digest
 from jobs.cli.command import BUSY, DONE
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import say
-from jobs.running.metrics import publish_last_run
+from jobs.running.metrics import label_of, publish_last_run
 from jobs.running.summary import RecordingCounts, UnitCounts
 
 MAX_FILE_BYTES = 100_000
@@ -56,7 +56,7 @@ class LastRun:
             uri = config.output.place().uri
         except (ConfigError, UsageError, OSError):  # which the run itself tells
             uri = config.output.uri
-        output = escape_surrogates(without_credentials(uri))
+        output = label_of(escape_surrogates(without_credentials(uri)))
         if folder is None:
             return cls(output, None)
         if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):

@@ -4,11 +4,14 @@ import sys
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from actors.outcomes import Counts, Work
 from jobs.cli.terminal import say
 from jobs.running.actor_time import ActorTime
 from jobs.running.connect import reason_of
+
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
 class Metrics:
@@ -19,7 +22,7 @@ class Metrics:
 
         def create(kind: Any, name: str, description: str, *labels: str) -> Any:
             metric = kind(f"citrascribe_{name}", description, ("run_id", "output", *labels))
-            metric.set_default_tags({"run_id": run_id, "output": output})
+            metric.set_default_tags({"run_id": run_id, "output": label_of(output)})
             return metric
 
         self._audio = create(Counter, "audio_seconds", "Seconds of audio committed")
@@ -58,6 +61,11 @@ class Metrics:
 
     def retry(self, units: int) -> None:
         self._retries.inc(units)
+
+
+def label_of(output: str) -> str:
+    """An output's URI as the label `output`: what is not printable ASCII as in a URL, for Ray takes nothing else."""
+    return quote(output, safe=_PRINTABLE, errors="backslashreplace")
 
 
 def publish_last_run(output: str, values: Mapping[str, tuple[str, float]]) -> None:

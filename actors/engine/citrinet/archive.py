@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from actors.engine.citrinet.finite import find_not_finite
 from actors.engine.citrinet.layout import check_checkpoint
-from actors.engine.citrinet.records import find_not_finite, read_records
+from actors.engine.citrinet.records import read_records
 from actors.foreign import plain_yaml
 from actors.foreign.errors import one_line
 from actors.schema import MachineError, UsageError

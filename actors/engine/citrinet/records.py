@@ -10,11 +10,8 @@ import io
 import math
 import pickletools
 import zipfile
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from actors.foreign.errors import one_line
 from actors.schema import UsageError
@@ -22,7 +19,6 @@ from actors.schema import UsageError
 MAX_WEIGHTS_BYTES = 1_200_000_000  # of all tensors, counted as float32 or wider; Citrinet-1024 has 560 million
 MAX_PICKLE_BYTES = 1_000_000  # 200 per tensor; Citrinet-1024 has 900 tensors
 MAX_DIRECTORY_BYTES = 4_000_000  # of the zip's central directory; about 80 per record
-_FINITE_BYTES = 1 << 24  # read at once
 MAX_DIMENSIONS, MAX_INTEGER = 8, 1 << 48  # of a tensor; of a size, a stride or a count
 
 
@@ -119,28 +115,6 @@ def read_records(file: io.BufferedIOBase) -> tuple[dict[str, TensorSpec], dict[s
     except Exception as problem:  # noqa: BLE001 - zipfile and pickletools raise a dozen kinds for damage
         reason = f"{type(problem).__name__}: {one_line(problem, 80)}"
         raise UsageError(f"they are not in torch's format: {reason}") from None
-
-
-def find_not_finite(
-    file: io.BufferedIOBase, tensors: Mapping[str, TensorSpec], starts: Mapping[str, int], names: Iterable[str]
-) -> str | None:
-    """The first of the named tensors of floating-point numbers with one that is infinite or not a number, or None."""
-    for name in names:
-        tensor = tensors[name]
-        number = tensor.record.dtype
-        kind = np.dtype("uint16" if number.name == "bfloat16" else number.name)
-        file.seek(starts[tensor.record.key] + tensor.offset * number.itemsize)
-        left = (tensor.end - tensor.offset) * number.itemsize if tensor.is_floating_point() else 0
-        while left > 0:
-            numbers = np.frombuffer(file.read(min(left, _FINITE_BYTES)), kind)
-            left -= numbers.nbytes
-            if not numbers.size:
-                return None  # cut off, which reading the weights tells
-            # bfloat16 is infinite or no number where all 8 bits of its exponent are set.
-            finite = (numbers & 0x7F80) != 0x7F80 if number.name == "bfloat16" else np.isfinite(numbers)
-            if not finite.all():
-                return name
-    return None
 
 
 def _read(archive: zipfile.ZipFile, file: io.BufferedIOBase) -> tuple[dict[str, TensorSpec], dict[str, int]]:
