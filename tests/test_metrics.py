@@ -14,7 +14,7 @@ import time, urllib.request
 import ray
 from actors.outcomes import Counts, Work
 from jobs.running.last_run import METRICS
-from jobs.running.metrics import Metrics, publish_last_run
+from jobs.running.metrics import Metrics, label_of, publish_last_run
 
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 metrics = Metrics("r1", units=3, output="file:///输出")
@@ -22,7 +22,7 @@ work = Work("actor", began=1.0, ended=2.0, busy_seconds=0.1, padded_seconds=25.0
 metrics.add(Counts(audio_seconds=12.5), work, 0)  # a piece that is kept
 metrics.add(Counts(recordings=4, errors={"missing": 1}), None, 1)
 metrics.retry(1)
-publish_last_run("file:///out", {name: (meaning, 4.0) for name, meaning in METRICS.items()})
+publish_last_run(label_of("file:///输出"), {name: (meaning, 4.0) for name, meaning in METRICS.items()})
 port = ray.nodes()[0]["MetricsExportPort"]
 end = time.monotonic() + 50
 text = ""
@@ -53,7 +53,7 @@ def test_metrics_are_there_to_fetch() -> None:
         "citrascribe_units_left": 2,
         "citrascribe_padding_share": 0.5,
     }
-    assert all('output="file:///输出"' in labels for _, labels, _ in lines)
+    assert all('output="file:///%E8%BE%93%E5%87%BA"' in labels for _, labels, _ in lines)
     last = {name: value for name, labels, value in lines if "run_id" not in labels}
     assert last == {f"citrascribe_{name}": "4.0" for name in METRICS}
     assert {f"ray_{name}" for name, _, _ in lines} >= {name for name in named_metrics() if name.startswith("ray_")}

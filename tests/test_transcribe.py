@@ -246,18 +246,19 @@ def test_a_checkpoint_with_broken_weights_is_told_in_a_line(job: Any, tmp_path: 
                 data = bytes(len(data))
             bad.addfile(member, io.BytesIO(data))
     status, summary, seen = job("input.limit=2", f"output.uri={tmp_path}/out", f"model.name={tmp_path}/bad.nemo")
-    assert (status, summary["units"]["done"]) == (1, 0)
-    assert "UsageError: model.name: bad.nemo: its weights cannot be read: " in seen
+    assert (status, summary["status"]) == (2, 2)  # found when planning
+    assert f"configuration: model.name: {tmp_path}/bad.nemo: its weights cannot be read: " in seen
     assert "Traceback" not in seen
 
 
 def test_storage_out_of_reach_is_told_in_a_line(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_ray(monkeypatch)
     nowhere = f"input.storage_options={{endpoint_url: 'http://127.0.0.1:{free_port()}', anon: true}}"
-    for options in (nowhere, "input.storage_options={profile: none-such}"):
+    no_profile = "input.storage_options={profile: none-such}"
+    for options, expected, word in ((nowhere, 1, "storage: "), (no_profile, 2, "configuration: ")):
         status, summary, seen = job("input.uri=s3://bucket/x", f"output.uri={tmp_path}/out", options)
-        assert (status, summary["status"]) == (1, 1)
-        assert "storage: " in seen
+        assert (status, summary["status"]) == (expected, expected)
+        assert word in seen
         assert "Traceback" not in seen
 
 
