@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    output = config.output.place()
+    output = config.output.asked_place()
     outputs.check_folders(output)
     files = all_runs(output)
     if not files:

@@ -16,7 +16,7 @@ from actors.schema import UsageError
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage
 from actors.storage.s3_session import S3
-from jobs import plan, transcribe
+from jobs import evaluate, export, history, plan, transcribe
 
 MODEL = "model.name=demo/citrinet_zh_demo.nemo"
 
@@ -103,8 +103,22 @@ def test_what_a_policy_allows_below_a_prefix_is_enough() -> None:
     with closing(Loopback(answer)) as server:
         options = {"endpoint_url": server.url, "key": "k", "secret": "s", "client_kwargs": {"region_name": "r"}}
         output = Place.at("s3://bucket/team/out", options)
-        check_storage(output / "_runs", "output.uri", must_list=True)  # as `prepare` asks
+        check_storage(output / "_", "output.uri", must_list=True)  # as `asked_place` asks
         with pytest.raises(UsageError, match=r"output\.uri: s3://bucket refuses these credentials"):
             check_storage(Place.at("s3://bucket/other/out", options) / "_runs", "output.uri", must_list=True)
         check_storage(Place.at("s3://bucket/other/a.wav", options), "input.uri")  # may be readable all the same
     assert asked[:2] == ["team/out/", "other/out/"]
+
+
+@pytest.mark.parametrize("main", [history.main, export.main, evaluate.main])
+def test_jobs_that_read_an_output_ask_its_storage(
+    main: Any, job: Any, s3_options: dict[str, Any], tmp_path: Path
+) -> None:
+    for options, uri, message in (
+        (s3_options, "s3://no-bucket/out", "output.uri: there is no bucket no-bucket at "),
+        (s3_options | {"secret": "wrong"}, "s3://bucket/out", "output.uri: s3://bucket refuses these credentials"),
+        (s3_options, "s3://Bad_Bucket!/out", "output.uri: 'Bad_Bucket!' cannot be the name of a bucket"),
+    ):
+        status, summary, seen = job(config=config_with(tmp_path, "output", options, uri), main=main)
+        assert (status, summary["status"]) == (2, 2), seen
+        assert message in seen

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from actors.schema import ErrorKind, UsageError
 from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
+from actors.storage.preflight import check_storage
 from actors.storage.urls import Signatures, is_signed, is_web, public_url
 from jobs.cli.config_of_jobs import Benchmark, Evaluate, Export, History, Metrics
 from jobs.cli.errors import ConfigError as ConfigError
@@ -137,6 +138,15 @@ class Output(Stored):
         if is_web(self.uri):
             raise UsageError("output.uri: HTTP cannot be written to; give a folder, or the storage's own URL (s3://…)")
         return Place.at(self.uri, self.options())
+
+    def asked_place(self) -> Place:
+        """The folder of the output, in a storage that lets it be listed.
+
+        Raises what `place` does, UsageError for storage that cannot be used, and OSError where it does not answer.
+        """
+        place = self.place()
+        check_storage(place / "_", "output.uri", must_list=True)  # which lists the folder, not the one above it
+        return place
 
 
 class Model(Stored):

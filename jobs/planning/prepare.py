@@ -21,7 +21,6 @@ from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.redo import objects_to_redo
-from jobs.planning.run_files import RUNS
 from jobs.planning.sizing import planned_cut
 from jobs.planning.state import load_state, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
@@ -85,8 +84,9 @@ def _check(config: Config) -> None:
 
 
 def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
-    output = config.output.place()
-    _check_storage(config, output)
+    check_writable(config.output.place(), "output.uri")
+    output = config.output.asked_place()
+    _check_inputs(config)
     model = resolve(
         config.model.name, config.model.revision, config.model.options(), is_fused=config.model.engine != "nemo"
     )
@@ -115,10 +115,8 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output, accepted)
 
 
-def _check_storage(config: Config, output: Place) -> None:
+def _check_inputs(config: Config) -> None:
     """Raises UsageError for storage that cannot be used, before a model is fetched or anything listed."""
-    check_writable(output, "output.uri")
-    check_storage(output / RUNS, "output.uri", must_list=True)
     places = [Place.at(uri, config.input.options()) for uri in config.input.uris]
     for place in {each.store: each for each in places}.values():
         check_storage(place, "input.uri")

@@ -98,7 +98,7 @@ def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
     A part that cannot be read is skipped. Recordings of which a row is impossible have a fault. A sentence about each
     such part is added to `problems`.
     """
-    output = config.output.place()
+    output = config.output.asked_place()
     try:
         state = load_state(output)
     except PermissionError as problem:
