@@ -1,11 +1,10 @@
 """Lists the runs of an output, and tells what one of them did: its settings, its errors, and why it failed."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from actors.storage import outputs
-from jobs.cli.command import DONE, run_job
+from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.run_files import RunFile
@@ -64,7 +63,7 @@ def _cells(row: RunRow) -> Iterator[object]:
     yield row["run"]
     yield (row["start"] or "")[:16].replace("T", " ")
     yield _duration(row["wall_seconds"])
-    yield row["told"]
+    yield row["state"] if row["state"] in ("killed", "running") else row["told"]  # when is told of the run alone
     yield "{done}/{planned}".format(**units) if units else ""
     yield "" if row["recordings"] is None else f"{row['recordings']} ({row['errors'] or 0})"
     yield "" if hours is None else f"{hours:.2f}"
@@ -139,4 +138,4 @@ def _duration(seconds: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())
