@@ -30,9 +30,9 @@ DEMO_MODEL = ROOT / "demo" / "citrinet_zh_demo.nemo"
 S3_KEY, S3_SECRET = "CITRASCRIBETESTKEY01", "citrascribe-test-secret-0123456789abcdef"
 
 
-for _each, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+for _each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_each) is signal.SIG_IGN:  # as of `nohup` or a shell's `&`: the jobs under test inherit it
-        signal.signal(_each, _handler)
+        signal.signal(_each, signal.default_int_handler if _each == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
