@@ -105,7 +105,9 @@ def said_in(kind: str, content: str) -> str:
             assert before.start < before.end <= after.start
         content = "".join(caption.text for caption in captions)
     elif kind in ("jsonl", "manifest"):
-        content = "".join(json.loads(line)["text"] for line in content.splitlines())
+        lines = [json.loads(line) for line in content.splitlines()]
+        assert all(line["duration"] > 0 for line in lines if kind == "manifest")
+        content = "".join(line["text"] for line in lines)
     return "".join(re.sub(r"[\x00-\x1f\u2028\u202e]|--(>|＞|&gt;)", "", content).split())
 
 

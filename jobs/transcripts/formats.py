@@ -144,11 +144,11 @@ def _json_line(transcript: Transcript) -> str:
 
 
 def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """NeMo's manifest, one line per segment with text and a duration, to train a model on: NeMo takes
-    a duration of 0 for all that follows.
+    """NeMo's manifest, one line per segment with text, to train a model on.
 
     Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr/datasets.html. For a member of a
-    tar or a row of a Parquet file, audio_filepath is its name and `shard` the file; NeMo can read it once extracted.
+    tar or a row of a Parquet file, audio_filepath is its name and `shard` the file; NeMo can read it once extracted. A
+    segment has at least a millisecond: NeMo takes a duration of 0 for all that follows.
     """
     if transcript.is_dialogue:
         return "".join(manifest_lines(each, layout) for each in transcript.channels)
@@ -163,12 +163,15 @@ def manifest_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
     return "".join(
         to_json(
             place
-            | {"offset": round(offset + row["start_s"], 3), "duration": round(row["end_s"] - row["start_s"], 3)}
+            | {
+                "offset": round(offset + row["start_s"], 3),
+                "duration": max(round(row["end_s"] - row["start_s"], 3), 0.001),
+            }
             | {"text": row["text"], "confidence": round(row["confidence"], 4)}
         )
         + "\n"
         for row in transcript.rows
-        if row["text"] and row["text"].strip() and round(row["end_s"] - row["start_s"], 3)
+        if row["text"] and row["text"].strip()
     )
 
 
