@@ -136,10 +136,7 @@ def test_what_fits_no_machine_is_refused(cluster_of: Any, start: Start, tmp_path
     cluster.add_node(num_cpus=2, num_gpus=1, dashboard_agent_listen_port=free_port())
     job = start(cluster, "first", "model.device=cpu", "ray.gpus_per_actor=2")
     assert job.wait(60) == 2
-    assert (
-        "one actor needs 1 CPU and 2 GPUs, and no machine of the cluster has that"
-        in (tmp_path / "first.err").read_text()
-    )
+    assert "2 GPUs, and no machine of the cluster has that" in (tmp_path / "first.err").read_text()
 
 
 @pytest.mark.timeout(300)

@@ -295,7 +295,8 @@ def listing_of(names: str) -> Listing:
 @pytest.mark.parametrize("later", [1, 2, 3])
 def test_a_run_overtaken_at_any_moment_doubles_nothing(max_plans: int, later: int) -> None:
     """A planner that sleeps while later runs take over all plans, the one with its number too."""
-    recipe, policy, steps = {"precision": "float32"}, Policy(120.0, "replace", "keep"), 0
+    policy = Policy(target_seconds=120.0, on_mismatch="replace", on_deleted="keep")
+    recipe, steps = {"precision": "float32"}, 0
     while True:
         bucket = Bucket()
         undisturbed(bucket, listing_of("a"), recipe, policy, max_plans)
