@@ -54,10 +54,14 @@ class Resources:
         return {"CPU": self.commit_cpus}
 
     @property
+    def bundles(self) -> tuple[dict[str, float], ...]:
+        """What one of each needs, in the order of the stages."""
+        return self.of_reader, self.of_actor, self.of_writer
+
+    @property
     def least(self) -> dict[str, float]:
         """What one of each needs together."""
-        needs = (self.of_reader, self.of_actor, self.of_writer)
-        return {name: sum(each.get(name, 0.0) for each in needs) for name in ("CPU", "GPU", "memory")}
+        return {name: sum(each.get(name, 0.0) for each in self.bundles) for name in ("CPU", "GPU", "memory")}
 
     @property
     def blocks_at_once(self) -> int:

@@ -42,34 +42,33 @@ class Share:
 
     def of_readers(self) -> dict[str, Any]:
         """Options of `Dataset.map_batches` for the stage that reads: as many as there is work and room for."""
-        from ray.data import ActorPoolStrategy
-
-        return self._options(READER, self.resources.of_reader, ActorPoolStrategy(min_size=1))
+        return self._options(READER, min_size=1)
 
     def of_actors(self) -> dict[str, Any]:
         """Options for the stage that transcribes."""
-        from ray.data import ActorPoolStrategy
-
         (minimum, maximum), at_once = self.resources.actors, self.resources.blocks_at_once
-        pool = ActorPoolStrategy(
+        return self._options(
+            ACTOR,
             min_size=minimum,
             max_size=maximum,
             initial_size=self.resources.first_actors,
             max_concurrent_calls_per_actor=at_once,
             enable_true_multi_threading=at_once > 1,
         )
-        return self._options(ACTOR, self.resources.of_actor, pool)
 
     def of_writers(self) -> dict[str, Any]:
         """Options for the stage that commits."""
+        return self._options(WRITER, min_size=1)
+
+    def _options(self, bundle: int, **pool: int | bool) -> dict[str, Any]:
+        """Options for a stage: what one worker of it needs and where the first one is placed, how often it is tried
+        again, and the size of its pool."""
         from ray.data import ActorPoolStrategy
 
-        return self._options(WRITER, self.resources.of_writer, ActorPoolStrategy(min_size=1))
-
-    def _options(self, bundle: int, needs: Mapping[str, float], pool: Any) -> dict[str, Any]:
+        needs = self.resources.bundles[bundle]
         needed = {"num_cpus": needs["CPU"], "num_gpus": needs.get("GPU", 0), "memory": needs.get("memory")}
         return {name: value for name, value in needed.items() if value} | {
-            "compute": pool,
+            "compute": ActorPoolStrategy(**pool),
             "max_restarts": -1,  # Ray Data never replaces an actor that died for good, and would wait for it
             "max_task_retries": 3,  # so that a piece that kills its worker fails
             "ray_remote_args_fn": _Seat(self.group, bundle, needs["CPU"]),
@@ -145,10 +144,9 @@ class _Asker:
         """Asks for one worker of each stage. Raises ConfigError if no machine of the cluster has room for one."""
         from ray.util import placement_group
 
-        bundles = [resources.of_reader, resources.of_actor, resources.of_writer]
-        _check_machines(bundles)
+        _check_machines(resources.bundles)
         name = f"{self._name}, again" if self.shares else self._name  # names of groups are unique
-        self.shares.append(Share(resources, placement_group(bundles, strategy="PACK", name=name)))
+        self.shares.append(Share(resources, placement_group([*resources.bundles], strategy="PACK", name=name)))
         return self.shares[-1]
 
     def get_now(self, resources: Resources, instead_of: Resources) -> bool:
