@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
-from actors.units import FINGERPRINT, HEX, Carried, Selection, SourceObject, Unit, nominal_seconds
+from actors.units import FINGERPRINT, HEX, Carried, Fingerprint, Selection, SourceObject, Unit, Version, nominal_seconds
 
 MAX_PIECES = 20_000  # of a unit, about
 
@@ -78,6 +78,7 @@ class Piece:
     ranges: int = 1
     stretch: int = 0
     stretches: int = 1
+    hearing: str = ""  # of its unit, of which pieces of another one are no siblings
 
     @property
     def is_whole(self) -> bool:
@@ -98,9 +99,11 @@ class Piece:
         """The name of another piece of its unit."""
         return f"{number}-of-{self.count}.{self.cut}"
 
-    def without_lines(self) -> "Piece":
-        """The piece without the manifest lines of its objects, which may be megabytes and are only needed to read."""
-        return replace(self, objects=tuple(replace(each, lines=None) for each in self.objects))
+    def as_kept(self) -> "Piece":
+        """The piece as it is kept with what was heard of it: without the manifest lines of its objects, which may be
+        megabytes and are only needed to read, and with what of its fingerprint concerns hearing."""
+        objects = tuple(replace(each, lines=None) for each in self.objects)
+        return replace(self, objects=objects, fingerprint=Fingerprint.of_hearing(self.fingerprint))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -111,21 +114,27 @@ class Piece:
         fields = dict[str, Any](parse_object(text))
         try:
             objects = tuple(SourceObject.from_dict(each) for each in fields["objects"])
-            carried = tuple(Carried(*each)._replace(selection=Selection(*each[3])) for each in fields["carried"])
+            carried = tuple(map(_carried, fields["carried"]))
             piece = cls(**{**fields, "cut": Cut(**fields["cut"]), "objects": objects, "carried": carried})
-        except (TypeError, KeyError, AttributeError, IndexError) as problem:
+        except (TypeError, KeyError, AttributeError, IndexError, ValueError) as problem:
             raise InvalidData(f"it is not a piece: {problem}") from None
-        for pattern, name in ((HEX, "unit"), (FINGERPRINT, "fingerprint")):
+        for pattern, name in ((HEX, "unit"), (FINGERPRINT, "fingerprint"), (f"(?:{FINGERPRINT})?", "hearing")):
             if not re.fullmatch(pattern, str(getattr(piece, name))):
                 raise InvalidData(f"{str(getattr(piece, name))[:80]!r} is not a unit's {name}")
         numbers = (piece.number, piece.count, piece.range, piece.ranges, piece.stretch, piece.stretches)
         texts = [text for each in objects for text in (each.key, each.uri, each.name, each.format)]
-        texts += [text for each in carried for text in (each.key, each.version, each.uri)]
+        texts += [text for each in carried for text in (each.key, *each.version, each.uri)]
         if not all(type(each) is int for each in (*numbers, *(each.size for each in objects))):
             raise InvalidData("it is not a piece: its numbers are not all integers")
         if not all(type(text) is str for text in texts):
             raise InvalidData("it is not a piece: its objects have names that are not text")
         return piece
+
+
+def _carried(fields: Sequence[Any]) -> Carried:
+    key, version, uri, selection, source, is_left = fields
+    listed = SourceObject.from_dict(source) if source else None
+    return Carried(key, Version(*version), uri, Selection(*selection), listed, bool(is_left))
 
 
 def cut_unit(unit: Unit, cut: Cut) -> list[Piece]:
@@ -144,8 +153,9 @@ def cut_unit(unit: Unit, cut: Cut) -> list[Piece]:
             groups.append(([source], shares))
         begin += length
     pieces = [piece for objects, shares in groups for piece in _pieces_of_group(unit, cut, tuple(objects), shares)]
+    count, hearing = len(pieces), unit.hearing
     return [
-        replace(each, number=number, count=len(pieces), carried=() if number else unit.carried)
+        replace(each, number=number, count=count, hearing=hearing, carried=() if number else unit.carried)
         for number, each in enumerate(pieces)
     ]
 

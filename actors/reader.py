@@ -21,12 +21,12 @@ from actors.pieces import NeedsRecut, Piece
 from actors.reading.faults import error_of
 from actors.reading.measure import Heard, max_seconds
 from actors.reading.patience import Patience
-from actors.reading.rows import Decoder, Row, companions, to_rows, witnesses
+from actors.reading.rows import Decoder, Row, to_rows, witnesses
 from actors.schema import SAMPLE_RATE, RecordingError
 from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
 from actors.sources.objects import Reading, ReadSettings, place_of, read_objects, recording_of
-from actors.sources.recordings import Recording
+from actors.sources.recordings import Recording, companions
 from actors.sources.tar_ranges import Chain
 from actors.sources.tar_texts import merge_texts
 from actors.units import SourceObject

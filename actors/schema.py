@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = "2"  # of parts, in their metadata and in those of plans; an output of another one is not continued
+SCHEMA_VERSION = "3"  # of parts, in their metadata and in those of plans; an output of another one is not continued
 
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
 
@@ -118,6 +118,60 @@ SPEECH_SCHEMA = pa.schema(
         pa.field("own", pa.bool_()),
     ]
 )
+
+#: The model's output for a segment, of the engine's `Emission`, its arrays as bytes: those of the best class and its
+#: probability of each frame in `best` (uint16) and `probability` (float32), and its candidates, if there are any, in
+#: `counts` (uint8), `ids`, `log_probs` and `blank` (uint16). All little-endian.
+FRAMES = [
+    pa.field("best", pa.large_binary()),
+    pa.field("probability", pa.large_binary()),
+    pa.field("counts", pa.large_binary()),
+    pa.field("ids", pa.large_binary()),
+    pa.field("log_probs", pa.large_binary()),
+    pa.field("blank", pa.large_binary()),
+]
+
+FRAME_SAMPLES = b"frame_samples"  # in the metadata of tables of EMISSION_SCHEMA: the stride of frames, in samples
+
+#: Between hearing and saying: one row per segment, with the emission of its sound, context included; null where there
+#: was none. `samples` counts those of the sound, context included; 0 if there is no speech.
+EMISSION_SCHEMA = pa.schema(
+    [
+        *_IDENTITY,
+        *_COMPANIONS,
+        pa.field("samples", pa.int32()),
+        pa.field("before", pa.int32()),
+        pa.field("after", pa.int32()),
+        pa.field("own", pa.bool_()),
+        *FRAMES,
+    ]
+)
+
+#: The emission of a segment alone, after it was joined with its neighbours: all that its text and times are decoded
+#: from. Its frames begin at `start_s` and last `frame_s` each; its sound ends at `end_s`, all in seconds from the
+#: recording's start. `previous` is the best class of the frame before the first, which belongs to the neighbour; null
+#: if there is none.
+EMISSION = pa.struct(
+    [
+        pa.field("start_s", pa.float64()),
+        pa.field("end_s", pa.float64()),
+        pa.field("frame_s", pa.float64()),
+        pa.field("previous", pa.int32()),
+        *FRAMES,
+    ]
+)
+
+_PROVENANCE = [
+    pa.field("model", _REPEATED, nullable=False),
+    pa.field("model_sha256", _REPEATED, nullable=False),
+    pa.field("run_id", _REPEATED, nullable=False),
+    pa.field("unit", _REPEATED, nullable=False),
+    pa.field("transcribed_at", pa.timestamp("us", tz="UTC"), nullable=False),
+]
+
+#: What was heard of segments, before anything is said: the rows of kept pieces. `emission` is null on error, and where
+#: there is no speech.
+HEARD_SCHEMA = pa.schema([*_IDENTITY, *_COMPANIONS, *_PROVENANCE, pa.field("emission", EMISSION)])
 
 #: The schema of parts: the contract with their readers. Every column is in every part.
 PART_SCHEMA = pa.schema(

@@ -14,7 +14,7 @@ from actors.sources.objects import ReadSettings
 from actors.storage.encoding import check_names
 from actors.storage.place import Place
 from actors.transcriber import Transcriber
-from actors.writer import commit_piece
+from actors.writer import Writer, WriteSettings
 
 
 class ReadBlock:
@@ -32,32 +32,33 @@ class ReadBlock:
         return SPEECH_SCHEMA.empty_table() if is_done else read_piece(piece, self._settings)
 
 
-class TranscribeBlock:
-    """Transcribes pieces, in an actor that holds one engine."""
+class HearBlock:
+    """Hears pieces, in an actor that holds one engine."""
 
-    def __init__(self, model: ModelFile, engine: EngineSettings, run_id: str) -> None:
-        self._transcriber = Transcriber(model, engine, run_id)
+    def __init__(self, model: ModelFile, engine: EngineSettings) -> None:
+        self._transcriber = Transcriber(model, engine)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return advance(block, lambda piece, speech: self._transcriber(speech, piece.unit))
+        return advance(block, lambda _, speech: self._transcriber(speech))
 
 
 class CommitBlock:
-    """Commits pieces: writes their rows, and returns their outcomes."""
+    """Says what was heard of pieces, commits it, and returns their outcomes."""
 
-    def __init__(self, output: Place, attempt: str) -> None:
-        self._output, self._attempt = output, attempt
+    def __init__(self, settings: WriteSettings, output: Place, attempt: str) -> None:
+        self._write, self._output = Writer(settings, output, attempt), output
 
     def __call__(self, block: pa.Table) -> pa.Table:
         return advance(block, self._commit)
 
-    def _commit(self, piece: Piece, rows: pa.Table) -> Committed | Kept:
+    def _commit(self, piece: Piece, emissions: pa.Table) -> Committed | Kept:
         _check_names(piece, self._output)
-        return commit_piece(piece, rows, self._output, self._attempt)
+        return self._write(piece, emissions)
 
 
 def _check_names(piece: Piece, output: Place) -> None:
     """Raises UsageError if the piece concerns files on disks, whose names this worker reads as no key has them: its
     locale may be another one than the driver's."""
-    if output.is_local or any(each.uri.startswith("file:") for each in piece.objects):
+    sources = [*piece.objects, *(each.source for each in piece.carried if each.source)]
+    if output.is_local or any(each.uri.startswith("file:") for each in sources):
         check_names()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,8 @@ from actors.formats import SECONDS_PER_BYTE
 
 #: Patterns of ids, fingerprints and digests. They become file names, so what is read must match.
 HEX = r"[0-9a-f]{1,64}"
-FINGERPRINT = rf"(?:{HEX}|[0-9a-f]{{1,8}}incomplete)"
+NO_EMISSIONS = "0" * 8  # in a fingerprint
+FINGERPRINT = rf"(?:{HEX}|[0-9a-f]{{1,32}}incomplete)"
 
 Format = Literal["audio", "tar", "parquet", "manifest"]
 
@@ -43,14 +44,15 @@ class SourceObject:
     companion: str | None = None  # URI of the .txt or .json beside an audio file
     lines: str | None = None  # manifest lines that refer to it: its own one, or all those of a NeMo tar shard
     text_version: str = ""  # of the companion or the lines
+    lines_version: str = ""  # of what the lines of a tar shard select in it
     refusal: tuple[str, str] | None = None  # (error kind, detail) if a manifest's line is not allowed or invalid
     limit: int | None = None  # how many of its recordings to read, None for all
     listed_by: str | None = None  # URI of the manifest whose line it is
 
     @property
-    def version(self) -> str:
-        """The object's version: when it changes, the object is transcribed again."""
-        return f"{self.etag}/{self.size}/{self.text_version}/{self.limit}"
+    def version(self) -> "Version":
+        """The object's version. What the lines of a tar shard select is part of what is heard."""
+        return Version(f"{self.etag}/{self.size}/{self.limit}/{self.lines_version}", self.text_version)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "SourceObject":
@@ -93,14 +95,30 @@ class Selection(NamedTuple):
 ALL = Selection()  # shared by millions of objects
 
 
+class Version(NamedTuple):
+    """The version of an object in two parts: where `heard` differs, the object is heard again; where only that of its
+    `companions` does, its rows get the new ones."""
+
+    heard: str
+    companions: str = ""
+
+
 class Carried(NamedTuple):
-    """An object that belongs to a unit but was not listed this time: its rows, those with this URI and selection, are
-    copied from the committed part."""
+    """An object of a unit that is not heard: its rows, those with this URI and selection, are taken from the committed
+    part. `source` is the object as it is listed now, with which they are brought up to date; None if it is not
+    listed. If it `is_left`, they stay as they were heard or said, with other settings."""
 
     key: str
-    version: str
+    version: Version
     uri: str
     selection: Selection = ALL
+    source: SourceObject | None = None
+    is_left: bool = False
+
+    @property
+    def is_as_wanted(self) -> bool:
+        """Whether its rows are brought up to date in every respect."""
+        return self.source is not None and not self.is_left
 
 
 @dataclass(frozen=True)
@@ -120,50 +138,98 @@ class Unit:
         return cls(unit_id, fingerprint, objects, carried)
 
     @property
+    def hearing(self) -> str:
+        """What is heard of it: with what, and which of its objects; its fingerprint is the same if some are carried."""
+        return Fingerprint.of_hearing(self.fingerprint) + digest(
+            [*(each.key for each in self.objects), *map(repr, self.carried)]
+        )
+
+    @property
     def has_own_fingerprint(self) -> bool:
         """Whether its fingerprint is that of its objects."""
         recipe = Fingerprint.recipe(self.fingerprint)
         return self.fingerprint == Fingerprint.of(recipe, *_versions(self.objects, self.carried))
 
 
-def _versions(objects: Iterable[SourceObject], carried: Iterable[Carried]) -> tuple[dict[str, str], dict[str, str]]:
-    """The versions of objects, and of those that are carried over, by key."""
-    return {each.key: each.version for each in objects}, {each.key: each.version for each in carried}
+def _versions(
+    sources: Iterable[SourceObject], carried: Iterable[Carried]
+) -> tuple[dict[str, Version], dict[str, Version]]:
+    """The versions of objects by key, and of those whose rows may be of another recipe."""
+    as_wanted, as_they_are = {each.key: each.version for each in sources}, dict[str, Version]()
+    for each in carried:
+        (as_wanted if each.is_as_wanted else as_they_are)[each.key] = each.version
+    return as_wanted, as_they_are
 
 
 class Fingerprint:
-    """A unit's fingerprint: 8 digits of the recipe (all settings that can change a row), then 16 of its objects.
+    """A unit's fingerprint, of 64 hexadecimal digits: what its part is made with.
 
-    They are separate so that planning, which reads commits by name, can distinguish changed audio from changed
-    settings.
+    First the recipe, 8 digits each for the settings by which its objects are heard, those of the emissions that are
+    kept (NO_EMISSIONS if none are), those by which the emissions are decoded, and those by which the text is written;
+    then 16 digits each for the versions of its objects and for those of their companions. They are separate so that
+    planning, which reads commits by name, can tell what has to be done again.
     """
 
     @staticmethod
-    def of(recipe: str, versions: Mapping[str, str], carried: Mapping[str, str] = {}) -> str:
-        """The fingerprint for a recipe's digest and the versions of the unit's objects by key.
+    def of(recipe: str, versions: Mapping[str, Version], carried: Mapping[str, Version] = {}) -> str:
+        """The fingerprint for a recipe's 32 digits and the versions of the unit's objects by key.
 
-        Rows that are carried over may be of another recipe, so a unit with such rows has a different fingerprint.
+        The rows of those that are `carried` as they are may be of another recipe, so a unit with such rows has a
+        different fingerprint.
         """
-        if carried:
-            versions = {**versions, **{key: f"{version}*" for key, version in carried.items()}}
-        return recipe[:8] + digest(f"{key}\n{version}" for key, version in sorted(versions.items()))
+        marked = {key: version._replace(heard=f"{version.heard}*") for key, version in carried.items()}
+        ordered = sorted({**versions, **marked}.items())
+        heard = digest(f"{key}\n{version.heard}" for key, version in ordered)
+        return recipe[:32] + heard + digest(f"{key}\n{version.companions}" for key, version in ordered)
 
     @staticmethod
     def incomplete(fingerprint: str) -> str:
         """A fingerprint of the same recipe that is never planned: the part lacks rows that should have been carried."""
-        return fingerprint[:8] + "incomplete"
+        return fingerprint[:32] + "incomplete"
 
     @staticmethod
     def is_incomplete(fingerprint: str) -> bool:
-        return fingerprint[8:] == "incomplete"
+        return fingerprint[32:] == "incomplete"
 
     @staticmethod
     def recipe(fingerprint: str) -> str:
+        return fingerprint[:32]
+
+    @staticmethod
+    def heard(fingerprint: str) -> str:
+        """The settings by which its objects are heard. As the others, also of a recipe alone."""
         return fingerprint[:8]
 
     @staticmethod
+    def emissions(fingerprint: str) -> str:
+        return fingerprint[8:16]
+
+    @staticmethod
+    def said(fingerprint: str) -> str:
+        return fingerprint[16:24]
+
+    @staticmethod
+    def written(fingerprint: str) -> str:
+        return fingerprint[24:32]
+
+    @staticmethod
     def objects(fingerprint: str) -> str:
-        return fingerprint[8:]
+        return fingerprint[32:48]
+
+    @staticmethod
+    def companions(fingerprint: str) -> str:
+        return fingerprint[48:]
+
+    @staticmethod
+    def of_hearing(fingerprint: str) -> str:
+        """What a unit's emissions come with: all but how they are decoded, and how the text is written."""
+        return fingerprint[:16] + fingerprint[32:]
+
+    @staticmethod
+    def with_emissions(fingerprint: str, kept: Set[str]) -> str:
+        """The fingerprint of the same, with emissions that were kept with these settings: none, or several."""
+        emissions = next(iter(kept)) if len(kept) == 1 else digest(sorted(kept))[:8] if kept else NO_EMISSIONS
+        return fingerprint[:8] + emissions + fingerprint[16:]
 
 
 def digest(texts: Iterable[str]) -> str:

@@ -1,25 +1,29 @@
 """The graph, from pieces of units to committed parts. Start reading here.
 
-    pieces ──▶ ReadBlock ──▶ TranscribeBlock ──▶ CommitBlock ──▶ outcomes
-               on CPUs:      one Citrinet        on CPUs:
-               fetch,        per GPU             write the part,
-               decode, cut                       commit the unit
+    pieces ──▶ ReadBlock ──▶ HearBlock ──▶ CommitBlock ──▶ outcomes
+               on CPUs:      one Citrinet  on CPUs:
+               fetch,        per GPU       say what was heard,
+               decode, cut                 write the part, commit the unit
 
 A block is one piece throughout: a unit, or a share of a large one. `jobs/transcribe.py` sends the pieces
 and collects the outcomes; the three stages are in `actors/stages.py`, each a pool of workers that grows and
-shrinks with the work and the room on the cluster (`jobs/running/share.py`).
+shrinks with the work and the room on the cluster (`jobs/running/share.py`). Pieces of which nothing is to be
+heard anew go to the last stage alone.
 """
 
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from actors.blocks import outcome_of, start
 from actors.outcomes import Outcome
 from actors.pieces import Piece
-from actors.stages import CommitBlock, ReadBlock, TranscribeBlock
+from actors.stages import CommitBlock, HearBlock, ReadBlock
 from actors.storage.place import Place
+from actors.writer import WriteSettings
 from jobs.planning.recipe import Recipe
 from jobs.running.cluster import GraphError, configure_ray_data
 from jobs.running.connect import reason_of
@@ -28,32 +32,56 @@ from jobs.running.share import Share
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+_WHOLE_BLOCKS: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+
 
 def build_graph(
     pieces: Sequence[Piece],
     recipe: Recipe,
     share: Share,
     output: Place,
-    run_id: str,
+    writing: WriteSettings,
     isolated: bool = False,
 ) -> "Dataset":
-    """The graph as a lazy Ray dataset: read and decode, transcribe, commit. If `isolated`, each recording is handled in
-    a process of its own, since one of them may crash it."""
+    """The graph as a lazy Ray dataset: read and decode, hear, say and commit. If `isolated`, each recording is handled
+    in a process of its own, since one of them may crash it."""
+    reading = replace(recipe.reading, isolated=isolated)
+    engine = replace(recipe.engine_settings(share.resources.threads), isolated=isolated)
+    return (
+        _source(pieces)
+        .map_batches(ReadBlock, fn_constructor_args=(reading, output), **_WHOLE_BLOCKS, **share.of_readers())
+        .map_batches(HearBlock, fn_constructor_args=(recipe.model, engine), **_WHOLE_BLOCKS, **share.of_actors())
+        .map_batches(
+            CommitBlock, fn_constructor_args=_committing(writing, output), **_WHOLE_BLOCKS, **share.of_writers()
+        )
+    )
+
+
+def build_rewriting(pieces: Sequence[Piece], share: Share, output: Place, writing: WriteSettings) -> "Dataset":
+    """The last stage alone, for pieces of which nothing is heard anew."""
+    committing = _committing(writing, output)
+    return _source(pieces).map_batches(
+        CommitBlock, fn_constructor_args=committing, **_WHOLE_BLOCKS, **share.of_writers()
+    )
+
+
+def rewrite_here(pieces: Sequence[Piece], output: Place, writing: WriteSettings) -> Iterator[Outcome]:
+    """Does what `build_rewriting` does in this process, which for a few pieces is faster than to start Ray."""
+    commit = CommitBlock(*_committing(writing, output))
+    for piece in pieces:
+        yield outcome_of(commit(pa.Table.from_pylist([start(piece)])))
+
+
+def _source(pieces: Sequence[Piece]) -> "Dataset":
     import ray.data
 
     configure_ray_data()
-    attempt = f"{run_id}-{uuid.uuid4().hex[:6]}"
-    reading = replace(recipe.reading, isolated=isolated)
-    engine = replace(recipe.engine_settings(share.resources.threads), isolated=isolated)
-    whole_blocks = {"batch_size": 1, "batch_format": "pyarrow"}
-    return (
-        ray.data.from_items([start(piece) for piece in pieces], override_num_blocks=len(pieces))
-        .map_batches(ReadBlock, fn_constructor_args=(reading, output), **whole_blocks, **share.of_readers())
-        .map_batches(
-            TranscribeBlock, fn_constructor_args=(recipe.model, engine, run_id), **whole_blocks, **share.of_actors()
-        )
-        .map_batches(CommitBlock, fn_constructor_args=(output, attempt), **whole_blocks, **share.of_writers())
-    )
+    return ray.data.from_items([start(piece) for piece in pieces], override_num_blocks=len(pieces))
+
+
+def _committing(writing: WriteSettings, output: Place) -> tuple[WriteSettings, Place, str]:
+    """The arguments of a CommitBlock, for one execution of the graph."""
+    return writing, output, f"{writing.run_id}-{uuid.uuid4().hex[:6]}"
 
 
 def outcomes(dataset: "Dataset") -> Iterator[Outcome]:

@@ -7,7 +7,7 @@ from typing import TypedDict
 from actors.pieces import cut_unit
 from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config
-from jobs.cli.terminal import print_json, show_table
+from jobs.cli.terminal import print_json, say, show_table
 from jobs.planning.account import FileCounts
 from jobs.planning.prepare import Prepared, prepare
 from jobs.running.connect import check_address, find_devices
@@ -30,8 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    summary = describe(prepare(config, partial(find_devices, config), partial(check_address, config)))
+    prepared = prepare(config, partial(find_devices, config), partial(check_address, config))
+    summary = describe(prepared)
     show(config, summary)
+    if advice := prepared.plan.advice:
+        say(advice, "yellow")
     print_json(summary)
     return DONE
 
@@ -41,6 +44,14 @@ class UnitCounts(TypedDict):
     redo: int
     done: int
     remove: int
+
+
+class RedoneFrom(TypedDict):
+    """Units to redo, by what they are made of: rows of their part, kept emissions, or audio."""
+
+    rows: int
+    emissions: int
+    audio: int
 
 
 class AskedCounts(TypedDict):
@@ -58,12 +69,16 @@ class RemovedCounts(TypedDict):
 
 
 class Summary(TypedDict):
-    """The JSON object of a plan. `reasons` counts units by verdict and reason, the most frequent ones."""
+    """The JSON object of a plan. `reasons` counts units by verdict and reason, the most frequent ones;
+    `without_emissions` those that are transcribed again only because no emissions were kept to decode their text
+    from."""
 
     objects: dict[str, int]
     bytes: dict[str, int]
     estimated_hours: dict[str, float]
     units: UnitCounts
+    redone_from: RedoneFrom
+    without_emissions: int
     reasons: dict[str, dict[str, int]]
     asked: AskedCounts
     removed: RemovedCounts
@@ -96,10 +111,16 @@ def describe(prepared: Prepared) -> Summary:
         "estimated_hours": {name: round(value, 3) for name, value in hours.items()},
         "units": {
             "new": len(plan.new),
-            "redo": len(plan.redo),
+            "redo": len(plan.redo) + len(plan.rewrite),
             "done": len(plan.done),
             "remove": len(plan.remove),
         },
+        "redone_from": {
+            "rows": plan.redone_from["rows"],
+            "emissions": plan.redone_from["emissions"],
+            "audio": plan.redone_from["audio"],
+        },
+        "without_emissions": plan.without_emissions,
         "reasons": dict(reasons),
         "asked": {"units": len(plan.asked), "recordings": plan.asked_recordings},
         "removed": {"deleted": plan.deleted, "excluded": plan.excluded},
@@ -128,6 +149,7 @@ def show(config: Config, summary: Summary) -> None:
     show_table("Units", ("verdict", "because", "units"), reasons)
     facts = [
         ("units", "{new} new, {redo} to redo, {done} done, {remove} to remove".format(**summary["units"])),
+        ("redone from", "{rows} rows, {emissions} emissions, {audio} audio".format(**summary["redone_from"])),
         ("done again by input.redo", "{units} units, {recordings} recordings".format(**summary["asked"])),
         ("objects to remove", "{deleted} no longer listed, {excluded} excluded".format(**summary["removed"])),
         ("pieces", summary["pieces"]),

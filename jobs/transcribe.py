@@ -1,14 +1,17 @@
 """Transcribes an archive: lists audio, transcribes what is not done yet, writes Parquet."""
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
-from actors.parts.commit import remove_unit
-from actors.parts.kept import sweep_pieces
-from actors.pieces import Cut, cut_unit
+from actors.engine.models import read_vocabulary
+from actors.parts.kept import kept_first, sweep_pieces
+from actors.parts.stored import remove_unit
+from actors.pieces import Cut, Piece, cut_unit
+from actors.schema import UsageError
 from actors.storage.place import Place
+from actors.writer import WriteSettings
 from jobs import pipeline
 from jobs.cli.command import BUSY, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
@@ -16,19 +19,20 @@ from jobs.cli.terminal import print_json, say
 from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
 from jobs.planning.run_files import sweep_runs
-from jobs.planning.state import sweep
-from jobs.planning.verdicts import new_run_id
+from jobs.planning.state import sweep, sweep_emissions
+from jobs.planning.verdicts import Plan, new_run_id
 from jobs.running import connect
 from jobs.running.budget import take_account
 from jobs.running.cluster import GraphError
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
-from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures, Totals
+from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures
 from jobs.running.record import RunRecord, recorded
 from jobs.running.share import Share, hold
 from jobs.running.summary import Finished, close, say_plan, sum_up
 
 TRIES = 20  # to get a plan's number before other runs
+MAX_REWRITTEN_HERE = 20  # units, of a second or less each: Ray takes more than ten to start
 
 EPILOG = """
 examples:
@@ -71,6 +75,11 @@ def run(config: Config) -> int:
     return record.status
 
 
+def needs_ray(plan: Plan) -> bool:
+    """Whether a plan's work is done on Ray: all that is heard, and what is rewritten of more than a few units."""
+    return bool(plan.units) or len(plan.rewrite) > MAX_REWRITTEN_HERE
+
+
 def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     """Plans, and claims the next run number; plans again if another run took it. Returns the plan and the run's folder.
 
@@ -79,7 +88,7 @@ def prepare_and_claim(config: Config, run_id: str) -> tuple[Prepared, Place]:
     max_plans = max(config.output.keep_runs // 2, 1)  # their folders stay; others are to be kept beside them
     for _ in range(TRIES):
         prepared = prepare(config, partial(connect.find_devices, config), partial(connect.check_address, config))
-        connect.check_address(config, will_connect=bool(prepared.plan.units))
+        connect.check_address(config, will_connect=needs_ray(prepared.plan))
         recipe = prepared.recipe.digest, prepared.recipe.settings
         try:
             folder = write_plan(prepared.output, prepared.state, prepared.plan.objects, recipe, run_id, max_plans)
@@ -99,69 +108,59 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
     record.begin(prepared)
     sweep(output, 10 * config.output.lease_seconds)
     sweep_runs(output, record.number, config.output.keep_runs, 10 * config.output.lease_seconds)
+    sweep_emissions(output, 10 * config.output.lease_seconds)
     kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
-    ray_began = time.time()
-    totals, failed, hopeless = Totals(), dict[str, str](), frozenset[str]()
-    if plan.units:
-        with claim_share(config, prepared, run_id) as share:
-            ledger = transcribe(prepared, run_id, share, kept_cuts, record)
-        totals, failed, hopeless = ledger.totals, ledger.failed, ledger.hopeless
+    ray_began, ledger = time.time(), Ledger(plan.committed)
+    record.watch(ledger)
+    if ledger.waiting:
+        with ended_early(ledger, record):
+            writing = write_settings(prepared, run_id)
+            if plan.rewrite:
+                rewrite(config, prepared, writing, ledger)
+            if plan.units:
+                with claim_share(config, prepared, run_id) as share:
+                    transcribe(prepared, writing, share, ledger, kept_cuts)
+    totals = ledger.totals
     return Finished(
         run_id=run_id,
-        planned=len(plan.units),
+        planned=len(plan.committed),
         skipped=len(plan.done),
         totals=totals,
-        failed=failed,
-        hopeless=hopeless,
+        failed=ledger.failed,
+        hopeless=ledger.hopeless,
         wall_seconds=time.monotonic() - began,
         start_seconds=max(totals.time.began - ray_began, 0),  # until an actor first had work
-        in_output=take_account(prepared, run_id, totals.counts.errors, is_complete=not failed),
+        in_output=take_account(prepared, run_id, totals.counts.errors, is_complete=not ledger.failed),
         output=prepared.output_uri,
         files=prepared.listing.files,
     )
 
 
-def claim_share(config: Config, prepared: Prepared, run_id: str) -> AbstractContextManager[Share]:
+def write_settings(prepared: Prepared, run_id: str) -> WriteSettings:
+    """The settings of the last stage, with the model's vocabulary. Raises ConfigError if it cannot be read."""
+    recipe = prepared.recipe
+    try:
+        vocabulary = read_vocabulary(recipe.model)
+    except UsageError as problem:
+        raise ConfigError(str(problem)) from None
+    return WriteSettings(recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens)
+
+
+def claim_share(config: Config, prepared: Prepared, run_id: str, hears: bool = True) -> AbstractContextManager[Share]:
     """Connects to Ray, or starts it, and waits for a share of it, which is held until the block is left. Raises
     ConfigError."""
-    say("connecting to Ray …" if is_on_cluster(config) else "starting Ray and loading the model …")
+    say("connecting to Ray …" if is_on_cluster(config) else f"starting Ray{' and loading the model' * hears} …")
     total = connect.connect_ray(config.ray.address)
-    return hold(config.ray, total, prepared.recipe.device, run_id, prepared.output_uri)
+    return hold(config.ray, total, prepared.recipe.device if hears else None, run_id, prepared.output_uri)
 
 
-def transcribe(
-    prepared: Prepared, run_id: str, share: Share, kept_cuts: Mapping[str, Cut], record: RunRecord
-) -> Ledger:
-    """Sends the planned units through the graph. Returns what became of each.
-
-    Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
-    again and sent again. Units that fail are retried once; those that crashed their worker, or fail again for the same
-    reason, with one recording per process.
-    """
-    recipe, plan = prepared.recipe, prepared.plan
-    say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
-    ledger = Ledger(plan.units, Metrics(run_id, len(plan.units), prepared.output_uri))
-    record.watch(ledger)
-    cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.units}
-    units, isolated = plan.units, False
+@contextmanager
+def ended_early(ledger: Ledger, record: RunRecord) -> Iterator[None]:
+    """Leaves the units that are not done to the next run, however the block ends early."""
     try:
-        while units:
-            pieces = [piece for unit in units for piece in cut_unit(unit, cuts[unit.id])]
-            dataset = pipeline.build_graph(pieces, recipe, share, prepared.output, run_id, isolated)
-            for outcome in pipeline.outcomes(dataset):
-                ledger.add(outcome)
-            needed = ledger.to_recut(cuts)
-            cuts |= needed
-            units = [unit for unit in plan.units if unit.id in needed]
-            if units:
-                say(f"splitting {len(units)} units that hold more audio than estimated")
-            elif not isolated and (units := ledger.to_retry()):
-                say(f"{len(units)} units failed; trying them again")
-            elif not isolated and (units := ledger.to_isolate()):
-                isolated = True
-                say(f"{len(units)} units crashed their worker, or failed twice; trying each of their recordings alone")
+        yield
         ledger.give_up(LOST)
     except GraphError as problem:
         ledger.give_up(NOT_STARTED)
@@ -171,7 +170,54 @@ def transcribe(
         left, why = ledger.give_up(NOT_STARTED), str(problem) or "interrupted"
         record.stopped(why)
         say(f"{why}: {left} units are left for the next run; committed units are kept")
-    return ledger
+
+
+def rewrite(config: Config, prepared: Prepared, writing: WriteSettings, ledger: Ledger) -> None:
+    """Commits the planned units of which nothing is to be heard: a few of them in this process, many on Ray."""
+    output = prepared.output
+    pieces = [piece for unit in prepared.plan.rewrite for piece in cut_unit(unit, prepared.cut_of(unit))]
+    if len(pieces) <= MAX_REWRITTEN_HERE:
+        for outcome in pipeline.rewrite_here(pieces, output, writing):
+            ledger.add(outcome)
+        return
+    with claim_share(config, prepared, writing.run_id, hears=False) as share:
+        ledger.publish(Metrics(writing.run_id, len(ledger.waiting), prepared.output_uri))
+        for outcome in pipeline.outcomes(pipeline.build_rewriting(pieces, share, output, writing)):
+            ledger.add(outcome)
+
+
+def transcribe(
+    prepared: Prepared, writing: WriteSettings, share: Share, ledger: Ledger, kept_cuts: Mapping[str, Cut]
+) -> None:
+    """Sends the planned units of which something is to be heard through the graph; what becomes of each is in `ledger`.
+
+    Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
+    again and sent again. Units that fail are retried once; those that crashed their worker, or fail again for the same
+    reason, with one recording per process.
+    """
+    recipe, plan = prepared.recipe, prepared.plan
+    say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
+    ledger.publish(Metrics(writing.run_id, len(ledger.waiting), prepared.output_uri))
+    cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.committed}
+    units, isolated = plan.units, False
+    while units:
+        pieces = list[Piece]()
+        for unit in units:
+            whole = cut_unit(unit, cuts[unit.id])
+            pieces += kept_first(whole, prepared.output) if unit.id in kept_cuts else whole
+        graph = pipeline.build_graph(pieces, recipe, share, prepared.output, writing, isolated)
+        for outcome in pipeline.outcomes(graph):
+            ledger.add(outcome)
+        needed = ledger.to_recut(cuts)
+        cuts |= needed
+        units = [unit for unit in plan.units if unit.id in needed]
+        if units:
+            say(f"splitting {len(units)} units that hold more audio than estimated")
+        elif not isolated and (units := ledger.to_retry()):
+            say(f"{len(units)} units failed; trying them again")
+        elif not isolated and (units := ledger.to_isolate()):
+            isolated = True
+            say(f"{len(units)} units crashed their worker, or failed twice; trying each of their recordings alone")
 
 
 if __name__ == "__main__":

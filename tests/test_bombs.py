@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
-from kinds import objects, rows_of
+from hostile_emissions import HOSTILE
+from kinds import emissions_of, heard_of, objects, rows_of
+from transcribing import commit_piece
 
 from actors.foreign import parquet_pages, thrift
 from actors.foreign.arrow import open_parquet, parquet_footer, read_arrow
@@ -25,14 +27,14 @@ from actors.outcomes import Committed, Kept
 from actors.parts import kept
 from actors.parts.part import BATCH_BYTES, Part
 from actors.pieces import Cut, cut_unit
-from actors.schema import PART_SCHEMA
+from actors.schema import HEARD_SCHEMA, PART_SCHEMA
 from actors.sources.tar_ranges import Chain, ChainSummary, are_complete
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
-from actors.writer import commit_piece
 
-UNIT = Unit.of("0a", "f" * 8, objects(1))
+UNIT = Unit.of("0a", "f" * 32, objects(1))
 ROW = rows_of(UNIT).slice(0, 1).to_pylist()[0]
+HEARD = heard_of(UNIT).slice(0, 1).to_pylist()[0]
 
 
 def arrow_file(table: pa.Table, compression: str | None = "zstd") -> bytes:
@@ -120,18 +122,17 @@ def piece_files(folder: Path) -> list[Path]:
         {"error_kind": "no such kind"},
         {"end_s": None},
         {"duration_s": None},
-        {"text": "x" * 33_000_000},
-        {"tokens": ROW["tokens"] * 20_000},
         {"start_s": float("inf")},
+        *({"emission": each} for each in HOSTILE.values()),
     ],
-    ids=lambda change: next(iter(change)),
+    ids=["index", "uri", "error", "end", "duration", "start", *HOSTILE],
 )
 def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str, Any]) -> None:
     output = Place.at(str(tmp_path))
     piece = cut_unit(UNIT, Cut(60, stretches=2))[0]
-    kept.keep(piece, rows_of(UNIT), output)
+    kept.keep(piece, heard_of(UNIT), output)
     assert kept.is_kept(piece, output)
-    kept.keep(piece, pa.Table.from_pylist([ROW | change], schema=PART_SCHEMA), output)
+    kept.keep(piece, pa.Table.from_pylist([HEARD | change], schema=HEARD_SCHEMA), output)
     assert not kept.is_kept(piece, output)
 
 
@@ -152,42 +153,43 @@ def test_a_piece_that_no_run_kept_is_made_again(tmp_path: Path, change: dict[str
 )
 def test_what_a_kept_piece_says_of_itself_is_checked(tmp_path: Path, change: dict[str, Any]) -> None:
     output, piece = Place.at(str(tmp_path)), cut_unit(UNIT, Cut(60, stretches=2))[0]
-    kept.keep(piece, rows_of(UNIT), output)
+    kept.keep(piece, heard_of(UNIT), output)
     (path,) = (tmp_path / kept.PIECES).iterdir()
     table = pa.ipc.open_file(path.read_bytes()).read_all()
-    text = json.dumps(json.loads(piece.to_json()) | change)
+    text = json.dumps(json.loads(piece.as_kept().to_json()) | change)
     path.write_bytes(arrow_file(table.replace_schema_metadata(table.schema.metadata | {b"piece": text.encode()})))
     assert kept.is_kept(piece, output) == (not change)
 
 
 def test_impossible_durations_are_not_kept(tmp_path: Path) -> None:
     output, piece = Place.at(str(tmp_path)), cut_unit(UNIT, Cut(60, stretches=2))[0]
-    kept.keep(piece, pa.Table.from_pylist([ROW | {"duration_s": 1.7e308}], schema=PART_SCHEMA), output)
+    kept.keep(piece, pa.Table.from_pylist([HEARD | {"duration_s": 1.7e308}], schema=HEARD_SCHEMA), output)
     assert not kept.is_kept(piece, output)
 
 
 def test_a_streamed_tar_with_chains_is_not_cut_again_and_again(tmp_path: Path) -> None:
     tar = SourceObject("t", "s3://archive/t.tar", "t.tar", "tar", "1", 10_000)
-    output, pieces = Place.at(str(tmp_path)), cut_unit(Unit.of("0b", "f" * 8, [tar]), Cut(60, 2, is_streamed=True))
-    row = ROW | {"uri": tar.uri, "member": "a.wav"}
-    rows = pa.Table.from_pylist([row], schema=PART_SCHEMA)
+    output, pieces = Place.at(str(tmp_path)), cut_unit(Unit.of("0b", "f" * 32, [tar]), Cut(60, 2, is_streamed=True))
+    rows = pa.Table.from_pylist([HEARD | {"uri": tar.uri, "member": "a.wav"}], schema=HEARD_SCHEMA)
     kept.keep(pieces[0], rows.replace_schema_metadata({"chain": Chain(0, 512).summary().to_text()}), output)
     with pytest.raises(InvalidData, match="read from the start of its tar"):
-        commit_piece(pieces[1], rows, output, "one")
+        commit_piece(pieces[1], emissions_of(Unit("0b", "f", (tar,)), 1), output, "one")
     assert not piece_files(tmp_path)
 
 
 def test_a_piece_that_is_changed_before_its_unit_is_committed_is_made_by_the_next_run(tmp_path: Path) -> None:
     output = Place.at(str(tmp_path))
     first, second = cut_unit(UNIT, Cut(60, stretches=2))
-    two = pa.concat_tables([rows_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
+    two = pa.concat_tables([heard_of(UNIT)] * 2)  # valid, and of more recordings than the other piece
     kept.keep(first, two, output)
     assert kept.is_kept(first, output)
     with pytest.raises(InvalidData, match="do not have the same recordings"):
-        commit_piece(second, rows_of(UNIT), output, "one")
+        commit_piece(second, emissions_of(UNIT), output, "one")
     assert not piece_files(tmp_path)
-    assert commit_piece(first, rows_of(UNIT), output, "two") == Kept("0a", 60.0)
-    assert isinstance(commit_piece(second, rows_of(UNIT), output, "two"), Committed)
+    told = commit_piece(first, emissions_of(UNIT), output, "two")
+    assert isinstance(told, Kept)
+    assert (told.unit, told.audio_seconds) == ("0a", 60.0)
+    assert isinstance(commit_piece(second, emissions_of(UNIT), output, "two"), Committed)
 
 
 def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_names_in_a_tar_are_no_types(tmp_path: Path) -> None:
     names = ["ARROW:extension:name", "ARROW:extension:name.wav", "\udcff"]
     text = Chain(0, 512, names, names).summary().to_text()
     piece = cut_unit(UNIT, Cut(60, stretches=2))[0]
-    kept.keep(piece, rows_of(UNIT).replace_schema_metadata({"chain": text}), output)
+    kept.keep(piece, heard_of(UNIT).replace_schema_metadata({"chain": text}), output)
     assert kept.is_kept(piece, output)
     assert are_complete([ChainSummary.from_text(text.encode())], 512)
     apart = [Chain(0, 512, ["a"], ["b"]).summary(), Chain(512, 1_024, ["b"], []).summary()]

@@ -15,7 +15,8 @@ from conftest import DEMO_MODEL, encoded, tone
 from test_audio import hertz_of
 from test_corrections import manifest
 from test_corrections import worked as run_over
-from test_pieces import cut, digested, tar_of, unit_of, worked
+from test_pieces import cut, tar_of, unit_of, worked
+from transcribing import DIGESTS, Transcribing, commit_piece
 
 from actors.audio.decode import DecodeRequest, SoundLimitExceeded, decode, decode_each
 from actors.audio.pcm import as_float
@@ -23,18 +24,16 @@ from actors.audio.segments import SegmentationSettings
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
 from actors.parts.assemble import _with_equal_channels
-from actors.parts.commit import open_part
 from actors.parts.kept import is_kept, sweep_pieces
 from actors.parts.recordings import rows_in
+from actors.parts.stored import open_part
 from actors.parts.summary import Tally
 from actors.pieces import Cut, NeedsRecut, cut_unit
 from actors.reader import read_piece
 from actors.schema import PART_SCHEMA, ErrorKind, RecordingError, WarningKind
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
-from actors.transcriber import Transcriber
 from actors.units import Selection
-from actors.writer import commit_piece
 from jobs import evaluate, export
 from jobs.planning.corrections import object_errors
 from jobs.planning.estimates import calibrate
@@ -80,10 +79,10 @@ def test_where_the_average_cancels_the_loudest_channel_is_heard(make: Callable[[
 def test_what_is_said_where_the_average_cancels(speech: list[tuple[Any, str]], tmp_path: Path) -> None:
     sound, said = speech[0]
     (tmp_path / "inverted.wav").write_bytes(stereo(sound, -sound))
-    transcriber = Transcriber(
+    transcriber = Transcribing(
         resolve(str(DEMO_MODEL), None, {}), EngineSettings("fused", "cpu", "float32", 2, 30), "run"
     )
-    (row,) = transcriber(read_piece(cut(unit_of(tmp_path))[0], ReadSettings()), "0a").to_pylist()
+    (row,) = transcriber(read_piece(cut(unit_of(tmp_path))[0], ReadSettings())).to_pylist()
     assert (row["text"], row["warning"], row["channel"]) == (said, ["channels_cancel"], None)
 
 
@@ -219,9 +218,9 @@ def test_a_call_that_is_replaced_while_its_stretches_are_read_is_one_row(tmp_pat
     file.write_bytes(stereo(noise(400), noise(400, seed=1), 8_000))
     (tmp_path / "a.txt").write_text("said")
     pieces = cut(unit_of(tmp_path), stretches=3)
-    read = [digested(read_piece(piece, EACH)) for piece in pieces[:2]]
+    read = [DIGESTS.hear(read_piece(piece, EACH)) for piece in pieces[:2]]
     file.write_bytes(stereo(noise(300), noise(300), 8_000))
-    read.append(digested(read_piece(pieces[2], EACH)))
+    read.append(DIGESTS.hear(read_piece(pieces[2], EACH)))
     output = Place.at(str(tmp_path / "out"))
     for piece, rows in zip(pieces, read, strict=True):
         commit_piece(piece, rows, output, "one")
@@ -410,12 +409,12 @@ def test_segments_are_not_joined_across_channels(stretches: int, speech: list[tu
     settings = EngineSettings("fused", "cpu", "float32", 2, 30)
     model = resolve(str(DEMO_MODEL), None, {})
     reading = ReadSettings(channel="each", segmentation=SegmentationSettings(8, 16))
-    transcriber = Transcriber(model, settings, "run")
+    transcriber = Transcribing(model, settings)
     said = {
         name: worked(
             cut(unit_of(tmp_path / f"{name}.wav"), stretches=stretches),
             tmp_path / name,
-            lambda rows: transcriber(rows, "0a"),
+            transcriber,
             settings=reading,
         )
         for name in ("both", "one", "other")
@@ -430,7 +429,7 @@ def test_pieces_of_a_finer_cut_are_found_again(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(stereo(noise(400), noise(400, seed=1), 8_000))
     unit, finer, output = unit_of(tmp_path), Cut(900.0, 1, 3), Place.at(str(tmp_path / "out"))
     piece = cut_unit(unit, finer)[0]
-    commit_piece(piece, digested(read_piece(piece, EACH)), output, "one")
+    commit_piece(piece, DIGESTS.hear(read_piece(piece, EACH)), output, "one")
     assert sweep_pieces([unit], 600.0, output) == {}
     assert sweep_pieces([unit], 1_800.0, output) == {unit.id: finer}
     assert is_kept(piece, output)
@@ -441,7 +440,7 @@ def test_an_error_of_one_channel_is_its_objects(tmp_path: Path) -> None:
     lines = [{"offset": 0, "duration": 1.5}, {"offset": 1, "duration": 1.5, "channel_selector": 1}]
     manifest(tmp_path, *({"audio_filepath": "call.wav"} | line for line in lines))
     unit, output = unit_of(tmp_path), Place.at(str(tmp_path / "out"))
-    table = digested(read_piece(cut(unit)[0], EACH))
+    table = DIGESTS.hear(read_piece(cut(unit)[0], EACH))
     rows = table.to_pylist()
     rows[1] |= {"error_kind": "crashed", "text": None}
     table = pa.Table.from_pylist(rows, table.schema)

@@ -30,7 +30,7 @@ def cluster() -> Iterator[Any]:
 
 def has_an_actor(node: Any) -> bool:
     raylet = node.all_processes["raylet"][0].process.pid
-    return any("TranscribeBlock" in line for line in faults.descendants(raylet).values())
+    return any("HearBlock" in line for line in faults.descendants(raylet).values())
 
 
 def started(cluster: Any, folder: Path, *keys: str) -> tuple[subprocess.Popen[str], Path]:

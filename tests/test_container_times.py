@@ -1,7 +1,6 @@
 """Sound is where its container says: late starts and gaps are silence, so that subtitles fit the film."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from audio_files import RATE, Sound, ffmpeg_file, ogg_pages, scaled, sndfile_ogg
 from conftest import DEMO_MODEL
 from films import TOLERANCE_S, Script, Sentence, holes, misread, onset_of, write_film
 from test_pieces import cut, unit_of, worked
+from transcribing import Transcribing
 
 from actors.audio.decode import DecodeRequest, decode
 from actors.audio.segments import SegmentationSettings
@@ -19,7 +19,6 @@ from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
 from actors.reader import read_piece
 from actors.sources.objects import ReadSettings
-from actors.transcriber import Transcriber
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 SECONDS = 125.0
@@ -91,8 +90,8 @@ def own_rows(pieces: list[Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["mkv mp3", "mp4 aac"])
 def test_tokens_are_where_they_are_said(name: str, script: Script, film: Callable[[str], Path], tmp_path: Path) -> None:
-    engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
-    transcribe = partial(Transcriber(resolve(str(DEMO_MODEL), None, {}), engine, "run"), unit="0a")
+    engine = EngineSettings("fused", "cpu", "float32", 2, 30)
+    transcribe = Transcribing(resolve(str(DEMO_MODEL), None, {}), engine, tokens=True)
     rows = worked(cut(unit_of(film(name)), stretches=2, seconds=120.0), tmp_path / "out", transcribe)
     assert holes(rows) == []
     assert misread(script, rows) == []

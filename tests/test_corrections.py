@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from conftest import encoded, tone
-from test_pieces import digested
+from transcribing import DIGESTS, commit_piece
 
-from actors.parts.commit import open_part, remove_unit
 from actors.parts.recordings import rows_in
+from actors.parts.stored import open_part, remove_unit
 from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
-from actors.schema import KEY
+from actors.schema import EMISSION_SCHEMA, KEY
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
-from actors.writer import commit_piece
 from jobs.cli.config import Input
 from jobs.planning.corrections import object_errors
 from jobs.planning.listing import list_input
 from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
-from jobs.planning.state import load_state, units_with_errors
+from jobs.planning.state import load_state, made_of, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
-SETTINGS = {"precision": "float32"}
+SETTINGS = {"heard": {"precision": "float32"}}
+NOTHING = EMISSION_SCHEMA.empty_table()  # is heard of a unit that is only rewritten
 
 
 def worked(
@@ -42,15 +42,17 @@ def worked(
         max_removed_fraction=1.0,
         retry=units_with_errors(frozenset(), state, output),
         errors=lambda unit: object_errors(unit, output),
+        made=lambda unit: made_of(unit, output),
     )
     plan = make_plan(listing, state, SETTINGS, policy)
     assert write_plan(output, state, plan.objects, (recipe_digest(SETTINGS), SETTINGS), "run")
     meanwhile()
     for unit in plan.remove:
         remove_unit(unit, output)
-    for unit in plan.units:
+    for unit in [*plan.rewrite, *plan.units]:
         (piece,) = cut_unit(unit, Cut(1_800.0))
-        commit_piece(piece, digested(read_piece(piece, reading or ReadSettings())), output, "one")
+        heard = DIGESTS.hear(read_piece(piece, reading or ReadSettings())) if piece.objects else NOTHING
+        commit_piece(piece, heard, output, "one")
     return plan
 
 
@@ -154,11 +156,13 @@ def test_only_what_is_listed_is_tried_again(tmp_path: Path) -> None:
     listing, state = list_input(Input(uri=str(folder), exclude=["1.wav"]), output.uri), load_state(output)
     retry = units_with_errors(frozenset(), state, output)
     assert list(retry.values()) == [{"changed"}]
-    policy = Policy(retry=retry, errors=lambda unit: object_errors(unit, output))
+    policy = Policy(
+        retry=retry, errors=lambda unit: object_errors(unit, output), made=lambda unit: made_of(unit, output)
+    )
     assert not make_plan(listing, state, SETTINGS, policy).units
     listing = list_input(Input(uri=str(folder), exclude=["2.wav"]), output.uri)
     assert make_plan(listing, state, SETTINGS, policy).units
-    other = {"precision": "bfloat16"}
+    other = {"heard": {"precision": "bfloat16"}}
     assert not make_plan(listing, state, other, replace(policy, on_mismatch="keep")).units
     asked = replace(policy, on_mismatch="keep", asked=frozenset({"changed"}))
     assert make_plan(listing, state, other, asked).units

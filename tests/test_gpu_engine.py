@@ -15,7 +15,7 @@ from test_citrinet import MODELS, engine_of, in_both_forms, nemo_alone, sounds_o
 from actors.audio.pcm import as_float
 from actors.engine.citrinet.gpu_engine import GpuEngine
 from actors.engine.models import resolve
-from actors.transcriber import transcribe_within_memory
+from actors.transcriber import hear_within_memory
 
 ON_A_GPU = pytest.mark.skipif(DEVICE.type == "cpu", reason="there is no GPU")
 
@@ -36,7 +36,7 @@ def test_demo_speech_reads_as_it_should(precision: str, speech: Any, tmp_path: P
     )
     count = len(speech) if DEVICE.type == "cuda" else 1
     sounds = demo_sounds(speech, count)
-    assert texts_of(engine, sounds) == [text for _, text in speech[:count]]
+    assert texts_of(DEMO_MODEL, engine, sounds) == [text for _, text in speech[:count]]
     for ours, theirs in zip(engine.transcribe(sounds), twin.transcribe(sounds), strict=True):
         assert (ours.best == theirs.best).mean() > (0.999 if precision == "float32" else 0.97)
         assert np.abs(ours.probability - theirs.probability).max() < (1e-3 if precision == "float32" else 0.2)
@@ -47,7 +47,7 @@ def test_the_family_gives_nemos_text(name: str, lively_model: Callable[..., Path
     path = lively_model(f"family {name}", **MODELS[name])
     sounds = sounds_of([0.1, 0.35, 1.234])
     engine, (log_probs, texts) = on_kernels(path, tmp_path), nemo_alone(path, sounds)
-    for ours, text, wanted in zip(texts_of(engine, sounds), texts, log_probs, strict=True):
+    for ours, text, wanted in zip(texts_of(path, engine, sounds), texts, log_probs, strict=True):
         best, second = wanted.topk(2, dim=1).values.T
         assert ours == text or bool((best - second < 2e-3).any())
 
@@ -83,7 +83,7 @@ def test_batches_beyond_its_memory_are_split(lively_model: Callable[..., Path], 
     sounds = sounds_of([2.5, 0.5, 2.4, 1.5])
     with pytest.raises(torch.OutOfMemoryError):
         engine.transcribe(sounds)
-    split = transcribe_within_memory(engine, sounds)
+    split = hear_within_memory(engine, sounds)
     for sound, frames in zip(sounds, split, strict=True):
         assert np.array_equal(engine.transcribe([sound])[0].best, frames.best)
 
@@ -115,7 +115,7 @@ def test_a_small_card_has_smaller_batches(tmp_path: Path) -> None:
         engine = on_kernels(DEMO_MODEL, tmp_path, "bfloat16", seconds=3_600)
         assert engine.max_seconds < 3_600
         sounds = sounds_of([20.0] * 180)
-        frames = transcribe_within_memory(engine, sounds)
+        frames = hear_within_memory(engine, sounds)
         assert np.array_equal(engine.transcribe(sounds[-1:])[0].best, frames[-1].best)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

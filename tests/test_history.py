@@ -21,7 +21,7 @@ from actors import VERSION
 from actors.outcomes import Committed, Counts, Example, Failed, Outcome
 from actors.parts.summary import MAX_NAMED
 from actors.storage.place import Place
-from actors.units import SourceObject, Unit
+from actors.units import Carried, SourceObject, Unit, Version
 from jobs import history, pipeline, transcribe
 from jobs.cli.config import ConfigError
 from jobs.cli.loading import load
@@ -32,8 +32,9 @@ from jobs.planning.state import load_state
 from jobs.running import lease
 from jobs.running import record as records
 from jobs.running.cluster import GraphError
+from jobs.running.facts import failed_units
 from jobs.running.last_run import LastRun
-from jobs.running.outcomes import NOT_STARTED, Ledger, TooManyFailures, Totals
+from jobs.running.outcomes import NOT_STARTED, Ledger, TooManyFailures
 from jobs.running.record import RunRecord, recorded
 from jobs.running.runs import all_runs, read_runs
 from jobs.running.summary import UnitCounts
@@ -54,8 +55,7 @@ def told(seen: str) -> str:
 @pytest.fixture
 def _no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs plan and claim, and do nothing."""
-    nothing = SimpleNamespace(totals=Totals(), failed={}, hopeless=frozenset())
-    monkeypatch.setattr(transcribe, "transcribe", lambda *_: nothing)
+    monkeypatch.setattr(transcribe, "transcribe", lambda *given: given[3].waiting.clear())  # of the ledger
     monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext())
 
 
@@ -210,11 +210,10 @@ def test_what_fails_when_planning_is_measured(job: Any, tmp_path: Path) -> None:
 
 
 class Watched(Ledger):
-    """A ledger that publishes nothing."""
+    """A ledger of units by their ids."""
 
     def __init__(self, *names: str) -> None:
-        nothing = SimpleNamespace(add=lambda *_: None, retry=lambda _: None)
-        super().__init__([unit_of(name) for name in names], nothing)  # type: ignore[arg-type]
+        super().__init__([unit_of(name) for name in names])
 
 
 def unit_of(name: str) -> Unit:
@@ -230,7 +229,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunRecord:
     made = RunRecord(config, "run-1", LastRun.of(config))
     counts = {"listed": 3, "read": 3, "companions": 0, "spoken_of": 0, "skipped": {}}
     listing = SimpleNamespace(files=SimpleNamespace(counts=lambda: counts))
-    plan = SimpleNamespace(units=[unit_of(name) for name in ("0a", "0b", "0c")], done=["1a"])
+    plan = SimpleNamespace(committed=[unit_of(name) for name in ("0a", "0b", "0c")], done=["1a"])
     prepared: Any = SimpleNamespace(plan=plan, listing=listing, output_uri=f"file://{tmp_path}")
     made.claim(prepared, Place.at(str(tmp_path)) / RUNS / "000001")
     made.begin(prepared)
@@ -268,6 +267,12 @@ def test_a_record_is_kept_current_and_costs_little(
     record.refresh()
     assert not path.exists()  # a late beat does not undo the end
     assert record.summary["units"] == {"planned": 3, "skipped": 1, "done": 1}
+
+
+def test_a_failed_unit_of_which_nothing_is_heard_names_its_objects() -> None:
+    carried = tuple(Carried(uri, Version("1"), uri) for uri in ("s3://a/0.wav", "s3://a/1.wav"))
+    found = failed_units({"0a": "disk full"}, {"0a": Unit("0a", "f" * 64, (), carried)})
+    assert found == [{"unit": "0a", "reason": "disk full", "objects": 2, "uri": "s3://a/0.wav"}]
 
 
 def test_a_record_is_ended_once(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import mutants
 import pytest
-from kinds import KINDS, SETTINGS, objects, rows_of
+from kinds import KINDS, RECIPE, SETTINGS, objects, rows_of
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object
 from actors.parts import kept
-from actors.parts.commit import COMMITS, Commit, commit_unit, part_name
+from actors.parts.commit import commit_unit
+from actors.parts.stored import COMMITS, Commit, part_name
 from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
 from actors.storage.place import Place
@@ -23,14 +24,14 @@ from jobs.planning.listing import Listing
 from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
 from jobs.planning.run_files import RUNS, run_files
-from jobs.planning.state import load_state, sweep, units_with_errors
+from jobs.planning.state import load_state, sweep, sweep_emissions, units_with_errors
 from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.budget import Account
 from jobs.running.lease import active_run
 from jobs.running.outcomes import Totals
 from jobs.running.summary import Finished
 
-UNIT = Unit("0a", "f" * 24, tuple(objects(2)))
+UNIT = Unit.of("0a", RECIPE, objects(2))
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_path_that_leads_elsewhere_is_not_made(name: str) -> None:
     assert (output / "_runs/000001/plan.arrow").path == "/out/_runs/000001/plan.arrow"
 
 
-@pytest.mark.parametrize("name", ["_pieces", "_commits", "_runs", "_runs/000001", "_runs/000007"])
+@pytest.mark.parametrize("name", ["_pieces", "_commits", "_emissions", "_runs", "_runs/000001", "_runs/000007"])
 def test_a_state_folder_that_is_a_link_is_refused(output: Place, tmp_path: Path, job: Any, name: str) -> None:
     elsewhere, folder = tmp_path / "elsewhere", Path(output.path) / name
     elsewhere.mkdir()
@@ -113,14 +114,18 @@ def test_only_names_of_the_job_are_deleted(output: Place) -> None:
     strangers += [f".part-0a.parquet.{'0' * 31}.tmp", f".x.{'0' * 32}.tmp", "part-0a.parquet.old", "_commits/.x.tmp"]
     own = [f"_pieces/0b.{'f' * 24}.{name}.arrow" for name in ("0.1-of-1.2-by-1800s", "1-of-2.1.2.1800.0s-streamed")]
     own += [f"_pieces/0b.{'f' * 24}.claim-20260101T000000Z-ab-cd"]
-    own += [f".part-0a.parquet.{'0' * 32}.tmp"]
-    (Path(output.path) / "_pieces").mkdir()
+    own += [f".part-0a.parquet.{'0' * 32}.tmp", f"_emissions/.0b.{'f' * 48}.{'0' * 16}.arrow.{'0' * 32}.tmp"]
+    own += [f"_emissions/0b.{'f' * 48}.{'0' * 16}.arrow"]
+    strangers += ["_emissions/notes.txt", "_emissions/0b.x.arrow", f"_emissions/0b.{'f' * 48}.{'0' * 15}.arrow"]
+    for name in ("_pieces", "_emissions"):
+        (Path(output.path) / name).mkdir()
     for name in strangers + own:
         path = Path(output.path) / name
         path.write_text("x")
         os.utime(path, (1, 1))
     kept.sweep_pieces([UNIT], 1.0, output)
     sweep(output, 60)
+    sweep_emissions(output, 60)
     commit_unit(UNIT, [rows_of(UNIT)], output)
     assert all((Path(output.path) / name).exists() for name in strangers)
     assert not any((Path(output.path) / name).exists() for name in own)
@@ -209,23 +214,26 @@ BODIES = [b"[]", b'{"errors": []}', b'{"errors": "missing"}', b"\xff", b"null", 
 def test_a_commit_of_an_odd_body_tells_of_no_error(output: Place, body: bytes) -> None:
     commits = Path(output.path) / COMMITS
     for unit, told in (("0b", body), ("0c", b'{"errors": {"missing": 1}}')):
-        (commits / Commit(unit, "f" * 24, "0" * 16, 2, 1).name).write_bytes(told)
+        (commits / Commit(unit, "f" * 64, "0" * 16, 2, 1).name).write_bytes(told)
     assert set(units_with_errors(frozenset({"missing"}), load_state(output), output)) == {"0c"}
 
 
 def test_a_name_that_is_no_commits_is_passed_over(output: Place) -> None:
     for name in (
-        "g.f.0.1r0e0a",
-        "0a.f.0.1r0e0a\n",
-        "0a.f.0.01r0e0a",
-        f"0a.f.0.{'9' * 200}r0e0a",
-        "0a.f.0.１r0e0a",
-        "..f.0.1r0e0a",
+        "g.f.0.none.1r0e0a",
+        "0a.f.0.none.1r0e0a\n",
+        "0a.f.0.none.01r0e0a",
+        f"0a.f.0.none.{'9' * 200}r0e0a",
+        "0a.f.0.none.１r0e0a",
+        "..f.0.none.1r0e0a",
+        "0a.f.0.1r0e0a",
+        "0a.f.0..1r0e0a",
+        "0a.f.0.None.1r0e0a",
     ):
         assert Commit.from_name(name) is None
         (Path(output.path) / COMMITS / name).write_bytes(b"{}")
     assert load_state(output).commit_of(UNIT.id)
-    assert Commit.from_name(f"0a.{'f' * 8}incomplete.0.1r0e0a")
+    assert Commit.from_name(f"0a.{'f' * 32}incomplete.0.none.1r0e0a")
 
 
 NO_OBJECTS = [b"{", b"[]", b'{"x": NaN}', b'{"x": %s}' % (b"9" * 5_000), b"[" * 100_000, b"\xff", b""]
@@ -251,7 +259,7 @@ def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, job: Any, monk
 
 
 def test_a_damaged_part_is_told_and_the_others_are_exported(output: Place, job: Any) -> None:
-    other = Unit("0b", "f" * 24, tuple(objects(4)[2:]))
+    other = Unit.of("0b", RECIPE, objects(4)[2:])
     commit_unit(other, [rows_of(other)], output)
     path = Path(output.path) / part_name(UNIT.id)
     path.write_bytes(path.read_bytes()[:-100])

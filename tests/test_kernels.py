@@ -222,6 +222,10 @@ pointers = dict(window="*fp32", ends="*i64", recording="*i32", count="*i32", fir
 for kind, unit in (("*i16", 2**-15), ("*fp32", 1.0)):
     made = assembled(kernels.frames, constants | {"UNIT": unit}, {}, sound=kind, **pointers)
     assert ("cvt.rn.f32.s16" in made.asm["ptx"]) == (kind == "*i16") and "div." not in made.asm["ptx"]
+constants = dict(CLASSES=5207, MOST=32, THRESHOLD=-9.2, PER_NAT=4096, BLOCK=8192)
+pointers = dict(logits="*fp32", stride="i32", count="*i32", counts="*i32", ids="*i16", codes="*i16", blanks="*i16")
+made = assembled(kernels.candidates, constants, {"num_warps": 8}, **pointers)
+assert ".local" not in made.asm["ptx"]  # a row fits the registers
 print("compiled")
 """
 

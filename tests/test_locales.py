@@ -187,13 +187,16 @@ WORKER = """
 import sys
 from actors import stages
 from actors.blocks import outcome_of, start
-from actors.pieces import Piece
-from actors.schema import SPEECH_SCHEMA
+from actors.engine.models import ModelFile
+from actors.engine.vocabulary import Vocabulary
+from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
+from actors.writer import WriteSettings
 import pyarrow as pa
 block = pa.Table.from_pylist([{"piece": sys.stdin.buffer.read().decode("ascii")}])
 print(outcome_of(stages.ReadBlock(None, Place.at(sys.argv[1]))(block)).reason)
-print(outcome_of(stages.CommitBlock(Place.at(sys.argv[1]), "a")(block)).reason)
+settings = WriteSettings(ModelFile("m", "m"), Vocabulary(("a",)), "run", ReadSettings())
+print(outcome_of(stages.CommitBlock(settings, Place.at(sys.argv[1]), "a")(block)).reason)
 """
 
 

@@ -22,14 +22,16 @@ from actors.foreign import arrow
 from actors.foreign.errors import InvalidData
 from actors.outcomes import Failed
 from actors.parts import kept
-from actors.parts.commit import Commit, commit_unit, open_part, part_name
+from actors.parts.commit import commit_unit
+from actors.parts.emissions import EMISSIONS, EmissionFile, digest_of, emissions_name
 from actors.parts.recordings import rows_in
+from actors.parts.stored import Commit, open_part, part_name
 from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
-from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, UsageError
+from actors.schema import EMISSION, HEARD_SCHEMA, PART_SCHEMA, SPEECH_SCHEMA, UsageError
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
-from actors.units import Carried, SourceObject, Unit, digest
+from actors.units import Carried, Fingerprint, SourceObject, Unit, Version, digest
 from jobs.cli.config import Input
 from jobs.cli.loading import load
 from jobs.planning.listing import list_input
@@ -37,8 +39,8 @@ from jobs.planning.plans import _PLAN
 from jobs.planning.state import load_state
 from jobs.transcripts.read import transcripts
 
-SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", "1", "s3://b/y")
-UNIT = Unit.of("0a", "f" * 8, [SOURCE], [CARRIED])
+SOURCE, CARRIED = SourceObject("s3://b/x", "s3://b/x", "x", "audio", "e", 9), Carried("y", Version("1"), "s3://b/y")
+UNIT = Unit.of("0a", "f" * 32, [SOURCE], [CARRIED])
 PIECE = cut_unit(UNIT, Cut(60, stretches=2))[0]
 KIND = {b"ARROW:extension:name": b"ray.data.arrow_pickled_object", b"ARROW:extension:metadata": b""}
 
@@ -126,8 +128,15 @@ def read_plan(folder: Path, table: pa.Table) -> None:
 
 
 def read_kept_piece(folder: Path, table: pa.Table) -> None:
-    name = f"{UNIT.id}.{UNIT.fingerprint}.{PIECE.name}.arrow"
+    name = f"{UNIT.id}.{Fingerprint.of_hearing(UNIT.fingerprint)}.{PIECE.name}.arrow"
     assert not kept.is_kept(PIECE, write(folder, f"{kept.PIECES}/{name}", arrow_file(table)))
+
+
+def read_emissions(folder: Path, table: pa.Table) -> None:
+    data = arrow_file(table)
+    name = emissions_name(UNIT.id, UNIT.fingerprint, digest_of(data))
+    with pytest.raises(InvalidData):
+        EmissionFile(name, write(folder, f"{EMISSIONS}/{name}", data))
 
 
 def read_part(folder: Path, table: pa.Table) -> None:
@@ -185,7 +194,8 @@ def shard_rows(path: Path) -> list[dict[str, Any]]:
 
 READERS: list[tuple[pa.Schema, Callable[[Path, pa.Table], None]]] = [
     (_PLAN, read_plan),
-    (PART_SCHEMA, read_kept_piece),
+    (HEARD_SCHEMA, read_kept_piece),
+    (pa.schema([("emission", EMISSION)]), read_emissions),
     (PART_SCHEMA, read_part),
     (PART_SCHEMA, carry_over),
     (PART_SCHEMA, read_transcripts),

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from test_export import EVIL, files_in, row_of, tokens_of
 
 from actors.outcomes import Committed, from_json, to_json
-from actors.parts.commit import commit_unit, part_name
+from actors.parts.commit import commit_unit
+from actors.parts.stored import part_name
 from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit

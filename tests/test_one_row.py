@@ -17,13 +17,15 @@ import s3fs
 from conftest import ROOT, encoded, piece_of, tone
 from faulty_storage import FaultyStorage
 from hostile_storage import Answer
-from test_pieces import digested, tar_of
+from test_pieces import tar_of
+from transcribing import DIGESTS, commit_piece
 
 from actors import VERSION
 from actors.isolation import Isolated, NotCreated
 from actors.parts.assemble import _join_stretches
-from actors.parts.commit import COMMITS, Commit, commit_unit, open_part
+from actors.parts.commit import commit_unit
 from actors.parts.kept import entries_in
+from actors.parts.stored import COMMITS, Commit, open_part
 from actors.pieces import Cut, cut_unit
 from actors.reader import read_piece
 from actors.reading.faults import StorageUnavailable
@@ -31,13 +33,13 @@ from actors.schema import PART_SCHEMA
 from actors.sources import objects, tar
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
-from actors.units import Carried, Selection, SourceObject, Unit
-from actors.writer import commit_piece
+from actors.units import NO_EMISSIONS, Carried, Selection, SourceObject, Unit, Version
 from jobs.cli.config import ConfigError, Input
 from jobs.planning.listing import list_input
 from jobs.planning.state import load_state, units_with_errors
 
 WAV = encoded(tone(0.5))
+RECIPE = "f" * 8 + NO_EMISSIONS + "f" * 16
 
 
 @pytest.fixture
@@ -200,10 +202,10 @@ def test_two_stretches_with_one_offset_are_two_recordings(tmp_path: Path) -> Non
     rows = [row(uri, 2.0, "short"), row(uri, 4.0, "long"), row("s3://b/y.wav", None, "whole")]
     entry = SourceObject(f"{uri}#0.0+4.0", uri, "x", "manifest", "1", 9, lines='{"offset": 0, "duration": 4}')
     assert entry.selection == Selection(0.0, 4.0)
-    commit_unit(Unit("0a", "f" * 24, (entry,)), [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], output)
-    carried = (Carried("k1", "1", uri, Selection(0.0, 2.0)), Carried("k2", "1", "s3://b/y.wav"))
+    commit_unit(Unit("0a", RECIPE, (entry,)), [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], output)
+    carried = (Carried("k1", Version("1"), uri, Selection(0.0, 2.0)), Carried("k2", Version("1"), "s3://b/y.wav"))
     again = pa.Table.from_pylist([row(uri, 4.0, "long, edited")], schema=PART_SCHEMA)
-    commit_unit(Unit("0a", "e" * 24, (entry,), carried), [again], output)
+    commit_unit(Unit("0a", RECIPE, (entry,), carried), [again], output)
     texts = [text for table in open_part("0a", output).tables() for text in table.column("text").to_pylist()]
     assert texts == ["long, edited", "short", "whole"]
 
@@ -223,7 +225,7 @@ def test_what_may_pass_is_tried_again_by_itself(
     errors: dict[str, int], version: str, is_tried: bool, tmp_path: Path
 ) -> None:
     output, again = Place.at(str(tmp_path)), sum(errors[kind] for kind in errors if kind not in ("missing", "crashed"))
-    commit = Commit("0a", "f" * 24, "0", 9, sum(errors.values()), again)
+    commit = Commit("0a", "f" * 64, "0", 9, sum(errors.values()), again)
     (output / COMMITS / commit.name).write(json.dumps({"errors": errors, "citrascribe_version": version}).encode())
     assert set(units_with_errors(frozenset(), load_state(output), output)) == ({"0a"} if is_tried else set())
 
@@ -232,9 +234,10 @@ def test_a_commit_counts_what_is_tried_again(tmp_path: Path) -> None:
     output, kinds = Place.at(str(tmp_path)), ["unreachable", "internal", "missing", None]
     sources = [SourceObject(f"s3://b/{n}", f"s3://b/{n}", f"{n}", "audio", "1", 9) for n in range(len(kinds))]
     rows = [row(each.uri, None, "") | {"error_kind": kind} for each, kind in zip(sources, kinds, strict=True)]
-    commit_unit(Unit("0a", "f" * 24, tuple(sources)), [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], output)
+    unit = Unit.of("0a", RECIPE, sources)
+    commit_unit(unit, [pa.Table.from_pylist(rows, schema=PART_SCHEMA)], output)
     (name,) = (each.name for each in (tmp_path / COMMITS).iterdir())
-    assert Commit.from_name(name) == Commit("0a", "f" * 24, name.split(".")[2], 4, 3, 2)
+    assert Commit.from_name(name) == Commit("0a", unit.fingerprint, name.split(".")[2], 4, 3, 2)
 
 
 def stretch(kind: str | None, start_s: float | None, text: str | None = None) -> list[dict[str, Any]]:
@@ -254,7 +257,7 @@ def test_a_text_without_its_middle_is_none() -> None:
 
 def test_a_container_has_one_row_for_what_concerns_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "t.tar").write_bytes(tar_of([(f"{number}.wav", WAV) for number in range(9)]))
-    unit = Unit.of("0a", "f" * 8, list_input(Input(uri=str(tmp_path / "t.tar")), "/nowhere/out").objects)
+    unit = Unit.of("0a", "f" * 32, list_input(Input(uri=str(tmp_path / "t.tar")), "/nowhere/out").objects)
     output, kinds = (
         Place.at(str(tmp_path / "out")),
         iter((PermissionError("no"), OSError("gone"), PermissionError("no"))),
@@ -265,7 +268,7 @@ def test_a_container_has_one_row_for_what_concerns_all_of_it(tmp_path: Path, mon
 
     monkeypatch.setattr(objects, "read_tar", fails)
     for piece in cut_unit(unit, Cut(1.0, 3, is_streamed=True)):
-        commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
+        commit_piece(piece, DIGESTS.hear(read_piece(piece, ReadSettings())), output, "one")
     rows = [row for table in open_part("0a", output).tables() for row in table.to_pylist()]
     assert [(row["error_kind"], row["member"]) for row in rows] == [("unreachable", None)]
 

@@ -13,7 +13,7 @@ from actors.foreign.errors import InvalidData
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work, from_json, to_json
 from actors.pieces import MAX_PIECES, Cut
 from actors.schema import SCHEMA_VERSION
-from actors.units import Unit
+from actors.units import SourceObject, Unit
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.config import Errors
 from jobs.running.budget import Account
@@ -49,7 +49,8 @@ class NoMetrics:
 
 def ledger_of(names: Sequence[str], *outcomes: Outcome) -> tuple[Ledger, NoMetrics]:
     metrics = NoMetrics()
-    ledger = Ledger([Unit(name, "f", ()) for name in names], metrics)
+    ledger = Ledger([Unit(name, "f", (SourceObject(name, name, name, "audio", None, 1),)) for name in names])
+    ledger.publish(metrics)
     for each in outcomes:
         ledger.add(each)
     return ledger, metrics
@@ -206,6 +207,7 @@ def test_a_summary_is_what_programs_read() -> None:
         "schema": SCHEMA_VERSION,
         "files": {"listed": 0, "read": 0, "companions": 0, "spoken_of": 0, "skipped": {}},
         "units": {"planned": 4, "skipped": 3, "done": 2},
+        "rewritten": 0,
         "recordings": 6,
         "segments": 10,
         "entries": {"found": 0, "recordings": 0, "companions": 0, "skipped": {}},

@@ -12,11 +12,12 @@ import pytest
 
 from actors import VERSION
 from actors.outcomes import Counts, Example
-from actors.parts.commit import Commit, commit_unit, part_name
+from actors.parts.commit import commit_unit
+from actors.parts.stored import Commit, part_name
 from actors.parts.summary import Tally
 from actors.schema import PART_SCHEMA, SCHEMA_VERSION
 from actors.storage.place import Place
-from actors.units import SourceObject, Unit, digest
+from actors.units import NO_EMISSIONS, SourceObject, Unit, digest
 
 
 def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.Table:
@@ -52,7 +53,8 @@ def tallied(*tables: pa.Table) -> Tally:
     return tally
 
 
-UNIT = Unit("a1", "f1", tuple(SourceObject(f"s3://b/{n}", f"s3://b/{n}", n, "audio", "e", 9) for n in ("x", "y")))
+RECIPE = "f" * 8 + NO_EMISSIONS + "f" * 16
+UNIT = Unit.of("a1", RECIPE, (SourceObject(f"s3://b/{n}", f"s3://b/{n}", n, "audio", "e", 9) for n in ("x", "y")))
 
 
 def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
     path = tmp_path / part_name("a1")
     assert pq.read_schema(path) == PART_SCHEMA
     (commit,) = (Commit.from_name(each.name) for each in (tmp_path / "_commits").iterdir())
-    assert commit == Commit("a1", "f1", digest([str(path.stat().st_mtime_ns)]), 2, 0)
+    assert commit == Commit("a1", UNIT.fingerprint, digest([str(path.stat().st_mtime_ns)]), 2, 0)
     assert committed.counts == Counts(2, 2, 4.0, {}, 2, 4)
     assert committed.transcripts == tuple(Example(name, "明天", "今天") for name in ("x", "y"))
     assert not [each for each in tmp_path.iterdir() if each.name.endswith(".tmp")]
@@ -80,10 +82,15 @@ def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
 def test_committing_again_leaves_one_commit(tmp_path: Path) -> None:
     output = Place.at(str(tmp_path))
     commit_unit(UNIT, [part_rows(UNIT)], output)
-    commit_unit(Unit("a1", "f2", UNIT.objects), [part_rows(UNIT, error="missing")], output)
-    commit_unit(Unit("a10", "f1", UNIT.objects), [part_rows(UNIT)], output)  # a1 is the beginning of its name
+    other = Unit.of("a1", RECIPE.replace("f", "e"), UNIT.objects)
+    commit_unit(other, [part_rows(UNIT, error="missing")], output)
+    commit_unit(
+        Unit("a10", UNIT.fingerprint, UNIT.objects), [part_rows(UNIT)], output
+    )  # a1 is the beginning of its name
     first, second = sorted((tmp_path / "_commits").iterdir())
-    assert (first.name[:6], first.name[-5:], second.name[:7]) == ("a1.f2.", "r2e0a", "a10.f1.")
+    assert first.name.startswith(f"a1.{other.fingerprint}.")
+    assert first.name.endswith(".none.2r2e0a")
+    assert second.name.startswith(f"a10.{UNIT.fingerprint}.")
     body = {"citrascribe_schema": SCHEMA_VERSION, "citrascribe_version": VERSION, "errors": {"missing": 2}}
     assert json.loads(first.read_text()) == body
 
@@ -95,9 +102,18 @@ def test_a_row_that_is_lost_on_the_way_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_commits_name_says_what_it_is() -> None:
-    commit = Commit("a1", "f1", "e0", 120, 7)
-    assert Commit.from_name(commit.name) == commit
-    for name in ("a1.f1.e0", "a1.f1.e0.xr1e", "a1.f1.e0.1r2", "plan.arrow", "a.b.1r0e", "a1.f1.e0.re"):
+    for commit in (Commit("a1", "f1", "e0", 120, 7), Commit("a1", "f1", "e0", 120, 7, 1, "d0")):
+        assert Commit.from_name(commit.name) == commit
+    for name in (
+        "a1.f1.e0",
+        "a1.f1.e0.xr1e",
+        "a1.f1.e0.1r2",
+        "plan.arrow",
+        "a.b.1r0e",
+        "a1.f1.e0.re",
+        "a1.f1.e0.1r0e0a",
+        "a1.f1.e0.some.1r0e0a",
+    ):
         assert Commit.from_name(name) is None
 
 

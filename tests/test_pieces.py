@@ -1,10 +1,9 @@
 """Objects too large for a block are worked in pieces, and give the rows that they give in one."""
 
-import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +14,28 @@ import pytest
 from conftest import encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcribing import DIGESTS, WORK, Hearing, commit_piece
 
-from actors.outcomes import Committed, Kept, Work
+from actors.outcomes import Committed, Kept
 from actors.parts.kept import PIECES, is_kept, sweep_pieces
 from actors.pieces import Cut, NeedsRecut, Piece, cut_unit
 from actors.reader import read_piece
-from actors.schema import PART_SCHEMA, SAMPLE_RATE
+from actors.schema import EMISSION_SCHEMA, SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.storage.place import Place
 from actors.units import Unit
-from actors.writer import commit_piece
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
-Transcribe = Callable[[pa.Table], pa.Table]
-
-
-WORK = Work("actor", 1, 2, 1, 1).to_metadata()
-
-
-def digested(speech: pa.Table) -> pa.Table:
-    """What an actor would return, had it heard a digest of the sound."""
-    rows = [row for row in speech.to_pylist() if row["own"]]
-    for row in rows:
-        row["text"] = hashlib.md5(row["pcm"]).hexdigest() if row["pcm"] else None
-        row |= dict.fromkeys(("model", "model_sha256", "decoding", "run_id", "unit"), "m") | {"transcribed_at": 0}
-    table = pa.Table.from_pylist([{name: row.get(name) for name in PART_SCHEMA.names} for row in rows], PART_SCHEMA)
-    return table.replace_schema_metadata(WORK | (speech.schema.metadata or {}))
-
 
 def unit_of(path: Path, **config: Any) -> Unit:
-    return Unit.of("0a", "f" * 8, list_input(Input(uri=str(path), **config), "/nowhere/out").objects)
+    return Unit.of("0a", "f" * 32, list_input(Input(uri=str(path), **config), "/nowhere/out").objects)
 
 
 def worked(
     pieces: list[Piece],
     out: Path,
-    transcribe: Transcribe = digested,
+    hearing: Hearing = DIGESTS,
     attempt: str = "one",
     settings: ReadSettings | None = None,
 ) -> list[dict[str, Any]]:
@@ -60,7 +44,8 @@ def worked(
     finer = None
     for piece in reversed(pieces):
         try:
-            told = commit_piece(piece, transcribe(read_piece(piece, settings or ReadSettings())), output, attempt)
+            speech = read_piece(piece, settings or ReadSettings())
+            told = commit_piece(piece, hearing.hear(speech), output, attempt, hearing.vocabulary)
             assert isinstance(told, Committed if piece is pieces[0] else Kept)
         except NeedsRecut as needed:
             finer = finer.merged(needed.cut) if finer else needed.cut
@@ -70,7 +55,7 @@ def worked(
             piece.fingerprint,
             tuple({each.key: each for piece in pieces for each in piece.objects}.values()),
         )
-        return worked(cut_unit(unit, finer), out, transcribe, attempt + "x", settings)
+        return worked(cut_unit(unit, finer), out, hearing, attempt + "x", settings)
     assert not (out / PIECES).exists() or not list((out / PIECES).iterdir())
     rows: list[dict[str, Any]] = pq.read_table(out / "part-0a.parquet").to_pylist()
     for row in rows:
@@ -195,19 +180,19 @@ def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
     pieces, out = cut(unit, 4), tmp_path / "out"
     output = Place.at(str(out))
     for piece in pieces[1:]:
-        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
+        told = commit_piece(piece, DIGESTS.hear(read_piece(piece, ReadSettings())), output, "one")
         assert isinstance(told, Kept)
     assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
     sweep_pieces([unit], 1.0, output)
     sweep_pieces([Unit("0b", "f", ())], 1.0, Place.at(str(tmp_path / "elsewhere")))
     assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
-    kept = PART_SCHEMA.empty_table().replace_schema_metadata(WORK)
+    kept = EMISSION_SCHEMA.empty_table().replace_schema_metadata(WORK)
     assert isinstance(commit_piece(pieces[2], kept, output, "two"), Kept)
-    told = commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), output, "two")
+    told = commit_piece(pieces[0], DIGESTS.hear(read_piece(pieces[0], ReadSettings())), output, "two")
     assert isinstance(told, Committed)
     assert (told.counts.recordings, told.counts.segments) == (24, 24)
     assert not list((out / PIECES).iterdir())
-    commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), output, "three")
+    commit_piece(pieces[1], DIGESTS.hear(read_piece(pieces[1], ReadSettings())), output, "three")
     sweep_pieces([], 1.0, output)
     assert not list((out / PIECES).iterdir())
 
@@ -217,10 +202,10 @@ def test_an_object_that_changed_is_one_row(tmp_path: Path) -> None:
     path.write_bytes(encoded(tone(300, 8_000), 8_000))
     pieces = cut(unit_of(path), stretches=3)
     output = Place.at(str(tmp_path / "out"))
-    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), output, "one")
+    commit_piece(pieces[0], DIGESTS.hear(read_piece(pieces[0], ReadSettings())), output, "one")
     path.write_bytes(encoded(tone(301, 8_000), 8_000))
     for piece in pieces[1:]:
-        told = commit_piece(piece, digested(read_piece(piece, ReadSettings())), output, "one")
+        told = commit_piece(piece, DIGESTS.hear(read_piece(piece, ReadSettings())), output, "one")
     assert isinstance(told, Committed)
     assert told.counts.errors == {"changed": 1}
     assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1
@@ -231,10 +216,10 @@ def test_an_object_that_goes_midway_is_one_row(tmp_path: Path) -> None:
     path.write_bytes(tar_of([(f"{number:02d}.wav", WAVS[number]) for number in range(24)]))
     pieces = cut(unit_of(path), 3)
     output = Place.at(str(tmp_path / "out"))
-    commit_piece(pieces[0], digested(read_piece(pieces[0], ReadSettings())), output, "one")
+    commit_piece(pieces[0], DIGESTS.hear(read_piece(pieces[0], ReadSettings())), output, "one")
     path.unlink()
-    assert isinstance(commit_piece(pieces[1], digested(read_piece(pieces[1], ReadSettings())), output, "one"), Kept)
-    told = commit_piece(pieces[2], digested(read_piece(pieces[2], ReadSettings())), output, "one")
+    assert isinstance(commit_piece(pieces[1], DIGESTS.hear(read_piece(pieces[1], ReadSettings())), output, "one"), Kept)
+    told = commit_piece(pieces[2], DIGESTS.hear(read_piece(pieces[2], ReadSettings())), output, "one")
     assert isinstance(told, Committed)
     assert told.counts.errors == {"changed": 1}
     assert pq.read_table(tmp_path / "out" / "part-0a.parquet").num_rows == 1

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from conftest import DEMO_MODEL, encoded, tone
 
-from actors.engine.models import resolve
+from actors.engine.models import read_vocabulary, resolve
 from actors.outcomes import Committed, Failed
 from actors.pieces import Cut, cut_unit
 from actors.storage.place import Place
 from actors.units import Unit
+from actors.writer import WriteSettings
 from jobs import pipeline
 from jobs.cli.config import Cluster, ConfigError, Input
 from jobs.cli.loading import load
@@ -111,7 +112,8 @@ def make_graph(share: Share, units: list[Unit], out: Path, device: Device = "cpu
     pieces = [cut_unit(unit, Cut(60))[0] for unit in units]
     output = Place.at(str(out))
     with_device = replace(share, resources=replace(share.resources, device=device))
-    return pipeline.build_graph(pieces, recipe, with_device, output, "run")
+    writing = WriteSettings(recipe.model, read_vocabulary(recipe.model), "run", recipe.reading)
+    return pipeline.build_graph(pieces, recipe, with_device, output, writing)
 
 
 def units_of(folder: Path) -> list[Unit]:
@@ -131,7 +133,7 @@ def test_reading_transcribing_and_committing_stay_three_operators(graph_of: Any,
     assert names == [
         "FromItems:",
         "MapBatches(ReadBlock):",
-        "MapBatches(TranscribeBlock):",
+        "MapBatches(HearBlock):",
         "MapBatches(CommitBlock):",
     ]
     assert ["3 blocks produced" in line for line in executed] == [True] * 4

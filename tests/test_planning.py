@@ -9,22 +9,34 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_parts import commit_made
 from test_parts import part_rows
 
-from actors.parts.commit import COMMITS, commit_unit, remove_unit
+from actors.parts.commit import commit_unit
+from actors.parts.stored import COMMITS, remove_unit
 from actors.pieces import Cut, Piece, cut_unit
 from actors.schema import UsageError
 from actors.storage.listing import names
 from actors.storage.place import Place
-from actors.units import Carried, Selection, SourceObject, Unit, nominal_seconds
+from actors.units import Carried, Selection, SourceObject, Unit, Version, nominal_seconds
 from jobs.planning.listing import Listing
 from jobs.planning.plans import State, write_plan
 from jobs.planning.recipe import recipe_digest
 from jobs.planning.sizing import MAX_PLANNED_PIECES, planned_cut
-from jobs.planning.state import load_state, units_with_errors
+from jobs.planning.state import load_state, made_of, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
-SETTINGS = {"model_sha256": "a" * 64, "precision": "float32"}
+SETTINGS: dict[str, Any] = {
+    "heard": {"model_sha256": "a" * 64, "precision": "float32"},
+    "emissions": None,
+    "said": {"tokens": False},
+    "written": {},
+}
+
+
+def heard(**fields: Any) -> dict[str, Any]:
+    """Settings with another way to hear."""
+    return SETTINGS | {"heard": SETTINGS["heard"] | fields}
 
 
 def wav(name: str, etag: str = "1", seconds: float = 60, limit: int | None = None) -> SourceObject:
@@ -46,7 +58,8 @@ class Archive:
         self, *objects: SourceObject, settings: dict[str, Any] = SETTINGS, minutes: float = 2, **policy: Any
     ) -> Plan:
         listing = Listing(list(objects), covers=lambda uri: uri.startswith("s3://archive/"))
-        return make_plan(listing, self.state(), settings, Policy(target_seconds=minutes * 60, **policy))
+        known = {"made": lambda unit: made_of(unit, self.place)} | policy
+        return make_plan(listing, self.state(), settings, Policy(target_seconds=minutes * 60, **known))
 
     def claim(self, plan: Plan, settings: dict[str, Any] = SETTINGS, state: State | None = None) -> Place | None:
         self.runs += 1
@@ -59,8 +72,8 @@ class Archive:
         assert self.claim(plan, settings)
         for unit_id in plan.remove:
             remove_unit(unit_id, self.place)
-        for unit in plan.units:
-            commit_unit(unit, [part_rows(unit, f"run-{self.runs}")], self.place)
+        for unit in plan.units + plan.rewrite:
+            commit_made(unit, part_rows(unit, f"run-{self.runs}"), self.place)
         return plan
 
     def rows(self) -> dict[str, str]:
@@ -100,16 +113,17 @@ def test_new_objects_join_new_units(archive: Archive) -> None:
     assert archive.rows() == {"b": "run-1", "d": "run-1", "a": "run-2", "c": "run-2"}
 
 
-def test_a_changed_object_replaces_its_rows(archive: Archive) -> None:
+def test_a_changed_object_alone_replaces_its_rows(archive: Archive) -> None:
     first = archive.run(wav("a"), wav("b"), wav("c"))
     plan = archive.run(wav("a", etag="2"), wav("b"), wav("c"))
-    assert [unit.id for unit in plan.redo] == [first.new[0].id]
-    assert archive.rows() == {"a": "run-2", "b": "run-2", "c": "run-1"}
+    assert [(unit.id, unit.objects) for unit in plan.redo] == [(first.new[0].id, (wav("a", etag="2"),))]
+    assert [(each.key, each.source) for each in plan.redo[0].carried] == [(wav("b").key, wav("b"))]
+    assert archive.rows() == {"a": "run-2", "b": "run-1", "c": "run-1"}
     assert not archive.plan(wav("a", etag="2"), wav("b"), wav("c")).units
 
 
 def test_a_setting_that_goes_there_and_back_is_done_again(archive: Archive) -> None:
-    other = SETTINGS | {"precision": "bfloat16"}
+    other = heard(precision="bfloat16")
     for number, settings in enumerate((SETTINGS, other, SETTINGS), 1):
         assert len(archive.run(wav("a"), settings=settings, on_mismatch="replace").units) == 1
         assert archive.rows() == {"a": f"run-{number}"}
@@ -123,10 +137,11 @@ def test_a_part_or_commit_that_is_gone_or_doubled_is_made_again(archive: Archive
     assert archive.run(wav("a")).redo
     (commit,) = commits.iterdir()
     commit.unlink()
-    assert archive.run(wav("a")).redo
-    (commits / f"{unit.id}.{'0' * 24}.{'0' * 16}.1r0e0a").write_bytes(b"{}")  # two: nobody knows whose part this is
-    assert archive.run(wav("a")).redo
+    assert archive.run(wav("a")).rewrite
+    (commits / f"{unit.id}.{'0' * 64}.{'0' * 16}.none.1r0e0a").write_bytes(b"{}")  # two: which is of this part?
+    assert archive.run(wav("a")).rewrite
     assert len(list(commits.iterdir())) == 1
+    assert archive.rows() == {"a": "run-2"}
     (commits / "a stranger").write_bytes(b"")
     assert not archive.plan(wav("a")).units
 
@@ -138,9 +153,20 @@ def test_what_is_not_listed_this_time_keeps_its_rows(archive: Archive) -> None:
     assert [(each.uri, each.selection) for each in unit.carried] == [("s3://archive/b.wav", Selection())]
     assert archive.rows() == {"a": "run-2", "b": "run-1"}
     assert not archive.plan(wav("a", etag="2")).units
-    archive.run(wav("a", etag="2"), wav("b"))  # rows that were carried over may be of other settings: made anew
-    assert archive.rows() == {"a": "run-3", "b": "run-3"}
-    assert not archive.plan(wav("a", etag="2"), wav("b")).units
+    plan = archive.plan(wav("a", etag="2"), wav("b"))  # the part says that what was carried over is as it should be
+    assert [each.kind for each in plan.verdicts.values()] == ["done"]
+
+
+def test_what_was_carried_over_from_other_settings_is_heard_when_listed(archive: Archive) -> None:
+    archive.run(wav("a"), wav("b"))
+    other = heard(precision="bfloat16")
+    archive.run(wav("a"), settings=other, on_mismatch="replace")
+    assert archive.rows() == {"a": "run-2", "b": "run-1"}
+    with pytest.raises(UsageError, match=r"1 unit .* \(precision was float32 and is bfloat16\)"):
+        archive.plan(wav("a"), wav("b"), settings=other)
+    archive.run(wav("a"), wav("b"), settings=other, on_mismatch="replace")
+    assert archive.rows() == {"a": "run-2", "b": "run-3"}
+    assert [each.kind for each in archive.plan(wav("a"), wav("b"), settings=other).verdicts.values()] == ["done"]
 
 
 def test_rows_that_could_not_be_carried_over_are_made_when_listed(archive: Archive) -> None:
@@ -148,8 +174,8 @@ def test_rows_that_could_not_be_carried_over_are_made_when_listed(archive: Archi
     Path(f"{archive.place.path}/part-{unit.id}.parquet").unlink()
     archive.run(wav("a"))
     assert archive.rows() == {"a": "run-2"}
-    assert archive.run(wav("a"), wav("b")).redo
-    assert archive.rows() == {"a": "run-3", "b": "run-3"}
+    assert [unit.objects for unit in archive.run(wav("a"), wav("b")).redo] == [(wav("b"),)]
+    assert archive.rows() == {"a": "run-2", "b": "run-3"}
 
 
 def test_a_limit_is_part_of_what_was_done(archive: Archive) -> None:
@@ -169,22 +195,31 @@ def test_where_plans_disagree_the_highest_number_holds(archive: Archive) -> None
 
 def test_other_settings_do_not_mix_silently(archive: Archive) -> None:
     archive.run(wav("a"), wav("b"))
-    other = SETTINGS | {"precision": "bfloat16"}
+    other = heard(precision="bfloat16")
     with pytest.raises(UsageError, match=r"1 unit .* \(precision was float32 and is bfloat16\).*on_mismatch=keep"):
         archive.plan(wav("a"), wav("b"), settings=other)
     archive.run(wav("a"), wav("b"), wav("c"), settings=other, on_mismatch="keep")
     assert archive.rows() == {"a": "run-1", "b": "run-1", "c": "run-2"}
-    archive.run(wav("a", etag="2"), wav("b"), wav("c"), settings=other, on_mismatch="keep")
-    assert archive.rows() == {"a": "run-3", "b": "run-3", "c": "run-2"}
-    assert not archive.plan(wav("a", etag="2"), wav("b"), wav("c"), settings=other).units
+    changed = wav("a", etag="2"), wav("b"), wav("c")
+    archive.run(*changed, settings=other, on_mismatch="keep")
+    assert archive.rows() == {"a": "run-3", "b": "run-1", "c": "run-2"}
+    assert {each.kind for each in archive.plan(*changed, settings=other, on_mismatch="keep").verdicts.values()} == {
+        "done"
+    }
+    with pytest.raises(UsageError, match=r"1 unit .* \(precision was float32 and is bfloat16\)"):
+        archive.plan(*changed, settings=other)
+    archive.run(*changed, settings=other, on_mismatch="replace")
+    assert archive.rows() == {"a": "run-3", "b": "run-4", "c": "run-2"}
+    assert not archive.plan(*changed, settings=other).units
 
 
 def test_deleted_objects_are_removed_where_asked(archive: Archive) -> None:
     objects = [wav(name) for name in "abcdefghijkl"]
     archive.run(*objects)
     assert not archive.plan(*objects[1:]).units  # kept
-    archive.run(*objects[1:], on_deleted="remove")  # one of twelve, with a unit that it shares
-    assert archive.rows() == {"b": "run-2", **dict.fromkeys("cdefghijkl", "run-1")}
+    plan = archive.run(*objects[1:], on_deleted="remove")  # one of twelve, with a unit that it shares
+    assert (plan.units, [unit.objects for unit in plan.rewrite], plan.redone_from) == ([], [()], {"rows": 1})
+    assert archive.rows() == dict.fromkeys("bcdefghijkl", "run-1")
     with pytest.raises(UsageError, match=r"2 of 11 objects .* no longer listed.*max_removed_fraction"):
         archive.plan(*objects[3:], on_deleted="remove")
     plan = archive.run(*objects[2:], on_deleted="remove")  # and now the unit is empty
@@ -218,7 +253,7 @@ def test_a_commit_speaks_of_the_part_that_stands(archive: Archive) -> None:
     (unit,) = archive.run(wav("a")).new
     part = Path(f"{archive.place.path}/part-{unit.id}.parquet")
     part.write_bytes(part.read_bytes())  # put there by a run that was paused, and ended before its commit
-    assert archive.plan(wav("a")).redo
+    assert archive.plan(wav("a")).rewrite
 
 
 def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +265,15 @@ def test_many_plans_become_one(archive: Archive, monkeypatch: pytest.MonkeyPatch
     assert archive.rows() == {f"{each}": f"run-{each + 1}" for each in range(5)}
     assert not archive.plan(*(wav(f"{each}") for each in range(5))).units
     assert archive.state().recipes[recipe_digest(SETTINGS)] == SETTINGS
+
+
+def test_both_parts_of_a_version_are_in_the_plans(archive: Archive) -> None:
+    objects = [replace(wav("a"), text_version="3"), replace(wav("b"), text_version="4", format="tar"), wav("c")]
+    archive.run(*objects)
+    assert {key: each.version for key, each in archive.state().objects.items()} == {
+        each.key: each.version for each in objects
+    }
+    assert [each.version.companions for each in objects] == ["3", "4", ""]
 
 
 def claims_at_once(archive: Archive, contenders: int = 8) -> list[Place | None]:
@@ -255,7 +299,7 @@ def test_the_whole_scheme_on_s3(conditional_s3_options: dict[str, Any], s3_optio
         remote.run(wav("a"), wav("b"), wav("c"))
         assert not remote.plan(wav("a"), wav("b"), wav("c")).units
         remote.run(wav("a", etag="2"), wav("b"), wav("d"))
-        assert remote.rows() == {"a": "run-2", "b": "run-2", "c": "run-1", "d": "run-2"}
+        assert remote.rows() == {"a": "run-2", "b": "run-1", "c": "run-1", "d": "run-2"}
         commits = names(remote.place / COMMITS)
         assert len(commits) == 3
 
@@ -294,13 +338,16 @@ def test_a_file_of_holes_does_not_make_pieces_without_end() -> None:
 
 
 def test_a_unit_survives_its_json() -> None:
-    carried = (Carried("x", "1", "s3://x", Selection(1.5)), Carried("y", "1", "s3://y"))
+    carried = (
+        Carried("x", Version("1", "2"), "s3://x", Selection(1.5)),
+        Carried("y", Version("1"), "s3://y", source=wav("y"), is_left=True),
+    )
     unit = Unit("0a", "f", (replace(wav("a"), refusal=("bad_entry", "why")), wav("b")), carried)
     for piece in cut_unit(unit, Cut(1_800, 3, 2, is_streamed=True)):
         assert Piece.from_json(piece.to_json()) == piece
 
 
 def test_what_differs_is_named_by_its_key(archive: Archive) -> None:
-    archive.run(wav("a"), settings=SETTINGS | {"audio": {"max_megabytes": 512.0, "channel": "average"}})
+    archive.run(wav("a"), settings=heard(audio={"max_megabytes": 512.0, "channel": "average"}))
     with pytest.raises(UsageError, match=r"\(audio\.max_megabytes was 512\.0 and is 600\.0\)"):
-        archive.run(wav("a"), settings=SETTINGS | {"audio": {"max_megabytes": 600.0, "channel": "average"}})
+        archive.run(wav("a"), settings=heard(audio={"max_megabytes": 600.0, "channel": "average"}))

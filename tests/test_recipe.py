@@ -11,12 +11,13 @@ import pytest
 from conftest import DEMO_MODEL, ROOT, encoded, free_port, tone
 
 from actors.engine.models import ModelFile
+from actors.units import NO_EMISSIONS, Fingerprint
 from jobs import plan, transcribe
 from jobs.cli.loading import load
 from jobs.cli.terminal import read_json
 from jobs.planning import recipe
 from jobs.planning.prepare import prepare
-from jobs.planning.recipe import Devices, Recipe, depends_on_devices, differences, recipe_digest
+from jobs.planning.recipe import Devices, Recipe, depends_on_devices, recipe_digest, section_differences
 
 MODEL = ModelFile("m.nemo", "a" * 64)
 CPUS, OLD_CPUS, GPUS = Devices(0, has_bfloat16=True), Devices(0, has_bfloat16=False), Devices(8, has_bfloat16=False)
@@ -54,9 +55,65 @@ def test_without_gpus_a_cpu_decides() -> None:
 def test_the_device_is_no_part_of_the_fingerprint_but_the_precision_is() -> None:
     assert recipe_of(GPUS).digest == recipe_of(CPUS).digest != recipe_of(OLD_CPUS).digest
     assert recipe_of(CPUS).digest == recipe_digest(recipe_of(CPUS).settings)
-    assert differences(recipe_of(CPUS).settings, recipe_of(OLD_CPUS).settings) == [
+    assert section_differences(recipe_of(CPUS).settings, recipe_of(OLD_CPUS).settings) == [
         "precision was bfloat16 and is float32"
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "section"),
+    [
+        ("model.precision=float32", "heard"),
+        ("model.engine=nemo", "heard"),
+        ("audio.channel=1", "heard"),
+        ("segmentation.vad=silero", "heard"),
+        ("output.emissions=true", "emissions"),
+        ("output.tokens=false", "said"),
+        ("decoding.candidates=64", None),  # of emissions, which are not kept
+        ("unit.target_minutes=3", None),
+        ("output.on_mismatch=keep", None),
+    ],
+)
+def test_each_setting_is_of_one_section_of_the_fingerprint(override: str, section: str | None) -> None:
+    before, after = recipe_of(CPUS).digest, recipe_of(CPUS, override).digest
+    assert len(before) == len(after) == 32
+    sections = {"heard": Fingerprint.heard, "emissions": Fingerprint.emissions, "said": Fingerprint.said}
+    sections |= {"written": Fingerprint.written}
+    assert [name for name, of in sections.items() if of(before) != of(after)] == ([section] if section else [])
+
+
+def test_emissions_are_part_of_the_fingerprint_where_they_are_kept() -> None:
+    kept = [recipe_of(CPUS, "output.emissions=true", f"decoding.candidates={count}") for count in (32, 64)]
+    assert [each.candidates for each in (recipe_of(CPUS), *kept)] == [0, 32, 64]
+    assert [each.engine_settings(1).candidates for each in (recipe_of(CPUS), *kept)] == [0, 32, 64]
+    assert Fingerprint.emissions(recipe_of(CPUS).digest) == NO_EMISSIONS
+    assert len({Fingerprint.emissions(each.digest) for each in kept} | {NO_EMISSIONS}) == 3
+    assert len({Fingerprint.heard(each.digest) for each in (recipe_of(CPUS), *kept)}) == 1
+
+
+def test_differences_are_told_by_key_and_without_noise() -> None:
+    plain, kept, more = (
+        recipe_of(CPUS, *keys).settings
+        for keys in ([], ["output.emissions=true"], ["output.emissions=true", "decoding.candidates=64"])
+    )
+    assert section_differences(plain, kept) == section_differences(kept, plain) == []
+    assert section_differences(kept, more) == ["decoding.candidates was 32 and is 64"]
+    assert section_differences(plain, recipe_of(CPUS, "output.tokens=false").settings) == [
+        "tokens was True and is False"
+    ]
+    both = recipe_of(OLD_CPUS, "audio.channel=1", "output.tokens=false").settings
+    assert section_differences(plain, both, ["heard"]) == [
+        "precision was bfloat16 and is float32",
+        "audio.channel was average and is 1",
+    ]
+    assert section_differences(plain, both, ["said", "written"]) == ["tokens was True and is False"]
+
+
+@pytest.mark.parametrize("section", [None, [], "text", 7, {"audio": None}, {"audio": {"channel": []}}])
+def test_settings_of_others_are_told_as_far_as_they_go(section: object) -> None:
+    """Plans are read as data: a section of a recipe may be anything."""
+    told = section_differences({"heard": section, "emissions": section}, recipe_of(CPUS).settings)
+    assert all(" was " in each for each in told)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_stretches_of_manifest_lines_of_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [500, 2_000])
 def test_a_plan_grows_with_its_objects(count: int) -> None:
     uris = [f"s3://archive/2026/11/speaker_{number:05d}/recording_{number:07d}.flac" for number in range(count)]
-    unit = Unit.of("0a", "f" * 8, [SourceObject(uri, uri, uri[13:], "audio", "e" * 32, 9_000) for uri in uris])
+    unit = Unit.of("0a", "f" * 32, [SourceObject(uri, uri, uri[13:], "audio", "e" * 32, 9_000) for uri in uris])
     pieces = cut_unit(unit, Cut(1_800, count))
     rows = [start(piece) for piece in pieces]
     assert len(pieces) == count
@@ -115,7 +115,7 @@ def test_the_objects_of_a_cut_stay_in_order() -> None:
             SourceObject(f"{number}", f"s3://b/{number:02d}.wav", "", kind, "e", size)
             for number, (size, kind) in enumerate(zip(sizes, kinds, strict=True))
         ]
-        unit = Unit.of("0a", "f" * 8, objects)
+        unit = Unit.of("0a", "f" * 32, objects)
         pieces = cut_unit(unit, Cut(60, int(draw.integers(1, 50)), int(draw.integers(1, 4))))
         assert [piece.number for piece in pieces] == list(range(len(pieces)))
         assert {piece.count for piece in pieces} == {len(pieces)}
@@ -126,7 +126,7 @@ def test_the_objects_of_a_cut_stay_in_order() -> None:
 @pytest.mark.parametrize("sizes", [[0] * 20, [1 << 40, *[1] * 19], [0, 1, 1 << 50, 7]])
 def test_enough_shares_divide_every_object_whatever_sizes_say(sizes: list[int]) -> None:
     objects = [SourceObject(f"{at}", f"s3://b/{at:02d}.tar", "", "tar", "e", size) for at, size in enumerate(sizes)]
-    unit = Unit.of("0a", "f" * 8, objects)
+    unit = Unit.of("0a", "f" * 32, objects)
     alone = cut_unit(unit, Cut(60, len(sizes)))
     assert all(len(piece.objects) == 1 for piece in alone)
     halved = cut_unit(unit, Cut(60, 32 * len(sizes)))

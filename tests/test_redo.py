@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_accounts import make
 from test_corrections import entry, manifest
-from test_planning import SETTINGS, Archive, wav
+from test_planning import SETTINGS, Archive, heard, wav
 from test_verdicts import verdict
 
 from actors.schema import UsageError
@@ -14,8 +14,10 @@ from actors.units import SourceObject
 from jobs.cli.config import ConfigError, Input
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.policy import Policy
+from jobs.planning.reasons import EMPTY, EXCLUDED
 from jobs.planning.redo import objects_to_redo
-from jobs.planning.verdicts import EMPTY, EXCLUDED, Plan, make_plan
+from jobs.planning.state import made_of
+from jobs.planning.verdicts import Plan, make_plan
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_units_of_what_is_named_are_done_again_each_time(archive: Archive) -> No
 
 def test_what_is_named_has_the_new_settings_and_what_is_not_listed_keeps_its_rows(archive: Archive) -> None:
     archive.run(*map(wav, "abcd"))
-    other = SETTINGS | {"precision": "bfloat16"}
+    other = heard(precision="bfloat16")
     with pytest.raises(UsageError, match="on_mismatch"):
         archive.plan(*map(wav, "acd"), settings=other, redo=redo("a"))
     archive.run(*map(wav, "acd"), settings=other, on_mismatch="keep", redo=redo("a"))
@@ -140,6 +142,7 @@ def test_an_object_that_changed_or_is_new_is_done_once(archive: Archive) -> None
 
 def planned(archive: Archive, listing: Listing, **policy: object) -> Plan:
     fields = {"target_seconds": 120, "on_excluded": "remove", "max_removed_fraction": 1.0} | policy
+    fields["made"] = lambda unit: made_of(unit, archive.place)
     return make_plan(listing, archive.state(), SETTINGS, Policy(**fields))  # type: ignore[arg-type]
 
 

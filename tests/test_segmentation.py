@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 from conftest import DEMO_MODEL, piece_of, sound_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcribing import Transcribing
 
 from actors.audio.decode import decode
 from actors.audio.segments import GRID, Segment, SegmentationSettings, segments_of
@@ -21,11 +23,9 @@ from actors.engine.batching import make_batches
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
 from actors.reader import read_piece
-from actors.schema import SAMPLE_RATE
+from actors.schema import SAMPLE_RATE, SPEECH_SCHEMA
 from actors.sources.objects import ReadSettings
 from actors.text.cer import character_errors
-from actors.text.join import Hypothesis, SegmentAudio
-from actors.transcriber import EngineRunner
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -85,24 +85,29 @@ def test_stretches_have_the_segments_of_the_whole(
 
 
 @pytest.fixture(scope="module")
-def workers() -> EngineRunner:
+def transcribe() -> Transcribing:
     model = resolve(str(DEMO_MODEL), None, {})
-    return EngineRunner(model, EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True))
+    return Transcribing(model, EngineSettings("fused", "cpu", "float32", 2, 30), tokens=True)
 
 
-def said_of(workers: EngineRunner, pcm: np.ndarray, wanted: SegmentationSettings) -> list[Hypothesis]:
-    heard = [
-        SegmentAudio(
-            pcm[each.input_start : each.input_end],
-            each.start / SAMPLE_RATE,
-            each.start - each.input_start,
-            each.input_end - each.end,
-        )
-        for each in segments_of(pcm, wanted)
+def said_of(transcribe: Transcribing, pcm: np.ndarray, wanted: SegmentationSettings) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "recording_id": "a",
+            "uri": "s3://b/a",
+            "etag": "e",
+            "segment_index": index,
+            "start_s": each.start / SAMPLE_RATE,
+            "before": each.start - each.input_start,
+            "after": each.input_end - each.end,
+            "own": True,
+            "pcm": pcm[each.input_start : each.input_end].tobytes(),
+            "is_float": pcm.dtype == np.float32,
+        }
+        for index, each in enumerate(segments_of(pcm, wanted))
     ]
-    said = workers.transcribe(heard)
-    assert all(isinstance(each, Hypothesis) for each in said)
-    return [each for each in said if isinstance(each, Hypothesis)]
+    said: list[dict[str, Any]] = transcribe(pa.Table.from_pylist(rows, schema=SPEECH_SCHEMA)).to_pylist()
+    return said
 
 
 def concatenated(speech: Any, pauses: tuple[float, float] | None, noise_db: float, seed: int) -> tuple[np.ndarray, str]:
@@ -122,7 +127,7 @@ def concatenated(speech: Any, pauses: tuple[float, float] | None, noise_db: floa
 
 
 def error_rate(
-    workers: EngineRunner,
+    transcribe: Transcribing,
     speech: Any,
     pauses: tuple[float, float] | None,
     noise_db: float,
@@ -131,22 +136,23 @@ def error_rate(
 ) -> float:
     """The error rate of a concatenation, less that of its sentences alone."""
     pcm, words = concatenated(speech, pauses, noise_db, seed)
-    said = said_of(workers, pcm, wanted)
-    edits, characters = character_errors([(words, "".join(each.text for each in said))])
+    said = said_of(transcribe, pcm, wanted)
+    edits, characters = character_errors([(words, "".join(each["text"] for each in said))])
     return edits / characters
 
 
 @pytest.mark.parametrize(("pauses", "within"), [((0.3, 2.0), 0.01), (None, 0.02)])
 def test_a_long_recording_says_what_its_sentences_say(
-    workers: EngineRunner, speech: Any, pauses: tuple[float, float] | None, within: float
+    transcribe: Transcribing, speech: Any, pauses: tuple[float, float] | None, within: float
 ) -> None:
     alone = [
-        said_of(workers, (samples * 32_767).astype(np.int16), SegmentationSettings())[0].text for samples, _ in speech
+        said_of(transcribe, (samples * 32_767).astype(np.int16), SegmentationSettings())[0]["text"]
+        for samples, _ in speech
     ]
     edits, characters = character_errors(list(zip((text for _, text in speech), alone, strict=True)))
     conditions = [(-40, 12), (-40, 9), (-25, 12), (-25, 15), (-30, 10), (-35, 13)]
     rates = [
-        error_rate(workers, speech, pauses, noise_db, seed, SegmentationSettings(target))
+        error_rate(transcribe, speech, pauses, noise_db, seed, SegmentationSettings(target))
         for seed, (noise_db, target) in enumerate(conditions)
     ]
     assert np.mean(rates) <= edits / characters + within
@@ -161,7 +167,7 @@ def all_speech() -> list[tuple[np.ndarray, str]]:
     return [(sound_of(row), row["reference"]) for row in rows if row["pcm"]]
 
 
-def test_times_are_where_it_was_said(workers: EngineRunner, all_speech: Any) -> None:
+def test_times_are_where_it_was_said(transcribe: Transcribing, all_speech: Any) -> None:
     late = []
     for seed in range(3):
         draw, parts, begins, at = np.random.default_rng(seed), [], [], 0
@@ -171,8 +177,8 @@ def test_times_are_where_it_was_said(workers: EngineRunner, all_speech: Any) -> 
             parts += [samples[sounding[0] : sounding[-1] + 1], np.zeros(round(draw.uniform(0.3, 2) * SAMPLE_RATE))]
             begins.append((at / SAMPLE_RATE, words[0]))
             at += len(parts[-1]) + len(parts[-2])
-        said = said_of(workers, np.concatenate(parts).astype(np.float32), SegmentationSettings())
-        tokens = [token for each in said for token in each.tokens or []]
+        said = said_of(transcribe, np.concatenate(parts).astype(np.float32), SegmentationSettings())
+        tokens = [token for each in said for token in each["tokens"] or []]
         starts = np.array([token["start_s"] for token in tokens])
         assert (np.diff(starts) > 0).all()
         assert all(token["start_s"] < token["end_s"] <= at / SAMPLE_RATE for token in tokens)
@@ -185,7 +191,7 @@ def test_times_are_where_it_was_said(workers: EngineRunner, all_speech: Any) -> 
     assert np.percentile(np.abs(late), 95) <= 0.25
 
 
-def test_times_are_those_that_nemo_gives(workers: EngineRunner, speech: Any, tmp_path: Path) -> None:
+def test_times_are_those_that_nemo_gives(transcribe: Transcribing, speech: Any, tmp_path: Path) -> None:
     """NeMo gives a token the blanks before it, so that its interval ends at the frame where the token is first best."""
     from nemo.collections.asr.models import ASRModel
 
@@ -196,9 +202,9 @@ def test_times_are_those_that_nemo_gives(workers: EngineRunner, speech: Any, tmp
     told = model.transcribe([str(path) for path in paths], batch_size=1, timestamps=True, verbose=False)
     late = list[float]()
     for path, theirs in zip(paths, told, strict=True):
-        (ours,) = said_of(workers, decode(path.read_bytes()).pcm, SegmentationSettings())
-        assert ours.text == theirs.text
-        tokens, characters = ours.tokens or [], theirs.timestamp["char"]
+        (ours,) = said_of(transcribe, decode(path.read_bytes()).pcm, SegmentationSettings())
+        assert ours["text"] == theirs.text
+        tokens, characters = ours["tokens"] or [], theirs.timestamp["char"]
         assert "".join(token["token"] for token in tokens) == "".join(each["char"][0] for each in characters)
         late += [abs(token["start_s"] - each["end"]) for token, each in zip(tokens, characters, strict=True)]
     assert np.median(late) <= 0.1
@@ -219,19 +225,19 @@ def test_segments_of_many_recordings_fill_their_batches() -> None:
     assert 1 - sum(lengths) / padded < 0.05
 
 
-def test_confidence_is_higher_where_it_is_right(workers: EngineRunner, speech: Any) -> None:
+def test_confidence_is_higher_where_it_is_right(transcribe: Transcribing, speech: Any) -> None:
     draw, sure, right = np.random.default_rng(1), [], []
     for samples, text in speech:
         for noise in (0.01, 0.02, 0.04, 0.06):
             sound = samples + draw.normal(0, noise, len(samples))
-            (said,) = said_of(workers, (np.clip(sound, -1, 1) * 32_767).astype(np.int16), SegmentationSettings())
-            found = "".join(token["token"] for token in said.tokens or [])
+            (said,) = said_of(transcribe, (np.clip(sound, -1, 1) * 32_767).astype(np.int16), SegmentationSettings())
+            found = "".join(token["token"] for token in said["tokens"] or [])
             kept = {
                 block.b + offset
                 for block in SequenceMatcher(None, text, found, autojunk=False).get_matching_blocks()
                 for offset in range(block.size)
             }
-            sure += [token["confidence"] for token in said.tokens or []]
+            sure += [token["confidence"] for token in said["tokens"] or []]
             right += [index in kept for index in range(len(found))]
     ranks, correct = np.argsort(np.argsort(sure)) + 1, np.array(right)
     assert 20 < (~correct).sum() < correct.sum()
@@ -267,14 +273,16 @@ def test_three_hours_are_read_in_bounded_memory(speech: Any, tmp_path: Path) -> 
     assert gigabytes < 2
 
 
-def test_nemo_hears_the_same_at_the_same_times(workers: EngineRunner, speech: Any) -> None:
-    nemo = EngineRunner(
-        resolve(str(DEMO_MODEL), None, {}), EngineSettings("nemo", "cpu", "float32", 2, 30, tokens=True)
+def test_nemo_hears_the_same_at_the_same_times(transcribe: Transcribing, speech: Any) -> None:
+    nemo = Transcribing(
+        resolve(str(DEMO_MODEL), None, {}), EngineSettings("nemo", "cpu", "float32", 2, 30), tokens=True
     )
     for pauses in ((0.3, 2.0), None):
         pcm, _ = concatenated(speech, pauses, -30, seed=4)
-        for ours, theirs in zip(*(said_of(each, pcm, SegmentationSettings()) for each in (workers, nemo)), strict=True):
-            assert ours.text == theirs.text
-            assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-3)
-            times = [[token["start_s"] for token in each.tokens or []] for each in (ours, theirs)]
+        for ours, theirs in zip(
+            *(said_of(each, pcm, SegmentationSettings()) for each in (transcribe, nemo)), strict=True
+        ):
+            assert ours["text"] == theirs["text"]
+            assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-3)
+            times = [[token["start_s"] for token in each["tokens"] or []] for each in (ours, theirs)]
             assert times[0] == times[1]

@@ -156,7 +156,7 @@ def test_what_is_idle_is_given_back(cluster_of: Any, start: Start, tmp_path: Pat
     while job.poll() is None:
         lines = faults.descendants(raylet).values()
         decoders.append(sum("ReadBlock" in line for line in lines))
-        is_at_work = any("TranscribeBlock" in line for line in lines)
+        is_at_work = any("HearBlock" in line for line in lines)
         if not is_at_work:
             decoders.pop()
         time.sleep(0.1)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from test_pieces import cut, unit_of, worked
 from test_transcriber import settings as engine_settings
 from test_transcriber import speech_table
+from transcribing import Transcribing
 
 from actors.audio.decode import decode
 from actors.audio.pcm import Joined, as_float, narrowed
@@ -26,7 +27,6 @@ from actors.reader import read_piece
 from actors.reading import measure
 from actors.schema import SAMPLE_RATE
 from actors.sources.objects import ReadSettings
-from actors.transcriber import Transcriber
 from jobs.cli.config import Input
 from jobs.planning.listing import list_input
 
@@ -77,8 +77,8 @@ def test_texts_are_those_of_nemo_on_the_file(
     wanted = [said.text for said in nemo.transcribe(paths, batch_size=1, verbose=False)]
     assert len(set(wanted)) >= 4
     for engine in ("fused", "nemo"):
-        transcriber = Transcriber(resolve(str(path), None, {}), engine_settings(engine), "run")
-        texts = transcriber(table, "0a").column("text").to_pylist()
+        transcriber = Transcribing(resolve(str(path), None, {}), engine_settings(engine))
+        texts = transcriber(table).column("text").to_pylist()
         assert dict(zip(paths, texts, strict=True)) == dict(zip(paths, wanted, strict=True))
 
 
@@ -166,8 +166,8 @@ def test_segments_of_both_forms_share_a_table_and_a_batch(
     engine: str, speech: Any, lively_model: Callable[..., Path]
 ) -> None:
     path = lively_model("forms", filters=256)
-    whole = Transcriber(resolve(str(path), None, {}), engine_settings(engine, 600), "run")
-    alone = Transcriber(resolve(str(path), None, {}), engine_settings(engine, 0.1), "run")
+    whole = Transcribing(resolve(str(path), None, {}), engine_settings(engine, 600))
+    alone = Transcribing(resolve(str(path), None, {}), engine_settings(engine, 0.1))
     sounds = [samples[: len(samples) // 2 * 2 + 1 - number % 2] * 1.7 for number, (samples, _) in enumerate(speech)]
     table = speech_table(sounds[:4])
     floats = [sound.astype(np.float32).tobytes() for sound in sounds[4:8]]
@@ -176,8 +176,8 @@ def test_segments_of_both_forms_share_a_table_and_a_batch(
         both = [row, row | {"recording_id": f"{row['recording_id']} float", "pcm": content, "is_float": True}]
         mixed = mixed.from_batches([*mixed.to_batches(), *mixed.from_pylist(both, mixed.schema).to_batches()])
     mixed = mixed.combine_chunks()
-    texts = whole(mixed, "0a").column("text").to_pylist()
-    assert texts == alone(mixed, "0a").column("text").to_pylist()
+    texts = whole(mixed).column("text").to_pylist()
+    assert texts == alone(mixed).column("text").to_pylist()
     assert len(set(texts)) == len(texts)
 
 

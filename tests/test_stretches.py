@@ -1,6 +1,5 @@
 """A long recording that is worked in stretches has the rows that it has when worked at once."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import soundfile
 from conftest import DEMO_MODEL, encoded, tone
 from test_pieces import WAVS, cut, tar_of, unit_of, worked
+from transcribing import Transcribing
 
 from actors.audio.decode import DecodeRequest, decode
 from actors.engine.interface import EngineSettings
@@ -19,7 +19,6 @@ from actors.reader import read_piece
 from actors.schema import SAMPLE_RATE
 from actors.sources.objects import ReadSettings
 from actors.text.cer import character_errors
-from actors.transcriber import Transcriber
 from actors.units import nominal_seconds
 from demo.bundle import encode
 from jobs.planning.sizing import planned_cut
@@ -52,8 +51,8 @@ def long_file(request: pytest.FixtureRequest, five_minutes: np.ndarray) -> tuple
 
 
 def test_stretches_of_a_recording_say_what_it_says(long_file: tuple[str, bytes], tmp_path: Path) -> None:
-    engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
-    transcriber = partial(Transcriber(resolve(str(DEMO_MODEL), None, {}), engine, "run"), unit="0a")
+    engine = EngineSettings("fused", "cpu", "float32", 2, 30)
+    transcriber = Transcribing(resolve(str(DEMO_MODEL), None, {}), engine, tokens=True)
     (tmp_path / long_file[0]).write_bytes(long_file[1])
     (tmp_path / long_file[0]).with_suffix(".txt").write_text("said")
     unit = unit_of(tmp_path)
@@ -65,8 +64,8 @@ def test_stretches_of_a_recording_say_what_it_says(long_file: tuple[str, bytes],
 
 
 def test_where_nobody_speaks(speech: Any, tmp_path: Path) -> None:
-    engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
-    transcriber = partial(Transcriber(resolve(str(DEMO_MODEL), None, {}), engine, "run"), unit="0a")
+    engine = EngineSettings("fused", "cpu", "float32", 2, 30)
+    transcriber = Transcribing(resolve(str(DEMO_MODEL), None, {}), engine, tokens=True)
     music = tone(200, hertz=440, level=0.2) + tone(200, hertz=554, level=0.2)
     talk = np.concatenate([samples for samples, _ in speech])
     sound = np.concatenate([music[: 30 * SAMPLE_RATE], talk, music[: 50 * SAMPLE_RATE], talk, music])

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 import torch
 from conftest import DEMO_MODEL, tone
+from transcribing import Transcribing
 
 from actors.benchmark.citrinets import build, citrinet_config
 from actors.engine.interface import Emission, EngineSettings
 from actors.engine.models import resolve
 from actors.engine.nemo import NemoEngine
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
-from actors.text.join import Hypothesis, SegmentAudio
-from actors.transcriber import EngineRunner, Transcriber
+from actors.transcriber import EngineRunner, Sound, Transcriber
 
 
 def settings(engine: str = "fused", max_padded_seconds: float = 30) -> EngineSettings:
@@ -79,8 +79,8 @@ def varied_sounds(speech: list[tuple[np.ndarray, str]]) -> list[np.ndarray]:
 def test_demo_speech_is_understood_and_as_nemo_alone_would(
     engine: str, speech: list[tuple[np.ndarray, str]], varied_sounds: Any
 ) -> None:
-    transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(engine), "run-1")
-    table = transcriber(speech_table([None, *varied_sounds]), "0a")
+    transcriber = Transcribing(resolve(str(DEMO_MODEL), None, {}), settings(engine), "run-1")
+    table = transcriber(speech_table([None, *varied_sounds]))
     assert table.schema == PART_SCHEMA
     texts = table.column("text").to_pylist()
     assert texts[1 : len(speech) + 1] == [words for _, words in speech]
@@ -88,8 +88,8 @@ def test_demo_speech_is_understood_and_as_nemo_alone_would(
     first = table.to_pylist()[0]
     assert (first["text"], first["error_kind"], first["error_detail"]) == (None, "missing", "gone")
     assert (first["model"], first["decoding"], first["run_id"]) == (str(DEMO_MODEL), "greedy", "run-1")
-    alone = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(engine, max_padded_seconds=0.1), "run-1")
-    assert alone(speech_table(varied_sounds), "0a").column("text").to_pylist() == texts[1:]
+    alone = Transcribing(resolve(str(DEMO_MODEL), None, {}), settings(engine, max_padded_seconds=0.1), "run-1")
+    assert alone(speech_table(varied_sounds)).column("text").to_pylist() == texts[1:]
 
 
 @pytest.mark.parametrize(("name", "filters", "sentencepiece"), [("characters", 256, False), ("pieces", 64, True)])
@@ -97,14 +97,14 @@ def test_other_citrinets(
     name: str, filters: int, sentencepiece: bool, lively_model: Callable[..., Path], varied_sounds: list[np.ndarray]
 ) -> None:
     path = lively_model(name, sentencepiece, filters=filters)
-    table = Transcriber(resolve(str(path), None, {}), settings("nemo"), "run")(speech_table(varied_sounds), "0a")
+    table = Transcribing(resolve(str(path), None, {}), settings("nemo"))(speech_table(varied_sounds))
     texts = table.column("text").to_pylist()
     assert len(set(texts)) > len(texts) // 2  # the model tells sounds apart, or the comparison proves nothing
     assert texts == nemo_alone(path, varied_sounds)
 
 
 class SmallDevice:
-    """An engine whose device holds so many samples; it says how long each recording is."""
+    """An engine whose device holds so many samples; its only frame has the length of the recording as its class."""
 
     blank, frame_samples, busy_seconds = -1, 1_280, None
 
@@ -118,27 +118,23 @@ class SmallDevice:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return [Emission(np.array([len(pcm)]), np.ones(1, np.float32)) for pcm in batch]
 
-    def text(self, tokens: Sequence[int]) -> str:
-        return "".join(map(str, tokens))
-
 
 def test_out_of_memory_splits_down_to_one_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(100))
     workers = EngineRunner(resolve(str(DEMO_MODEL), None, {}), settings(max_padded_seconds=1_000 / 16_000))
-    heard = [SegmentAudio(np.zeros(samples, np.int16)) for samples in (10, 50, 3, 120, 7, 49, 50)]
-    said = workers.transcribe(heard)
-    texts = [each.text for each in said if isinstance(each, Hypothesis)]
-    assert texts == ["10", "50", "3", "7", "49", "50"]
-    assert isinstance(said[3], RecordingError)
-    assert said[3].kind == "out_of_memory"
+    heard = workers.hear([Sound(np.zeros(samples, np.int16), True) for samples in (10, 50, 3, 120, 7, 49, 50)])
+    lengths = [each.best.tolist() for each in heard if isinstance(each, Emission)]
+    assert lengths == [[10], [50], [3], [7], [49], [50]]
+    assert isinstance(heard[3], RecordingError)
+    assert heard[3].kind == "out_of_memory"
 
 
 def test_words_begin_with_a_space(lively_model: Any) -> None:
     model = resolve(str(lively_model("pieces", sentencepiece=True)), None, {})
     sounds = [tone(2, hertz=hertz) + tone(2, hertz=2 * hertz, level=0.2) for hertz in (300, 700, 1_500)]
     for engine in ("fused", "nemo"):
-        settings = EngineSettings(engine, "cpu", "float32", 2, 30, tokens=True)
-        rows = Transcriber(model, settings, "run")(speech_table([np.concatenate(sounds), *sounds]), "0a").to_pylist()
+        transcribe = Transcribing(model, EngineSettings(engine, "cpu", "float32", 2, 30), tokens=True)
+        rows = transcribe(speech_table([np.concatenate(sounds), *sounds])).to_pylist()
         assert any(" " in row["text"] for row in rows)
         for row in rows:
             assert "".join(token["token"] for token in row["tokens"]) == row["text"]
@@ -146,10 +142,13 @@ def test_words_begin_with_a_space(lively_model: Any) -> None:
 
 def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.transcriber.load_engine", lambda *_: SmallDevice(20_000))
-    table = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings(), "r")(
-        speech_table([tone(1), tone(2), None]), "0a"
-    )
-    assert table.column("text").to_pylist() == ["16000", None, None]
+    hear = Transcriber(resolve(str(DEMO_MODEL), None, {}), settings())
+    table = hear(speech_table([tone(1), tone(2), None]))
+    assert [each and list(np.frombuffer(each, "<u2")) for each in table.column("best").to_pylist()] == [
+        [16_000],
+        None,
+        None,
+    ]
     assert table.column("error_kind").to_pylist() == [None, "out_of_memory", "missing"]
 
 
@@ -157,26 +156,36 @@ def test_a_recording_too_large_for_the_device_is_a_row(monkeypatch: pytest.Monke
 def test_a_piece_without_sound_has_its_rows(isolated: bool) -> None:
     """Not one recording could be read, or all are empty: the model has nothing to hear, in its own process neither."""
     alone = EngineSettings("fused", "cpu", "float32", 2, 30, isolated=isolated)
-    transcriber = Transcriber(resolve(str(DEMO_MODEL), None, {}), alone, "r")
+    transcriber = Transcribing(resolve(str(DEMO_MODEL), None, {}), alone)
     empty = np.zeros(0)
     for sounds in ([None], [None, None], [empty], [None, empty, None], []):
-        table = transcriber(speech_table(sounds), "0a")
+        table = transcriber(speech_table(sounds))
         assert table.column("text").to_pylist() == [None if sound is None else "" for sound in sounds]
         assert table.column("error_kind").to_pylist() == ["missing" if sound is None else None for sound in sounds]
 
 
 def test_alone_each_recording_is_as_together(speech: list[tuple[np.ndarray, str]]) -> None:
     model, texts = resolve(str(DEMO_MODEL), None, {}), [words for _, words in speech[:3]]
-    alone = Transcriber(model, EngineSettings("fused", "cpu", "float32", 2, 30, isolated=True), "r")
+    alone = Transcribing(model, EngineSettings("fused", "cpu", "float32", 2, 30, isolated=True))
     sounds = [None, speech[0][0], np.zeros(0), *(sound for sound, _ in speech[1:3]), None]
-    said = alone(speech_table(sounds), "0a").column("text").to_pylist()
+    said = alone(speech_table(sounds)).column("text").to_pylist()
     assert said == [None, texts[0], "", *texts[1:], None]
+
+
+def test_recordings_that_all_end_the_process_are_rows(speech: list[tuple[np.ndarray, str]]) -> None:
+    """Then no engine has said how long its frames are."""
+    hasty = EngineSettings("fused", "cpu", "float32", 2, 30, patience_s=1e-3, isolated=True)
+    rows = speech_table([sound for sound, _ in speech[:2]])
+    rows = rows.set_column(rows.schema.get_field_index("after"), "after", pa.array([1_600, 0], pa.int32()))
+    table = Transcribing(resolve(str(DEMO_MODEL), None, {}), hasty)(rows)
+    assert table.column("error_kind").to_pylist() == ["crashed", "crashed"]
+    assert table.column("text").to_pylist() == [None, None]
 
 
 def test_an_actor_refuses_other_weights() -> None:
     model = resolve(str(DEMO_MODEL), None, {})
     with pytest.raises(ValueError, match="planned"):
-        Transcriber(replace(model, sha256="0" * 64), settings(), "r")
+        Transcriber(replace(model, sha256="0" * 64), settings())
 
 
 def test_nemos_engine_takes_models_of_other_families(tmp_path: Path) -> None:

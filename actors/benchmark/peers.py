@@ -14,8 +14,7 @@ from actors.audio.pcm import as_float
 from actors.engine.citrinet import checkpoint
 from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.features import Features
-from actors.engine.citrinet.text import token_decoder
-from actors.engine.models import ModelFile, fetch
+from actors.engine.models import ModelFile, fetch, read_vocabulary
 from actors.schema import SAMPLE_RATE, Waveform
 from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.greedy import collapse
@@ -42,7 +41,7 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
 
     config, tensors = checkpoint.load(fetch(model), model.sha256, cache_folder())
     features = Features(CpuLayers(torch.float32), config["features"], tensors)
-    text, stride = token_decoder(config, tensors), checkpoint.stride(config)
+    decoder, stride = read_vocabulary(model).decoder(), checkpoint.stride(config)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     session = runtime.InferenceSession(export(model) / "model.onnx", options, ["CPUExecutionProvider"])
@@ -53,9 +52,11 @@ def onnxruntime(model: ModelFile, threads: int) -> Transcribe:
         packed = features(*features.packed(batch, packing), packing)
         padded = torch.nn.utils.rnn.pad_sequence([packed[rows] for rows in packing.slices], batch_first=True)
         inputs = {signal: padded.mT.contiguous().numpy(), length: packing.lengths.astype(np.int64)}
-        best, blank = session.run(None, inputs)[0].argmax(axis=2), config["classes"] - 1
+        best = session.run(None, inputs)[0].argmax(axis=2)
         counts = [-(-frames // stride) for frames in packing.lengths.tolist()]
-        return [text(collapse(ids[:count], blank).tolist()) for ids, count in zip(best, counts, strict=True)]
+        return [
+            decoder.text(collapse(ids[:count], decoder.blank).tolist()) for ids, count in zip(best, counts, strict=True)
+        ]
 
     return transcribe
 

@@ -18,13 +18,13 @@ import torch
 
 from actors.benchmark.reports import KernelReport, SideReport
 from actors.engine.batching import make_batches
-from actors.engine.interface import EngineSettings
+from actors.engine.interface import Emission, EngineSettings
 from actors.engine.load import check_device
-from actors.engine.models import ModelFile, fetch
+from actors.engine.models import ModelFile, fetch, read_vocabulary
 from actors.schema import SAMPLE_RATE, Samples
 from actors.storage.cache import cache_folder, is_intact, new_file
-from actors.text.join import SegmentAudio
-from actors.transcriber import EngineRunner
+from actors.text.greedy import collapse
+from actors.transcriber import EngineRunner, Sound
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,14 @@ def _transcribe_function(side: Side, model: ModelFile, device: str, threads: int
     """A function that transcribes recordings in batches of its own."""
     if side.method in ("nemo", "fused"):
         workers = EngineRunner(model, EngineSettings(side.method, device, side.precision, threads, side.sizes[device]))
-        return lambda sounds: workers.transcribe([SegmentAudio(sound) for sound in sounds])
+        vocabulary = read_vocabulary(model).decoder()
+
+        def transcribe_all(sounds: list[Samples]) -> None:
+            for heard in workers.hear([Sound(sound, is_first=True) for sound in sounds]):
+                if isinstance(heard, Emission):
+                    vocabulary.text(collapse(heard.best, vocabulary.blank).tolist())
+
+        return transcribe_all
     torch.set_num_threads(threads)
     from actors.benchmark import peers
 

@@ -12,15 +12,43 @@ from actors.schema import Floats, Waveform
 Tokens = NDArray[np.integer]  # ids
 
 
+Codes = NDArray[np.uint16]  # log-probabilities, as of `log_prob_codes`
+
+THRESHOLD = -9.2  # log-probability that a candidate must exceed, one in 10,000
+CODES_PER_NAT = 4_096  # resolution of the log-probabilities of candidates
+MAX_CANDIDATES = 255  # of a frame
+MAX_CLASSES = 65_536  # ids of tokens and the blank have 16 bits
+
+
+class Candidates(NamedTuple):
+    """The tokens of each output frame whose log-probability exceeds THRESHOLD, the likeliest first, of equals the
+    lowest id; at most as many as the engine was asked for. `counts` and `blank`, the blank's log-probability, are
+    (frames,); `ids` and `log_probs` are those of all frames one after the other."""
+
+    counts: NDArray[np.uint8]
+    ids: NDArray[np.uint16]
+    log_probs: Codes
+    blank: Codes
+
+
 class Emission(NamedTuple):
-    """The model's output for a recording: the best token's id and probability of each output frame, both (frames,)."""
+    """The model's output for a recording: the best class's id and probability of each output frame, both (frames,), and
+    candidates if the engine was asked for them. The best class, the lowest id of equals, is the blank or the first
+    candidate, as compared before log-probabilities are rounded."""
 
     best: Tokens
     probability: Floats
+    candidates: Candidates | None = None
+
+
+def log_prob_codes(log_probs: Floats) -> Codes:
+    """Log-probabilities in 16 bits: in steps of 1 / CODES_PER_NAT from 0 to -16, and below that -16."""
+    return np.rint(np.clip(-log_probs * CODES_PER_NAT, 0, 65_535)).astype(np.uint16)
 
 
 class Engine(Protocol):
-    """A loaded model. `frame_samples` is the stride of its output frames in samples, `blank` the id of CTC's blank."""
+    """A loaded model. `frame_samples` is the stride of its output frames in samples, `blank` the id of CTC's blank, the
+    last class."""
 
     blank: int
     frame_samples: int
@@ -35,10 +63,6 @@ class Engine(Protocol):
 
         Raises torch.OutOfMemoryError where the batch is too large for the device.
         """
-        ...
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Decodes token ids to text."""
         ...
 
 
@@ -67,7 +91,7 @@ class EngineSettings:
     max_padded_seconds: float
     patience_s: float = 600.0  # time limit for one recording, where `isolated`
     isolated: bool = False  # each recording in a child process, because one of them may crash it
-    tokens: bool = False  # fill the column `tokens`: times and confidences
+    candidates: int = 0  # of each frame, besides the best class, at most
 
     @property
     def traits(self) -> EngineTraits:

@@ -28,7 +28,7 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     if settings.engine == "nemo":
         from actors.engine.nemo import NemoEngine
 
-        return NemoEngine(fetch(model), settings.device, settings.precision)
+        return NemoEngine(fetch(model), settings.device, settings.precision, settings.candidates)
     from actors.engine.citrinet.checkpoint import is_converted
 
     cache = cache_folder()
@@ -37,7 +37,7 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
         from actors.engine.citrinet.gpu_engine import MIN_SECONDS, GpuEngine
 
         seconds = max(settings.max_padded_seconds, MIN_SECONDS)
-        return GpuEngine(nemo, model.sha256, cache, "cuda", settings.precision, seconds)
+        return GpuEngine(nemo, model.sha256, cache, "cuda", settings.precision, seconds, settings.candidates)
     from actors.engine.citrinet.engine import CitrinetEngine
 
-    return CitrinetEngine(nemo, model.sha256, cache, settings.precision)
+    return CitrinetEngine(nemo, model.sha256, cache, settings.precision, settings.candidates)

@@ -15,11 +15,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from actors.engine.citrinet.archive import WEIGHTS, check_supported, read_outline
+from actors.engine.citrinet.tokens import check_classes, from_json, to_json, vocabulary_of
+from actors.engine.vocabulary import Vocabulary
 from actors.foreign.errors import one_line
 from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, MachineError, UsageError
 from actors.storage.answers import FileTooLarge
-from actors.storage.cache import cache_folder, new_file, sha256_of
+from actors.storage.cache import cache_folder, is_intact, new_file, sha256_of
 from actors.storage.place import Place
 from actors.storage.urls import without_signatures
 from actors.units import digest
@@ -28,7 +30,7 @@ from actors.units import digest
 _HUB_NAME = re.compile(r"(?!.*(\.\.|--))[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./-]{0,200}", re.ASCII)  # a branch, a tag, or a commit
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHECK_VERSION = 3  # version of `_check` and of the fused engine's: hashes cached after an older one are computed again
+_CHECK_VERSION = 4  # version of `_check` and of the fused engine's: hashes cached after an older one are computed again
 _MAX_KNOWN_BYTES = 10_000  # of its file in the cache
 MAX_FILE_BYTES = 8_000_000_000  # of a `.nemo`; Citrinet-1024 has 0.6 GB
 
@@ -107,6 +109,27 @@ def fetch(model: ModelFile) -> Path:
     return path
 
 
+def read_vocabulary(model: ModelFile) -> Vocabulary:
+    """The vocabulary of a model. It is cached by the file's SHA-256: a gzipped file would be unpacked to find it.
+
+    Raises UsageError if the model's content is not as planned.
+    """
+    path = _vocabulary_path(model.sha256)
+    return from_json(path.read_bytes()) if is_intact(path) else _keep(_check(fetch(model)), model.sha256)
+
+
+def _vocabulary_path(sha256: str) -> Path:
+    return cache_folder() / "vocabularies" / f"{sha256}-{_CHECK_VERSION}.json"
+
+
+def _keep(vocabulary: Vocabulary, sha256: str) -> Vocabulary:
+    path = _vocabulary_path(sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"), new_file(path, with_digest=True) as partial:
+        partial.write_text(to_json(vocabulary), encoding="utf-8")
+    return vocabulary
+
+
 def _stored_version(name: str, place: Place) -> str:
     try:
         return place.info().version
@@ -174,11 +197,12 @@ def _examine(name: str, known_path: Path, path: Path) -> _Known:
     known_path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{known_path}.lock"):
         try:
-            _check(path)
+            vocabulary = _check(path)
             unsupported = _reason_against(path)
         except UsageError as problem:
             raise UsageError(f"model.name: {without_signatures(name)}: {problem}") from None
         known = _Known(sha256_of(path), unsupported)
+        _keep(vocabulary, known.sha256)
         with new_file(known_path) as partial:
             partial.write_text(json.dumps({"checks": _CHECK_VERSION} | asdict(known)), encoding="utf-8")
     return known
@@ -195,20 +219,29 @@ def _reason_against(path: Path) -> str | None:
     return None
 
 
-def _check(path: Path) -> None:
-    """Raises UsageError if a file is not a `.nemo` of a CTC model for 16 kHz, which both engines need."""
-    config, has_weights = read_outline(path)
-    target, preprocessor = config.get("target"), config.get("preprocessor")
+def _check(path: Path) -> Vocabulary:
+    """The vocabulary of a model. Raises UsageError if its file is not a `.nemo` of a CTC model for 16 kHz with a
+    vocabulary that can be decoded, which both engines need."""
+    config, tokenizer, has_weights = read_outline(path)
+    target = config.get("target")
     kind = target.rsplit(".", 1)[-1] if isinstance(target, str) and target else "model of unknown kind"
     if kind not in ("EncDecCTCModel", "EncDecCTCModelBPE"):
         raise UsageError(f"it is a {kind if ' ' in kind else describe(kind)}; a CTC model is needed (Citrinet)")
-    if not isinstance(preprocessor, dict):
-        raise UsageError(f"its preprocessor is {describe(preprocessor)}, and should be a mapping")
-    rate = preprocessor.get("sample_rate", SAMPLE_RATE)
+    rate = _mapping(config, "preprocessor").get("sample_rate", SAMPLE_RATE)
     if rate != SAMPLE_RATE:
         raise UsageError(f"it expects audio at {describe(rate)} Hz, but this job produces {SAMPLE_RATE} Hz")
-    for part in ("encoder", "decoder"):
-        if not isinstance(config.get(part), dict):
-            raise UsageError(f"its {part} is {describe(config.get(part))}, and should be a mapping")
+    _mapping(config, "encoder")
+    decoder = _mapping(config, "decoder")
     if not has_weights:
         raise UsageError(f"it is not a .nemo file: it holds no {WEIGHTS}")
+    vocabulary, tokens = vocabulary_of(config, tokenizer), decoder.get("num_classes")
+    if type(tokens) is int and tokens > 0:  # else NeMo counts the vocabulary
+        check_classes(vocabulary, tokens + 1)
+    return vocabulary
+
+
+def _mapping(config: dict[str, object], part: str) -> dict[str, object]:
+    settings = config.get(part)
+    if not isinstance(settings, dict):
+        raise UsageError(f"its {part} is {describe(settings)}, and should be a mapping")
+    return settings

@@ -12,9 +12,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from actors.audio.pcm import as_float
+from actors.engine.citrinet.candidates import list_candidates
 from actors.engine.interface import Emission
 from actors.foreign.errors import one_line
-from actors.schema import SAMPLE_RATE, UsageError, Waveform
+from actors.schema import SAMPLE_RATE, Floats, UsageError, Waveform
 
 
 class NemoEngine:
@@ -22,7 +23,7 @@ class NemoEngine:
 
     busy_seconds: float | None = None  # not measured
 
-    def __init__(self, checkpoint: Path, device: str, precision: str) -> None:
+    def __init__(self, checkpoint: Path, device: str, precision: str, candidates: int = 0) -> None:
         """Raises UsageError if the checkpoint cannot be loaded, or is not a CTC model for 16 kHz audio."""
         warnings.filterwarnings("ignore")
         from nemo.collections.asr.models import ASRModel, EncDecCTCModel
@@ -47,6 +48,7 @@ class NemoEngine:
         self._model = model
         self._device = torch.device(device)
         self._bfloat16 = precision == "bfloat16"
+        self._candidates = candidates
         self.blank = int(model.decoding.blank_id)
         # Measured, since every kind of encoder configures it differently.
         hop = round(model.cfg.preprocessor.window_stride * rate)
@@ -66,8 +68,15 @@ class NemoEngine:
             lengths = torch.cat([length for _, length in alone])
             log_probs, frames, best = self._model.forward(processed_signal=features, processed_signal_length=lengths)
             probability = log_probs.amax(dim=2).float().exp()
-        rows = zip(best.cpu().numpy(), probability.cpu().numpy(), frames.tolist(), strict=True)
-        return [Emission(ids[:count], likely[:count]) for ids, likely, count in rows]
+        rows = zip(log_probs.float(), best, probability.cpu().numpy(), frames.tolist(), strict=True)
+        return [self._emission(scores[:count], ids[:count], likely[:count]) for scores, ids, likely, count in rows]
+
+    def _emission(self, log_probs: torch.Tensor, best: torch.Tensor, likely: Floats) -> Emission:
+        candidates = None
+        if self._candidates:
+            nothing = torch.zeros(len(log_probs), device=log_probs.device)
+            candidates = list_candidates(log_probs, nothing, best, self._candidates)
+        return Emission(best.cpu().numpy(), likely, candidates)
 
     def _features(self, pcm: Waveform) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (1, mels, frames) of a recording, and how many of the frames count, (1,)."""
@@ -75,7 +84,3 @@ class NemoEngine:
         length = torch.tensor([len(pcm)], device=self._device)
         features, frames = self._model.preprocessor(input_signal=signal, length=length)
         return features, frames
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Decodes token ids to text."""
-        return str(self._model.decoding.decode_tokens_to_str_with_strip_punctuation(list(tokens)))

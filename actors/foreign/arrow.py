@@ -11,13 +11,14 @@ https://parquet.apache.org/docs/file-format/ (the footer).
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.foreign.arrow_sizes import expanded_bytes
+from actors.foreign.arrow_sizes import expanded_bytes, largest_batch_bytes
 from actors.foreign.errors import InvalidData, SchemaMismatch, one_line
 from actors.foreign.parquet_pages import Group, row_groups
 
@@ -65,6 +66,30 @@ def read_arrow(
 ) -> pa.Table:
     """Reads an Arrow file (IPC) of exactly that schema, whose metadata may differ. Raises InvalidData, also if it would
     expand to more than `max_bytes`, and what `check` raises for the file's schema."""
+    with _opened(data, schema, max_bytes, check) as file:
+        table = file.read_all()
+        check_table(table)
+        return table
+
+
+def arrow_batches(data: bytes, schema: pa.Schema, max_bytes: int, max_batch_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Yields the batches of an Arrow file one by one. Raises InvalidData as `read_arrow` does, also for a batch that
+    would expand to more than `max_batch_bytes`."""
+    with _opened(data, schema, max_bytes, lambda schema: None) as file:
+        footer = _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data))
+        if largest_batch_bytes(data, footer, max_batch_bytes) > max_batch_bytes:
+            raise InvalidData(f"one of its batches would expand to more than {max_batch_bytes:,} bytes")
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
+            check_table(batch)
+            yield batch
+
+
+@contextmanager
+def _opened(
+    data: bytes, schema: pa.Schema, max_bytes: int, check: Callable[[pa.Schema], None]
+) -> Iterator[pa.RecordBatchFileReader]:
+    """An Arrow file that is held, as `read_arrow` reads it; whatever Arrow raises within is InvalidData."""
     try:
         footer = _footer(io.BytesIO(data), b"ARROW1", b"ARROW1", len(data))
         if _EXTENSION in footer:
@@ -75,13 +100,11 @@ def read_arrow(
             check(file.schema)
             if not file.schema.equals(schema):
                 raise SchemaMismatch("its columns are not those of this version of the job")
-            table = file.read_all()
-        check_table(table)
+            yield file
     except InvalidData:
         raise
     except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
         raise InvalidData(one_line(problem)) from None
-    return table
 
 
 def read_stream(data: pa.Buffer) -> pa.Table:

@@ -21,25 +21,36 @@ _OVERHEAD = 1_024  # bytes added for every batch and buffer, so that very many o
 def expanded_bytes(data: bytes, footer: bytes, max_bytes: int) -> int:
     """Total bytes of an Arrow file's buffers, decompressed; the sum stops once it exceeds `max_bytes`."""
     total = 0
-    for size in _buffers(data, footer):
+    for size, _ in _buffers(data, footer):
         total += size + _OVERHEAD
         if total > max_bytes:
             break
     return total
 
 
-def _buffers(data: bytes, footer: bytes) -> Iterator[int]:
-    """The decompressed size of each buffer, and a 0 for each batch."""
+def largest_batch_bytes(data: bytes, footer: bytes, max_bytes: int) -> int:
+    """The most bytes that one batch of an Arrow file has, decompressed; one that exceeds `max_bytes` is the last."""
+    largest = held = 0
+    for size, begins in _buffers(data, footer):
+        held = _OVERHEAD if begins else held + size + _OVERHEAD
+        largest = max(largest, held)
+        if largest > max_bytes:
+            break
+    return largest
+
+
+def _buffers(data: bytes, footer: bytes) -> Iterator[tuple[int, bool]]:
+    """The decompressed size of each buffer, and a 0 for each batch, which begins one."""
     root = _target(footer, 0)
     for number in _FOOTER_BLOCKS:
         blocks = _field(footer, root, number)
         for block in _vector(footer, blocks, _BLOCK_BYTES):
-            yield 0
+            yield 0, True
             offset = _number(footer, block, 8)
             body = offset + _number(footer, block + 8, 4)
             if _number(data, offset, 4) != -1:
                 raise IndexError("a message does not begin with 0xFFFFFFFF")
-            yield from _batch(data[offset + 8 : body], data, body)
+            yield from ((size, False) for size in _batch(data[offset + 8 : body], data, body))
 
 
 def _batch(message: bytes, data: bytes, body: int) -> Iterator[int]:

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
-from actors.parts.kept import MAX_EXPANDED_BYTES, MAX_TEXT_BYTES, KeptPiece, chain_in, entries_in, text_bytes
+from actors.parts.kept import MAX_EXPANDED_BYTES, KeptPiece, chain_in, entries_in
 from actors.parts.recordings import ROWS_AT_ONCE, Row, recordings_in
-from actors.pieces import NeedsRecut
-from actors.schema import KEY, PART_SCHEMA, TRIED_AGAIN, ErrorKind
+from actors.pieces import NeedsRecut, Piece
+from actors.schema import HEARD_SCHEMA, KEY, TRIED_AGAIN, ErrorKind
 from actors.sources.account import Entries
 from actors.sources.tar_ranges import ChainSummary, are_complete
 from actors.units import SourceObject, Unit
@@ -29,22 +29,22 @@ _OF_WHOLE_RECORDING = (
 Pieces = Callable[[int], KeptPiece]  # by number
 
 
-def unit_of(pieces: Pieces, count: int) -> tuple[Unit, Entries]:
-    """The unit that pieces make up, and what was found in its containers. Raises InvalidData if they are not all pieces
-    of one."""
-    objects, entries, first = dict[str, SourceObject](), Entries(), pieces(0).piece
-    for number in range(count):
-        piece, rows = pieces(number)
-        objects |= {each.key: each for each in piece.objects}
+def unit_of(pieces: Pieces, piece: Piece) -> tuple[Unit, Entries]:
+    """The unit that pieces make up, of which `piece` is one, and what was found in its containers. Raises InvalidData
+    if they are not all pieces of one."""
+    objects, entries = dict[str, SourceObject](), Entries()
+    for number in range(piece.count):
+        kept, rows = pieces(number)
+        objects |= {each.key: each for each in kept.objects}
         entries += entries_in(rows)
-    unit = Unit(first.unit, first.fingerprint, tuple(objects.values()), first.carried)
-    if count > 1 and not unit.has_own_fingerprint:
+    unit = Unit(piece.unit, piece.fingerprint, tuple(objects.values()), pieces(0).piece.carried)
+    if piece.count > 1 and (unit.hearing != piece.hearing or not unit.has_own_fingerprint):
         raise InvalidData("its pieces do not have the objects of the unit")
     return unit, entries
 
 
 def rows_of(pieces: Pieces, count: int) -> Iterator[pa.Table]:
-    """Yields the rows of a unit, tables of PART_SCHEMA, in the order of its objects; at least one row per object.
+    """Yields the rows of a unit, tables of HEARD_SCHEMA, in the order of its objects; at least one row per object.
 
     Raises InvalidData if the pieces do not fit together, and NeedsRecut if the ranges of a tar do not.
     """
@@ -57,7 +57,7 @@ def rows_of(pieces: Pieces, count: int) -> Iterator[pa.Table]:
         else:
             joined = _rows_of_group(group, pieces)
             while batch := list(islice(joined, ROWS_AT_ONCE)):
-                yield pa.Table.from_pylist(batch, schema=PART_SCHEMA)
+                yield pa.Table.from_pylist(batch, schema=HEARD_SCHEMA)
         number = group.stop
 
 
@@ -116,13 +116,12 @@ def _container_rows(source: SourceObject, ranges: Sequence[range], pieces: Piece
 
 def _recordings_of(stretches: range, pieces: Pieces, uri: str | None) -> Iterator[list[Row]]:
     """The rows of each recording of a range, joined from its stretches, which all have the same recordings."""
-    tables, size, text = list[pa.Table](), 0, 0
+    tables, size = list[pa.Table](), 0
     for number in stretches:
         tables.append(_own_rows(number, pieces, uri))
         size += tables[-1].nbytes
-        text += text_bytes(tables[-1])
-        if size > MAX_EXPANDED_BYTES or text > MAX_TEXT_BYTES:
-            raise InvalidData("its pieces have more text than a part may hold")
+        if size > MAX_EXPANDED_BYTES:
+            raise InvalidData("its pieces have more rows than a part may hold")
     try:
         for each in zip(*(_sources_in(table) for table in tables), strict=True):
             yield from map(_join_stretches, zip(*_with_equal_channels(each), strict=True))

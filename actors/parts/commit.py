@@ -5,173 +5,125 @@ So a commit first deletes the unit's commits, then writes the part in one atomic
 between any two leaves a whole part, old or new, and a unit that is not done; repeating all three gives the same result.
 A run that was paused and resumes while another commits may leave two commits, or one that does not match the part: then
 the unit is not done, and the next run redoes it.
+
+Kept emissions are written before that, under a name of their own, which the part's metadata and the commit state. What
+the rows were made with is in the part's metadata too: a commit that takes rows from the committed part, because nothing
+of them is to be heard again, goes on from there, whenever it was killed.
 """
 
-import io
 import json
 import logging
-import re
-from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import pyarrow as pa
 
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
 from actors.outcomes import Committed, Work
-from actors.parts.part import METADATA, Part, PartWriter, check_rows
+from actors.parts.carry import CarriedRows
+from actors.parts.emissions import EMISSIONS, MAX_FILE_BYTES, EmissionWriter, digest_of, emissions_name
+from actors.parts.made import Made, MadeOf, object_id
+from actors.parts.part import METADATA, PartWriter
+from actors.parts.stored import COMMITS, Commit, commits_of, delete_commits, part_name, read_commit
 from actors.parts.summary import Tally
-from actors.schema import TRIED_AGAIN
+from actors.parts.update import Updating
+from actors.schema import EMISSION, PART_SCHEMA, TRIED_AGAIN
 from actors.sources.account import Entries
-from actors.storage import listing
 from actors.storage.place import Place
-from actors.storage.stored_file import StoredFile
-from actors.units import ALL, FINGERPRINT, HEX, Fingerprint, Selection, Unit, digest
-
-COMMITS = "_commits"
-HELD_BYTES = 32_000_000  # bytes; a larger part is read in ranges, not whole
-_PART_NAME = re.compile(rf"part-({HEX})\.parquet")
-_COUNT = r"(0|[1-9][0-9]{0,11})"
-_COMMIT_NAME = re.compile(rf"({HEX})\.({FINGERPRINT})\.({HEX})\.{_COUNT}r{_COUNT}e{_COUNT}a")
+from actors.units import NO_EMISSIONS, Fingerprint, Unit, digest
 
 _log = logging.getLogger(__name__)
 
-ObjectKey = tuple[str, Selection]  # of an object and of its rows
-
-
-def part_name(unit_id: str) -> str:
-    return f"part-{unit_id}.parquet"
-
-
-def unit_of_part(name: str) -> str | None:
-    """The unit id in a part's name; None for any other name."""
-    match = _PART_NAME.fullmatch(name)
-    return match[1] if match else None
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit, as its name states it: `<unit>.<fingerprint>.<part>.<r>r<e>e<a>a`, r recordings, e of them with an
-    error, and a of these with one that a later run tries again by itself.
-
-    `part` is a digest of the part's version in storage.
-    """
-
-    unit: str
-    fingerprint: str
-    part: str
-    recordings: int
-    errors: int
-    again: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.unit}.{self.fingerprint}.{self.part}.{self.recordings}r{self.errors}e{self.again}a"
-
-    @classmethod
-    def from_name(cls, name: str) -> "Commit | None":
-        """Parses a commit's name; None for any other: unknown files in the folder are skipped."""
-        match = _COMMIT_NAME.fullmatch(name)
-        return cls(match[1], match[2], match[3], *map(int, match.group(4, 5, 6))) if match else None
-
 
 def commit_unit(
-    unit: Unit, tables: Iterable[pa.Table], output: Place, work: Work | None = None, entries: Entries | None = None
+    unit: Unit,
+    tables: Iterable[pa.Table],
+    output: Place,
+    work: Work | None = None,
+    entries: Entries | None = None,
+    updating: Updating | None = None,
 ) -> Committed:
-    """Commits a unit's rows, tables of PART_SCHEMA, below `output`, with what was found in its containers. Safe to
-    repeat.
+    """Commits a unit's rows below `output`, with what was found in its containers, and the rows that it carries over,
+    which `updating` brings up to date. Safe to repeat.
 
-    The tables are written one after the other, without holding them. What the unit carries over is not counted in the
-    outcome. Raises RuntimeError if an object has no row.
+    The tables, of PART_SCHEMA, may have a last column `emission` with what is to be kept. They are written one after
+    the other, without holding them. What the unit carries over is not counted in the outcome. Raises RuntimeError if an
+    object has no row, and what `CarriedRows` raises.
     """
-    part, tally, without_rows = PartWriter(), Tally(), {escape_surrogates(each.uri) for each in unit.objects}
+    carried = CarriedRows(unit, output, updating)
+    draft, without_rows = _Draft(), {escape_surrogates(each.uri) for each in unit.objects}
     for table in tables:
         without_rows.difference_update(table.column("uri").unique().to_pylist())
-        tally.add(table)
-        part.add(table)
+        draft.add(
+            table.select(PART_SCHEMA.names), table.column("emission") if "emission" in table.column_names else None
+        )
     if without_rows:  # no object may be lost, not even by a bug
         raise RuntimeError(f"{len(without_rows)} objects of unit {unit.id} have no row, {min(without_rows)} among them")
+    tally = draft.tally
     tally.end()
     found, shown, failed = (entries or Entries()).to_dict(), tuple(tally.transcripts), tuple(tally.failures)
     committed = Committed(unit.id, tally.counts, work, shown, failed, found)
-    missing = {(each.uri, each.selection) for each in unit.carried}
-    for table in _carried_rows(unit, output, missing):
-        tally.add(table)
-        part.add(table)
+    for rows, emissions in carried.tables():
+        draft.add(rows, emissions)
     tally.end()
-    # If rows to carry over are missing, the commit gets a fingerprint that no plan has: redone when listed again.
-    fingerprint = Fingerprint.incomplete(unit.fingerprint) if missing else unit.fingerprint
-    _delete_commits(unit.id, output)
-    version = (output / part_name(unit.id)).put(part.finish())
-    again = sum(count for kind, count in tally.errors.items() if kind in TRIED_AGAIN)
-    commit = Commit(unit.id, fingerprint, digest([version]), tally.recordings, sum(tally.errors.values()), again)
-    body = METADATA | {"errors": dict(tally.errors)} | ({"entries": found} if found["found"] else {})
-    (output / COMMITS / commit.name).write(json.dumps(body).encode())
+    made = {object_id(each.key): MadeOf.wanted(unit.fingerprint, each.version) for each in unit.objects}
+    draft.commit(unit, carried.made | made, bool(carried.missing), output, found)
     return committed
 
 
-def object_keys(rows: pa.Table) -> Iterator[ObjectKey]:
-    """The keys of the objects that rows belong to; for those of a container, with what they select in it."""
-    uris, *selections = (rows.column(name).to_pylist() for name in ("uri", *Selection._fields))
-    return zip(uris, map(Selection, *selections), strict=True)
+class _Draft:
+    """A part that is being written, and the emissions of its rows."""
+
+    def __init__(self) -> None:
+        self._part, self._emissions, self.tally = PartWriter(), EmissionWriter(), Tally()
+
+    def add(self, rows: pa.Table, emissions: pa.ChunkedArray | None) -> None:
+        """Adds rows of PART_SCHEMA, with those of their emissions that are kept."""
+        self.tally.add(rows)
+        self._part.add(rows)
+        self._emissions.add(pa.chunked_array([pa.nulls(rows.num_rows, EMISSION)]) if emissions is None else emissions)
+
+    def commit(
+        self, unit: Unit, made: dict[str, MadeOf], is_incomplete: bool, output: Place, found: dict[str, object]
+    ) -> None:
+        """Writes the emissions and the part, made with this, and its commit, in this order.
+
+        Emissions are written even if no row has one, for then it is known that there is nothing to be decoded anew.
+        """
+        name = emissions_digest = ""
+        content = self._emissions.finish() if any(each.has_emissions for each in made.values()) else b""
+        if len(content) > MAX_FILE_BYTES:
+            _log.warning("unit %s: %s bytes of emissions are more than are kept", unit.id, f"{len(content):,}")
+            made = {key: each._replace(emissions=NO_EMISSIONS) for key, each in made.items()}
+        elif content:
+            emissions_digest = digest_of(content)
+            name = emissions_name(unit.id, unit.fingerprint, emissions_digest)
+            (output / EMISSIONS / name).write(content)
+        # If rows to carry over are missing, the commit gets a fingerprint that no plan has: redone when listed again.
+        fingerprint = Fingerprint.incomplete(unit.fingerprint) if is_incomplete else unit.fingerprint
+        fingerprint = Fingerprint.with_emissions(fingerprint, _kept_of(unit, made))
+        if unit.carried and not found["found"]:  # what was found in containers that are not read again
+            found = found | _entries_before(unit.id, output)
+        delete_commits(unit.id, output)
+        version = (output / part_name(unit.id)).put(self._part.finish(Made(made, name).to_metadata()))
+        again = sum(count for kind, count in self.tally.errors.items() if kind in TRIED_AGAIN)
+        counts = self.tally.recordings, sum(self.tally.errors.values()), again
+        commit = Commit(unit.id, fingerprint, digest([version]), *counts, emissions_digest)
+        body = METADATA | {"errors": dict(self.tally.errors)} | ({"entries": found} if found["found"] else {})
+        (output / COMMITS / commit.name).write(json.dumps(body).encode())
 
 
-def owner_of(row: ObjectKey, known: Container[ObjectKey]) -> ObjectKey:
-    """The key of the object, of those known, that a row with this key belongs to: what selects the very same, else the
-    same of all channels, each of which is a recording of its own; else the file as a whole."""
-    uri, selection = row
-    every_channel = (uri, selection._replace(channel=None))
-    return next((each for each in (row, every_channel) if each in known), (uri, ALL))
+def _entries_before(unit_id: str, output: Place) -> dict[str, object]:
+    """What the commit of a unit says that was found in its containers; nothing if there is none."""
+    for commit in commits_of(unit_id, output):
+        entries = read_commit(commit, output).get("entries")
+        with suppress(InvalidData):
+            return Entries.from_dict(entries).to_dict() if isinstance(entries, dict) else {}
+    return {}
 
 
-def open_part(unit_id: str, output: Place, check: Callable[[pa.Table], None] = check_rows) -> Part:
-    """Opens the part of a unit, whose rows have to pass `check`.
-
-    Raises FileNotFoundError, and InvalidData if the part is damaged, foreign or a link.
-    """
-    place = output / part_name(unit_id)
-    if place.is_link():
-        raise InvalidData("it is a link, which is not followed")
-    stored = StoredFile(place, place.info().size or 0)
-    file: BinaryIO = io.BytesIO(place.read()) if stored.size <= HELD_BYTES else stored.open()
-    return Part(file, check)
-
-
-def remove_unit(unit_id: str, output: Place) -> None:
-    """Removes a unit from the output. The commits go first: a crash leaves a part that the next run removes."""
-    _delete_commits(unit_id, output)
-    (output / part_name(unit_id)).delete()
-
-
-def _delete_commits(unit_id: str, output: Place) -> None:
-    folder = output / COMMITS
-    for entry in listing.in_folder(folder, f"{unit_id}."):
-        if Commit.from_name(entry.name):
-            (folder / entry.name).delete()
-
-
-def _carried_rows(unit: Unit, output: Place, missing: set[ObjectKey]) -> Iterator[pa.Table]:
-    """Rows of the committed part whose objects were not listed this time; objects that have some leave `missing`.
-
-    A part that is not valid has none.
-    """
-    if not unit.carried:
-        return
-    try:
-        committed = open_part(unit.id, output)
-    except FileNotFoundError:
-        return
-    except InvalidData as problem:
-        where = (output / part_name(unit.id)).uri
-        _log.warning("%s: %s; its rows of objects that are no longer listed are lost", where, problem)
-        return
-    carried = frozenset(missing)
-    known = carried | {(escape_surrogates(each.uri), each.selection) for each in unit.objects}
-    for table in committed.tables():
-        keep = []
-        for key in object_keys(table):
-            owner = owner_of(key, known)
-            keep.append(owner in carried)
-            missing.discard(owner)
-        yield table.filter(pa.array(keep, pa.bool_()))
+def _kept_of(unit: Unit, made: Mapping[str, MadeOf]) -> set[str]:
+    """The settings by which the emissions were kept of the objects of a unit that are as wanted."""
+    as_they_are = {object_id(each.key) for each in unit.carried if not each.is_as_wanted}
+    return {each.emissions for key, each in made.items() if key not in as_they_are} - {NO_EMISSIONS}

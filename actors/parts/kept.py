@@ -7,7 +7,7 @@ redone.
 import io
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,18 +17,18 @@ import pyarrow.compute as pc
 from actors.foreign.arrow import read_arrow
 from actors.foreign.errors import InvalidData
 from actors.foreign.escape import escape_surrogates
-from actors.parts.part import check_rows
+from actors.parts.part import check_times
 from actors.pieces import MAX_PIECES, Cut, Piece
-from actors.schema import PART_SCHEMA, ErrorKind
+from actors.schema import HEARD_SCHEMA, ErrorKind
 from actors.sources.account import Entries
 from actors.sources.tar_ranges import ChainSummary
 from actors.storage import listing, outputs
 from actors.storage.place import Place
+from actors.text.emissions import check_emissions
 from actors.units import FINGERPRINT, HEX, Unit
 
 PIECES = "_pieces"
 MAX_FILE_BYTES, MAX_EXPANDED_BYTES = 256_000_000, 512_000_000  # of a piece and of its rows; a million rows have 400 MB
-MAX_TEXT_BYTES = 32_000_000  # bytes of transcripts of a piece; a day of speech has 1.2 MB
 HELD_BYTES = 256_000_000  # of pieces held in memory while their unit is committed; others are read several times
 MAX_PIECE_BYTES = 32_000_000  # of what a piece is, as JSON; parsed it takes thirty times as much
 _CLAIM_PREFIX = "claim-"
@@ -42,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 
 def keep(piece: Piece, rows: pa.Table, output: Place) -> None:
-    """Keeps a piece's rows, of PART_SCHEMA. Raises ValueError if they exceed what `read_kept` accepts."""
+    """Keeps what was heard of a piece, of HEARD_SCHEMA. Raises ValueError if it exceeds what `read_kept` accepts."""
     rows = rows.unify_dictionaries().combine_chunks()
-    own = piece.without_lines().to_json().encode()
+    own = piece.as_kept().to_json().encode()
     metadata = (rows.schema.metadata or {}) | {b"piece": own}
     sink = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -57,7 +57,7 @@ def keep(piece: Piece, rows: pa.Table, output: Place) -> None:
 
 def claim(piece: Piece, output: Place, attempt: str) -> bool:
     """Whether all pieces of the unit are kept and this writer is the one that commits them."""
-    kept, prefix = set(_file_names(piece, output)), _prefix(piece.unit, piece.fingerprint)
+    kept, prefix = set(_file_names(piece, output)), _prefix(piece)
     file = output / PIECES / f"{prefix}{_CLAIM_PREFIX}{attempt}"
     are_kept = all(f"{prefix}{piece.sibling(number)}.arrow" in kept for number in range(piece.count))
     return are_kept and file.create(piece.name.encode())
@@ -74,7 +74,18 @@ def is_kept(piece: Piece, output: Place) -> bool:
     except InvalidData as problem:
         _log.warning("%s: %s; it is redone", _place(piece, piece.name, output).uri, problem)
         return False
-    return kept.piece == piece.without_lines()
+    return kept.piece == piece.as_kept()
+
+
+def kept_first(pieces: Sequence[Piece], output: Place) -> list[Piece]:
+    """The pieces of a unit in the order in which they are to be done; if all are kept, one of them is enough.
+
+    Whoever keeps the last one commits the unit and removes them all. One that was kept before and is looked for after
+    that would be heard again.
+    """
+    names = set(_file_names(pieces[0], output))
+    kept = [each for each in pieces if f"{_prefix(each)}{each.name}.arrow" in names]
+    return kept[:1] if len(kept) == len(pieces) else sorted(pieces, key=lambda each: each not in kept)
 
 
 def delete_kept(piece: Piece, output: Place) -> None:
@@ -89,7 +100,7 @@ def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place) -> dict[s
     Returns the cut of the units that have such pieces, by unit: with another one they would be of no use. Of several
     cuts, the finest.
     """
-    current, cuts = {_prefix(unit.id, unit.fingerprint): unit.id for unit in units}, dict[str, Cut]()
+    current, cuts = {_prefix(unit): unit.id for unit in units}, dict[str, Cut]()
     for entry in listing.in_folder(output / PIECES):
         match = _KEPT_NAME.fullmatch(entry.name)
         if match and match["prefix"] not in current:
@@ -108,29 +119,31 @@ def is_piece_file(name: str) -> bool:
 
 
 class KeptPiece(NamedTuple):
-    """A piece as it was kept, without manifest lines, and its rows."""
+    """A piece as it was kept (`Piece.as_kept`), and what was heard of it, of HEARD_SCHEMA."""
 
     piece: Piece
     rows: pa.Table
 
 
 def read_kept(sibling: Piece, number: int, output: Place) -> KeptPiece:
-    """Reads the kept rows, of PART_SCHEMA, of a piece by its number in the unit of another, or of the same.
+    """Reads what is kept of a piece, by its number in the unit of another, or of the same.
 
     Raises InvalidData for damaged ones, and FileNotFoundError.
     """
     data = outputs.read(_place(sibling, sibling.sibling(number), output), MAX_FILE_BYTES)
-    rows = read_arrow(data, PART_SCHEMA, MAX_EXPANDED_BYTES)
+    rows = read_arrow(data, HEARD_SCHEMA, MAX_EXPANDED_BYTES)
     text = (rows.schema.metadata or {}).get(b"piece", b"")
     if len(text) > MAX_PIECE_BYTES:
         raise InvalidData(f"it has more than {MAX_PIECE_BYTES:,} bytes of objects")
     piece = Piece.from_json(text)
-    if (piece.unit, piece.fingerprint, piece.cut, piece.number, piece.count) != (
-        *(sibling.unit, sibling.fingerprint, sibling.cut),
-        *(number, sibling.count),
+    own = sibling.as_kept()
+    if (piece.unit, piece.fingerprint, piece.hearing, piece.cut, piece.number, piece.count) != (
+        *(own.unit, own.fingerprint, own.hearing, own.cut),
+        *(number, own.count),
     ):
         raise InvalidData("it is of another piece than its name says")
-    check_rows(rows)
+    check_times(rows)
+    check_emissions(rows.column("emission"))
     fault = _fault(piece, rows)
     if fault:
         raise InvalidData(fault)
@@ -148,8 +161,6 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
         return "it has rows of objects that are not its own"
     if not _unique_values(rows, "error_kind") <= {None, *ErrorKind}:
         return "it has errors of an unknown kind"
-    if text_bytes(rows) > MAX_TEXT_BYTES:
-        return "it has more text than a piece may hold"
     spoken = rows.filter(pc.is_valid(rows.column("start_s")))
     if spoken.column("end_s").null_count or spoken.num_rows != _count(pc.greater(spoken.column("duration_s"), 0)):
         return "it has segments without an end, or of recordings without a duration"
@@ -158,10 +169,6 @@ def _fault(piece: Piece, rows: pa.Table) -> str | None:
 
 def _count(mask: Any) -> int:
     return int(pc.sum(mask).as_py() or 0)
-
-
-def text_bytes(rows: pa.Table) -> int:
-    return _count(pc.binary_length(rows.column("text")))
 
 
 def _unique_values(rows: pa.Table, name: str) -> set[Any]:
@@ -197,13 +204,14 @@ class KeptPieces:
 
 
 def _file_names(piece: Piece, output: Place) -> list[str]:
-    found = listing.in_folder(output / PIECES, _prefix(piece.unit, piece.fingerprint))
+    found = listing.in_folder(output / PIECES, _prefix(piece))
     return [each.name for each in found if is_piece_file(each.name)]
 
 
-def _prefix(unit: str, fingerprint: str) -> str:
-    return f"{unit}.{fingerprint}."
+def _prefix(unit: Unit | Piece) -> str:
+    """How the names of a unit's pieces begin. What was heard does not depend on how it is said."""
+    return f"{unit.unit if isinstance(unit, Piece) else unit.id}.{unit.hearing}."
 
 
 def _place(piece: Piece, name: str, output: Place) -> Place:
-    return output / PIECES / f"{_prefix(piece.unit, piece.fingerprint)}{name}.arrow"
+    return output / PIECES / f"{_prefix(piece)}{name}.arrow"

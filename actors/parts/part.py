@@ -6,7 +6,7 @@ have any number of tokens: each is bounded before memory is allocated for it.
 
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -47,16 +47,25 @@ _TEXT_COLUMNS = [
 
 def check_rows(rows: pa.Table) -> None:
     """Raises InvalidData if valid rows of PART_SCHEMA have values that Python or a reader of parts cannot handle."""
+    check_times(rows)
     tokens = pc.list_flatten(rows.column("tokens"))
-    times = [rows.column(name) for name in ("start_s", "end_s", "duration_s")]
-    times += [pc.struct_field(tokens, name) for name in ("start_s", "end_s")]
-    if any(pc.all(pc.less(pc.abs(each), MAX_SECONDS)).as_py() is False for each in times):
+    if not _are_possible([pc.struct_field(tokens, name) for name in ("start_s", "end_s")]):
+        raise InvalidData("it has impossible times")
+    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
+        raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
+
+
+def check_times(rows: pa.Table) -> None:
+    """Raises InvalidData if rows, of PART_SCHEMA or of HEARD_SCHEMA, have impossible times."""
+    if not _are_possible([rows.column(name) for name in ("start_s", "end_s", "duration_s")]):
         raise InvalidData("it has impossible times")
     written = pc.min_max(rows.column("transcribed_at").cast(pa.int64())).as_py()
     if written["min"] is not None and not 0 <= written["min"] <= written["max"] < MAX_TIME_US:
         raise InvalidData("it has values of transcribed_at outside the years 1970 to 9999")
-    if (pc.max(pc.list_value_length(rows.column("tokens"))).as_py() or 0) > MAX_TOKENS:
-        raise InvalidData(f"it has a row of more than {MAX_TOKENS:,} tokens")
+
+
+def _are_possible(times: Sequence[pa.ChunkedArray]) -> bool:
+    return not any(pc.all(pc.less(pc.abs(each), MAX_SECONDS)).as_py() is False for each in times)
 
 
 class PartWriter:
@@ -74,9 +83,11 @@ class PartWriter:
         if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
-    def finish(self) -> bytes:
-        """Finishes the file; returns its content."""
+    def finish(self, metadata: Mapping[str, str] = {}) -> bytes:
+        """Finishes the file, with further metadata; returns its content."""
         self._flush()
+        if metadata:
+            self._writer.add_key_value_metadata(metadata)
         self._writer.close()
         return self._sink.getvalue()
 
@@ -93,8 +104,11 @@ class Part:
     def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
         """Raises InvalidData if the file (seekable) is not a part of this version, or `check` raises it."""
         self._file, self._check = file, check
-        for _ in self.tables():
-            pass
+        self.rows = sum(table.num_rows for table in self.tables())
+
+    def metadata(self) -> Mapping[bytes, bytes]:
+        """The metadata of its file. Raises InvalidData."""
+        return part_metadata(self._file)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yields its rows, of PART_SCHEMA, in small tables. Raises InvalidData."""
@@ -137,6 +151,20 @@ class Part:
             if values > MAX_VALUES or held > MAX_PAGE_BYTES:
                 return False
         return True
+
+
+def part_metadata(file: BinaryIO) -> Mapping[bytes, bytes]:
+    """The metadata of a part's file, of which only the footer is read. Raises InvalidData."""
+    try:
+        opened, _ = _open(file)
+        if not opened.schema_arrow.equals(_stored_schema()):
+            raise SchemaMismatch("its columns are not those of this version of the job")
+        return dict(opened.metadata.metadata or {})
+    except InvalidData:
+        raise
+    except (pa.ArrowException, OSError, IndexError, ValueError) as problem:
+        reraise(file)
+        raise InvalidData(one_line(problem)) from None
 
 
 def _open(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:

@@ -1,6 +1,6 @@
 """Turns a recording into rows: decodes it, cuts it into segments, and describes what cannot be decoded."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,27 +10,18 @@ from actors.audio.pcm import narrowed
 from actors.audio.segments import Stretch, segments_of
 from actors.audio.voice import has_speech
 from actors.foreign.escape import escape_surrogates
-from actors.foreign.plain_json import to_json
 from actors.pieces import Piece
 from actors.reading.faults import error_of
 from actors.reading.measure import max_seconds
 from actors.schema import SAMPLE_RATE, RecordingError, Waveform
 from actors.sources.objects import ReadSettings, check_version
-from actors.sources.recordings import Recording
+from actors.sources.recordings import Recording, companions
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 
 MAX_FILES = 32  # of a piece that are asked for their places
 Row = dict[str, Any]  # of SPEECH_SCHEMA
 Decoder = Callable[[Recording], list[Row]]  # a recording to its rows
-
-
-def companions(reference: str | None, extra: Mapping[str, Any] | None) -> dict[str, str | None]:
-    """The columns `reference` and `extra` of a recording's first row."""
-    return {
-        "reference": None if reference is None else escape_surrogates(reference),
-        "extra": to_json(extra) if extra else None,
-    }
 
 
 def to_rows(

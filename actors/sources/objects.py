@@ -16,6 +16,7 @@ from actors.sources.parquet import read_parquet
 from actors.sources.recordings import MAX_COMPANION_BYTES, UNREAD_TEXT, Recording, companion_fields, split_fields
 from actors.sources.tar import Shard, read_tar
 from actors.sources.tar_headers import is_plain_tar
+from actors.sources.tar_lines import described_by
 from actors.sources.tar_names import Member
 from actors.sources.tar_ranges import Chain, range_members
 from actors.storage.answers import FileTooLarge, NotRegularFile
@@ -170,6 +171,15 @@ def recording_of(
         reference=reference,
         extra=extra,
     )
+
+
+def describe(source: SourceObject, settings: ReadSettings) -> Callable[[Recording], Recording | None]:
+    """A function that gives a recording of an object, without its content, the name and the companions that it has now;
+    None if nothing beside its container tells of it."""
+    if source.is_container:
+        return described_by(source.lines) if source.lines is not None else lambda recording: None
+    found = recording_of(source, source.etag or "", b"", settings)
+    return lambda recording: found
 
 
 def _resolve(source: SourceObject, settings: ReadSettings) -> tuple[StoredFile, str]:

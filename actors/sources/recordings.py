@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from actors.foreign.errors import InvalidData
-from actors.foreign.plain_json import InvalidJson, parse_json
+from actors.foreign.escape import escape_surrogates
+from actors.foreign.plain_json import InvalidJson, parse_json, to_json
 from actors.foreign.text import decode_text
 from actors.schema import RecordingError
 from actors.storage.stored_file import StoredFile
@@ -99,3 +100,11 @@ def split_fields(fields: Mapping[str, object]) -> tuple[str | None, dict[str, ob
     text_field = next((name for name in TEXT_FIELDS if isinstance(fields.get(name), str)), None)
     extra = {name: value for name, value in fields.items() if name != text_field and name not in _STRUCTURAL_FIELDS}
     return (str(fields[text_field]) if text_field else None), extra
+
+
+def companions(reference: str | None, extra: Mapping[str, object] | None) -> dict[str, str | None]:
+    """The columns `reference` and `extra` of a recording's first row."""
+    return {
+        "reference": None if reference is None else escape_surrogates(reference),
+        "extra": to_json(extra) if extra else None,
+    }

@@ -6,11 +6,12 @@ Format: https://docs.nvidia.com/nemo-framework/user-guide/latest/nemotoolkit/asr
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from actors.sources.recordings import Recording, split_fields, stated_id
+from actors.foreign.escape import escape_surrogates
+from actors.sources.recordings import Recording, shortened_name, split_fields, stated_id
 from actors.sources.tar_names import without_dot
 from actors.units import Selection
 
@@ -79,6 +80,29 @@ def recordings_of(recording: Recording, lines: list[Fields], known: set[tuple[ob
             reference=reference,
             extra=extra,
         )
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a line's name is that of a member as its row has it: no stretch of another, and not changed for the
+    row."""
+    return not _STRETCH.search(name) and escape_surrogates(name) == name and shortened_name(name) == name
+
+
+def described_by(lines: str) -> Callable[[Recording], Recording | None]:
+    """A function that describes the recordings of a shard, which was read with lines of plain names that select the
+    same, by these. It takes them without their content, in the order of their rows; None for one of no line."""
+    known, described = ManifestLines(lines), dict[str, dict[Selection, Recording]]()
+
+    def describe(recording: Recording) -> Recording | None:
+        member = recording.member or ""
+        if member not in described:
+            found = recordings_of(recording, fields, set()) if (fields := known.take(member, is_own=True)) else ()
+            described[member] = {Selection(each.offset_s, each.duration_s, each.channel): each for each in found}
+        selection = Selection(recording.offset_s, recording.duration_s, recording.channel)
+        of_line = described[member]
+        return of_line.get(selection) or of_line.get(selection._replace(channel=None))
+
+    return describe
 
 
 class _Names:

@@ -11,7 +11,7 @@ from actors.schema import UsageError
 from actors.storage.answers import FileTooLarge, NotRegularFile
 from actors.storage.place import Place
 
-STATE_FOLDERS = ("_commits", "_pieces", "_runs")
+STATE_FOLDERS = ("_commits", "_emissions", "_pieces", "_runs")
 
 
 def check_folders(output: Place) -> None:
@@ -49,5 +49,5 @@ def read(file: Place, max_bytes: int) -> bytes:
         return file.read(max_bytes)
     except FileTooLarge:
         raise InvalidData(f"it has more than {max_bytes:,} bytes") from None
-    except NotRegularFile:
+    except (NotRegularFile, IsADirectoryError):
         raise InvalidData("it is not a regular file") from None

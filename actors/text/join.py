@@ -1,134 +1,96 @@
-"""Emissions of a recording's segments to text, token times and confidence.
+"""Joins the emissions of a recording's segments.
 
 Adjacent segments may overlap: both contain the same stretch of sound. They are joined at a frame within it, such that
-no token is lost or repeated.
+no token is lost or repeated, and what is left of each emission is that of its segment alone.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypedDict
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from actors.engine.interface import Emission, Engine, Tokens
-from actors.schema import SAMPLE_RATE, RecordingError, Waveform
-from actors.text.greedy import Aligned, align
+from actors.engine.interface import Tokens
+from actors.schema import FRAMES, SAMPLE_RATE
+from actors.text.emissions import TYPES, structs
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentAudio:
-    """A segment's waveform with its context.
+@dataclass(slots=True)
+class _Segment:
+    """A segment that was heard: its row, where it begins in its recording, the samples of its sound, of which the first
+    `before` and the last `after` belong to its neighbours, the best class of each frame (none if it has an error), and
+    the frames that are its own."""
 
-    The first `before` and the last `after` samples are context, which belongs to the neighbours. `start_s` is where the
-    segment itself begins in the recording.
-    """
+    row: int
+    start_s: float
+    samples: int
+    before: int
+    after: int
+    is_first: bool  # of its recording, or of the piece's share of that
+    best: NDArray[np.uint16] | None
+    first: int = 0
+    end: int = 0
+    previous: int | None = None
 
-    pcm: Waveform
-    start_s: float = 0.0
-    before: int = 0
-    after: int = 0
-    is_first: bool = False  # of its recording, or of the piece's share of that
-
-    def precedes(self, other: "SegmentAudio") -> bool:
+    def precedes(self, other: "_Segment") -> bool:
         """Whether `other` starts where this segment ends, in the same recording, and the two overlap."""
-        end_s = self.start_s + (len(self.pcm) - self.before - self.after) / SAMPLE_RATE
+        end_s = self.start_s + (self.samples - self.before - self.after) / SAMPLE_RATE
         return bool(self.after and other.before and not other.is_first and abs(end_s - other.start_s) < 1e-6)
 
 
-class TimedToken(TypedDict):
-    """A row of the column `tokens`."""
-
-    token: str
-    start_s: float
-    end_s: float
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """The text decoded from a segment. Confidences are in 0..1, times in seconds from the recording's start."""
-
-    text: str
-    confidence: float | None
-    tokens: list[TimedToken] | None = None
+def join_segments(table: pa.Table, frame_samples: int, blank: int) -> pa.Array:
+    """The emission of each row of EMISSION_SCHEMA alone, of the type EMISSION; null where there is none. Segments of
+    one recording are adjacent. `frame_samples` is the stride of frames."""
+    segments = _segments(table, frame_samples)
+    for left, right in pairwise(segments):
+        overlap = (left.after + right.before) // frame_samples
+        if left.best is not None and right.best is not None and left.precedes(right):
+            frame = switch_frame(left.best[-overlap:], right.best[:overlap], blank)
+            left.end, right.first = len(left.best) - overlap + frame, frame
+            right.previous = int(left.best[left.end - 1])
+    return _cut([each for each in segments if each.best is not None], table, frame_samples)
 
 
-SegmentResult = Hypothesis | RecordingError
+def _segments(table: pa.Table, frame_samples: int) -> list[_Segment]:
+    names = ("start_s", "samples", "before", "after", "segment_index")
+    columns = zip(table.column("best"), *(table.column(name).to_pylist() for name in names), strict=True)
+    segments, is_first, follows = list[_Segment](), True, None
+    for row, (best, start_s, samples, before, after, index) in enumerate(columns):
+        is_first, follows = is_first or index != follows, index + 1
+        if samples:
+            frames = np.frombuffer(best.as_buffer(), TYPES["best"]) if best.is_valid else None
+            segments.append(_Segment(row, start_s, samples, before, after, is_first, frames))
+            segments[-1].first = before // frame_samples
+            segments[-1].end = (0 if frames is None else len(frames)) - after // frame_samples
+            is_first = False
+    return segments
 
 
-def decode_segments(
-    segments: Sequence[SegmentAudio], emissions: Sequence[Emission | RecordingError], engine: Engine, with_tokens: bool
-) -> list[SegmentResult]:
-    """Decodes segments by their greedy paths, in order. Segments of one recording are adjacent.
-
-    A hypothesis' confidence is the mean of its tokens', or of its frames' where it has no token.
-    """
-    firsts, ends, before_first = _bounds(segments, emissions, engine)
-    results = list[SegmentResult]()
-    for index, (segment, emission) in enumerate(zip(segments, emissions, strict=True)):
-        if isinstance(emission, RecordingError):
-            results.append(emission)
-            continue
-        frames = slice(firsts[index], ends[index])
-        own = Emission(emission.best[frames], emission.probability[frames])
-        aligned = align(own, engine.blank, before_first[index])
-        confidences = aligned.confidences if len(aligned.ids) else own.probability
-        confidence = float(confidences.mean()) if len(confidences) else 0.0
-        tokens = _tokens(segment, firsts[index], aligned, engine) if with_tokens else None
-        results.append(Hypothesis(engine.text(aligned.ids.tolist()), confidence, tokens))
-    return results
-
-
-def _tokens(segment: SegmentAudio, first: int, aligned: Aligned, engine: Engine) -> list[TimedToken]:
-    """Rows of the column `tokens`; `first` is the first frame that is the segment's own.
-
-    An output frame covers half a stride to either side of its centre: strided convolutions are centred.
-    """
-    frame_s = engine.frame_samples / SAMPLE_RATE
-    began_s = segment.start_s - segment.before / SAMPLE_RATE + (first - 0.5) * frame_s
-    ended_s = segment.start_s + (len(segment.pcm) - segment.before) / SAMPLE_RATE
-    texts = _token_texts(aligned.ids.tolist(), engine)
-    return [
-        {
-            "token": text,
-            "start_s": max(began_s + begin * frame_s, 0.0),
-            "end_s": min(began_s + end * frame_s, ended_s),
-            "confidence": confidence,
-        }
-        for text, begin, end, confidence in zip(texts, *(column.tolist() for column in aligned[1:]), strict=True)
-    ]
-
-
-def _token_texts(ids: Sequence[int], engine: Engine) -> list[str]:
-    """The text that each token adds to those before it: one that begins a word starts with a space."""
-    texts, before = list[str](), ""
-    for count in range(1, len(ids) + 1):
-        now = engine.text(ids[:count])
-        texts.append(now[len(before) :] if now.startswith(before) else engine.text(ids[count - 1 : count]))
-        before = now
-    return texts
-
-
-def _bounds(
-    segments: Sequence[SegmentAudio], emissions: Sequence[Emission | RecordingError], engine: Engine
-) -> tuple[list[int], list[int], list[int | None]]:
-    """For each segment: its first own frame, the end of its own frames, and the token id just before the first."""
-    firsts = [segment.before // engine.frame_samples for segment in segments]
-    ends = [
-        0 if isinstance(emission, RecordingError) else len(emission.best) - segment.after // engine.frame_samples
-        for segment, emission in zip(segments, emissions, strict=True)
-    ]
-    before_first: list[int | None] = [None] * len(segments)
-    for index, (left, right) in enumerate(pairwise(emissions)):
-        overlap = (segments[index].after + segments[index + 1].before) // engine.frame_samples
-        if isinstance(left, RecordingError) or isinstance(right, RecordingError):
-            continue
-        if segments[index].precedes(segments[index + 1]):
-            frame = switch_frame(left.best[-overlap:], right.best[:overlap], engine.blank)
-            ends[index], firsts[index + 1] = len(left.best) - overlap + frame, frame
-            before_first[index + 1] = int(left.best[ends[index] - 1])
-    return firsts, ends, before_first
+def _cut(segments: list[_Segment], table: pa.Table, frame_samples: int) -> pa.Array:
+    """The emissions of segments, each cut to its own frames, for all rows of a table."""
+    rows, frame_s = table.num_rows, frame_samples / SAMPLE_RATE
+    values: dict[str, list[object]] = {
+        name: [None] * rows for name in ("start_s", "end_s", "frame_s", "previous", *TYPES)
+    }
+    frames = {field.name: table.column(field.name) for field in FRAMES}
+    for each in segments:
+        row, first, end = each.row, each.first, max(each.end, each.first)
+        # An output frame covers half a stride to either side of its centre: strided convolutions are centred.
+        values["start_s"][row] = each.start_s - each.before / SAMPLE_RATE + (first - 0.5) * frame_s
+        values["end_s"][row] = each.start_s + (each.samples - each.before) / SAMPLE_RATE
+        values["frame_s"][row], values["previous"][row] = frame_s, each.previous
+        bounds = {"best": (first, end), "probability": (first, end)}
+        if (counts := frames["counts"][row]).is_valid:
+            ends = np.concatenate([[0], np.cumsum(np.frombuffer(counts.as_buffer(), np.uint8), dtype=np.int64)])
+            own = int(ends[min(first, len(ends) - 1)]), int(ends[min(end, len(ends) - 1)])
+            bounds |= {"counts": (first, end), "blank": (first, end), "ids": own, "log_probs": own}
+        for name, (begin, stop) in bounds.items():
+            size = TYPES[name].itemsize
+            values[name][row] = frames[name][row].as_buffer()[begin * size : stop * size].to_pybytes()
+    types = {"start_s": pa.float64(), "end_s": pa.float64(), "frame_s": pa.float64(), "previous": pa.int32()}
+    arrays = {name: pa.array(each, types.get(name, pa.large_binary())) for name, each in values.items()}
+    return structs(arrays, np.array([each is not None for each in values["best"]], bool))
 
 
 def switch_frame(left: Tokens, right: Tokens, blank: int) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from actors.engine.interface import MAX_CANDIDATES
 from actors.schema import ErrorKind, UsageError
 from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
@@ -108,10 +109,13 @@ class Output(Stored):
     uri: Annotated[Location, Field(examples=["out/local"])]
     """folder or URL; parts and the state of all runs are below it, and nothing else is written"""
     on_mismatch: Literal["fail", "keep", "replace"] = "fail"
-    """units made with another model or setting: fail | keep | replace
+    """recordings transcribed with another model, or setting of what is heard: fail | keep | replace
 
     fail: stop and name what differs. keep: leave their text, and use the new settings for new and changed objects only.
-    replace: transcribe all of them again."""
+    replace: transcribe all of them again. It is about what takes the audio: model, engine, precision, audio,
+    segmentation, and how emissions are kept. What takes none is always brought up to date: output.tokens from the
+    emissions, if output.emissions kept them, and references and fields from the rows. Without emissions, another
+    output.tokens has the recordings transcribed again; with keep, left as they are."""
     on_deleted: Literal["keep", "remove"] = "keep"
     """rows of objects that are no longer listed: keep | remove"""
     on_excluded: Literal["keep", "remove"] = "keep"
@@ -128,8 +132,13 @@ class Output(Stored):
 
     Every run removes the files of older ones, first those of runs with status 4. What is done is known from the
     newest plans, which stay."""
-    tokens: bool = False
-    """true: fill the column tokens, each token with its times and confidence"""
+    tokens: bool = True
+    """fill the column tokens: each token with its times and confidence"""
+    emissions: bool = False
+    """true: keep what the model said of each frame, so that texts can be decoded again without the audio and a GPU
+
+    They are kept below `_emissions`, 1 to 3 MB for 150 minutes. Setting it hears nothing again: they are kept of what
+    is transcribed from then on."""
     storage_options: StorageOptions = {}
     """as for input"""
 
@@ -164,6 +173,15 @@ class Model(Stored):
     """auto (bfloat16 on GPUs, and where all CPUs multiply in it) | float32 | bfloat16"""
     storage_options: StorageOptions = {}
     """as for input, if model.name is a URL"""
+
+
+class Decoding(Section):
+    """From emissions, what the model says of each frame, to text."""
+
+    candidates: Annotated[int, Field(gt=0, le=MAX_CANDIDATES)] = 32
+    """candidates kept of each frame, with output.emissions; those of less than 1 in 10,000 never are
+
+    Another number has what was kept with the old one transcribed again, as output.on_mismatch says."""
 
 
 class Batch(Section):
@@ -207,7 +225,7 @@ class Errors(Section):
     """Recordings with an error."""
 
     retry: list[ErrorKind] = []
-    """kinds of error, such as [missing, crashed], whose units are done again"""
+    """kinds of error, such as [missing, crashed], that are tried again, each file or container as a whole"""
     patience_seconds: Positive = 600.0
     """for one recording to be decoded, or transcribed alone, before it is given up (crashed)"""
     max_fraction: Share = 0.05
@@ -229,6 +247,7 @@ class Config(Section):
     model: Model
     audio: Audio = Audio()
     segmentation: Segmentation = Segmentation()
+    decoding: Decoding = Decoding()
     batch: Batch = Batch()
     unit: Units = Units()
     ray: Cluster = Cluster()

@@ -21,12 +21,13 @@ from actors import VERSION
 from actors.foreign.arrow import read_arrow
 from actors.foreign.errors import InvalidData, SchemaMismatch
 from actors.foreign.plain_json import parse_object
-from actors.parts.commit import Commit, ObjectKey
+from actors.parts.keys import ObjectKey
 from actors.parts.part import METADATA
+from actors.parts.stored import Commit
 from actors.schema import SCHEMA_VERSION, UsageError
 from actors.storage import outputs
 from actors.storage.place import Place
-from actors.units import ALL, HEX, Selection
+from actors.units import ALL, HEX, Selection, Version
 from jobs.planning.run_files import PLAN, RUNS, is_overtaken
 
 ROWS_AT_ONCE = 50_000  # of a plan, which may have millions
@@ -49,6 +50,7 @@ _PLAN = pa.schema(
         ("channel", pa.int16()),
         ("listed_by", pa.dictionary(pa.int32(), pa.string())),
         ("version", pa.string()),
+        ("companions", pa.string()),
         ("removed", pa.bool_()),
     ]
 )
@@ -57,13 +59,14 @@ _NULLABLE = (*Selection._fields, "listed_by")
 
 class PlannedObject(NamedTuple):
     """An object as recorded in a plan, with what it selects of its file, and the URI of the manifest that it is an
-    entry of, if it is. A `removed` one keeps its unit, in case it comes back."""
+    entry of, if it is; and its version, in the columns `version`, of what is heard, and `companions`. A `removed` one
+    keeps its unit, in case it comes back."""
 
     unit: str
     uri: str
     selection: Selection
     listed_by: str | None
-    version: str
+    version: Version
     removed: bool = False
 
     @property
@@ -74,11 +77,12 @@ class PlannedObject(NamedTuple):
 
 @dataclass
 class State:
-    """The state of an output: its plans, commits and parts."""
+    """The state of an output: its plans, commits, parts and kept emissions."""
 
     objects: dict[str, PlannedObject] = field(default_factory=dict)  # by key
     commits: dict[str, list[Commit]] = field(default_factory=dict)  # by unit
     parts: dict[str, str] = field(default_factory=dict)  # unit -> digest of its part's version
+    emissions: set[str] = field(default_factory=set)  # names of their files
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)  # recipe's digest -> its settings
     plans: list[Place] = field(default_factory=list)
     next_number: int = 1
@@ -121,20 +125,24 @@ def read_plan(file: Place, state: State) -> None:
     state.plans.append(file)
     units = dict[str, str]()  # texts that many objects have in common, to save memory
     for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-        columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "version", "removed")]
+        columns = [batch.column(name).to_pylist() for name in ("key", "unit", "uri", "removed")]
+        versions = map(Version, *(batch.column(name).to_pylist() for name in ("version", "companions")))
         selections = map(Selection, *(batch.column(name).to_pylist() for name in Selection._fields))
         lists = batch.column("listed_by").dictionary.to_pylist()  # which may be long, and are shared by their objects
         listed_by = (None if at is None else lists[at] for at in batch.column("listed_by").indices.to_pylist())
-        for selection, of_list, key, unit, uri, *known in zip(selections, listed_by, *columns, strict=True):
+        for selection, of_list, version, key, unit, uri, removed in zip(
+            selections, listed_by, versions, *columns, strict=True
+        ):
             unit, uri = units.setdefault(unit, unit), key if uri == key else uri
-            state.objects[key] = PlannedObject(unit, uri, ALL if selection == ALL else selection, of_list, *known)
+            selection = ALL if selection == ALL else selection
+            state.objects[key] = PlannedObject(unit, uri, selection, of_list, version, removed)
         if len(state.objects) > (maximum := _max_objects(state.stored)):
             raise InvalidData(
                 f"it brings the total to more than {maximum:,} objects, in {state.stored:,} bytes of plans"
             )
     state.size += table.nbytes
     if state.size > (maximum := _max_bytes(state.stored)):  # some of it may be of objects in earlier plans: recount
-        state.size = sum(len(key) + len(each.uri) + len(each.version) for key, each in state.objects.items())
+        state.size = sum(len("".join((key, each.uri, *each.version))) for key, each in state.objects.items())
         if state.size > maximum:
             raise InvalidData(
                 f"it brings the objects to more than {maximum:,} bytes, in {state.stored:,} bytes of plans"
@@ -212,7 +220,8 @@ def _table(objects: Mapping[str, PlannedObject], metadata: Mapping[str, str]) ->
     known = objects.values()
     columns: list[Iterable[Any]] = [(each.unit for each in known), objects, (each.uri for each in known)]
     columns += [[getattr(each.selection, name) for each in known] for name in Selection._fields]
-    columns += [(each.listed_by for each in known), (each.version for each in known), (each.removed for each in known)]
+    columns += [(each.listed_by for each in known), (each.version.heard for each in known)]
+    columns += [(each.version.companions for each in known), (each.removed for each in known)]
     arrays = [pa.array(list(column), field.type) for column, field in zip(columns, _PLAN, strict=True)]
     return pa.Table.from_arrays(arrays, schema=_PLAN.with_metadata(metadata))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from actors.parts.made import Made
 from actors.units import SourceObject, nominal_seconds
 from jobs.planning.corrections import Errors
 from jobs.planning.sizing import Estimate
@@ -12,8 +13,9 @@ from jobs.planning.sizing import Estimate
 class Policy:
     """Settings of a plan: the audio in a unit, and how to treat existing units (output.on_*, errors.retry, input.redo).
 
-    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `errors` tells
-    the errors of the objects of a committed unit.
+    `calibrate` makes the estimate of an object's seconds from the objects that are to be transcribed; `made` tells what
+    the part of a unit was made with, None if it cannot be known, and `errors` the errors of its objects. The latter two
+    are called from several threads.
     """
 
     target_seconds: float = 1_800.0
@@ -25,4 +27,5 @@ class Policy:
     retry: Mapping[str, frozenset[str]] = field(default_factory=dict)  # unit -> those of its errors to try again
     redo: frozenset[str] = frozenset()  # keys of listed objects to do again
     calibrate: Callable[[Sequence[SourceObject]], Estimate] = lambda objects: nominal_seconds
+    made: Callable[[str], Made | None] = lambda unit: None
     errors: Callable[[str], Errors] = lambda unit: {}

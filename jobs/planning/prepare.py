@@ -22,7 +22,7 @@ from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.redo import objects_to_redo
 from jobs.planning.sizing import planned_cut
-from jobs.planning.state import load_state, units_with_errors
+from jobs.planning.state import load_state, made_of, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
 
 
@@ -110,6 +110,7 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
         calibrate=lambda objects: (
             calibrate(objects, reading.storage_options, of_each_channel=reading.channel == "each").seconds
         ),
+        made=lambda unit: made_of(unit, output),
         errors=lambda unit: object_errors(unit, output),
     )
     return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output, accepted)

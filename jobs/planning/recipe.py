@@ -6,20 +6,22 @@ before it plans: the size of units and the precision depend on the devices.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from actors.audio.segments import SegmentationSettings
 from actors.audio.tracks import Track
 from actors.engine.devices import count_gpus, cpu_has_bfloat16
-from actors.engine.interface import EngineSettings
+from actors.engine.interface import CODES_PER_NAT, THRESHOLD, EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
-from actors.units import Fingerprint, digest
+from actors.units import NO_EMISSIONS, digest
 from jobs.cli.config import Config, Model
 
-VERSION = "6"  # part of every fingerprint; raised when a change of the code changes the content of parts
+#: The sections of a recipe's settings, as in a Fingerprint, each with a version that is part of every fingerprint. It
+#: is raised when a change of the code changes what is heard, kept, said or written: that is then made anew.
+VERSIONS = {"heard": "7", "emissions": "7", "said": "7", "written": "7"}
 
 #: Minutes of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver handles 37
 #: pieces a second (docs/benchmarks.md); at two and a half hours each (290 MB, or 580 MB where sound is float32), that
@@ -28,7 +30,7 @@ TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
 
 Device = Literal["cpu", "cuda"]
-Settings = Mapping[str, object]
+Settings = Mapping[str, object]  # by section, as VERSIONS; emissions are None if they are not kept
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def depends_on_devices(model: Model) -> bool:
 class Recipe:
     """How a run transcribes: what all stages derive their settings from.
 
-    `settings` are those that can change a row, as plans record them; `piece_seconds` is the audio intended for a piece.
+    `settings` are those that can change a row, by section, as plans record them; `piece_seconds` is the audio intended
+    for a piece.
     """
 
     model: ModelFile
@@ -80,13 +83,16 @@ class Recipe:
             PADDED_SECONDS[device] if padded == "auto" else padded,
             config.errors.patience_seconds,
             {
-                "model_sha256": model.sha256,
-                "engine": "fused" if config.model.engine == "auto" else config.model.engine,
-                "precision": _precision(config.model, device, devices),
-                "decoding": "greedy",
-                "audio": config.audio.recipe(),
-                "segmentation": config.segmentation.model_dump(),
-                "tokens": config.output.tokens,
+                "heard": {
+                    "model_sha256": model.sha256,
+                    "engine": "fused" if config.model.engine == "auto" else config.model.engine,
+                    "precision": _precision(config.model, device, devices),
+                    "audio": config.audio.recipe(),
+                    "segmentation": config.segmentation.model_dump(),
+                },
+                "emissions": _emissions(config) if config.output.emissions else None,
+                "said": {"decoding": "greedy", "tokens": config.output.tokens},
+                "written": {},
             },
         )
 
@@ -96,11 +102,22 @@ class Recipe:
 
     @property
     def engine(self) -> str:
-        return str(self.settings["engine"])
+        return str(_section(self.settings, "heard")["engine"])
 
     @property
     def precision(self) -> str:
-        return str(self.settings["precision"])
+        return str(_section(self.settings, "heard")["precision"])
+
+    @property
+    def tokens(self) -> bool:
+        """Whether rows have their tokens."""
+        return bool(_section(self.settings, "said")["tokens"])
+
+    @property
+    def candidates(self) -> int:
+        """How many of each frame are kept; 0 if emissions are not."""
+        kept = _section(self.settings, "emissions").get("candidates", 0)
+        return kept if isinstance(kept, int) else 0
 
     def engine_settings(self, threads: int) -> EngineSettings:
         """The settings of every actor's engine."""
@@ -111,7 +128,7 @@ class Recipe:
             threads=threads,
             max_padded_seconds=self.max_padded_seconds,
             patience_s=self.patience_s,
-            tokens=bool(self.settings["tokens"]),
+            candidates=self.candidates,
         )
 
 
@@ -142,12 +159,29 @@ def _precision(model: Model, device: Device, devices: Devices) -> str:
     return "bfloat16" if device == "cuda" or devices.has_bfloat16 else "float32"
 
 
+def _emissions(config: Config) -> Settings:
+    return {"candidates": config.decoding.candidates, "threshold": THRESHOLD, "rounding": f"1/{CODES_PER_NAT}"}
+
+
 def recipe_digest(settings: Settings) -> str:
-    """The digest of all settings that can change a row, including the model's SHA-256."""
-    return Fingerprint.recipe(digest([VERSION, json.dumps(settings, sort_keys=True)]))
+    """The 32 digits of all settings that can change a row, including the model's SHA-256: 8 of each section, as in a
+    Fingerprint."""
+    return "".join(_digest_of(name, settings.get(name)) for name in VERSIONS)
 
 
-def differences(before: Settings, now: Settings) -> list[str]:
+def _digest_of(name: str, section: object) -> str:
+    if name == "emissions" and section is None:
+        return NO_EMISSIONS
+    return digest([VERSIONS[name], json.dumps(section, sort_keys=True)])[:8]
+
+
+def _section(settings: Settings, name: str) -> Settings:
+    """A section of settings, which may come from a plan."""
+    section = settings.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     """How settings differ, as phrases: `audio.channel was average and is 1`."""
     old, new = _flat(before), _flat(now)
     return [
@@ -157,10 +191,22 @@ def differences(before: Settings, now: Settings) -> list[str]:
     ]
 
 
-def _flat(settings: Settings) -> dict[str, object]:
-    """Settings of sections as section.key."""
+def section_differences(before: Settings, now: Settings, sections: Iterable[str] = tuple(VERSIONS)) -> list[str]:
+    """How the settings of sections differ, as of `differences`. That emissions are kept, or are not, is no difference
+    of how they are."""
+    phrases = list[str]()
+    for name in sections:
+        if name == "emissions" and None in (before.get(name), now.get(name)):
+            continue
+        prefix = "decoding." if name == "emissions" else ""
+        phrases += [prefix + phrase for phrase in differences(_section(before, name), _section(now, name))]
+    return phrases
+
+
+def _flat(section: Settings) -> dict[str, object]:
+    """Settings of inner sections as section.key."""
     flat = dict[str, object]()
-    for name, value in settings.items():
+    for name, value in section.items():
         flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
     return flat
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from actors.schema import ErrorKind, RecordingError
+from actors.sources.tar_lines import is_plain_name
 from actors.sources.tar_names import without_dot
 from actors.storage.connect import protocol_of
 from actors.storage.place import Place
@@ -76,8 +77,11 @@ class Shards:
     def objects(self) -> Iterator[SourceObject]:
         """Yields the shards that manifests describe, with their lines."""
         for uri, lines in self._lines.items():
-            text = "\n".join(lines.values())
-            yield replace(self._listed[uri], lines=text, text_version=digest([text]))
+            text, selected = "\n".join(lines.values()), sorted(map(repr, lines))
+            version = digest([text])
+            if not all(is_plain_name(str(name)) for name, *_ in lines):  # which member they mean, only reading tells
+                selected.append(version)
+            yield replace(self._listed[uri], lines=text, text_version=version, lines_version=digest(selected))
 
 
 class ShardedManifest:

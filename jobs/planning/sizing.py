@@ -7,6 +7,7 @@ from actors.pieces import Cut
 from actors.units import SourceObject, Unit
 
 CUT_ABOVE_TARGETS = 1.5  # a unit with more than this many targets of audio is cut into pieces
+MAX_OBJECTS = 100_000  # of a unit, whatever they hold: its part says of each what it was made with, in its footer
 MAX_PLANNED_PIECES = 10_000  # of a unit when planned; a sparse file can have any size
 
 Estimate = Callable[[SourceObject], float]  # of an object's seconds of audio
@@ -15,11 +16,12 @@ Estimate = Callable[[SourceObject], float]  # of an object's seconds of audio
 def group_by_size(
     objects: Iterable[SourceObject], target_seconds: float, estimate: Estimate
 ) -> list[list[SourceObject]]:
-    """Groups objects, in order, into units of about `target_seconds`. A larger object has a unit of its own."""
+    """Groups objects, in order, into units of about `target_seconds`, and of MAX_OBJECTS at most. A larger object has a
+    unit of its own."""
     groups, filled = list[list[SourceObject]](), 0.0
     for each in objects:
         seconds = estimate(each)
-        if not groups or filled + seconds > target_seconds:
+        if not groups or filled + seconds > target_seconds or len(groups[-1]) == MAX_OBJECTS:
             groups.append([])
             filled = 0.0
         groups[-1].append(each)

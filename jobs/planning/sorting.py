@@ -170,7 +170,9 @@ def _preference(text: File) -> tuple[int, bool, str]:
 def _object_of(file: File, kind: Format, texts: Mapping[str, list[File]]) -> SourceObject:
     """The object of a file, with its companion if it is audio."""
     companions = texts.get(os.path.splitext(file.uri)[0], ()) if texts and kind == "audio" else ()
-    companion, version = (companions[0].uri, companions[0].version) if companions else (None, "")
+    companion, version = None, ""
+    if companions:  # a .txt that becomes a .json is read otherwise
+        companion, version = companions[0].uri, f"{companions[0].version}/{suffix_of(companions[0])}"
     key = escape_surrogates(file.uri)
     return SourceObject(key, file.uri, file.name, kind, file.version, file.size, companion, text_version=version)
 

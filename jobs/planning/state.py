@@ -7,14 +7,17 @@ an error, because without it the job cannot know what is done.
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from actors import VERSION
 from actors.foreign.errors import InvalidData, SchemaMismatch
-from actors.foreign.plain_json import parse_object
-from actors.parts.commit import COMMITS, Commit, unit_of_part
+from actors.parts.emissions import EMISSIONS, parse_emissions_name
 from actors.parts.kept import PIECES, is_piece_file
+from actors.parts.made import Made
+from actors.parts.stored import COMMITS, Commit, read_commit, read_made, unit_of_part
 from actors.schema import PASSING, ErrorKind, UsageError
 from actors.storage import listing, outputs
+from actors.storage.answers import OF_ONE_FILE, ArchivedObject
 from actors.storage.local_writes import target_of
 from actors.storage.place import Place
 from actors.units import digest
@@ -22,11 +25,10 @@ from jobs.planning.plans import State, read_plan
 from jobs.planning.run_files import LAST_RUN, OWN_FILES, PLAN, run_files
 
 CONCURRENT_READS = 16
-MAX_COMMIT_BYTES = 100_000  # of a commit's content
 
 
 def load_state(output: Place) -> State:
-    """Reads plans, names of commits, and names and versions of parts.
+    """Reads plans, names of commits and of kept emissions, and names and versions of parts.
 
     Raises UsageError for a damaged plan, and if a folder of the state is a link or not a folder.
     """
@@ -34,10 +36,8 @@ def load_state(output: Place) -> State:
     state = _read_plans(output)
     while state is None:
         state = _read_plans(output)
-    state.commits = load_commits(output)
-    for entry in listing.in_folder(output, "part-", is_hashed=True, may_be_link=True):
-        if unit := unit_of_part(entry.name):
-            state.parts[unit] = digest([entry.version])
+    state.commits, state.parts = load_commits(output), _load_parts(output)
+    state.emissions = {each.name for each in _emissions_in(output)}
     return state
 
 
@@ -71,12 +71,25 @@ def load_commits(output: Place) -> dict[str, list[Commit]]:
     return commits
 
 
-def read_commit(commit: Commit, output: Place) -> dict[str, object]:
-    """The content of a commit; nothing if another run deleted it meanwhile, or it is damaged."""
+def _load_parts(output: Place) -> dict[str, str]:
+    """Lists the parts of an output: the digest of the version of each, by unit."""
+    found = listing.in_folder(output, "part-", is_hashed=True, may_be_link=True)
+    return {unit: digest([entry.version]) for entry in found if (unit := unit_of_part(entry.name))}
+
+
+def _emissions_in(output: Place) -> list[listing.Entry]:
+    """Lists the files of kept emissions of an output."""
+    found = listing.in_folder(output / EMISSIONS, is_hashed=True)
+    return [entry for entry in found if parse_emissions_name(entry.name)]
+
+
+def made_of(unit: str, output: Place) -> Made | None:
+    """What the part of a unit was made with; None if it cannot be read, is not valid, or does not say."""
     try:
-        return parse_object(outputs.read(output / COMMITS / commit.name, MAX_COMMIT_BYTES))
-    except (FileNotFoundError, InvalidData):
-        return {}
+        made = read_made(unit, output)
+    except (*OF_ONE_FILE, ArchivedObject, InvalidData):
+        return None
+    return made if made.objects else None
 
 
 def units_with_errors(kinds: frozenset[str], state: State, output: Place) -> dict[str, frozenset[str]]:
@@ -105,9 +118,39 @@ def sweep(output: Place, older_than_s: float) -> None:
     for folder, is_own in (
         (output, unit_of_part),
         (output / COMMITS, Commit.from_name),
+        (output / EMISSIONS, parse_emissions_name),
         (output / PIECES, is_piece_file),
     ):
         for entry in listing.in_folder(folder, ".", may_be_link=folder == output):
             target = target_of(entry.name)
             if target and is_own(target) and time.time_ns() - int(entry.version) > older_than_s * 1e9:
                 (folder / entry.name).delete()
+
+
+def sweep_emissions(output: Place, older_than_s: float) -> None:
+    """Deletes files of kept emissions that nothing names any more, and that are older than that: another run may be
+    about to name a new one.
+
+    Such a file's unit has a valid commit that names another one, or neither a part nor a commit. That of a unit with a
+    part alone stays, since the part may name it: a rewrite that was killed then goes on as a rewrite.
+    """
+    if not (found := _emissions_in(output)):
+        return
+    state = State(commits=load_commits(output), parts=_load_parts(output))  # as they are after the files were listed
+
+    unnamed = [output / EMISSIONS / each.name for each in found if not _may_be_named(each.name, state)]
+
+    def sweep_one(file: Place) -> None:
+        with suppress(FileNotFoundError):  # deleted by another run
+            if time.time() - file.modified().timestamp() > older_than_s:
+                file.delete()
+
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+        list(pool.map(sweep_one, unnamed))
+
+
+def _may_be_named(name: str, state: State) -> bool:
+    """Whether a file of emissions is what its unit's commit names or, without a valid commit, its part may name."""
+    unit, named = parse_emissions_name(name) or ("", "")
+    commit = state.commit_of(unit)
+    return commit.emissions == named if commit else unit in state.parts or unit in state.commits

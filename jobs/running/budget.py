@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from actors.foreign.errors import InvalidData
-from actors.parts.commit import Commit, open_part, part_name
+from actors.parts.stored import Commit, open_part, part_name, read_commit
 from actors.schema import KEY
 from actors.storage.answers import OF_ONE_FILE
 from actors.storage.place import Place
@@ -15,7 +15,7 @@ from jobs.cli.terminal import say
 from jobs.planning.accepted import Accepted
 from jobs.planning.plans import PlannedObject
 from jobs.planning.prepare import Prepared
-from jobs.planning.state import CONCURRENT_READS, load_commits, read_commit
+from jobs.planning.state import CONCURRENT_READS, load_commits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ def take_account(prepared: Prepared, run_id: str, own_errors: Mapping[str, int],
     little time.
     """
     plan, commits, accepted = prepared.plan, prepared.state.commits, prepared.accepted
-    if plan.units or plan.remove:
+    if plan.committed or plan.remove:
         commits = load_commits(prepared.output)
-    touched = {unit.id for unit in plan.units} | set(plan.done)
+    touched = {unit.id for unit in plan.committed} | set(plan.done)
     counted = [commit for unit, each in commits.items() if unit in touched for commit in each]
     recordings, errors = sum(each.recordings for each in counted), sum(each.errors for each in counted)
     if not accepted or not is_complete:

@@ -54,18 +54,19 @@ class Resources:
         return {"CPU": self.commit_cpus}
 
     @property
-    def bundles(self) -> tuple[dict[str, float], ...]:
-        """What one of each needs, in the order of the stages."""
-        return self.of_reader, self.of_actor, self.of_writer
+    def bundles(self) -> dict[str, dict[str, float]]:
+        """What one of each needs, in the order of the stages; without actors, there is only the one that commits."""
+        stages = {"reader": self.of_reader, "actor": self.of_actor, "writer": self.of_writer}
+        return stages if self.actors[1] else {"writer": self.of_writer}
 
     @property
     def least(self) -> dict[str, float]:
         """What one of each needs together."""
-        return {name: sum(each.get(name, 0.0) for each in self.bundles) for name in ("CPU", "GPU", "memory")}
+        return {name: sum(each.get(name, 0.0) for each in self.bundles.values()) for name in ("CPU", "GPU", "memory")}
 
     @property
     def blocks_at_once(self) -> int:
-        """Blocks an actor processes concurrently: on a GPU, the text of one is decoded while the next one computes."""
+        """Blocks an actor processes concurrently: on a GPU, one is packed and unpacked while the other computes."""
         return 2 if self.device == "cuda" else 1
 
 
@@ -91,7 +92,7 @@ def allocate(
         actors, together = (1, each), each
     else:
         together = actors[0]
-    decoder = min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
+    decoder = _decoder_cpus(cluster, cpus)
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
         most = min((cpus - decoder - commit) / together, 1.0 if device == "cuda" else node)
@@ -118,6 +119,16 @@ def allocate(
     all_cpus = min(free_cpus // together, free_node) if device == "cpu" else 0.0
     threads = max(int(max(actor, all_cpus)), 1)
     return Resources(actors, first, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
+
+
+def allocate_writers(cluster: Cluster, total: Mapping[str, float]) -> Resources:
+    """Sizes workers that commit, for a graph without the other stages."""
+    decoder = _decoder_cpus(cluster, float(total.get("CPU", 0)))
+    return Resources((0, 0), 0, 0.0, 0.0, decoder, 0.0, decoder / 2, 1, "cpu")
+
+
+def _decoder_cpus(cluster: Cluster, cpus: float) -> float:
+    return min(1.0, cpus / 4) if cluster.cpus_per_decoder == "auto" else cluster.cpus_per_decoder
 
 
 def configure_ray_data() -> None:

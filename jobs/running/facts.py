@@ -82,9 +82,10 @@ def failed_units(failed: Mapping[str, str], units: Mapping[str, Unit]) -> list[F
     """The first units that failed, with their reasons."""
     found = list[FailedUnit]()
     for unit, reason in list(failed.items())[:MAX_NAMED]:
-        objects = units[unit].objects if unit in units else ()
-        uri = objects[0].uri if objects else ""
-        found.append({"unit": unit, "reason": reason[:MAX_REASON], "objects": len(objects), "uri": uri[:MAX_REASON]})
+        known = units.get(unit)
+        uris = [each.uri for each in known.objects] + [each.uri for each in known.carried] if known else []
+        uri = uris[0][:MAX_REASON] if uris else ""
+        found.append({"unit": unit, "reason": reason[:MAX_REASON], "objects": len(uris), "uri": uri})
     return found
 
 

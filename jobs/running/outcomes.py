@@ -28,14 +28,16 @@ class Totals:
     """Totals over the committed units of a run, and over the work on all pieces."""
 
     units: int = 0
+    rewritten: int = 0  # of these, the units of which nothing was heard
     counts: Counts = field(default_factory=Counts)
     transcripts: list[Example] = field(default_factory=list)
     failures: list[Example] = field(default_factory=list)
     entries: Entries = field(default_factory=Entries)  # found in containers
     time: ActorTime = field(default_factory=ActorTime)
 
-    def add_unit(self, committed: Committed) -> None:
+    def add_unit(self, committed: Committed, is_rewritten: bool) -> None:
         self.units += 1
+        self.rewritten += is_rewritten
         self.counts += committed.counts
         self.entries += Entries.from_dict(committed.entries) if committed.entries else Entries()
         self.transcripts += committed.transcripts[: MAX_EXAMPLES - len(self.transcripts)]
@@ -53,16 +55,21 @@ class Ledger:
     are those of them that fail in the same way however they are tried.
     """
 
-    def __init__(self, units: Sequence[Unit], metrics: Metrics) -> None:
+    def __init__(self, units: Sequence[Unit]) -> None:
         self.waiting = {unit.id: unit for unit in units}
         self.failed = dict[str, str]()
         self._units, self._reasons = dict(self.waiting), dict[str, list[str]]()  # kinds of failures, not storage's
         self._retried, self._internal_in_a_row = set[str](), 0
         self.totals = Totals()
-        self._progress, self._metrics = Progress(len(units)), metrics
+        self._progress = Progress(len(units))
+        self._metrics: Metrics | None = None
         self._failures_in_a_row = 0
         self._kept_seconds = dict[str, float]()  # of audio, by unit
         self._cuts = dict[str, Cut]()  # that units need
+
+    def publish(self, metrics: Metrics) -> None:
+        """Reports to these metrics from now on."""
+        self._metrics = metrics
 
     def add(self, outcome: Outcome) -> None:
         """Records the outcome of a piece. Raises TooManyFailures."""
@@ -78,7 +85,7 @@ class Ledger:
                     return  # two writers committed it, as may happen where storage has no conditional create
                 self.waiting.pop(unit, None)
                 self.failed.pop(unit, None)
-                self.totals.add_unit(outcome)
+                self.totals.add_unit(outcome, is_rewritten=not self._units[unit].objects)
                 seconds = max(counts.audio_seconds - self._kept_seconds.pop(unit, 0.0), 0.0)  # not reported before
                 self._report(replace(counts, audio_seconds=seconds), work, units=1)
                 self._watch(counts)
@@ -122,7 +129,7 @@ class Ledger:
         for unit in found:
             self.failed.pop(unit.id, None)
             self.waiting[unit.id] = unit
-        if found:
+        if found and self._metrics:
             self._metrics.retry(len(found))
         return found
 
@@ -158,4 +165,5 @@ class Ledger:
     def _report(self, counts: Counts, work: Work | None, units: int = 0) -> None:
         self.totals.add_work(work)
         self._progress.add(counts, units)
-        self._metrics.add(counts, work, units)
+        if self._metrics:
+            self._metrics.add(counts, work, units)

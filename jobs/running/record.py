@@ -62,7 +62,7 @@ class RunRecord:
 
     def begin(self, prepared: Prepared) -> None:
         """Notes what is to be done, and writes the record for the first time. Raises OSError."""
-        self._units = {unit.id: unit for unit in prepared.plan.units}
+        self._units = {unit.id: unit for unit in prepared.plan.committed}
         self._counts = UnitCounts(planned=len(self._units), skipped=len(prepared.plan.done), done=0)
         self.summary |= {"files": prepared.listing.files.counts(), "units": self._counts}
         with self._lock:
@@ -115,6 +115,7 @@ class RunRecord:
     def _told(self, totals: Totals, failed: Mapping[str, str]) -> dict[str, object]:
         """What a run, which may still be at work, has done."""
         return {
+            "rewritten": totals.rewritten,
             "recordings": totals.counts.recordings,
             "segments": totals.counts.segments,
             "errors": dict(totals.counts.errors),

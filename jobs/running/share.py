@@ -7,7 +7,7 @@ are Ray Data's to start while there is work, where there is room, and to end whe
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from actors.foreign.escape import without_credentials
 from jobs.cli.config import Cluster, ConfigError
 from jobs.cli.terminal import say
 from jobs.planning.recipe import Device
-from jobs.running.cluster import Resources, allocate
+from jobs.running.cluster import Resources, allocate, allocate_writers
 from jobs.running.connect import LARGEST_NODE
 
 if TYPE_CHECKING:
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
 FIRST_LOOK_S, LOOK_EVERY_S, SAY_EVERY_S, GIVE_BACK_S = 3.0, 1.0, 60.0, 5.0
 SETTLED_S = 30.0  # after which Ray's account of what is free surely has what was placed
-READER, ACTOR, WRITER = range(3)  # the bundles of the placement group
-_STAGES = {  # what the bundles are for, and the keys that size them
-    "decoder": "ray.cpus_per_decoder or ray.decoder_memory_gb",
-    "actor": "ray.cpus_per_actor or ray.gpus_per_actor",
-    "worker that commits": "ray.cpus_per_decoder",
+_WORKERS = {  # of the stages, and the keys that size them
+    "reader": ("decoder", "ray.cpus_per_decoder or ray.decoder_memory_gb"),
+    "actor": ("actor", "ray.cpus_per_actor or ray.gpus_per_actor"),
+    "writer": ("worker that commits", "ray.cpus_per_decoder"),
 }
 _NAME = "citrascribe run "  # how its name begins, for other runs to say who holds what
 
 
 @dataclass(frozen=True)
 class Share:
-    """What a run holds of a cluster: a placement group with one bundle for each stage; and the sizes of all workers."""
+    """What a run holds of a cluster: a placement group with one bundle for each of its stages; and the sizes of all
+    workers."""
 
     resources: Resources
     group: "PlacementGroup"
 
     def of_readers(self) -> dict[str, Any]:
         """Options of `Dataset.map_batches` for the stage that reads: as many as there is work and room for."""
-        return self._options(READER, min_size=1)
+        return self._options("reader", min_size=1)
 
     def of_actors(self) -> dict[str, Any]:
         """Options for the stage that transcribes."""
         (minimum, maximum), at_once = self.resources.actors, self.resources.blocks_at_once
         return self._options(
-            ACTOR,
+            "actor",
             min_size=minimum,
             max_size=maximum,
             initial_size=self.resources.first_actors,
@@ -58,14 +58,14 @@ class Share:
 
     def of_writers(self) -> dict[str, Any]:
         """Options for the stage that commits."""
-        return self._options(WRITER, min_size=1)
+        return self._options("writer", min_size=1)
 
-    def _options(self, bundle: int, **pool: int | bool) -> dict[str, Any]:
+    def _options(self, stage: str, **pool: int | bool) -> dict[str, Any]:
         """Options for a stage: what one worker of it needs and where the first one is placed, how often it is tried
         again, and the size of its pool."""
         from ray.data import ActorPoolStrategy
 
-        needs = self.resources.bundles[bundle]
+        needs, bundle = self.resources.bundles[stage], list(self.resources.bundles).index(stage)
         needed = {"num_cpus": needs["CPU"], "num_gpus": needs.get("GPU", 0), "memory": needs.get("memory")}
         return {name: value for name, value in needed.items() if value} | {
             "compute": ActorPoolStrategy(**pool),
@@ -102,12 +102,20 @@ class _Seat:
 
 
 @contextmanager
-def hold(cluster: Cluster, total: Mapping[str, float], device: Device, run_id: str, output: str) -> Iterator[Share]:
-    """Takes the least that a run needs of a cluster whose resources are `total`, and gives it back at the end. Waits
-    until it is free, with a line that says for what. Raises ConfigError if it does not fit the cluster at all."""
+def hold(
+    cluster: Cluster, total: Mapping[str, float], device: Device | None, run_id: str, output: str
+) -> Iterator[Share]:
+    """Takes the least that a run needs of a cluster whose resources are `total`, and gives it back at the end; without
+    a `device`, to commit alone. Waits until it is free, with a line that says for what. Raises ConfigError if it does
+    not fit the cluster at all."""
     asker = _Asker(f"{_NAME}{run_id} on {without_credentials(output)}")
+
+    def size() -> Resources:
+        free = free_resources()
+        return allocate(cluster, total, device, free) if device else allocate_writers(cluster, total)
+
     try:
-        yield _take(asker, lambda: allocate(cluster, total, device, free_resources()), total)
+        yield _take(asker, size, total)
     finally:
         asker.keep_only(None)
 
@@ -146,7 +154,7 @@ class _Asker:
 
         _check_machines(resources.bundles)
         name = f"{self._name}, again" if self.shares else self._name  # names of groups are unique
-        self.shares.append(Share(resources, placement_group([*resources.bundles], strategy="PACK", name=name)))
+        self.shares.append(Share(resources, placement_group([*resources.bundles.values()], strategy="PACK", name=name)))
         return self.shares[-1]
 
     def get_now(self, resources: Resources, instead_of: Resources) -> bool:
@@ -174,15 +182,16 @@ class _Asker:
         thread.join(GIVE_BACK_S)
 
 
-def _check_machines(bundles: Sequence[Mapping[str, float]]) -> None:
+def _check_machines(bundles: Mapping[str, Mapping[str, float]]) -> None:
     """Raises ConfigError if a worker fits no machine of the cluster, were it empty: Ray would wait for ever."""
     import ray
 
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for bundle, (stage, keys) in zip(bundles, _STAGES.items(), strict=True):
+    for stage, bundle in bundles.items():
+        worker, keys = _WORKERS[stage]
         if not any(_fits_in(bundle, machine) for machine in machines):
             needs = " and ".join(_amount(name, needed) for name, needed in bundle.items())
-            raise ConfigError(f"{keys}: one {stage} needs {needs}, and no machine of the cluster has that")
+            raise ConfigError(f"{keys}: one {worker} needs {needs}, and no machine of the cluster has that")
 
 
 def free_resources() -> dict[str, float]:

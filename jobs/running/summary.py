@@ -37,6 +37,7 @@ class Summary(TypedDict):
     schema: str
     files: FileCounts
     units: UnitCounts
+    rewritten: int
     recordings: int
     segments: int
     entries: dict[str, object]
@@ -75,15 +76,24 @@ class Finished:
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
+    sources = f" ({_sources(plan)})" if plan.rewrite else ""
     say(
-        f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo)} to redo, {len(plan.done)} done"
-        + (f", {len(plan.remove)} to remove" if plan.remove else "")
+        f"{len(listing.objects)} objects · units: {len(plan.new)} new, {len(plan.redo) + len(plan.rewrite)} to"
+        f" redo{sources}, {len(plan.done)} done" + (f", {len(plan.remove)} to remove" if plan.remove else "")
     )
+    if plan.advice:
+        say(plan.advice, "yellow")
     if plan.asked:
         say(f"input.redo: {len(plan.asked)} units with {plan.asked_recordings} recordings are done again")
     if plan.deleted or plan.excluded:
         say(f"objects whose rows are removed: {plan.deleted} no longer listed, {plan.excluded} excluded")
     say(listing.files)
+
+
+def _sources(plan: Plan) -> str:
+    """From what units are redone: `3 from rows, 2 from audio`."""
+    counts = ((plan.redone_from[source], source) for source in ("rows", "emissions", "audio"))
+    return ", ".join(f"{count} from {source}" for count, source in counts if count)
 
 
 def sum_up(run: Finished) -> Summary:
@@ -95,6 +105,7 @@ def sum_up(run: Finished) -> Summary:
         "schema": SCHEMA_VERSION,
         "files": run.files.counts(),
         "units": {"planned": run.planned, "skipped": run.skipped, "done": run.totals.units},
+        "rewritten": run.totals.rewritten,
         "recordings": done.recordings,
         "segments": done.segments,
         "entries": run.totals.entries.to_dict(),
@@ -151,7 +162,9 @@ def _advice(run: Finished) -> str:
 def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     """The rows of the closing table."""
     yield "input", run.files
-    yield "units", "{done} done, {skipped} skipped".format(**summary["units"])
+    rewritten = summary["rewritten"]
+    heard_nothing = f", {rewritten} of them without hearing anything" if rewritten else ""
+    yield "units", "{done} done{}, {skipped} skipped".format(heard_nothing, **summary["units"])
     accepted = f", {summary['accepted']} of them accepted" if summary["accepted"] else ""
     yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error{accepted}"
     yield "segments", summary["segments"]

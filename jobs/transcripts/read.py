@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.foreign.errors import InvalidData, one_line
-from actors.parts.commit import open_part, part_name
 from actors.parts.part import Part
 from actors.parts.recordings import Row, as_dialogue, recordings_in
+from actors.parts.stored import open_part, part_name
 from actors.schema import KEY
 from actors.sources.recordings import fields_of
 from actors.storage.answers import OF_ONE_FILE

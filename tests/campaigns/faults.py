@@ -148,7 +148,7 @@ STRIKES: dict[str, Strike] = {
     "driver killed": strike_driver(signal.SIGKILL),
     "driver terminated": strike_driver(signal.SIGTERM),
     "driver interrupted": strike_driver(signal.SIGINT),
-    "actor killed": strike_worker("TranscribeBlock"),
+    "actor killed": strike_worker("HearBlock"),
     "decoder killed": strike_worker("ReadBlock"),
     "commit killed": strike_worker("CommitBlock"),
     "node killed": strike_worker("raylet/raylet"),

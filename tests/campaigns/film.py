@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from audio_files import demo_sentences  # noqa: E402
 from conftest import DEMO_MODEL  # noqa: E402
 from films import Script, holes, misread, write_film  # noqa: E402
 from test_pieces import cut, unit_of, worked  # noqa: E402
+from transcribing import Transcribing  # noqa: E402
 
 from actors.audio.decode import DecodeRequest, decode  # noqa: E402
 from actors.engine.interface import EngineSettings  # noqa: E402
@@ -28,7 +28,6 @@ from actors.engine.models import resolve  # noqa: E402
 from actors.sources.objects import ReadSettings  # noqa: E402
 from actors.storage.place import Place  # noqa: E402
 from actors.storage.stored_file import StoredFile  # noqa: E402
-from actors.transcriber import Transcriber  # noqa: E402
 
 SUFFIXES = {"matroska": "mkv", "mp4": "mp4"}
 EVERY_S = 25.0  # a sentence, on average
@@ -56,8 +55,8 @@ def main() -> int:
     parser.add_argument("--tracks", nargs="+", default=["libmp3lame", "aac", "ac3"])
     options = parser.parse_args()
     script = Script.of(demo_sentences(), 60 * options.minutes, EVERY_S)
-    engine = EngineSettings("fused", "cpu", "float32", 2, 30, tokens=True)
-    transcribe = partial(Transcriber(resolve(str(DEMO_MODEL), None, {}), engine, "run"), unit="0a")
+    engine = EngineSettings("fused", "cpu", "float32", 2, 30)
+    transcribe = Transcribing(resolve(str(DEMO_MODEL), None, {}), engine, tokens=True)
     is_right = True
     with tempfile.TemporaryDirectory(prefix="citrascribe-film-") as folder:
         for container in options.containers:

@@ -13,17 +13,22 @@ from pathlib import Path
 
 import list_kinds
 import pyarrow as pa
+from transcribing import commit_piece, emitted, heard, said, updating
 
 from actors.foreign.errors import InvalidData
-from actors.outcomes import Committed, Work
+from actors.outcomes import Committed
 from actors.parts import kept
-from actors.parts.commit import COMMITS, Commit, commit_unit, open_part, part_name
+from actors.parts.carry import Outdated
+from actors.parts.commit import commit_unit
+from actors.parts.emissions import EMISSIONS, digest_of, emissions_name
+from actors.parts.made import Made
+from actors.parts.part import PartWriter
 from actors.parts.recordings import rows_in
+from actors.parts.stored import COMMITS, Commit, open_part, part_name, read_made
 from actors.pieces import Cut, cut_unit
 from actors.schema import PART_SCHEMA, UsageError
 from actors.storage.place import Place
-from actors.units import Carried, SourceObject, Unit
-from actors.writer import commit_piece
+from actors.units import NO_EMISSIONS, Carried, SourceObject, Unit
 from jobs.planning.listing import Listing
 from jobs.planning.plans import write_plan
 from jobs.planning.recipe import recipe_digest
@@ -32,12 +37,13 @@ from jobs.planning.verdicts import Policy, make_plan
 from jobs.running.lease import active_run
 
 Kind = Callable[[Path], tuple[bytes, Callable[[bytes], str]]]
-SETTINGS = {"model_sha256": "a" * 64}
+SETTINGS = {"heard": {"model_sha256": "a" * 64}}
+RECIPE = "f" * 8 + NO_EMISSIONS + "f" * 16
 SECONDS = 120
 
 
 def rows_of(unit: Unit, segments: int = 3) -> pa.Table:
-    """Rows as an actor returns them."""
+    """Rows as a part has them."""
     tokens = [{"token": char, "start_s": 0.1, "end_s": 0.2, "confidence": 0.9} for char in "今天天气"]
     rows = [
         {
@@ -60,6 +66,23 @@ def rows_of(unit: Unit, segments: int = 3) -> pa.Table:
         for at in range(segments)
     ]
     return pa.Table.from_pylist(rows, schema=PART_SCHEMA)
+
+
+def emissions_of(unit: Unit, segments: int = 3) -> pa.Table:
+    """What an actor returns of the recordings of `rows_of`; what is heard is the bytes of their texts."""
+    rows = rows_of(unit, segments)
+    own = rows.append_column("own", pa.array([True] * rows.num_rows))
+    return emitted(own, [text.encode() for text in rows.column("text").to_pylist()])
+
+
+def heard_of(unit: Unit, segments: int = 3) -> pa.Table:
+    """What is kept of a piece with these objects, of HEARD_SCHEMA."""
+    return heard(unit.id, emissions_of(unit, segments))
+
+
+def said_of(unit: Unit, segments: int = 3) -> pa.Table:
+    """What is committed of a unit: rows of PART_SCHEMA with their emissions."""
+    return said(unit.id, emissions_of(unit, segments))
 
 
 def objects(count: int) -> list[SourceObject]:
@@ -94,9 +117,9 @@ def plan(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 
 def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     output = Place.at(str(folder))
-    unit = Unit.of("0a", "f" * 8, objects(1))
+    unit = Unit.of("0a", "f" * 32, objects(1))
     first, second = cut_unit(unit, Cut(60, stretches=2))
-    rows = rows_of(unit).replace_schema_metadata(Work("actor", 1, 2, 1, 1).to_metadata())
+    rows = emissions_of(unit)
     commit_piece(first, rows, output, "one")
     (path,) = (folder / kept.PIECES).iterdir()
     good = path.read_bytes()
@@ -108,11 +131,17 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         made = first if not kept.is_kept(first, output) else None
         if made:
             commit_piece(first, rows, output, "two")
-        told = commit_piece(second, rows, output, "three")
+        end = "passed over" if made else "rows"
+        try:
+            told = commit_piece(second, rows, output, "three")
+        except InvalidData:  # only whoever commits it knows the vocabulary
+            assert not list((folder / kept.PIECES).iterdir())
+            commit_piece(first, rows, output, "four")
+            told, end = commit_piece(second, rows, output, "four"), "sentence"
         assert isinstance(told, Committed)
         assert told.counts.recordings == 1
         assert not list((folder / kept.PIECES).iterdir())
-        return "passed over" if made else "rows"
+        return end
 
     return good, read
 
@@ -120,26 +149,64 @@ def piece(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """A part of which rows are carried over, and whose recordings are read by other jobs."""
     output = Place.at(str(folder))
-    unit = Unit("0a", "f" * 24, tuple(objects(6)))
+    unit = Unit.of("0a", RECIPE, objects(6))
     commit_unit(unit, [rows_of(unit)], output)
     path = folder / part_name(unit.id)
     good = path.read_bytes()
-    carried = tuple(Carried(each.key, each.version, each.uri) for each in unit.objects[2:])
-    redo = replace(unit, objects=unit.objects[:2], carried=carried)
+    gone = [Carried(each.key, each.version, each.uri) for each in unit.objects[2:]]
+    redo = Unit.of("0a", RECIPE, unit.objects[:2], gone)
+    listed = [each._replace(source=source) for each, source in zip(gone, unit.objects[2:], strict=True)]
+    rewritten = Unit.of("0a", RECIPE, unit.objects[:2], listed)
 
     def read(mutant: bytes) -> str:
         path.write_bytes(mutant)
         try:
-            rows = list(rows_in(open_part(unit.id, output).tables()))
+            opened = open_part(unit.id, output)
+            rows = list(rows_in(opened.tables()))
+            Made.from_metadata(opened.metadata())
             end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
         except InvalidData:
             end = "sentence"
         commit_unit(redo, [rows_of(redo)], output)
         (commit,) = (Commit.from_name(each.name) for each in (folder / COMMITS).iterdir())
         assert commit
-        assert end == "rows" or commit.fingerprint == "f" * 8 + "incomplete"
+        assert end == "rows" or commit.fingerprint == RECIPE + "incomplete"
         assert open_part(unit.id, output)
+        path.write_bytes(mutant)
+        try:
+            commit_unit(rewritten, [rows_of(redo)], output)
+        except Outdated:
+            assert path.exists() == (end == "rows")
         return end
+
+    return good, read
+
+
+def emissions(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
+    """Kept emissions, which a rewrite decodes anew."""
+    output = Place.at(str(folder))
+    unit = Unit.of("0a", "f" * 32, objects(6))
+    commit_unit(unit, [said_of(unit)], output)
+    (path,) = (folder / EMISSIONS).iterdir()
+    good, made = path.read_bytes(), read_made(unit.id, output)
+    carried = [Carried(each.key, each.version, each.uri, source=each) for each in unit.objects]
+    rewritten = Unit.of("0a", "f" * 16 + "e" * 8 + "f" * 8, (), carried)
+
+    def read(mutant: bytes) -> str:
+        for each in path.parent.iterdir():
+            each.unlink()
+        name = emissions_name(unit.id, unit.fingerprint, digest_of(mutant))
+        (path.parent / name).write_bytes(mutant)
+        part = PartWriter()
+        part.add(rows_of(unit))
+        (folder / part_name(unit.id)).write_bytes(part.finish(replace(made, emissions=name).to_metadata()))
+        try:
+            commit_unit(rewritten, (), output, updating=updating())
+        except Outdated:
+            assert not (path.parent / name).exists()
+            return "sentence"
+        texts = open_part(unit.id, output).rows
+        return "rows" if texts == 18 else f"{texts} rows"
 
     return good, read
 
@@ -147,7 +214,7 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
 def commit(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
     """The body of a commit, and now and then its name."""
     output = Place.at(str(folder))
-    name = f"0a.{'f' * 24}.{'0' * 16}.2r1e0a"
+    name = f"0a.{'f' * 64}.{'0' * 16}.none.2r1e0a"
     good = f"{name}\n{json.dumps({'errors': {'missing': 1}})}".encode()
     (folder / COMMITS).mkdir()
 
@@ -185,6 +252,7 @@ KINDS: dict[str, Kind] = {
     "plan": plan,
     "piece": piece,
     "part": part,
+    "emissions": emissions,
     "commit": commit,
     "heartbeat": heartbeat,
     "manifest": list_kinds.manifest,

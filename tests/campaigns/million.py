@@ -14,19 +14,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from actors.parts.kept import keep
-from actors.pieces import Cut, Piece, cut_unit
-from actors.schema import PART_SCHEMA
-from actors.storage.place import Place
-from actors.units import SourceObject, Unit
-from actors.writer import commit_piece
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]  # this checkout, and its tests' helpers
+from transcribing import commit_piece, emitted  # noqa: E402
+
+from actors.parts.kept import keep  # noqa: E402
+from actors.pieces import Cut, Piece, cut_unit  # noqa: E402
+from actors.schema import HEARD_SCHEMA  # noqa: E402
+from actors.storage.place import Place  # noqa: E402
+from actors.units import SourceObject, Unit  # noqa: E402
 
 URI = "s3://archive/shard-000001.tar"
 
 
 def pieces_of(count: int) -> list[Piece]:
     source = SourceObject(URI, URI, "shard-000001.tar", "tar", "e", 1_500_000_000)
-    return cut_unit(Unit.of("0a", "f" * 8, (source,)), Cut(1_800, count))
+    return cut_unit(Unit.of("0a", "f" * 32, (source,)), Cut(1_800, count))
 
 
 def rows_of(first: int, count: int) -> pa.Table:
@@ -36,12 +38,12 @@ def rows_of(first: int, count: int) -> pa.Table:
         "segment_index": 0,
         "error_kind": "not_audio",
         "error_detail": "its first bytes belong to no known audio container",
-        **dict.fromkeys(("model", "model_sha256", "decoding", "run_id", "unit"), "m"),
+        **dict.fromkeys(("model", "model_sha256", "run_id", "unit"), "m"),
         "transcribed_at": 0,
     }
     names = [f"folder/recording_{number:07d}.wav" for number in range(first, first + count)]
     rows = [row | {"recording_id": f"{URI}/{name}", "member": name} for name in names]
-    return pa.Table.from_pylist(rows, PART_SCHEMA)
+    return pa.Table.from_pylist(rows, HEARD_SCHEMA)
 
 
 def commit(folder: str, count: int, pieces: int) -> None:
@@ -49,7 +51,8 @@ def commit(folder: str, count: int, pieces: int) -> None:
     last = pieces_of(pieces)[-1]
     each = count // pieces
     began = time.monotonic()
-    told = commit_piece(last, rows_of(each * (pieces - 1), each), output, "one")
+    rows = rows_of(each * (pieces - 1), each).append_column("own", pa.array([True] * each))
+    told = commit_piece(last, emitted(rows, [None] * each), output, "one")
     assert told.counts.recordings == told.counts.errors["not_audio"] == each * pieces, told
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     took = f"{time.monotonic() - began:.1f} s, {int(peak.split()[1]) / 1e6:.2f} GB"

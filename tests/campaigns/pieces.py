@@ -17,9 +17,11 @@ from kept_results import add_write_option, publish
 
 from actors.blocks import advance
 from actors.engine.models import ModelFile
+from actors.engine.vocabulary import Vocabulary
 from actors.outcomes import Kept
 from actors.pieces import Cut, Piece
 from actors.storage.place import Place
+from actors.writer import WriteSettings
 from jobs import pipeline
 from jobs.cli.config import Cluster
 from jobs.cli.loading import load
@@ -55,13 +57,14 @@ def main() -> int:
     add_write_option(parser, "pieces")
     options = parser.parse_args()
     # The stages are pickled with this script, for what is in __main__ is pickled by value.
-    pipeline.ReadBlock, pipeline.TranscribeBlock, pipeline.CommitBlock = Read, Transcribe, Commit  # type: ignore[misc, assignment]
+    pipeline.ReadBlock, pipeline.HearBlock, pipeline.CommitBlock = Read, Transcribe, Commit  # type: ignore[misc, assignment]
     pool = (options.actors, options.actors)
     ray.init(address="local", num_cpus=2 * options.actors, include_dashboard=False, log_to_driver=False)
     pieces = [Piece(f"{number:x}", "f", Cut(60), ()) for number in range(options.pieces)]
     recipe = Recipe.of(load("configs/demo.yaml", []), ModelFile("", ""), Devices(0, has_bfloat16=False))
     with hold(Cluster(actors=pool), connect_ray(None), "cpu", "run", "/nowhere") as share:
-        dataset = pipeline.build_graph(pieces, recipe, share, Place.at("/nowhere"), "run")
+        writing = WriteSettings(recipe.model, Vocabulary(()), "run", recipe.reading)
+        dataset = pipeline.build_graph(pieces, recipe, share, Place.at("/nowhere"), writing)
         ends, began = [time.monotonic()], resource.getrusage(resource.RUSAGE_SELF)
         for _ in pipeline.outcomes(dataset):
             ends.append(time.monotonic())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from actors.parts.commit import COMMITS, Commit, part_name
+from actors.parts.stored import COMMITS, Commit, part_name
 from actors.storage.place import Place
 from actors.units import digest
 from jobs.cli.loading import load

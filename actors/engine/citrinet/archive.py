@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actors.engine.citrinet.finite import find_not_finite
 from actors.engine.citrinet.layout import check_checkpoint
@@ -41,6 +41,14 @@ CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 _COPY_BYTES = 1 << 20  # per read when a member is unpacked
 
 
+class Outline(NamedTuple):
+    """What a `.nemo` holds without its weights; `tokenizer` is the file of its SentencePiece model, if it has one."""
+
+    config: dict[str, object]
+    tokenizer: bytes | None
+    has_weights: bool
+
+
 @dataclass(frozen=True)
 class Archive:
     """The content of a `.nemo` that an engine needs. Tensors are read when they are accessed."""
@@ -52,14 +60,15 @@ class Archive:
 
 def read_config(path: Path) -> dict[str, object]:
     """Reads the configuration alone. Raises UsageError if the file is not a `.nemo`."""
-    return read_outline(path)[0]
+    return read_outline(path).config
 
 
-def read_outline(path: Path) -> tuple[dict[str, object], bool]:
-    """Reads the configuration, and whether there are weights. Raises UsageError if the file is not a `.nemo`."""
+def read_outline(path: Path) -> Outline:
+    """Reads all but the weights. Raises UsageError if the file is not a `.nemo`."""
     with _open(path) as file, _translate_errors():
         members = _Members(file)
-        return members.config(), WEIGHTS in members
+        config = members.config()
+        return Outline(config, members.tokenizer(config), WEIGHTS in members)
 
 
 def check_supported(path: Path) -> None:

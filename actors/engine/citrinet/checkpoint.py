@@ -1,6 +1,6 @@
 """Converted checkpoints: made from a `.nemo` once per machine, and cached by the file's SHA-256.
 
-One safetensors file holds the weights, the tokenizer, and in its metadata the configuration. It is written beside its
+One safetensors file holds the weights, and in its metadata the configuration. It is written beside its
 final path and renamed, by one of the processes that start at once; a damaged one is detected and replaced (`cache`).
 """
 
@@ -20,7 +20,7 @@ from actors.engine.citrinet.conversion import convert
 from actors.schema import UsageError
 from actors.storage.cache import is_intact, new_file
 
-VERSION = 2  # of the converted layout; incremented when `conversion` changes what it writes, or its checks
+VERSION = 3  # of the converted layout; incremented when `conversion` changes what it writes, or its checks
 
 
 class LazyTensors(Mapping[str, torch.Tensor]):

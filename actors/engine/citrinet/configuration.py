@@ -31,9 +31,8 @@ class FeaturesConfig(TypedDict):
 
 
 class Configuration(TypedDict):
-    """`vocabulary` is None with SentencePiece; `classes` counts the blank."""
+    """`classes` counts the blank."""
 
     features: FeaturesConfig
     blocks: list[BlockConfig]
-    vocabulary: list[str] | None
     classes: int

@@ -26,7 +26,7 @@ def convert(archive: Archive) -> tuple[Configuration, Tensors]:
     other.
 
     Tensors: `blocks.B.layers.L.` depthwise (channels, 1, kernel), weight (out, in), bias (out); `blocks.B.gate.` down,
-    up; `blocks.B.residual.` and `head.` weight, bias; `features.` window, filters; `tokenizer` as bytes.
+    up; `blocks.B.residual.` and `head.` weight, bias; `features.` window, filters.
     """
     layout = read_layout(archive.config, archive.weights, archive.tokenizer)
     tensors: Tensors = {}
@@ -39,17 +39,7 @@ def convert(archive: Archive) -> tuple[Configuration, Tensors]:
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise UsageError(f"its weights result in a {name} with values that are not finite")
-    if layout.vocabulary is None:
-        model = bytearray(archive.tokenizer or b"")
-        tensors["tokenizer"] = (
-            torch.frombuffer(model, dtype=torch.uint8) if model else torch.empty(0, dtype=torch.uint8)
-        )
-    return {
-        "features": layout.features,
-        "blocks": layout.blocks,
-        "vocabulary": layout.vocabulary,
-        "classes": layout.classes,
-    }, tensors
+    return {"features": layout.features, "blocks": layout.blocks, "classes": layout.classes}, tensors
 
 
 def _folded(step: Fold, weights: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,28 +6,28 @@ from pathlib import Path
 import torch
 
 from actors.engine.citrinet import checkpoint
+from actors.engine.citrinet.candidates import list_candidates
 from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.packing import Packing
-from actors.engine.citrinet.text import token_decoder
 from actors.engine.interface import Emission
 from actors.schema import Waveform
 
 
 class CitrinetEngine:
-    """Features, encoder and text of one checkpoint, on CPUs, in float32 or bfloat16."""
+    """Features and encoder of one checkpoint, on CPUs, in float32 or bfloat16."""
 
     busy_seconds: float | None = None  # not measured
 
-    def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str) -> None:
+    def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str, candidates: int = 0) -> None:
         """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
         self._layers = CpuLayers(getattr(torch, precision))
         with torch.no_grad():
             self._features = Features(self._layers, config["features"], tensors)
             self._encoder = Encoder(self._layers, config["blocks"], tensors)
-        self.text = token_decoder(config, tensors)
+        self._candidates = candidates
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
@@ -41,5 +41,11 @@ class CitrinetEngine:
     def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
         """Runs the model on a batch of waveforms."""
         logits, packing = self.logits(batch)
-        ids, probabilities = (each.numpy() for each in self._layers.best(logits, packing))
-        return [Emission(ids[rows], probabilities[rows]) for rows in packing.slices]
+        best, probabilities = self._layers.best(logits, packing)
+        ids, likely, emissions = best.numpy(), probabilities.numpy(), list[Emission]()
+        for rows in packing.slices:
+            candidates, own = None, logits[rows]
+            if self._candidates:
+                candidates = list_candidates(own, own.logsumexp(dim=1), best[rows], self._candidates)
+            emissions.append(Emission(ids[rows], likely[rows], candidates))
+        return emissions

@@ -11,7 +11,6 @@ from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.graph import Graph
 from actors.engine.citrinet.levels import Level
-from actors.engine.citrinet.text import token_decoder
 from actors.engine.interface import Emission
 from actors.schema import UsageError, Waveform
 
@@ -20,10 +19,12 @@ MAX_SECONDS = 10_800.0  # of audio; a batch's rows times channels are indexed in
 
 
 class GpuEngine:
-    """Features, encoder and text of one checkpoint, in float32 or bfloat16. Thread-safe: while the batch of one thread
+    """Features and encoder of one checkpoint, in float32 or bfloat16. Thread-safe: while the batch of one thread
     is computed, that of another is packed and copied."""
 
-    def __init__(self, nemo: Path, sha256: str, cache: Path, device: str, precision: str, seconds: float) -> None:
+    def __init__(
+        self, nemo: Path, sha256: str, cache: Path, device: str, precision: str, seconds: float, candidates: int = 0
+    ) -> None:
         """Allocates memory for batches of `seconds` of audio, or a half, a quarter … of that if there is less.
 
         Raises UsageError if the checkpoint is not of the Citrinet family, or the GPU's memory is too small.
@@ -38,14 +39,13 @@ class GpuEngine:
                 encoder = Encoder(layers, config["blocks"], tensors)
         except torch.OutOfMemoryError:
             raise too_small from None
-        graph = _graph(layers, features, encoder, seconds)
+        graph = _graph(layers, features, encoder, seconds, candidates)
         while graph is None and seconds / 2 >= MIN_SECONDS:
             seconds /= 2
-            graph = _graph(layers, features, encoder, seconds)
+            graph = _graph(layers, features, encoder, seconds, candidates)
         if graph is None:
             raise too_small
         self._graph, self.max_seconds = graph, seconds
-        self.text = token_decoder(config, tensors)
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
@@ -62,10 +62,12 @@ class GpuEngine:
         return self._graph(batch)
 
 
-def _graph(layers: GpuLayers, features: Features[Level], encoder: Encoder[Level], seconds: float) -> Graph | None:
+def _graph(
+    layers: GpuLayers, features: Features[Level], encoder: Encoder[Level], seconds: float, candidates: int
+) -> Graph | None:
     """The graph for batches of `seconds`; None if there is not enough memory."""
     try:
-        return Graph(layers, features, encoder, seconds)
+        return Graph(layers, features, encoder, seconds, candidates)
     except torch.OutOfMemoryError:
         pass  # outside the handler, so that the traceback no longer holds the tensors of the failed attempt
     torch.cuda.empty_cache()

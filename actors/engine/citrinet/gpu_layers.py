@@ -11,6 +11,7 @@ from triton import cdiv, next_power_of_2
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from actors.engine.citrinet import kernels
+from actors.engine.citrinet.candidates import CandidateTable
 from actors.engine.citrinet.configuration import FeaturesConfig
 from actors.engine.citrinet.layers import (
     STD_GUARD,
@@ -23,6 +24,7 @@ from actors.engine.citrinet.layers import (
 )
 from actors.engine.citrinet.levels import Level
 from actors.engine.citrinet.tiles import Tile, tile_for
+from actors.engine.interface import CODES_PER_NAT, THRESHOLD
 from actors.schema import UsageError
 
 ALIGNED = 8  # channels: rows start at multiples of 16 bytes, as the tensor memory accelerator requires
@@ -200,6 +202,24 @@ class GpuLayers:
             logits, logits.stride(0), level.rows, ids, probabilities, CLASSES=classes, BLOCK=next_power_of_2(classes)
         )
         return ids, probabilities
+
+    def candidates(self, logits: torch.Tensor, level: Level, most: int) -> CandidateTable:
+        """The candidates of each row, at most `most`. Its twin is `list_candidates`."""
+        rows, classes = logits.shape
+        table = CandidateTable.of_size(rows, most, logits.device)
+        kernels.candidates[(rows,)](
+            logits,
+            logits.stride(0),
+            level.rows,
+            *table,
+            CLASSES=classes,
+            MOST=most,
+            THRESHOLD=THRESHOLD,
+            PER_NAT=CODES_PER_NAT,
+            BLOCK=next_power_of_2(classes),
+            num_warps=8,
+        )
+        return table
 
     def _product(self, affine: Affine) -> Product:
         return Product(affine, self.device, self.dtype, self.tile)

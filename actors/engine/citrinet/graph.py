@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from actors.engine.citrinet.candidates import CandidateTable
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features, sample_type
 from actors.engine.citrinet.gpu_layers import GpuLayers
@@ -18,17 +19,22 @@ from actors.schema import SAMPLE_RATE, Waveform
 ROWS_PER_RECORDING = 128  # average that the memory is sized for: recordings of 1.3 s
 IN_FLIGHT = 2  # batches: one computes while the next is packed and copied
 
+#: Ids and probabilities of the best classes, and the columns of a CandidateTable if there is one.
+Results = tuple[torch.Tensor, ...]
+
 
 class Slot:
     """Buffers for a batch on its way to the device and back: on the host, pinned if there is a GPU, and the device."""
 
-    def __init__(self, features: Features[Level], layout: LevelLayout, device: torch.device) -> None:
+    def __init__(self, features: Features[Level], layout: LevelLayout, device: torch.device, candidates: int) -> None:
         is_cuda = device.type == "cuda"
         self._sound = torch.zeros(features.samples(layout.rows[0]), pin_memory=is_cuda)  # room for either sample type
         self.ends = torch.zeros(layout.recordings, dtype=torch.int64, pin_memory=is_cuda)
         self.block = torch.zeros(layout.size, dtype=torch.int32, pin_memory=is_cuda)
-        self.ids = torch.zeros(layout.rows[-1], dtype=torch.int32, pin_memory=is_cuda)
-        self.probabilities = torch.zeros(layout.rows[-1], pin_memory=is_cuda)
+        rows = layout.rows[-1]
+        table = CandidateTable.of_size(rows, candidates, torch.device("cpu")) if candidates else ()
+        results = torch.empty(rows, dtype=torch.int32), torch.empty(rows), *table
+        self.results: Results = tuple(each.pin_memory() for each in results) if is_cuda else results
         self._on_device = [torch.zeros_like(each, device=device) for each in (self._sound, self.ends, self.block)]
         self.use(0, torch.int16)
 
@@ -42,9 +48,9 @@ class Slot:
         for target, source in zip(self.on_device, (self.sound, self.ends, self.block), strict=True):
             target.copy_(source, non_blocking=True)
 
-    def take_results(self, ids: torch.Tensor, probabilities: torch.Tensor) -> None:
-        self.ids.copy_(ids, non_blocking=True)
-        self.probabilities.copy_(probabilities, non_blocking=True)
+    def take_results(self, results: Results) -> None:
+        for target, source in zip(self.results, results, strict=True):
+            target.copy_(source, non_blocking=True)
 
 
 class Graph:
@@ -54,10 +60,18 @@ class Graph:
     actual number from the device. On a CPU, which is for tests, its kernels are called one by one.
     """
 
-    def __init__(self, layers: GpuLayers, features: Features[Level], encoder: Encoder[Level], seconds: float) -> None:
+    def __init__(
+        self,
+        layers: GpuLayers,
+        features: Features[Level],
+        encoder: Encoder[Level],
+        seconds: float,
+        candidates: int = 0,
+    ) -> None:
         """Raises torch.OutOfMemoryError if the device has too little memory."""
         device = layers.device
         self._layers, self._features, self._encoder, self._device = layers, features, encoder, device
+        self._candidates = candidates
         self.busy_seconds = 0.0  # of the device, as measured by its own events
         self._device_lock = threading.Lock()
         rows = int(seconds * SAMPLE_RATE / features.hop)
@@ -72,7 +86,7 @@ class Graph:
         self._input = torch.zeros(counts[0], features.mels, device=device, dtype=layers.dtype)
         self._slots: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         for _ in range(IN_FLIGHT):
-            self._slots.put(Slot(features, self._layout, device))
+            self._slots.put(Slot(features, self._layout, device, candidates))
         if device.type == "cuda":
             self._capture()
 
@@ -86,8 +100,7 @@ class Graph:
             self._fill(slot, batch, packings)
             with torch.no_grad():
                 (self._on_gpu if self._device.type == "cuda" else self._on_cpu)(slot)
-            ids, probabilities = slot.ids.numpy(), slot.probabilities.numpy()
-            return [Emission(ids[rows].copy(), probabilities[rows].copy()) for rows in packings[-1].slices]
+            return _emissions(slot.results, packings[-1].slices)
         except torch.OutOfMemoryError:
             torch.cuda.synchronize()  # work already started still reads the slot
             raise
@@ -113,7 +126,7 @@ class Graph:
             started.record()
             self._load(slot)
             self._graph.replay()
-            slot.take_results(*self._result)
+            slot.take_results(self._results)
             ended.record()
         ended.synchronize()
         with self._device_lock:
@@ -123,7 +136,7 @@ class Graph:
         with self._device_lock:
             slot.to_device()
             self._load(slot)
-            slot.take_results(*self._forward())
+            slot.take_results(self._forward())
 
     def _load(self, slot: Slot) -> None:
         """Writes the levels and features of a batch to the graph's input."""
@@ -131,9 +144,11 @@ class Graph:
         self._block.copy_(block)
         self._input.copy_(self._features(sound, ends, self._levels[0]))
 
-    def _forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The captured part: features to the best token of each row and its probability."""
-        return self._layers.best(self._encoder(self._input, self._levels), self._levels[-1])
+    def _forward(self) -> Results:
+        """The captured part: features to what is wanted of each row."""
+        logits, level = self._encoder(self._input, self._levels), self._levels[-1]
+        best = self._layers.best(logits, level)
+        return best if not self._candidates else (*best, *self._layers.candidates(logits, level, self._candidates))
 
     def _capture(self) -> None:
         self._compute, self._copies = (
@@ -153,8 +168,19 @@ class Graph:
         torch.cuda.empty_cache()  # the graph has its own memory pool, which needs the memory used so far
         self._graph = torch.cuda.CUDAGraph()
         with torch.no_grad(), torch.cuda.graph(self._graph, stream=self._compute):
-            self._result = self._forward()
+            self._results = self._forward()
         with torch.no_grad(), torch.cuda.stream(self._compute):  # allocates what the features need outside of the graph
             self._load(slot)
         torch.cuda.synchronize()
         self._slots.put(slot)
+
+
+def _emissions(results: Results, slices: Sequence[slice]) -> list[Emission]:
+    """The emission of each slice of rows, copied from results on the host."""
+    best, likely, *table = results
+    ids, probabilities = best.numpy(), likely.numpy()
+    listed = CandidateTable(*table).split(slices) if table else [None] * len(slices)
+    return [
+        Emission(ids[rows].copy(), probabilities[rows].copy(), candidates)
+        for rows, candidates in zip(slices, listed, strict=True)
+    ]

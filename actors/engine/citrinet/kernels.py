@@ -226,3 +226,38 @@ def best(logits, stride, count, ids, probabilities, CLASSES: tl.constexpr, BLOCK
     highest, which = tl.max(value, axis=0, return_indices=True, return_indices_tie_break_left=True)
     tl.store(ids + row, which)
     tl.store(probabilities + row, 1.0 / tl.sum(tl.exp(value - highest), axis=0))
+
+
+@triton.jit
+def log_prob_code(log_prob, PER_NAT: tl.constexpr):
+    """The 16 bits of `interface.log_prob_codes`. Adding 2^23 rounds to whole numbers, halves to even."""
+    steps = tl.minimum(tl.maximum(log_prob * -PER_NAT, 0.0), 65_535.0)
+    return ((steps + 8_388_608.0) - 8_388_608.0).to(tl.int32).to(tl.int16)
+
+
+@triton.jit
+def candidates(
+    logits, stride, count, counts, ids, codes, blanks,
+    CLASSES: tl.constexpr, MOST: tl.constexpr, THRESHOLD: tl.constexpr, PER_NAT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The candidates of each row of logits, `stride` apart: the likeliest token again and again, as long as it exceeds
+    THRESHOLD, and the best class in any case. Most rows have one or two."""
+    row = tl.program_id(0)
+    if row >= tl.load(count):
+        return
+    classes, first = tl.arange(0, BLOCK), logits + row.to(tl.int64) * stride
+    value = tl.load(first + classes, mask=classes < CLASSES, other=float("-inf"))
+    highest = tl.max(value, axis=0)
+    log_sum = highest + tl.log(tl.sum(tl.exp(value - highest), axis=0))
+    blank = tl.load(first + (CLASSES - 1))
+    tl.store(blanks + row, log_prob_code(blank - log_sum, PER_NAT))
+    value = tl.where(classes < CLASSES - 1, value, float("-inf"))
+    highest, which = tl.max(value, axis=0, return_indices=True, return_indices_tie_break_left=True)
+    at, found = row.to(tl.int64) * MOST, 0
+    while (found < MOST) & ((highest - log_sum > THRESHOLD) | ((found == 0) & (highest >= blank))):
+        tl.store(ids + at + found, which.to(tl.int16))
+        tl.store(codes + at + found, log_prob_code(highest - log_sum, PER_NAT))
+        found += 1
+        value = tl.where(classes == which, float("-inf"), value)
+        highest, which = tl.max(value, axis=0, return_indices=True, return_indices_tie_break_left=True)
+    tl.store(counts + row, found)

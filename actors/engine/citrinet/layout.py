@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from actors.engine.citrinet.configuration import BlockConfig, FeaturesConfig, LayerShape
-from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, read_labels, read_settings
-from actors.engine.citrinet.text import SentencePieces
+from actors.engine.citrinet.settings import ADVICE, Block, Encoder, Preprocessor, read_settings
+from actors.engine.citrinet.tokens import check_classes, vocabulary_of
 from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 
@@ -67,11 +67,10 @@ class Fold:
 
 @dataclass
 class Layout:
-    """What the engine is made of. `vocabulary` is None with SentencePiece; `classes` counts the blank."""
+    """What the engine is made of. `classes` counts the blank."""
 
     features: FeaturesConfig
     blocks: list[BlockConfig]
-    vocabulary: list[str] | None
     classes: int
     steps: list[Copy | Fold]
 
@@ -103,16 +102,8 @@ def read_layout(config: Mapping[str, object], weights: Mapping[str, Described], 
     head, head_shape = "decoder.decoder_layers.0", (None, encoder.jasper[-1].filters, 1)
     classes = expect(weights, f"{head}.weight", head_shape).shape[0]
     steps += [Copy("head.weight", f"{head}.weight", head_shape, -1), Copy("head.bias", f"{head}.bias", (classes,))]
-    vocabulary = None
-    if config.get("tokenizer") is None:
-        vocabulary = read_labels(config)
-        if len(vocabulary) != classes - 1:
-            raise UsageError(
-                f"its vocabulary has {len(vocabulary)} characters, and its head {classes} classes with the blank"
-            )
-    else:
-        _check_tokenizer(tokenizer, classes - 1)
-    return Layout(features, blocks, vocabulary, classes, steps)
+    check_classes(vocabulary_of(config, tokenizer), classes)
+    return Layout(features, blocks, classes, steps)
 
 
 def expect(weights: Mapping[str, T], name: str, shape: Shape) -> T:
@@ -129,22 +120,6 @@ def expect(weights: Mapping[str, T], name: str, shape: Shape) -> T:
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise UsageError(f"its {name} has the shape {tuple(tensor.shape)}, and should have ({expected})")
     return tensor
-
-
-def _check_tokenizer(model: bytes | None, pieces: int) -> None:
-    """Raises UsageError if a tokenizer is not a SentencePiece model of that many pieces, each of which is decoded."""
-    if model is None:
-        raise UsageError(f"its tokenizer is not a SentencePiece model{ADVICE}")
-    try:
-        text = SentencePieces(model)
-        for piece in range(len(text)):
-            text([piece])
-    except (MemoryError, UsageError):
-        raise
-    except Exception as problem:  # noqa: BLE001 - a C++ library may raise anything for invalid bytes
-        raise UsageError(f"its tokenizer is not a SentencePiece model: {type(problem).__name__}") from None
-    if len(text) != pieces:
-        raise UsageError(f"its tokenizer has {len(text)} pieces, and its head {pieces + 1} classes with the blank")
 
 
 def _features(

@@ -10,12 +10,13 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from actors.engine.interface import MAX_CLASSES
 from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, UsageError
 
 ADVICE = "; model.engine=nemo may run it"
 MAX_STRIDES = 6  # of 2 each: an output frame is then 0.64 s
-MAX_LABELS = 50_000
+MAX_LABELS = MAX_CLASSES - 1  # besides the blank
 
 
 def _single(value: object) -> object:
