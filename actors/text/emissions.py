@@ -23,7 +23,6 @@ TYPES: dict[str, np.dtype[Any]] = {
     "log_probs": np.dtype("<u2"),
     "blank": np.dtype("<u2"),
 }
-_PER_FRAME = ("best", "probability", "counts", "blank")
 
 
 def to_columns(emissions: Sequence[Emission | None]) -> dict[str, pa.Array]:
@@ -92,7 +91,7 @@ def check_emissions(emissions: pa.ChunkedArray) -> None:
         with_candidates = lengths["counts"] >= 0
         if not np.array_equal(lengths["probability"], frames):
             raise InvalidData("it has emissions whose columns differ in length")
-        for name in _PER_FRAME[2:]:
+        for name in ("counts", "blank"):
             if not np.array_equal(lengths[name], np.where(with_candidates, frames, -1)):
                 raise InvalidData("it has emissions whose columns differ in length")
         counted = np.array([_sum_of_bytes(each) for each in fields["counts"]], np.int64)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-from actors import schema
 from actors.parts.made import Made, Redone
 from actors.parts.stored import Commit
+from actors.schema import TRIED_AGAIN as KINDS_TRIED_AGAIN
 from actors.schema import UsageError
 from actors.units import NO_EMISSIONS, Fingerprint, SourceObject, Unit
 from jobs.planning.changes import Changes
@@ -204,7 +204,7 @@ class Judge:
         """The kinds of errors of a unit that are to be tried again. Without a valid commit, nothing counts what errors
         its part has, nor by which version: any that is tried again by itself, or that someone asks for, is tried."""
         if commit is None:
-            return self._policy.asked | schema.TRIED_AGAIN
+            return self._policy.asked | KINDS_TRIED_AGAIN
         kinds = self._policy.retry.get(unit_id, frozenset[str]())
         is_left = self._keeps and Fingerprint.heard(commit.fingerprint) != Fingerprint.heard(self._recipe)
         return kinds & self._policy.asked if is_left else kinds  # its text stays as it is, unless someone asks

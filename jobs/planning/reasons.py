@@ -10,8 +10,7 @@ from jobs.planning.recipe import Settings, section_differences
 
 
 class Verdict(NamedTuple):
-    """What a run does with a unit, and why: `redo` hears some of it again, `rewrite` makes its rows anew of what was
-    heard."""
+    """What a run does with a unit, and why. One to redo is heard again, or its rows are made anew of what was heard."""
 
     kind: Literal["new", "done", "redo", "remove"]
     reason: str

@@ -58,21 +58,6 @@ def reuse_of(
     """Decides by what the part was `made` with. The objects of `again` are heard in any case; with `keeps_mismatched`,
     none is heard because of other settings. Where something is to be done, those are heard too whose rows cannot be
     told from others'."""
-    given = present, listed, made, recipe, has_emissions
-    reuse = _reuse_of(*given, again, keeps_mismatched)
-    alike = _alike(present) if reuse.hear or reuse.updates else frozenset[str]()
-    return _reuse_of(*given, again | alike, keeps_mismatched) if alike else reuse
-
-
-def _reuse_of(
-    present: Mapping[str, PlannedObject],
-    listed: Mapping[str, SourceObject],
-    made: Made,
-    recipe: str,
-    has_emissions: bool,
-    again: Set[str],
-    keeps_mismatched: bool,
-) -> Reuse:
     reuse = Reuse()
     for key, known in present.items():
         if key not in listed:
@@ -95,6 +80,8 @@ def _reuse_of(
         if update := of.updated_from(wanted, has_emissions):
             reuse.updates.add(update)
         reuse.carried.append(Carried(key, known.version, known.uri, known.selection, listed[key], is_left))
+    if (reuse.hear or reuse.updates) and not (alike := _alike(present)) <= again:
+        return reuse_of(present, listed, made, recipe, has_emissions, again | alike, keeps_mismatched)
     return reuse
 
 
