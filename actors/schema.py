@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = "3"  # of parts, in their metadata and in those of plans; an output of another one is not continued
+SCHEMA_VERSION = "4"  # of parts, in their metadata and in those of plans; an output of another one is not continued
 
 SAMPLE_RATE = 16_000  # Hz; every Citrinet was trained at this rate, and all PCM in this project has it
 
@@ -75,6 +75,7 @@ class RecordingError(Exception):
 _TOKEN = pa.struct(
     [("token", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64()), ("confidence", pa.float32())]
 )
+_ALTERNATIVE = pa.struct([("text", pa.string()), ("score", pa.float32())])
 _REPEATED = pa.dictionary(pa.int32(), pa.string())
 
 _IDENTITY = [
@@ -149,14 +150,15 @@ EMISSION_SCHEMA = pa.schema(
 
 #: The emission of a segment alone, after it was joined with its neighbours: all that its text and times are decoded
 #: from. Its frames begin at `start_s` and last `frame_s` each; its sound ends at `end_s`, all in seconds from the
-#: recording's start. `previous` is the best class of the frame before the first, which belongs to the neighbour; null
-#: if there is none.
+#: recording's start. `previous` is the best class of the frame before the first, which belongs to the neighbour that it
+#: is joined to; null if there is none. It `is_followed` if one is joined to its end.
 EMISSION = pa.struct(
     [
         pa.field("start_s", pa.float64()),
         pa.field("end_s", pa.float64()),
         pa.field("frame_s", pa.float64()),
         pa.field("previous", pa.int32()),
+        pa.field("is_followed", pa.bool_()),
         *FRAMES,
     ]
 )
@@ -181,6 +183,7 @@ PART_SCHEMA = pa.schema(
         pa.field("written", pa.string()),
         pa.field("confidence", pa.float32()),
         pa.field("tokens", pa.list_(_TOKEN)),
+        pa.field("alternatives", pa.list_(_ALTERNATIVE)),
         *_COMPANIONS,
         pa.field("model", _REPEATED, nullable=False),
         pa.field("model_sha256", _REPEATED, nullable=False),

@@ -139,10 +139,13 @@ class Unit:
 
     @property
     def hearing(self) -> str:
-        """What is heard of it: with what, and which of its objects; its fingerprint is the same if some are carried."""
-        return Fingerprint.of_hearing(self.fingerprint) + digest(
-            [*(each.key for each in self.objects), *map(repr, self.carried)]
-        )
+        """What is heard of it: with what, and which of its objects; its fingerprint is the same if some are carried.
+
+        How it is decoded decides which candidates are listed, unless those are listed that are kept.
+        """
+        said = Fingerprint.said(self.fingerprint) * (Fingerprint.emissions(self.fingerprint) == NO_EMISSIONS)
+        which = [*(each.key for each in self.objects), *map(repr, self.carried), said]
+        return Fingerprint.of_hearing(self.fingerprint) + digest(which)
 
     @property
     def has_own_fingerprint(self) -> bool:

@@ -20,6 +20,7 @@ from actors.pieces import NeedsRecut, Piece
 from actors.schema import EMISSION_SCHEMA, FRAME_SAMPLES, HEARD_SCHEMA
 from actors.sources.objects import ReadSettings, describe
 from actors.storage.place import Place
+from actors.text.decoding import DecodingSettings, load_decoder
 from actors.text.join import join_segments
 from actors.text.say import Speaker
 from actors.units import NO_EMISSIONS, Fingerprint
@@ -27,14 +28,15 @@ from actors.units import NO_EMISSIONS, Fingerprint
 
 @dataclass(frozen=True)
 class WriteSettings:
-    """Settings of the last stage: the model and its vocabulary, the run, how companions are read, and whether the
-    column `tokens` is filled."""
+    """Settings of the last stage: the model and its vocabulary, the run, how companions are read, whether the column
+    `tokens` is filled, and how emissions are decoded."""
 
     model: ModelFile
     vocabulary: Vocabulary = field(repr=False)
     run_id: str
     reading: ReadSettings
     tokens: bool = True
+    decoding: DecodingSettings = DecodingSettings()  # noqa: RUF009 - it is immutable
 
 
 class Writer:
@@ -42,9 +44,10 @@ class Writer:
     `attempt` identifies the execution of the graph."""
 
     def __init__(self, settings: WriteSettings, output: Place, attempt: str) -> None:
+        """Raises UsageError if the decoder's files cannot be used, or are no longer the planned ones."""
         self._settings, self._output, self._attempt = settings, output, attempt
         self._vocabulary = settings.vocabulary.decoder()
-        speak = Speaker(self._vocabulary, settings.tokens)
+        speak = Speaker(self._vocabulary, settings.tokens, load_decoder(settings.decoding, settings.vocabulary).decoder)
         self._updating = Updating(speak, lambda source: describe(source, settings.reading), settings.run_id)
 
     def __call__(self, piece: Piece, emissions: pa.Table) -> Committed | Kept:

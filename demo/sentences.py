@@ -1,12 +1,19 @@
 """Mandarin sentences for the demo: a small grammar, drawn from by seed.
 
+    python -m demo.sentences [--count 20000] [--seed 1] [--out build/demo/texts.txt]
+
+writes some of the training set, a line each, for a language model.
+
 A sentence is a template whose slots are filled at random. A sentence belongs to the held-out set or to the
 training set by a hash of its text alone, so no text is ever in both, whatever was drawn and in whatever order.
 """
 
+import argparse
 import hashlib
 import random
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 HELD_OUT_SHARE = 16  # one text in 16 is held out
 
@@ -104,3 +111,18 @@ def alphabet() -> list[str]:
     """Every character that the grammar can produce, sorted: the vocabulary of the demo model."""
     texts = [word for words in SLOTS.values() for word in words] + TEMPLATES
     return sorted({char for text in texts for char in text if not char.isascii()} | set(DIGITS + "十百千万"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes sentences of the demo's training set, a line each.")
+    parser.add_argument("--count", type=int, default=20_000, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("build/demo/texts.txt"), help="default: %(default)s")
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    texts = islice(sentences(options.seed, held_out=False), options.count)
+    options.out.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

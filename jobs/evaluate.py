@@ -2,31 +2,32 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from actors.foreign.escape import escape_surrogates, without_credentials
-from actors.parts.recordings import have_one_reference
-from actors.schema import KEY
+from actors.schema import UsageError
+from actors.storage.fetched import fetch_file, resolve_file
 from actors.storage.place import Place
-from actors.text.normalise import Normalisation, normalise
+from actors.storage.preflight import check_storage
+from actors.storage.urls import is_web
+from actors.text.normalise import Normalisation
+from actors.text.phrases import MAX_BYTES, read_phrases
 from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
-from jobs.cli.terminal import StatusLine, print_json, say, show_table
-from jobs.transcripts.failures import Failures
-from jobs.transcripts.out_files import atomic_file
-from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
-from jobs.transcripts.scoring import Edits, compare, interval
+from jobs.cli.terminal import StatusLine, print_json, say
+from jobs.transcripts.paired import ErrorsByKey, Paired, pair
+from jobs.transcripts.phrase_scores import PhraseScores
+from jobs.transcripts.rate_tables import show_paired, show_phrases, show_rates
+from jobs.transcripts.rates import Group, merged
+from jobs.transcripts.read import report_problems, transcripts, transcripts_in
+from jobs.transcripts.scores import Account, Score, compared, scores_file
 
 EPILOG = """
 examples:
   python -m jobs.evaluate configs/demo.yaml
   python -m jobs.evaluate configs/demo.yaml evaluate.group=speaker evaluate.write=/data/scores.parquet
+  python -m jobs.evaluate configs/demo.yaml evaluate.phrases=names.txt
+  python -m jobs.evaluate configs/demo.yaml evaluate.against=/data/transcripts-before
   python -m jobs.evaluate configs/aishell2.yaml
 
 Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
@@ -34,65 +35,13 @@ substituted, deleted or inserted; the word error rate (WER) is the same for word
 not be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
 exit status is 1. evaluate.group is folder, none, a column, or a field that came with the audio. Intervals are 95 %
 confidence intervals (bootstrap over recordings). For the folders of AISHELL-2, the six columns of the model card are
-shown. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
+shown. With evaluate.phrases, recall is the share of the phrases in references that transcripts have, and precision the
+share of those in transcripts that are right. With evaluate.against, another output of the same audio is compared with
+this one, recording by recording: the difference of their CERs, its interval, and how likely it is by chance (p). All
+keys are described in docs/configuration.md. The last line of standard output is one JSON object.
 """
-CONDITIONS, SETS = ("iOS", "Android", "Mic"), ("dev", "test")  # of AISHELL-2, in the order of the model card
-COUNTS = ("tokens", "substitutions", "deletions", "insertions", "errors")
-ROWS_AT_ONCE = 20_000
-MAX_GROUPS = 40  # in the table on standard error
 FAILED_RECORDINGS = "recordings that could not be compared"
-
-_SCORES = pa.schema(
-    [
-        ("recording_id", pa.string()),
-        ("uri", pa.string()),
-        ("member", pa.string()),
-        ("offset_s", pa.float64()),
-        ("stretch_s", pa.float64()),
-        ("channel", pa.int16()),
-        ("group", pa.string()),
-        ("reference", pa.string()),
-        ("transcript", pa.string()),
-        ("error_kind", pa.string()),
-        *((f"{unit}_{name}", pa.int32()) for unit in ("character", "word") for name in COUNTS),
-    ]
-)
-Score = dict[str, object]  # a row of it
-
-
-@dataclass
-class Group:
-    """Scores of a group: its edits by characters and by words, and the errors and length of each recording."""
-
-    recordings: int = 0
-    characters: Edits = field(default_factory=Edits)
-    words: Edits = field(default_factory=Edits)
-    errors: list[int] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
-
-    def add(self, characters: Edits, words: Edits) -> None:
-        self.recordings += 1
-        self.characters, self.words = self.characters + characters, self.words + words
-        self.errors.append(characters.errors)
-        self.lengths.append(characters.tokens)
-
-    def rates(self, samples: int) -> "Rates":
-        """Its error rates, with a confidence interval from so many samples."""
-        low, high = interval(self.errors, self.lengths, samples)
-        cer, wer = _rounded(self.characters.rate), _rounded(self.words.rate)
-        return Rates(self.recordings, cer, (round(low, 5), round(high, 5)), self.characters, wer, self.words)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """A group's error rates and edits, as in the summary."""
-
-    recordings: int
-    cer: float | None
-    interval: tuple[float, float]
-    characters: Edits
-    wer: float | None
-    words: Edits
+AGAINST, PHRASES = "evaluate.against", "evaluate.phrases"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,161 +50,124 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(config: Config) -> int:
     policy = config.evaluate
-    normalisation = Normalisation(policy.width, policy.case, policy.punctuation, policy.spaces, policy.digits)
-    groups, confusions, counts = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Counter[str]()
-    worst, line, problems, failed = list[tuple[int, Score]](), StatusLine(), list[str](), Failures()
-    with _writer(config) as write:
-        for transcript in conversations(transcripts(config, problems), have_one_reference):
-            if transcript.fault:
-                failed.add(transcript.first["recording_id"], transcript.fault)
-                continue
-            if not transcript.first["reference"]:
-                counts["without_reference"] += 1
-                continue
-            try:
-                name = _group_of(transcript, policy.group)
-                score, characters, words = _score(transcript, normalisation, name, confusions)
-            except Exception as problem:  # noqa: BLE001 - of this recording: nothing is stored here
-                failed.add(transcript.first["recording_id"], problem)
-                continue
-            counts["with_error"] += not transcript.is_transcribed
-            groups[name].add(characters, words)
+    options, normalisation = policy.options() or config.output.options(), policy.normalisation
+    phrases = _phrases(policy.phrases, options, normalisation) if policy.phrases else None
+    other = _read_other(config, policy.against, options, normalisation) if policy.against else None
+    here = ErrorsByKey()
+    groups, confusions, account = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Account()
+    worst, line, problems = list[tuple[int, Score]](), StatusLine(), list[str]()
+    with scores_file(Place.at(policy.write, options) if policy.write else None) as write:
+        for each in compared(transcripts(config, problems), normalisation, policy.group, account, confusions):
+            groups[each.group].add(each.characters, each.words)
+            score = each.score
             write(score)
-            if characters.errors:
-                worst = sorted([*worst, (characters.errors, score)], key=lambda each: -each[0])[: policy.shown]
-            line.say(f"{groups[name].recordings:,} recordings of {name} …")
+            if phrases:
+                phrases.add(each.reference_words, each.transcript_words)
+            if other:
+                here.add(each)
+            if each.characters.errors:
+                worst = sorted([*worst, (each.characters.errors, score)], key=lambda one: -one[0])[: policy.shown]
+            line.say(f"{groups[each.group].recordings:,} recordings of {each.group} …")
     line.clear()
-    if not groups and not failed.count and not problems:
+    if not groups and not account.failed.count and not problems:
         raise ConfigError("output.uri: no recording has a reference to compare with")
+    paired = _pair(here, other, policy.bootstrap) if other else None
     rates = {name: group.rates(policy.bootstrap) for name, group in sorted(groups.items())}
-    overall = _merged(groups.values()).rates(policy.bootstrap)
-    _show(rates, overall, [score for _, score in worst], confusions.most_common(policy.shown), counts)
-    failed.show(FAILED_RECORDINGS)
+    overall = merged(groups.values()).rates(policy.bootstrap)
+    show_rates(rates, overall, [score for _, score in worst], confusions.most_common(policy.shown))
+    summary: dict[str, object] = {
+        "groups": {name: asdict(each) for name, each in rates.items()},
+        "all": asdict(overall),
+        "normalisation": asdict(normalisation),
+    }
+    if phrases:
+        phrase_rates = phrases.rates(policy.bootstrap, policy.shown)
+        show_phrases(phrase_rates)
+        summary["phrases"] = asdict(phrase_rates)
+    if other and paired:
+        show_paired(paired, config.output.place().uri, other.place.uri)
+        summary["against"] = {"uri": other.place.uri, **asdict(paired), "failed": other.account.failed.count}
+    _say_counts(account)
+    account.failed.show(FAILED_RECORDINGS)
     print_json(
-        {
-            "groups": {name: asdict(each) for name, each in rates.items()},
-            "all": asdict(overall),
-            "normalisation": asdict(normalisation),
-            **{name: counts[name] for name in ("without_reference", "with_error")},
-            "failed": failed.count,
-            "failures": failed.to_dicts(),
+        summary
+        | {
+            "without_reference": account.without_reference,
+            "with_error": account.with_error,
+            "failed": account.failed.count,
+            "failures": account.failed.to_dicts(),
         }
     )
     status = report_problems(problems)
-    return FAILED if failed.count else status
+    if other:
+        other.account.failed.show(f"{FAILED_RECORDINGS}, of {AGAINST}")
+        status = max(status, report_problems(other.problems, AGAINST), FAILED * bool(other.account.failed.count))
+    return FAILED if account.failed.count else status
 
 
-def _score(
-    transcript: Transcript, normalisation: Normalisation, group: str, confusions: Counter[tuple[str, str]]
-) -> tuple[Score, Edits, Edits]:
-    """Scores a recording: its row of scores, and its edits by characters and by words."""
-    first, spaced = transcript.first, replace(normalisation, spaces=False)
-    reference, hypothesis = normalise(first["reference"], spaced), normalise(transcript.text, spaced)
-    words = compare(reference.split(), hypothesis.split())
-    if normalisation.spaces:
-        reference, hypothesis = reference.replace(" ", ""), hypothesis.replace(" ", "")
-    characters = compare(reference, hypothesis, confusions)
-    row: Score = {name: first[name] for name in ("recording_id", *KEY, "error_kind")}
-    row |= {"channel": None} if transcript.is_dialogue else {}
-    row |= {"group": group, "reference": reference, "transcript": hypothesis}
-    for unit, edits in (("character", characters), ("word", words)):
-        row |= {f"{unit}_{name}": getattr(edits, name) for name in COUNTS}
-    return row, characters, words
+def _say_counts(account: Account) -> None:
+    if account.without_reference:
+        say(f"{account.without_reference} recordings have no reference")
+    if account.with_error:
+        say(f"{account.with_error} recordings have an error and count as deleted")
 
 
-def _group_of(transcript: Transcript, group: str) -> str:
-    if group == "none":
-        return "all"
-    known = transcript.first | transcript.fields
-    if group == "folder" and "folder" not in known:
-        return os.path.basename(os.path.dirname(str(transcript.first["uri"])))
-    return escape_surrogates(
-        without_credentials(str(known.get(group, "(none)")))
-    )  # it is printed, and a key of the JSON
+def _phrases(uri: str, options: Mapping[str, object], normalisation: Normalisation) -> PhraseScores:
+    """The phrases of a file, of which none have been counted. Raises ConfigError or UsageError, and
+    OSError if the storage fails."""
+    file = resolve_file(uri, options, PHRASES, MAX_BYTES)
+    path = fetch_file(file)
+    try:
+        scores = PhraseScores(read_phrases(path), normalisation)
+    except UsageError as problem:
+        raise ConfigError(f"{PHRASES}: {file.place.described}: {problem}") from None
+    for each in scores.empty[:1]:
+        say(f"{PHRASES}: phrases of which nothing is left: {len(scores.empty):,}, first in line {each.line}")
+    return scores
 
 
-def _merged(groups: Iterable[Group]) -> Group:
-    whole = Group()
-    for group in groups:
-        whole.recordings += group.recordings
-        whole.characters, whole.words = whole.characters + group.characters, whole.words + group.words
-        whole.errors += group.errors
-        whole.lengths += group.lengths
-    return whole
+@dataclass
+class _Other:
+    """Another output of the same audio, and the errors in it."""
+
+    place: Place
+    errors: ErrorsByKey = field(default_factory=ErrorsByKey)
+    account: Account = field(default_factory=Account)
+    problems: list[str] = field(default_factory=list)
 
 
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, 6)
+def _read_other(config: Config, uri: str, options: Mapping[str, object], normalisation: Normalisation) -> _Other:
+    """Reads the output evaluate.against. Raises ConfigError if that is the same or none, and what `transcripts_in`
+    does."""
+    if is_web(uri):
+        raise ConfigError(
+            f"{AGAINST}: an output cannot be listed over HTTP; give a folder, or the storage's URL (s3://…)"
+        )
+    other, own = _Other(Place.at(uri, options)), config.output.place()
+    if _real(other.place) == _real(own):
+        raise ConfigError(f"{AGAINST}: {other.place.uri} is output.uri itself; give another output of the same audio")
+    check_storage(other.place / "_", AGAINST, must_list=True)
+    line = StatusLine()
+    found = transcripts_in(other.place, AGAINST, other.problems)
+    for number, each in enumerate(compared(found, normalisation, "none", other.account), 1):
+        other.errors.add(each)
+        line.say(f"{number:,} recordings of {AGAINST} …")
+    line.clear()
+    return other
 
 
-def _show(
-    groups: Mapping[str, Rates],
-    whole: Rates,
-    worst: Sequence[Score],
-    confusions: Sequence[tuple[tuple[str, str], int]],
-    counts: Mapping[str, int],
-) -> None:
-    """Prints the tables."""
-    header = ("group", "recordings", "characters", "CER", "95 % interval", "S", "D", "I", "WER")
-    shown = dict(islice(groups.items(), MAX_GROUPS)) | ({"all": whole} if len(groups) > 1 else {})
-    if shown:
-        show_table("Error rates", header, [_row(name, each) for name, each in shown.items()])
-    columns = {f"{part} {name}": _condition(groups, name, part) for name in CONDITIONS for part in SETS}
-    if all(columns.values()):
-        cells = ["" if each.cer is None else f"{100 * each.cer:.1f}" for each in columns.values() if each]
-        show_table("AISHELL-2, CER in %", columns, [cells])
-    if worst:
-        names = ("recording_id", "character_errors", "reference", "transcript")
-        rows = [[each[name] for name in names] for each in worst]
-        show_table("Recordings with the most errors", ("recording", "errors", "reference", "transcript"), rows)
-    if confusions:
-        counted = [(reference or "∅", actual or "∅", count) for (reference, actual), count in confusions]
-        show_table("Most frequent errors", ("reference", "transcript", "times"), counted)
-    for name, phrase in (
-        ("without_reference", "have no reference"),
-        ("with_error", "have an error and count as deleted"),
-    ):
-        if counts[name]:
-            say(f"{counts[name]} recordings {phrase}")
+def _real(place: Place) -> str:
+    return os.path.realpath(place.path) if place.is_local else place.uri.rstrip("/")
 
 
-def _row(name: str, group: Rates) -> tuple[object, ...]:
-    edits = group.characters
-    is_spaced = group.words.tokens > 1.5 * group.recordings  # else the text has no spaces between words
-    cer = "" if group.cer is None else f"{group.cer:.2%}"
-    wer = f"{group.wer:.2%}" if is_spaced else ""
-    between = "{:.2%} to {:.2%}".format(*group.interval)
-    counts = (edits.substitutions, edits.deletions, edits.insertions)
-    return name, group.recordings, edits.tokens, cer, between, *counts, wer
-
-
-def _condition(groups: Mapping[str, Rates], condition: str, part: str) -> Rates | None:
-    """The group of a condition and set of AISHELL-2, found by the folders in its name."""
-    folders = {condition.lower(), part}
-    return next((each for name, each in groups.items() if folders <= set(name.lower().split("/"))), None)
-
-
-@contextmanager
-def _writer(config: Config) -> Iterator[Callable[[Score], None]]:
-    """A function that takes rows of scores, and writes them to the file evaluate.write if that is set."""
-    if not config.evaluate.write:
-        yield lambda row: None
-        return
-    place = Place.at(config.evaluate.write, config.output.options())
-    rows = list[Score]()
-    with atomic_file(place) as file, pq.ParquetWriter(file, _SCORES) as writer:
-
-        def flush() -> None:
-            writer.write_table(pa.Table.from_pylist(rows, schema=_SCORES))
-            rows.clear()
-
-        def write(row: Score) -> None:
-            rows.append(row)
-            if len(rows) >= ROWS_AT_ONCE:
-                flush()
-
-        yield write
-        flush()
+def _pair(here: ErrorsByKey, other: _Other, samples: int) -> Paired:
+    paired = pair(here, other.errors, samples)
+    if paired is None:
+        raise ConfigError(
+            f"{AGAINST}: {other.place.uri} has no recording with a reference in common with output.uri; the two must be"
+            " of the same input, with the same references and audio.channel"
+        )
+    return paired
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
 from jobs.planning.files import EXPORT_FOLDER
+from jobs.transcripts.aligned import references
 from jobs.transcripts.failures import Failures
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
@@ -25,6 +26,7 @@ examples:
   python -m jobs.export configs/demo.yaml
   python -m jobs.export configs/demo.yaml export.format=vtt export.uri=s3://archive/subtitles
   python -m jobs.export configs/demo.yaml export.format=manifest export.min_confidence=0.9
+  python -m jobs.export configs/demo.yaml export.format=textgrid export.text=reference   # after jobs.align
 
 Formats: srt, vtt, textgrid, text, jsonl, manifest (NeMo's, one line per segment). The first three are one file per
 recording, named like the recording; the others are a single file, or with export.files=recording one per recording too.
@@ -55,7 +57,9 @@ def run(config: Config) -> int:
     layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds, names)
     counts, line, problems = Counter[str](), StatusLine(), list[str]()
     invalid, failed = Failures(), Failures()
-    found = conversations(transcripts(config, problems), are_channels)
+    is_reference = policy.text == "reference"
+    each = references(config, problems, counts) if is_reference else transcripts(config, problems)
+    found = conversations(each, are_channels)
     selected = _select(found, policy.min_confidence, counts, invalid, line)
     if is_one_file:
         _write_one(target / f"all{SUFFIXES[policy.format]}", selected, writer, layout, failed)
@@ -69,6 +73,7 @@ def run(config: Config) -> int:
         "silent": counts["silent"],
         "errors": counts["errors"],
         "skipped": counts["skipped"],
+        "unaligned": counts["unaligned"],
         "invalid": invalid.count,
         "failed": failed.count,
         "failures": [*failed.to_dicts(), *invalid.to_dicts()][:MAX_EXAMPLES],
@@ -89,7 +94,7 @@ def _target(config: Config) -> Place:
     if policy.uri:
         return Place.at(policy.uri, options)
     own = Place.at(config.output.uri, options) / EXPORT_FOLDER
-    target = own / policy.format
+    target = own / (policy.format if policy.text == "transcript" else f"{policy.format}-{policy.text}")
     for folder in (own, target):
         check_folder(folder)
     return target
@@ -103,6 +108,7 @@ def _show(summary: Mapping[str, object]) -> None:
             ("silent", "without words"),
             ("errors", "left out, with an error"),
             ("skipped", "left out, of low confidence"),
+            ("unaligned", "left out, without an aligned reference"),
             ("invalid", "left out, with impossible rows"),
             ("failed", "not written"),
         )

@@ -35,6 +35,8 @@ def run(config: Config) -> int:
     show(config, summary)
     if advice := prepared.plan.advice:
         say(advice, "yellow")
+    for note in prepared.notes:
+        say(note, "yellow")
     print_json(summary)
     return DONE
 
@@ -89,6 +91,7 @@ class Summary(TypedDict):
     device: str
     precision: str
     model_sha256: str
+    decoding: str
     output: str
 
 
@@ -131,6 +134,7 @@ def describe(prepared: Prepared) -> Summary:
         "device": prepared.recipe.device,
         "precision": prepared.recipe.precision,
         "model_sha256": prepared.recipe.model.sha256,
+        "decoding": prepared.recipe.decoding.described,
         "output": prepared.output_uri,
     }
 
@@ -156,6 +160,7 @@ def show(config: Config, summary: Summary) -> None:
         ("to transcribe, estimated", f"{summary['estimated_hours_to_do']:.2f} h"),
         ("device", f"{summary['device']}, in {summary['precision']}"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
+        ("decoding", summary["decoding"]),
         ("output", summary["output"]),
     ]
     show_table("Plan", ("", ""), facts)

@@ -16,6 +16,7 @@ from jobs import pipeline
 from jobs.cli.command import BUSY, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, say
+from jobs.planning.decoding import say_what_takes_time
 from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
 from jobs.planning.run_files import sweep_runs
@@ -105,6 +106,9 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
     """Executes a plan."""
     plan, output = prepared.plan, prepared.output
     say_plan(prepared.listing, plan)
+    for note in prepared.notes:
+        say(note, "yellow")
+    say_what_takes_time(prepared.recipe.decoding)
     record.begin(prepared)
     sweep(output, 10 * config.output.lease_seconds)
     sweep_runs(output, record.number, config.output.keep_runs, 10 * config.output.lease_seconds)
@@ -112,7 +116,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
     kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
-    ray_began, ledger = time.time(), Ledger(plan.committed)
+    ledger = Ledger(plan.committed)
     record.watch(ledger)
     if ledger.waiting:
         with ended_early(ledger, record):
@@ -122,7 +126,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
             if plan.units:
                 with claim_share(config, prepared, run_id) as share:
                     transcribe(prepared, writing, share, ledger, kept_cuts)
-    totals = ledger.totals
+    totals, wall_seconds = ledger.totals, time.monotonic() - began
     return Finished(
         run_id=run_id,
         planned=len(plan.committed),
@@ -130,8 +134,8 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
         totals=totals,
         failed=ledger.failed,
         hopeless=ledger.hopeless,
-        wall_seconds=time.monotonic() - began,
-        start_seconds=max(totals.time.began - ray_began, 0),  # until an actor first had work
+        wall_seconds=wall_seconds,
+        start_seconds=max(totals.time.began - (time.time() - wall_seconds), 0),
         in_output=take_account(prepared, run_id, totals.counts.errors, is_complete=not ledger.failed),
         output=prepared.output_uri,
         files=prepared.listing.files,
@@ -145,7 +149,7 @@ def write_settings(prepared: Prepared, run_id: str) -> WriteSettings:
         vocabulary = read_vocabulary(recipe.model)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
-    return WriteSettings(recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens)
+    return WriteSettings(recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens, recipe.decoding)
 
 
 def claim_share(config: Config, prepared: Prepared, run_id: str, hears: bool = True) -> AbstractContextManager[Share]:

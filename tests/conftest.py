@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 DEMO_MODEL = ROOT / "demo" / "citrinet_zh_demo.nemo"
 S3_KEY, S3_SECRET = "CITRASCRIBETESTKEY01", "citrascribe-test-secret-0123456789abcdef"
 
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "build" / "numba"))  # compiling takes half a minute: once for all
 
 for _each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_each) is signal.SIG_IGN:  # as of `nohup` or a shell's `&`: the jobs under test inherit it
@@ -193,6 +194,21 @@ def lively_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         model.eval()
         model.save_to(str(path))
         return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pieces() -> Callable[..., bytes]:
+    """Trains a small SentencePiece model on lines of text: its file's bytes."""
+
+    def make(lines: Sequence[str], **asked: Any) -> bytes:
+        import sentencepiece
+
+        model = io.BytesIO()
+        options = {"model_type": "bpe", "vocab_size": 64, "minloglevel": 2} | asked
+        sentencepiece.SentencePieceTrainer.Train(sentence_iterator=iter(lines), model_writer=model, **options)
+        return model.getvalue()
 
     return make
 

@@ -16,7 +16,7 @@ Fields = dict[str, Any]  # of a struct of the type EMISSION
 def fields_of(content: bytes) -> Fields:
     """A good emission, whose text is some bytes in HEXADECIMAL."""
     frames = {name: column[0].as_py() for name, column in to_columns([emission_of(content)]).items()}
-    return {"start_s": -0.04, "end_s": 20.0, "frame_s": 0.08, "previous": None} | frames
+    return {"start_s": -0.04, "end_s": 20.0, "frame_s": 0.08, "previous": None, "is_followed": False} | frames
 
 
 def as_column(*emissions: Fields | None) -> pa.ChunkedArray:
@@ -46,6 +46,8 @@ def _hostile() -> Iterator[tuple[str, Fields]]:
     for name in ("start_s", "end_s", "frame_s"):
         for number in (None, float("nan"), float("inf"), MAX_SECONDS, -1.0):
             yield f"{name} of {number}", {name: number}
+    for number in (-1, 65_536, 2**31 - 1):
+        yield f"a previous class {number}", {"previous": number}
     yield "frames of no length", {"frame_s": 0.0}
     yield "too many frames", fields_of(b"x" * (MAX_FRAMES // 2 + 1))
 

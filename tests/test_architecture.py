@@ -40,6 +40,7 @@ RAY = {"jobs/pipeline.py"} | {
     f"jobs/running/{name}.py" for name in ("address", "cluster", "connect", "metrics", "share")
 }
 NEMO = {"actors/engine/nemo.py", "actors/benchmark/citrinets.py", "actors/benchmark/peers.py"}
+COMPILED = "actors/text/compiled/"
 TORCH_AT_START = ("actors/engine/citrinet/", "actors/engine/nemo.py", "actors/benchmark/")
 
 FILES = sorted(str(path.relative_to(ROOT)) for top in ("actors", "jobs") for path in ROOT.glob(f"{top}/**/*.py"))
@@ -82,11 +83,14 @@ def test_no_circle() -> None:
 def test_what_is_slow_to_import(path: str) -> None:
     roots = {name.split(".")[0] for name in imports_of(path)}
     at_start = {name.split(".")[0] for name in imports_of(path, only_at_module_level=True)}
+    compiled = [each for each in imports_of(path, only_at_module_level=True) if each.startswith("actors.text.compiled")]
     assert not roots & {"demo", "tests"}
     assert path.startswith("jobs/") or "jobs" not in roots
     assert "ray" not in roots or path in RAY
     assert "nemo" not in roots or path in NEMO
     assert not at_start & {"nemo", "ray"}
+    assert "numba" not in roots or path.startswith(COMPILED)
+    assert not compiled or path.startswith(COMPILED)
     assert "torch" not in roots or path.startswith("actors/")
     assert "torch" not in at_start or path.startswith(TORCH_AT_START)
 
@@ -108,8 +112,9 @@ def test_what_lies_at_the_top_of_jobs_is_started() -> None:
         assert done.stdout.startswith("citrascribe 0.")
 
 
-def test_planning_loads_neither_ray_nor_torch_nor_nemo() -> None:
-    program = "import sys, jobs.transcribe, jobs.plan; print([m for m in ('ray', 'torch', 'nemo') if m in sys.modules])"
+def test_planning_loads_neither_ray_nor_torch_nor_nemo_nor_numba() -> None:
+    slow = ("ray", "torch", "nemo", "numba")
+    program = f"import sys, jobs.transcribe, jobs.plan; print([each for each in {slow} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

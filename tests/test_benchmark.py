@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import DEMO_MODEL, ROOT
 
+from actors.benchmark.decoding import decoding_times
 from actors.benchmark.results import Result, page_of
 from actors.benchmark.sides import generated_sounds
 from actors.engine.citrinet.archive import read_config
@@ -90,3 +91,15 @@ def test_generated_sounds_are_the_minutes_asked_for() -> None:
     sounds = generated_sounds(3)
     assert sum(map(len, sounds)) / 16_000 == pytest.approx(180, abs=15)
     assert all(2 * 16_000 <= len(each) <= 15 * 16_000 for each in sounds)
+
+
+def test_ways_to_decode() -> None:
+    """On emissions of a few seconds, with a small language model."""
+    found = decoding_times(0.05, 1, arcs=20_000, phrases=100)
+    sides = ["greedy text", "beam", "beam, LM and phrases"]
+    assert [(each["side"], each["sound"]) for each in found] == [
+        (side, sound) for sound in ("clear", "noisy") for side in sides
+    ]
+    assert all(each["frames_s"] > 1_000 for each in found)
+    table = benchmark.decoding_table(found)
+    assert table.rows[0][:2] == ["greedy text", "clear"]

@@ -16,7 +16,7 @@ from conftest import encoded, tone
 from fsspec.implementations.memory import MemoryFileSystem
 from test_channels import stereo
 from test_pieces import tar_of
-from transcribing import HEXADECIMAL, MODEL, emitted
+from transcribing import HEXADECIMAL, MODEL, decode, emitted
 
 from actors.foreign.errors import InvalidData
 from actors.outcomes import Committed
@@ -34,7 +34,6 @@ from actors.sources.objects import ReadSettings
 from actors.storage import listing
 from actors.storage.place import Place
 from actors.text.emissions import heard_in
-from actors.text.say import decode
 from actors.units import NO_EMISSIONS, Carried, SourceObject, Unit, digest
 from actors.writer import Writer, WriteSettings
 from jobs.cli.config import Input

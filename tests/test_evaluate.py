@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from conftest import encoded, tone
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.text.normalise import Normalisation, join_texts, normalise
+from actors.text.phrases import Phrase, phrases_in
 from jobs import evaluate
 from jobs.cli.config import Input
 from jobs.planning.account import Files
 from jobs.planning.listing import list_input
-from jobs.transcripts.scoring import compare, interval
+from jobs.transcripts.paired import ErrorsByKey, pair
+from jobs.transcripts.phrase_scores import PhraseScore, PhraseScores
+from jobs.transcripts.read import Transcript
+from jobs.transcripts.scores import Compared
+from jobs.transcripts.scoring import Edits, compare, difference, interval
 
 
 @pytest.fixture
@@ -74,6 +81,107 @@ def test_the_six_conditions_of_aishell(job: Any, aishell: Path, tmp_path: Path) 
     assert by_speaker["all"]["characters"]["deletions"] > rates["all"]["characters"]["deletions"]  # the commas count
 
 
+@pytest.fixture
+def twice(job: Any, aishell: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two outputs of the same audio: the second of what was heard in much noise, and without two of the recordings."""
+    outputs = tmp_path / "clear", tmp_path / "noisy"
+    assert job(f"input.uri={aishell}", f"output.uri={outputs[0]}")[0] == 0
+    draw = np.random.default_rng(1)
+    for path in sorted(aishell.rglob("*.wav")):
+        sound, rate = soundfile.read(path)
+        soundfile.write(path, sound + draw.normal(0, 1.8 * sound.std(), len(sound)), rate)
+    listed = aishell / "iOS" / "dev" / "wav.scp"
+    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[2:]))
+    assert job(f"input.uri={aishell}", f"output.uri={outputs[1]}")[0] == 0
+    return outputs
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_two_outputs_are_compared(job: Any, twice: tuple[Path, Path], aishell: Path, tmp_path: Path) -> None:
+    rows = list[dict[str, Any]]()
+    for out in twice:
+        scores = tmp_path / f"{out.name}.parquet"
+        assert job(f"output.uri={out}", f"evaluate.write={scores}", main=evaluate.main)[0] == 0
+        rows.append({row["uri"]: row for row in pq.read_table(scores).to_pylist()})
+    common = sorted(rows[0].keys() & rows[1].keys())
+    mine, theirs = (np.array([each[uri]["character_errors"] for uri in common]) for each in rows)
+    tokens = sum(rows[0][uri]["character_tokens"] for uri in common)
+    against = f"evaluate.against={twice[1]}"
+    status, summary, seen = job(f"output.uri={twice[0]}", against, main=evaluate.main)
+    paired = summary["against"]
+    assert (status, paired["uri"], paired["recordings"]) == (0, twice[1].as_uri(), 22)
+    assert paired["cer_here"] == pytest.approx(mine.sum() / tokens, abs=1e-6)
+    assert paired["cer_there"] == pytest.approx(theirs.sum() / tokens, abs=1e-6)
+    assert paired["difference"] == pytest.approx((mine - theirs).sum() / tokens, abs=1e-6)
+    assert paired["interval"][0] < paired["difference"] < paired["interval"][1] < 0
+    assert paired["p_value"] < 0.01
+    counts = [int(each.sum()) for each in (mine < theirs, mine > theirs, mine == theirs)]
+    assert [paired[name] for name in ("better", "worse", "equal")] == counts
+    assert (paired["only_here"], paired["only_there"], paired["other_references"], paired["failed"]) == (2, 0, 0, 0)
+    assert "this output is better" in seen
+    assert "2 recordings are only in this output" in seen
+
+    swapped = job(f"output.uri={twice[1]}", f"evaluate.against={twice[0]}", main=evaluate.main)[1]["against"]
+    assert (swapped["difference"], swapped["only_there"]) == (-paired["difference"], 2)
+    linked, linked_run, damaged = (tmp_path / name for name in ("linked", "linked_run", "damaged"))
+    for folder in (linked, linked_run / "_runs", damaged / "_runs" / "000001"):
+        folder.mkdir(parents=True)
+    (linked / "_commits").symlink_to(twice[1] / "_commits")
+    (linked_run / "_runs" / "000001").symlink_to(twice[1])
+    (damaged / "_runs" / "000001" / "plan.arrow").write_bytes(b"no plan")
+    for uri, told in (
+        (twice[0], "is output.uri itself"),
+        (f"{twice[0]}/../clear/", "is output.uri itself"),
+        (tmp_path / "nothing", "has no committed transcripts"),
+        (tmp_path / "clear.parquet", "is not a folder"),
+        (linked, "is a link, which is not followed"),
+        (linked_run, "is a link, which is not followed"),
+        (damaged, "is not a plan"),
+        ("http://localhost/x", "cannot be listed over HTTP"),
+    ):
+        status, _, seen = job(f"output.uri={twice[0]}", f"evaluate.against={uri}", main=evaluate.main)
+        assert (status, seen.count("evaluate.against: "), told in seen) == (2, 1, True)
+
+    other = tmp_path / "elsewhere"
+    (aishell / "iOS").rename(tmp_path / "moved")
+    assert job(f"input.uri={tmp_path / 'moved'}", f"output.uri={other}")[0] == 0
+    status, _, seen = job(f"output.uri={twice[0]}", f"evaluate.against={other}", main=evaluate.main)
+    assert (status, "has no recording with a reference in common" in seen) == (2, True)
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_phrases_are_counted(job: Any, twice: tuple[Path, Path], tmp_path: Path) -> None:
+    scores, listed = tmp_path / "scores.parquet", tmp_path / "phrases.txt"
+    out = f"output.uri={twice[1]}"
+    job(out, f"evaluate.write={scores}", main=evaluate.main)
+    pairs = [(row["reference"], row["transcript"]) for row in pq.read_table(scores).to_pylist()]
+    phrases = sorted({text[at : at + 2] for text, _ in pairs for at in range(0, len(text) - 1, 3)})
+    listed.write_text("# of the references\n" + "".join(f"{each}，\t2.5\n" for each in phrases) + "。\n")
+    expected = np.array([[text.count(each) for each in phrases] for text, _ in pairs])
+    actual = np.array([[text.count(each) for each in phrases] for _, text in pairs])
+    hits = np.minimum(expected, actual)
+    status, summary, seen = job(out, f"evaluate.phrases={listed}", "evaluate.shown=3", main=evaluate.main)
+    found = summary["phrases"]
+    assert (status, found["phrases"], found["occurring"]) == (0, len(phrases), len(phrases))
+    assert found["in_references"] == expected.sum()
+    assert (found["hits"], found["misses"]) == (hits.sum(), (expected - hits).sum())
+    assert found["false_alarms"] == (actual - hits).sum() > 0
+    assert found["recall"] == pytest.approx(hits.sum() / expected.sum(), abs=1e-6)
+    assert found["precision"] == pytest.approx(hits.sum() / actual.sum(), abs=1e-6)
+    assert found["recall_interval"][0] < found["recall"] < found["recall_interval"][1]
+    wrong = (expected + actual - 2 * hits).sum(axis=0)
+    assert [each["misses"] + each["false_alarms"] for each in found["worst"]] == sorted(wrong)[:-4:-1]
+    assert "phrases of which nothing is left: 1, first in line" in seen
+    for path, told in (
+        (tmp_path / "none", "there is no file"),
+        (tmp_path, "is not a file"),
+        (scores, "neither UTF-8"),
+        ("/dev/zero", "is not a file"),
+    ):
+        status, _, seen = job(out, f"evaluate.phrases={path}", main=evaluate.main)
+        assert (status, seen.count("evaluate.phrases: "), told in seen) == (2, 1, True), seen
+
+
 def test_nothing_to_compare_with_is_told(job: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(encoded(tone(1)))
@@ -103,6 +211,21 @@ def test_what_is_made_equal_can_be_chosen() -> None:
     assert join_texts(["one", "three"]) == "one three"
 
 
+def test_intervals_of_phrases_are_of_recordings_that_have_some() -> None:
+    scores = PhraseScores(phrases_in("今天".encode()), Normalisation())
+    for _ in range(2):
+        scores.add("今天好", "今天好")
+    for _ in range(20):
+        scores.add("好", "今天好")
+    rates = scores.rates(1_000, 0)
+    assert (rates.recall, rates.recall_interval) == (1.0, (1.0, 1.0))
+    assert rates.precision_interval is not None
+    assert rates.precision_interval[0] < 2 / 22 < rates.precision_interval[1]
+    never = PhraseScores(phrases_in("今天".encode()), Normalisation())
+    never.add("好", "今天好")
+    assert (never.rates(100, 0).recall_interval, never.rates(100, 0).precision_interval) == (None, (0.0, 0.0))
+
+
 def test_an_interval_holds_the_rate() -> None:
     draw = np.random.default_rng(1)
     lengths = draw.integers(5, 25, 400)
@@ -114,6 +237,94 @@ def test_an_interval_holds_the_rate() -> None:
     many = draw.integers(5, 25, 50_000)
     low, high = interval(draw.binomial(many, 0.1), many, 200)
     assert 0.098 < low < high < 0.102
+
+
+def test_a_difference_is_tested() -> None:
+    draw = np.random.default_rng(2)
+    mine, theirs, tokens = draw.integers(0, 4, 12), draw.integers(0, 5, 12), draw.integers(8, 20, 12)
+    tested = difference(mine, theirs, tokens, 20_000)
+    signs = np.array(list(product((-1, 1), repeat=12)))
+    far = np.abs(signs @ (mine - theirs)) >= abs((mine - theirs).sum())
+    assert tested.p_value == pytest.approx(far.mean(), abs=0.015)  # all 4,096 ways to swap
+    drawn = draw.integers(0, 12, (20_000, 12))
+    rates = (mine - theirs)[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
+    assert (tested.low, tested.high) == pytest.approx(tuple(np.quantile(rates, [0.025, 0.975])), abs=0.004)
+    assert difference(mine, mine, tokens, 100).p_value == 1
+    assert difference([1], [0], [5], 100).p_value == 1  # one recording shows nothing
+    many = draw.integers(5, 25, 30_000)
+    errors = draw.binomial(many, 0.1)
+    assert difference(errors, draw.permutation(errors), many, 300).p_value > 0.01
+    assert difference(errors, draw.binomial(many, 0.105), many, 300).p_value < 0.02
+
+
+def recording(uri: str, errors: int, reference: str = "今天天气", channel: int | None = None) -> Compared:
+    row = {"recording_id": uri, "uri": uri, "member": None, "offset_s": None, "stretch_s": None, "channel": channel}
+    edits = Edits(len(reference), substitutions=errors)
+    return Compared(Transcript([row]), "all", reference, "", reference, "", edits, edits)
+
+
+def test_recordings_are_paired_by_their_keys() -> None:
+    here, there = ErrorsByKey(), ErrorsByKey()
+    for each in ("a", 1), ("b", 0), ("c", 2), ("d", 3), ("only here", 9):
+        here.add(recording(*each))
+    here.add(recording("call", 1, channel=0))
+    here.add(recording("call", 2, channel=1))
+    for each in ("d", 0), ("b", 1), ("a", 1), ("only there", 9), ("only there \udcff", 9):
+        there.add(recording(*each))
+    there.add(recording("c", 9, "另一个"))
+    there.add(recording("call", 4, channel=1))
+    paired = pair(here, there, 100)
+    assert paired is not None
+    assert (paired.recordings, paired.only_here, paired.only_there, paired.other_references) == (4, 2, 2, 1)
+    assert (paired.better, paired.worse, paired.equal) == (2, 1, 1)
+    assert (paired.cer_here, paired.cer_there, paired.difference) == (6 / 16, 6 / 16, 0)
+    assert paired.p_value == 1
+    assert pair(here, ErrorsByKey(), 100) is None
+    assert pair(ErrorsByKey(), there, 100) is None
+
+
+def test_chance_is_rarely_called_a_difference() -> None:
+    draw, found = np.random.default_rng(5), 0
+    for _ in range(200):
+        lengths = draw.integers(5, 25, 60)
+        outputs = draw.binomial(lengths, 0.1), draw.binomial(lengths, 0.1)
+        found += difference(*outputs, lengths, 200).p_value < 0.05
+    assert 2 <= found <= 22  # 10 are expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(st.text("今天a ", min_size=1, max_size=3), st.none(), min_size=1, max_size=5),
+    st.lists(st.tuples(st.text("今天ab ", max_size=9), st.text("今天ab ", max_size=9)), max_size=4),
+)
+def test_phrases_as_counted_by_expressions(phrases: dict[str, None], pairs: list[tuple[str, str]]) -> None:
+    listed = [Phrase(each, None, line) for line, each in enumerate(phrases, 1)]
+    scores = PhraseScores(listed, Normalisation())
+    plain = [tuple(normalise(text, Normalisation(spaces=False)) for text in both) for both in pairs]
+    for both in plain:
+        scores.add(*both)
+    rates = scores.rates(50, 100)
+    found = Counter[str]()
+    forms = {re.sub(r"(?<=[今天]) | (?=[今天])", "", " ".join(each.split())) for each in phrases} - {""}
+    for form in forms:
+        whole = rf"(?={'(?<![ab])' if form[0] == 'a' else ''}{form}{'(?![ab])' if form[-1] == 'a' else ''})"
+        for both in plain:
+            here, there = (len(re.findall(whole, re.sub(r"(?<=[今天]) | (?=[今天])", "", text))) for text in both)
+            found.update(expected=here, hits=min(here, there), actual=there)
+    assert (rates.in_references, rates.hits) == (found["expected"], found["hits"])
+    assert rates.hits + rates.false_alarms == found["actual"]
+    assert rates.phrases == len(forms)
+    assert (rates.recall is None) == (found["expected"] == 0)
+    assert len(scores.empty) == sum(not each.strip() for each in phrases)
+
+
+def test_phrases_of_words_are_whole_words() -> None:
+    scores = PhraseScores([Phrase("New York", 1.0, 1), Phrase("art", None, 2)], Normalisation())
+    scores.add("new york has art", "newyork has party art")
+    scores.add("i like art", "i like smart art art")
+    by_phrase = {each.phrase: each for each in scores.rates(10, 9).worst}
+    assert by_phrase["New York"] == PhraseScore("New York", 1, 1, 0, 1, 0)
+    assert by_phrase["art"] == PhraseScore("art", 2, 2, 2, 0, 1)
 
 
 def test_kaldi_folders(tmp_path: Path) -> None:

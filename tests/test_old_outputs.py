@@ -20,7 +20,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.mark.parametrize("schema", ["1", "2"])
+@pytest.mark.parametrize("schema", ["1", "2", "3"])
 @pytest.mark.parametrize("job_module", [transcribe, plan, export, evaluate], ids=lambda module: module.__name__)
 def test_an_output_of_another_schema_is_refused_by_name(job_module: Any, schema: str, job: Any, tmp_path: Path) -> None:
     old = OUTPUTS / f"schema_{schema}"

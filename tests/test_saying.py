@@ -9,6 +9,7 @@ import pytest
 from hostile_emissions import GOOD, HOSTILE, Fields, as_column
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcribing import decode
 
 from actors.engine.interface import Candidates, Emission
 from actors.engine.vocabulary import Vocabulary
@@ -16,7 +17,7 @@ from actors.foreign.errors import InvalidData
 from actors.schema import EMISSION, EMISSION_SCHEMA, HEARD_SCHEMA, PART_SCHEMA, ErrorKind
 from actors.text.emissions import TYPES, Heard, check_emissions, heard_in, to_columns
 from actors.text.join import join_segments
-from actors.text.say import Speaker, decode
+from actors.text.say import Speaker
 
 LABELS = ("a", " b", "。", " 。", "c")  # with a mark before which no space stays
 VOCABULARY = Vocabulary(LABELS).decoder()

@@ -158,7 +158,7 @@ def test_a_plan_says_from_what_units_are_redone(job: Any, tmp_path: Path, kept: 
     assert summary["redone_from"] == {"rows": 0, "emissions": 0, "audio": 0} | {source: 1}
     assert summary["units"]["redo"] == 1
     assert summary["without_emissions"] == (not kept)
-    sentence = "output.emissions: 1 unit is transcribed again, because the text is wanted otherwise (output.tokens)"
+    sentence = "output.emissions: 1 unit is transcribed again, because the text is wanted otherwise"
     assert (sentence in seen) == (not kept)
     (folder / "a.txt").write_text("天")
     summary, _ = told()

@@ -121,7 +121,7 @@ def test_bytes_join_to_characters(name: str, pieces_of: Callable[[str], Sentence
     @settings(max_examples=400, deadline=None)
     @given(st.lists(joined, max_size=9))
     def holds(ids: list[int]) -> None:
-        text = decoder._processor.decode_pieces([decoder._pieces[token] for token in ids])  # noqa: SLF001
+        text = decoder._processor.decode_pieces([decoder.pieces[token] for token in ids])  # noqa: SLF001
         assert "".join(decoder.token_texts(ids)) == text
 
     holds()

@@ -8,15 +8,16 @@ import pyarrow as pa
 
 from actors.engine.interface import Candidates, Emission, EngineSettings
 from actors.engine.models import ModelFile, read_vocabulary
-from actors.engine.vocabulary import Vocabulary
+from actors.engine.vocabulary import TokenDecoder, Vocabulary
 from actors.outcomes import Committed, Kept, Work
 from actors.parts.update import Updating
 from actors.pieces import Piece
 from actors.schema import EMISSION_SCHEMA, FRAME_SAMPLES
 from actors.sources.objects import ReadSettings, describe
 from actors.storage.place import Place
-from actors.text.emissions import to_columns
-from actors.text.say import Speaker
+from actors.text.decoding import GreedyDecoder
+from actors.text.emissions import Heard, to_columns
+from actors.text.say import Hypothesis, Speaker, hypothesis_of
 from actors.transcriber import Transcriber
 from actors.writer import Writer, WriteSettings
 
@@ -110,3 +111,8 @@ def commit_piece(
 ) -> Committed | Kept:
     """Commits a piece, as the last stage does."""
     return writer(vocabulary, output, attempt)(piece, emissions)
+
+
+def decode(heard: Heard, vocabulary: TokenDecoder, with_tokens: bool = True) -> Hypothesis:
+    """What is said of a segment by the greedy path."""
+    return hypothesis_of(heard, GreedyDecoder(vocabulary.blank)(heard, None), vocabulary, with_tokens)

@@ -54,6 +54,15 @@ class KernelReport(TypedDict):
     tiles: list[TileTime]
 
 
+class DecodingTime(TypedDict):
+    """One way to decode emissions, of clear or noisy sound, on one core: frames a second, and times real time."""
+
+    side: str
+    sound: str
+    frames_s: int
+    rtfx: int
+
+
 class Report(TypedDict):
     """All that one run of jobs.benchmark measured."""
 
@@ -65,4 +74,5 @@ class Report(TypedDict):
     minutes: float
     sides: list[SideReport]
     kernels: NotRequired[KernelReport]
+    decoding: NotRequired[list[DecodingTime]]
     command: str

@@ -35,6 +35,11 @@ class Vocabulary:
 
     tokens: tuple[str, ...] | bytes
 
+    @cached_property
+    def pieces(self) -> tuple[str, ...]:
+        """The tokens as texts: labels, or pieces."""
+        return SentencePieces(self.tokens).pieces if isinstance(self.tokens, bytes) else self.tokens
+
     def decoder(self) -> TokenDecoder:
         return SentencePieces(self.tokens) if isinstance(self.tokens, bytes) else Characters(self.tokens)
 
@@ -44,11 +49,11 @@ class Characters:
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.blank, self._labels = len(labels), list(labels)
-        self._spaces = _spaces_before_punctuation(self._labels)
-        self._texts = [_remove_spaces(label, self._spaces) for label in self._labels]
+        self._spaces = spaces_before_punctuation(self._labels)
+        self._texts = [remove_spaces(label, self._spaces) for label in self._labels]
 
     def text(self, ids: Sequence[int]) -> str:
-        return _remove_spaces("".join([self._labels[token] for token in ids]), self._spaces)
+        return remove_spaces("".join([self._labels[token] for token in ids]), self._spaces)
 
     def token_texts(self, ids: Sequence[int]) -> list[str]:
         return [self._texts[token] for token in ids]
@@ -61,12 +66,12 @@ class SentencePieces:
         import sentencepiece
 
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self._pieces = [self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size())]
-        self._spaces = _spaces_before_punctuation(self._pieces)
-        self.blank = len(self._pieces)
+        self.pieces = tuple(self._processor.id_to_piece(token) for token in range(self._processor.get_piece_size()))
+        self._spaces = spaces_before_punctuation(self.pieces)
+        self.blank = len(self.pieces)
 
     def text(self, ids: Sequence[int]) -> str:
-        return _remove_spaces(self._raw(ids), self._spaces)
+        return remove_spaces(self._raw(ids), self._spaces)
 
     def token_texts(self, ids: Sequence[int]) -> list[str]:
         table, texts, is_start = self._texts, list[str](), True
@@ -81,14 +86,14 @@ class SentencePieces:
         return texts
 
     def _raw(self, ids: Sequence[int]) -> str:
-        text: str = self._processor.decode_pieces([self._pieces[token] for token in ids])
+        text: str = self._processor.decode_pieces([self.pieces[token] for token in ids])
         return text
 
     @cached_property
     def _texts(self) -> "_PieceTexts":
         """Found by decoding pieces alone and in pairs, so that all rules are the library's."""
         tokens = range(self.blank)
-        as_bytes = {token: int(self._pieces[token][3:-1], 16) for token in tokens if self._processor.is_byte(token)}
+        as_bytes = {token: int(self.pieces[token][3:-1], 16) for token in tokens if self._processor.is_byte(token)}
         first = [self._raw([token]) for token in tokens]
         others = [token for token in tokens if token not in as_bytes]
         before = min((token for token in others if first[token]), key=lambda token: len(first[token]), default=None)
@@ -102,7 +107,7 @@ class SentencePieces:
             for token in others
             if not first[token] and (probe is None or self._raw([token, probe]) == first[probe])
         )
-        first, later = ([_remove_spaces(text, self._spaces) for text in texts] for texts in (first, later))
+        first, later = ([remove_spaces(text, self._spaces) for text in texts] for texts in (first, later))
         return _PieceTexts(first, later, keeping_start, as_bytes)
 
 
@@ -134,12 +139,13 @@ def _texts_of_bytes(content: bytes) -> list[str]:
     return texts
 
 
-def _spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:
+def spaces_before_punctuation(labels: Sequence[str]) -> re.Pattern[str] | None:
     """Matches a space before a punctuation mark of the vocabulary, which NeMo removes. None if there are no marks."""
     ordinary = (label for label in labels if not _SPECIAL.fullmatch(label))
     marks = sorted({char for label in ordinary for char in label if unicodedata.category(char).startswith("P")})
     return re.compile(r"(\s)([" + re.escape("".join(marks)) + "])") if marks else None
 
 
-def _remove_spaces(text: str, spaces: re.Pattern[str] | None) -> str:
+def remove_spaces(text: str, spaces: re.Pattern[str] | None) -> str:
+    """A text without the spaces that `spaces_before_punctuation` matches."""
     return spaces.sub(r"\2", text) if spaces else text

@@ -14,9 +14,11 @@ from actors.foreign.parquet_reach import column_of, columns_to_skip, row_bytes
 MAX_ROWS_AT_ONCE = 1_000  # decoded together
 
 
-def read_rows(file: BinaryIO, required: Sequence[str], max_bytes: int) -> Iterator[dict[str, object]]:
+def read_rows(
+    file: BinaryIO, required: Sequence[str], max_bytes: int, has_others: bool = True
+) -> Iterator[dict[str, object]]:
     """Yields the rows of a seekable Parquet file as values by column name: of the columns of plain values, which are
-    neither bytes, lists nor structs.
+    neither bytes, lists nor structs; without `has_others`, of those that are required alone.
 
     Of a row group whose columns together could exceed `max_bytes`, the largest are left out. Raises
     SchemaMismatch if it lacks one of the columns `required`, InvalidData if it cannot be read or one of these is too
@@ -28,6 +30,8 @@ def read_rows(file: BinaryIO, required: Sequence[str], max_bytes: int) -> Iterat
             names = [each.name for each in parquet.schema_arrow if _is_plain(each.type)]
             if missing := [name for name in required if name not in names]:
                 raise SchemaMismatch(f"it has no column of texts named {missing[0]} among {', '.join(names[:20])}")
+            if not has_others:
+                names = [*dict.fromkeys(required)]
             for number, group in enumerate(groups):
                 if not group.rows:  # it has no pages either
                     continue

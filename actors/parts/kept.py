@@ -209,7 +209,7 @@ def _file_names(piece: Piece, output: Place) -> list[str]:
 
 
 def _prefix(unit: Unit | Piece) -> str:
-    """How the names of a unit's pieces begin. What was heard does not depend on how it is said."""
+    """How the names of a unit's pieces begin."""
     return f"{unit.unit if isinstance(unit, Piece) else unit.id}.{unit.hearing}."
 
 

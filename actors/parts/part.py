@@ -40,9 +40,7 @@ BATCH_ROWS, BATCH_BYTES = 10_000, 16_000_000  # read together
 METADATA = {"citrascribe_schema": SCHEMA_VERSION, "citrascribe_version": VERSION}
 
 _ENCODINGS = frozenset({0, 2, 3, 8})  # plain, run-length and dictionary; the others can expand without bound
-_TEXT_COLUMNS = [
-    each.name for each in PART_SCHEMA if each.type in (pa.string(), pa.dictionary(pa.int32(), pa.string()))
-]
+_TEXTS = (pa.string(), pa.dictionary(pa.int32(), pa.string()))
 
 
 def check_rows(rows: pa.Table) -> None:
@@ -69,15 +67,15 @@ def _are_possible(times: Sequence[pa.ChunkedArray]) -> bool:
 
 
 class PartWriter:
-    """Writes a part to memory, compressed."""
+    """Writes a part to memory, compressed; or a file of another schema."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: pa.Schema = PART_SCHEMA) -> None:
         self._sink = io.BytesIO()
-        self._writer = pq.ParquetWriter(self._sink, PART_SCHEMA.with_metadata(METADATA), compression="zstd")
+        self._writer = pq.ParquetWriter(self._sink, schema.with_metadata(METADATA), compression="zstd")
         self._waiting, self._rows, self._bytes = list[pa.Table](), 0, 0
 
     def add(self, rows: pa.Table) -> None:
-        """Adds rows of PART_SCHEMA."""
+        """Adds rows of its schema."""
         self._waiting.append(rows.replace_schema_metadata(None))
         self._rows, self._bytes = self._rows + rows.num_rows, self._bytes + rows.nbytes
         if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
@@ -99,22 +97,24 @@ class PartWriter:
 
 
 class Part:
-    """A part that was read once from start to end and is valid."""
+    """A part that was read once from start to end and is valid; or a file of another schema, as PartWriter writes."""
 
-    def __init__(self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows) -> None:
+    def __init__(
+        self, file: BinaryIO, check: Callable[[pa.Table], None] = check_rows, schema: pa.Schema = PART_SCHEMA
+    ) -> None:
         """Raises InvalidData if the file (seekable) is not a part of this version, or `check` raises it."""
-        self._file, self._check = file, check
+        self._file, self._check, self._schema = file, check, schema
         self.rows = sum(table.num_rows for table in self.tables())
 
     def metadata(self) -> Mapping[bytes, bytes]:
         """The metadata of its file. Raises InvalidData."""
-        return part_metadata(self._file)
+        return part_metadata(self._file, self._schema)
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yields its rows, of PART_SCHEMA, in small tables. Raises InvalidData."""
+        """Yields its rows, of its schema, in small tables. Raises InvalidData."""
         try:
-            file, groups = _open(self._file)
-            if not file.schema_arrow.equals(_stored_schema()):
+            file, groups = _open(self._file, self._schema)
+            if not file.schema_arrow.equals(_stored_schema(self._schema)):
                 raise SchemaMismatch("its columns are not those of this version of the job")
             if file.metadata.num_rows > MAX_ROWS:
                 raise InvalidData(f"it has more than {MAX_ROWS:,} rows")
@@ -123,7 +123,7 @@ class Part:
                 if not self._fits(group):
                     raise InvalidData(f"its row group {number} would expand to more than a part may hold")
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[number], use_threads=False):
-                    for table in _expand(batch):
+                    for table in _expand(batch, self._schema):
                         expanded += table.nbytes
                         if expanded > MAX_EXPANDED_BYTES:
                             raise InvalidData(f"it expands to more than {MAX_EXPANDED_BYTES:,} bytes")
@@ -153,11 +153,11 @@ class Part:
         return True
 
 
-def part_metadata(file: BinaryIO) -> Mapping[bytes, bytes]:
+def part_metadata(file: BinaryIO, schema: pa.Schema = PART_SCHEMA) -> Mapping[bytes, bytes]:
     """The metadata of a part's file, of which only the footer is read. Raises InvalidData."""
     try:
-        opened, _ = _open(file)
-        if not opened.schema_arrow.equals(_stored_schema()):
+        opened, _ = _open(file, schema)
+        if not opened.schema_arrow.equals(_stored_schema(schema)):
             raise SchemaMismatch("its columns are not those of this version of the job")
         return dict(opened.metadata.metadata or {})
     except InvalidData:
@@ -167,20 +167,31 @@ def part_metadata(file: BinaryIO) -> Mapping[bytes, bytes]:
         raise InvalidData(one_line(problem)) from None
 
 
-def _open(file: BinaryIO) -> tuple[pq.ParquetFile, list[Group]]:
+def _open(file: BinaryIO, schema: pa.Schema) -> tuple[pq.ParquetFile, list[Group]]:
     """Opens a part such that texts stay dictionary-encoded, as stored, because only then their size is known."""
-    texts = [*_TEXT_COLUMNS, "tokens.list.element.token", "warning.list.element"]
+    texts = [path for field in schema for path in _text_paths(field)]
     return open_parquet(file, MAX_FOOTER_BYTES, binary_type=None, read_dictionary=texts, pre_buffer=False)
 
 
+def _text_paths(field: pa.Field) -> list[str]:
+    """The columns of Parquet that have the texts of a column: its own, or those in the elements of its lists."""
+    if field.type in _TEXTS:
+        return [field.name]
+    if not pa.types.is_list(field.type):
+        return []
+    inner = list(field.type.value_type) if pa.types.is_struct(field.type.value_type) else []
+    path = f"{field.name}.list.element"
+    return [f"{path}.{each.name}" for each in inner if each.type in _TEXTS] if inner else [path]
+
+
 @functools.cache
-def _stored_schema() -> pa.Schema:
+def _stored_schema(schema: pa.Schema) -> pa.Schema:
     """The schema of a part as `_open` returns it."""
-    return _open(io.BytesIO(PartWriter().finish()))[0].schema_arrow
+    return _open(io.BytesIO(PartWriter(schema).finish()), schema)[0].schema_arrow
 
 
-def _expand(batch: pa.RecordBatch) -> Iterator[pa.Table]:
-    """Expands dictionaries as PART_SCHEMA requires; yields tables of about BATCH_BYTES. Raises InvalidData."""
+def _expand(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Expands dictionaries as the schema requires; yields tables of about BATCH_BYTES. Raises InvalidData."""
     batch.validate(full=True)
     sizes = sum(map(_row_sizes, batch.columns), np.zeros(batch.num_rows, np.int64))
     if sizes.max(initial=0) > MAX_ROW_BYTES:
@@ -190,8 +201,8 @@ def _expand(batch: pa.RecordBatch) -> Iterator[pa.Table]:
         before = ends[first - 1] if first else 0
         last = max(int(np.searchsorted(ends, before + BATCH_BYTES, "right")), first + 1)
         rows = pa.Table.from_batches([batch.slice(first, last - first)])
-        columns = [rows.column(each.name).cast(each.type) for each in PART_SCHEMA]
-        table = pa.Table.from_arrays(columns, schema=PART_SCHEMA)
+        columns = [rows.column(each.name).cast(each.type) for each in schema]
+        table = pa.Table.from_arrays(columns, schema=schema)
         check_table(table)
         yield table
         first = last

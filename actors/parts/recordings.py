@@ -51,6 +51,11 @@ def recordings_in(tables: Iterable[pa.Table]) -> Iterator[list[Row]]:
     yield from grouping.end()
 
 
+def identity(row: Row) -> tuple[object, ...]:
+    """What the rows of one recording, and of no other in a part, have in common."""
+    return tuple(row[name] for name in ("recording_id", *KEY))
+
+
 def are_channels(left: Row, right: Row) -> bool:
     """Whether two recordings, each given by a row of it, are channels of the same sound."""
     if left.get("channel") is None or right.get("channel") is None or left["channel"] == right["channel"]:

@@ -29,8 +29,8 @@ Describe = Callable[[Recording], Recording | None]
 
 @dataclass(frozen=True)
 class Updating:
-    """How rows are brought up to date: what their emissions say, what is known of an object beside its sound, and the
-    run that does it."""
+    """How rows are brought up to date: what their emissions say, in calls in the order of the rows; what is known of an
+    object beside its sound; and the run that does it."""
 
     speak: Callable[[pa.Table, pa.ChunkedArray], pa.Table]
     describe: Callable[[SourceObject], Describe]

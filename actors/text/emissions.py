@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from actors.engine.interface import Emission
+from actors.engine.interface import MAX_CLASSES, Candidates, Emission
 from actors.foreign.errors import InvalidData
 from actors.schema import EMISSION, FRAMES
 
@@ -49,8 +49,7 @@ def _column(name: str, values: Sequence[NDArray[np.generic] | None]) -> pa.Array
 
 
 class Heard(NamedTuple):
-    """The emission of a segment alone, as of the type EMISSION: the arrays of all its frames that greedy decoding
-    needs."""
+    """The emission of a segment alone, as of the type EMISSION, with the arrays of all its frames."""
 
     start_s: float
     end_s: float
@@ -58,22 +57,29 @@ class Heard(NamedTuple):
     previous: int | None
     best: NDArray[np.uint16]
     probability: NDArray[np.float32]
+    is_followed: bool = False
+    candidates: Candidates | None = None
 
 
 def heard_in(emissions: pa.ChunkedArray) -> Iterator[Heard | None]:
     """The emissions in a column of the type EMISSION."""
     for chunk in emissions.chunks:
         fields = dict(zip(chunk.type.names, chunk.flatten(), strict=True))
-        numbers = [fields[name].to_pylist() for name in ("start_s", "end_s", "frame_s", "previous")]
-        columns = zip(*numbers, fields["best"], fields["probability"], strict=True)
-        for start_s, end_s, frame_s, previous, best, likely in columns:
-            if best.is_valid:
-                frames = np.frombuffer(best.as_buffer(), TYPES["best"])
-                yield Heard(
-                    start_s, end_s, frame_s, previous, frames, np.frombuffer(likely.as_buffer(), TYPES["probability"])
-                )
-            else:
+        numbers = [fields[name].to_pylist() for name in ("start_s", "end_s", "frame_s", "previous", "is_followed")]
+        frames = zip(*(fields[name] for name in TYPES), strict=True)
+        for (start_s, end_s, frame_s, previous, is_followed), arrays in zip(
+            zip(*numbers, strict=True), frames, strict=True
+        ):
+            if not arrays[0].is_valid:
                 yield None
+                continue
+            best, probability, *listed = map(_array, TYPES.values(), arrays)
+            candidates = Candidates(*listed) if arrays[2].is_valid else None
+            yield Heard(start_s, end_s, frame_s, previous, best, probability, bool(is_followed), candidates)
+
+
+def _array(kind: np.dtype[Any], value: pa.LargeBinaryScalar) -> NDArray[Any]:
+    return np.frombuffer(value.as_buffer() or b"", kind)
 
 
 def check_emissions(emissions: pa.ChunkedArray) -> None:
@@ -84,6 +90,9 @@ def check_emissions(emissions: pa.ChunkedArray) -> None:
         start_s, end_s, frame_s = (_times(fields[name]) for name in ("start_s", "end_s", "frame_s"))
         if not ((frame_s > 0) & (start_s > -frame_s) & (end_s >= 0)).all():
             raise InvalidData("it has emissions of impossible times")
+        previous = fields["previous"].fill_null(0).to_numpy(zero_copy_only=False)
+        if not ((previous >= 0) & (previous < MAX_CLASSES)).all():
+            raise InvalidData("it has emissions that follow a class of no model")
         lengths = {name: _lengths(fields[name], name) for name in TYPES}
         frames = lengths["best"]
         if frames.min(initial=0) < 0 or frames.max(initial=0) > MAX_FRAMES or fields["best"].null_count:

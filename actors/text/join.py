@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actors.engine.interface import Tokens
-from actors.schema import FRAMES, SAMPLE_RATE
+from actors.schema import EMISSION, FRAMES, SAMPLE_RATE
 from actors.text.emissions import TYPES, structs
 
 
@@ -32,6 +32,7 @@ class _Segment:
     first: int = 0
     end: int = 0
     previous: int | None = None
+    is_followed: bool = False
 
     def precedes(self, other: "_Segment") -> bool:
         """Whether `other` starts where this segment ends, in the same recording, and the two overlap."""
@@ -48,7 +49,7 @@ def join_segments(table: pa.Table, frame_samples: int, blank: int) -> pa.Array:
         if left.best is not None and right.best is not None and left.precedes(right):
             frame = switch_frame(left.best[-overlap:], right.best[:overlap], blank)
             left.end, right.first = len(left.best) - overlap + frame, frame
-            right.previous = int(left.best[left.end - 1])
+            right.previous, left.is_followed = int(left.best[left.end - 1]), True
     return _cut([each for each in segments if each.best is not None], table, frame_samples)
 
 
@@ -71,7 +72,7 @@ def _cut(segments: list[_Segment], table: pa.Table, frame_samples: int) -> pa.Ar
     """The emissions of segments, each cut to its own frames, for all rows of a table."""
     rows, frame_s = table.num_rows, frame_samples / SAMPLE_RATE
     values: dict[str, list[object]] = {
-        name: [None] * rows for name in ("start_s", "end_s", "frame_s", "previous", *TYPES)
+        name: [None] * rows for name in ("start_s", "end_s", "frame_s", "previous", "is_followed", *TYPES)
     }
     frames = {field.name: table.column(field.name) for field in FRAMES}
     for each in segments:
@@ -79,7 +80,11 @@ def _cut(segments: list[_Segment], table: pa.Table, frame_samples: int) -> pa.Ar
         # An output frame covers half a stride to either side of its centre: strided convolutions are centred.
         values["start_s"][row] = each.start_s - each.before / SAMPLE_RATE + (first - 0.5) * frame_s
         values["end_s"][row] = each.start_s + (each.samples - each.before) / SAMPLE_RATE
-        values["frame_s"][row], values["previous"][row] = frame_s, each.previous
+        values["frame_s"][row], values["previous"][row], values["is_followed"][row] = (
+            frame_s,
+            each.previous,
+            each.is_followed,
+        )
         bounds = {"best": (first, end), "probability": (first, end)}
         if (counts := frames["counts"][row]).is_valid:
             ends = np.concatenate([[0], np.cumsum(np.frombuffer(counts.as_buffer(), np.uint8), dtype=np.int64)])
@@ -88,8 +93,7 @@ def _cut(segments: list[_Segment], table: pa.Table, frame_samples: int) -> pa.Ar
         for name, (begin, stop) in bounds.items():
             size = TYPES[name].itemsize
             values[name][row] = frames[name][row].as_buffer()[begin * size : stop * size].to_pybytes()
-    types = {"start_s": pa.float64(), "end_s": pa.float64(), "frame_s": pa.float64(), "previous": pa.int32()}
-    arrays = {name: pa.array(each, types.get(name, pa.large_binary())) for name, each in values.items()}
+    arrays = {name: pa.array(each, EMISSION.field(name).type) for name, each in values.items()}
     return structs(arrays, np.array([each is not None for each in values["best"]], bool))
 
 

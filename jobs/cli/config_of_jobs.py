@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from actors.foreign.escape import without_credentials
-from jobs.cli.sections import Location, Positive, Section, Share, StorageOptions, Stored
+from actors.text.normalise import Normalisation
+from jobs.cli.sections import Auto, Location, Positive, Section, Share, StorageOptions, Stored
 
 
 class Export(Stored):
@@ -13,10 +14,12 @@ class Export(Stored):
 
     format: Literal["srt", "vtt", "textgrid", "text", "jsonl", "manifest"] = "srt"
     """srt | vtt | textgrid (Praat) | text | jsonl | manifest (NeMo, a line per segment)"""
+    text: Literal["transcript", "reference"] = "transcript"
+    """transcript | reference, with the times and scores that jobs.align found for it"""
     files: Literal["auto", "recording", "one"] = "auto"
     """auto (recording for srt, vtt, textgrid, else one) | recording | one"""
     uri: Location | None = None
-    """folder or URL; null: _export/<format> below output.uri"""
+    """folder or URL; null: _export/<format> below output.uri, or <format>-reference"""
     characters_per_line: Annotated[int, Field(gt=0)] = 16
     """of subtitles, as wide as Chinese ones; Latin ones count half"""
     lines: Annotated[int, Field(gt=0)] = 2
@@ -39,7 +42,7 @@ class Export(Stored):
         return self
 
 
-class Evaluate(Section):
+class Evaluate(Stored):
     """For jobs.evaluate alone: normalisation before texts are compared, and what is shown."""
 
     width: bool = True
@@ -60,6 +63,60 @@ class Evaluate(Section):
     """recordings with the most errors, and commonest errors, in the tables"""
     write: Location | None = None
     """a Parquet file or URL for the counts of every recording"""
+    phrases: Location | None = None
+    """a text file or URL with a phrase a line, as for decoding.phrases: how many of them were recognised"""
+    against: Location | None = None
+    """folder or URL of another output of the same audio: is the difference between the two significant?"""
+    storage_options: StorageOptions = {}
+    """as for input, for the three above; empty: those of output"""
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return Normalisation(self.width, self.case, self.punctuation, self.spaces, self.digits)
+
+
+class Align(Stored):
+    """For jobs.align alone: when each word of a reference is said, and which references do not fit."""
+
+    uri: Location | None = None
+    """folder or URL for the aligned references; null: _align below output.uri"""
+    min_score: Annotated[float, Field(ge=-1e9, le=0)] = -3.0
+    """nats a token; segments below it are counted as suspicious: their reference is hardly what is said"""
+    shown: Annotated[int, Field(ge=0, le=10_000)] = 10
+    """segments with the lowest scores in the table"""
+    storage_options: StorageOptions = {}
+    """as for input; empty: those of output"""
+
+
+class Tune(Section):
+    """For jobs.tune alone: the search of the weights of decoding.lm and decoding.phrases."""
+
+    hours: Positive = 5.0
+    """hours of audio at most, both of what is searched on and of what is held back"""
+    trials: Annotated[int, Field(gt=0, le=10_000)] = 100
+    """weights that are tried at most"""
+    threads: Auto | Annotated[int, Field(gt=0, le=1_024)] = "auto"
+    """auto: one for each CPU"""
+    bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000
+    """samples for the confidence intervals"""
+    shown: Annotated[int, Field(gt=0, le=10_000)] = 10
+    """the best weights in the table"""
+
+
+class LanguageModel(Section):
+    """For jobs.language_model alone."""
+
+    order: Annotated[int, Field(ge=2, le=6)] = 4
+    """tokens of the longest n-grams; 6 needs KenLM's lmplz"""
+    column: str = "text"
+    """column of Parquet files, or key of a manifest's lines, that holds the texts"""
+    held_back: Literal["leave_out", "use"] = "leave_out"
+    """leave_out | use: references of the half that jobs.tune holds back
+
+    A model must not be tuned on texts that it was trained on: train it with leave_out, run jobs.tune, then train it
+    again with use. Plain texts and Parquet columns are used whole."""
+    trainer: Literal["auto", "kaldingram", "lmplz"] = "auto"
+    """auto (lmplz where it is installed) | kaldingram (the extra lm) | lmplz (KenLM's, for large texts)"""
 
 
 class History(Section):

@@ -19,6 +19,7 @@ DANGLING = "dangling link"
 SPECIAL = "special file"
 SECOND_COMPANION = "second companion"
 COMPANION_UNUSED = "companion beside a manifest"
+ALIGNED = "made by jobs.align"
 UNUSED_TABLE = "Kaldi table without use"
 
 

@@ -1,6 +1,7 @@
 """A listed file, and the format that its name implies."""
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ from actors.sources.recordings import COMPANION_SUFFIXES
 from actors.storage.entry import Fault
 from actors.storage.place import Place
 from actors.storage.urls import address_of, is_web
-from actors.units import Format
+from actors.units import HEX, Format
 
 TAR_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -23,6 +24,7 @@ KNOWN = f"audio ({' '.join(sorted(AUDIO_SUFFIXES))}), {' '.join((*TAR_SUFFIXES, 
 KNOWN += f"a .json with manifest in its name, {WAV_SCP}, metadata.csv, Common Voice's tables"
 
 EXPORT_FOLDER = "_export"  # below an output; what it holds was made by jobs.export
+ALIGNED_NAME = re.compile(rf"aligned-({HEX})\.({HEX})\.parquet")  # of a file that jobs.align writes, wherever that is
 DELIMITED_SUFFIXES = (".csv", ".tsv")
 _TABLE_SUFFIXES = (*PARQUET_SUFFIXES, *DELIMITED_SUFFIXES, *LINES_SUFFIXES, ".json")
 _AUDIO_FOLDER = "metadata.csv"  # https://huggingface.co/docs/datasets/audio_dataset#audiofolder
@@ -57,8 +59,10 @@ def format_of(file: File, requested: str, uri_column: str | None = None) -> Form
     names the audio in tables, which are read if there is one.
 
     A .json is a manifest only if its name contains "manifest" or input.uri names it, because a recording's companion
-    has that suffix too.
+    has that suffix too. What jobs.align wrote has no format, unless input.uri names the file.
     """
+    if is_aligned(file):
+        return None
     name = (address_of(file.uri) if is_web(file.uri) else file.name).rpartition("/")[2].lower()
     suffix = os.path.splitext(name)[1]
     detected: Format | None = None
@@ -77,6 +81,11 @@ def format_of(file: File, requested: str, uri_column: str | None = None) -> Form
     if requested == "kaldi":
         return detected if name == WAV_SCP else None
     return requested if file.is_explicit or (detected is None and suffix not in COMPANION_SUFFIXES) else None  # type: ignore[return-value]
+
+
+def is_aligned(file: File) -> bool:
+    """Whether a file has the name of aligned references, and input.uri does not name it itself."""
+    return not file.is_explicit and ALIGNED_NAME.fullmatch(file.place.name) is not None
 
 
 def suffix_of(file: File) -> str:

@@ -2,20 +2,22 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
-from actors.engine.models import is_hub_name, resolve
+from actors.engine.models import is_hub_name, read_vocabulary, resolve
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage, check_writable
+from actors.text.decoding import load_decoder
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
 from jobs.planning.accepted import Accepted, read_accepted
 from jobs.planning.corrections import object_errors
+from jobs.planning.decoding import notes_of, resolve_decoding
 from jobs.planning.estimates import calibrate
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
@@ -36,6 +38,7 @@ class Prepared:
     recipe: Recipe
     output: Place
     accepted: Accepted = field(default_factory=Accepted)
+    notes: Sequence[str] = ()  # for the person who runs it
 
     @property
     def output_uri(self) -> str:
@@ -95,8 +98,12 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     max_bytes = config.input.max_list_megabytes * 1e6
     accepted = read_accepted(config.errors, config.output.options(), max_bytes, listing.roots)
     redo = objects_to_redo(config.input, listing)
+    decoding = resolve_decoding(config)
+    if decoding.lm:
+        line.say("reading the language model …")
+    loaded = load_decoder(decoding, read_vocabulary(model))
     state = load_state(output)
-    recipe = Recipe.of(config, model, find_devices())
+    recipe = Recipe.of(config, model, find_devices(), decoding)
     asked, reading = frozenset[str](config.errors.retry), recipe.reading
     policy = Policy(
         target_seconds=recipe.piece_seconds,
@@ -113,7 +120,8 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
         made=lambda unit: made_of(unit, output),
         errors=lambda unit: object_errors(unit, output),
     )
-    return Prepared(listing, state, make_plan(listing, state, recipe.settings, policy), recipe, output, accepted)
+    plan, notes = make_plan(listing, state, recipe.settings, policy), notes_of(config.decoding, loaded)
+    return Prepared(listing, state, plan, recipe, output, accepted, notes)
 
 
 def _check_inputs(config: Config) -> None:

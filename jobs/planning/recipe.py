@@ -16,6 +16,7 @@ from actors.engine.devices import count_gpus, cpu_has_bfloat16
 from actors.engine.interface import CODES_PER_NAT, THRESHOLD, EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
+from actors.text.decoding import DecodingSettings
 from actors.units import NO_EMISSIONS, digest
 from jobs.cli.config import Config, Model
 
@@ -59,7 +60,7 @@ class Recipe:
     """How a run transcribes: what all stages derive their settings from.
 
     `settings` are those that can change a row, by section, as plans record them; `piece_seconds` is the audio intended
-    for a piece.
+    for a piece; `candidates` of each frame are listed, none where nothing needs them.
     """
 
     model: ModelFile
@@ -68,10 +69,18 @@ class Recipe:
     piece_seconds: float
     max_padded_seconds: float
     patience_s: float
+    decoding: DecodingSettings
+    candidates: int
     settings: Settings
 
     @classmethod
-    def of(cls, config: Config, model: ModelFile, devices: Devices) -> "Recipe":
+    def of(
+        cls,
+        config: Config,
+        model: ModelFile,
+        devices: Devices,
+        decoding: DecodingSettings = DecodingSettings(),  # noqa: B008 - it is immutable
+    ) -> "Recipe":
         """Resolves a configuration. Raises ConfigError if a secret is not set."""
         device: Device = config.model.device if config.model.device != "auto" else "cuda" if devices.gpus else "cpu"
         minutes, padded = config.unit.target_minutes, config.batch.max_padded_seconds
@@ -82,6 +91,8 @@ class Recipe:
             60 * (TARGET_MINUTES[device] if minutes == "auto" else minutes),
             PADDED_SECONDS[device] if padded == "auto" else padded,
             config.errors.patience_seconds,
+            decoding,
+            config.decoding.candidates if config.output.emissions or decoding.beam else 0,
             {
                 "heard": {
                     "model_sha256": model.sha256,
@@ -91,7 +102,7 @@ class Recipe:
                     "segmentation": config.segmentation.model_dump(),
                 },
                 "emissions": _emissions(config) if config.output.emissions else None,
-                "said": {"decoding": "greedy", "tokens": config.output.tokens},
+                "said": {"decoding": _decoding(config, decoding), "tokens": config.output.tokens},
                 "written": {},
             },
         )
@@ -112,12 +123,6 @@ class Recipe:
     def tokens(self) -> bool:
         """Whether rows have their tokens."""
         return bool(_section(self.settings, "said")["tokens"])
-
-    @property
-    def candidates(self) -> int:
-        """How many of each frame are kept; 0 if emissions are not."""
-        kept = _section(self.settings, "emissions").get("candidates", 0)
-        return kept if isinstance(kept, int) else 0
 
     def engine_settings(self, threads: int) -> EngineSettings:
         """The settings of every actor's engine."""
@@ -157,6 +162,11 @@ def _precision(model: Model, device: Device, devices: Devices) -> str:
     if model.engine == "nemo":
         return "float32"
     return "bfloat16" if device == "cuda" or devices.has_bfloat16 else "float32"
+
+
+def _decoding(config: Config, decoding: DecodingSettings) -> str:
+    candidates = "" if decoding.beam is None else f" candidates={config.decoding.candidates}"
+    return decoding.described + candidates
 
 
 def _emissions(config: Config) -> Settings:

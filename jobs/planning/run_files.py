@@ -36,16 +36,17 @@ class RunFile:
     place: Place = field(compare=False)
 
 
-def run_files(output: Place, may_be_closed: bool = False) -> list[RunFile]:
+def run_files(output: Place, may_be_closed: bool = False, key: str = outputs.OUTPUT) -> list[RunFile]:
     """Lists the files of all runs, in the order of their numbers. Skips folders that are not named like a run.
 
-    Raises UsageError if a run's folder is a link, and PermissionError if it may not be read, unless `may_be_closed`:
-    then it is listed as a file without a name.
+    Raises UsageError, which names the configuration's key, if a run's folder is a link, and PermissionError if it may
+    not be read, unless `may_be_closed`: then it is listed as a file without a name.
     """
     folder = output / RUNS
-    paths = (
-        list(_local_paths(folder, may_be_closed)) if folder.is_local else [each.path for each in listing.find(folder)]
-    )
+    if folder.is_local:
+        paths = list(_local_paths(folder, may_be_closed, key))
+    else:
+        paths = [each.path for each in listing.find(folder)]
     found = list[RunFile]()
     for path in paths:
         run, _, name = path.removeprefix(f"{folder.path}/").partition("/")
@@ -115,13 +116,13 @@ def _remove(files: Iterable[RunFile]) -> None:
                 os.rmdir(file.place.parent.path)
 
 
-def _local_paths(folder: Place, may_be_closed: bool) -> Iterator[str]:
+def _local_paths(folder: Place, may_be_closed: bool, key: str) -> Iterator[str]:
     try:
         names = os.listdir(folder.path)
     except FileNotFoundError:
         return
     for run in filter(_RUN.fullmatch, names):
-        outputs.refuse_link(folder / run)
+        outputs.refuse_link(folder / run, key)
         try:
             paths = [f"{folder.path}/{run}/{name}" for name in os.listdir(f"{folder.path}/{run}")]
             yield from (path for path in paths if path.endswith(f"/{PLAN}") or not os.path.isdir(path))

@@ -13,7 +13,7 @@ from actors.units import Format, SourceObject
 from jobs.planning import account
 from jobs.planning.account import Files
 from jobs.planning.containment import ADVICE
-from jobs.planning.files import PARQUET_SUFFIXES, SIDECARS, TABLES, WAV_SCP, File, format_of, suffix_of
+from jobs.planning.files import PARQUET_SUFFIXES, SIDECARS, TABLES, WAV_SCP, File, format_of, is_aligned, suffix_of
 from jobs.planning.finding import Found
 
 
@@ -107,6 +107,8 @@ class Sorted:
 
     def _why_not_taken(self, file: File) -> str:
         """Why a file that no format takes is skipped."""
+        if is_aligned(file):
+            return account.ALIGNED
         suffix = suffix_of(file)
         is_text = suffix in COMPANION_SUFFIXES and self.requested != "audio"
         if self.requested != "auto" and (is_text or format_of(file, "auto") is not None):

@@ -27,24 +27,25 @@ from jobs.planning.run_files import LAST_RUN, OWN_FILES, PLAN, run_files
 CONCURRENT_READS = 16
 
 
-def load_state(output: Place) -> State:
+def load_state(output: Place, key: str = outputs.OUTPUT) -> State:
     """Reads plans, names of commits and of kept emissions, and names and versions of parts.
 
-    Raises UsageError for a damaged plan, and if a folder of the state is a link or not a folder.
+    Raises UsageError, which names the configuration's key, for a damaged plan, and if a folder of the state is a link
+    or not a folder.
     """
-    outputs.check_folders(output)
-    state = _read_plans(output)
+    outputs.check_folders(output, key)
+    state = _read_plans(output, key)
     while state is None:
-        state = _read_plans(output)
+        state = _read_plans(output, key)
     state.commits, state.parts = load_commits(output), _load_parts(output)
     state.emissions = {each.name for each in _emissions_in(output)}
     return state
 
 
-def _read_plans(output: Place) -> State | None:
+def _read_plans(output: Place, key: str) -> State | None:
     """Reads all plans in order; None if one was deleted since it was listed, because a newer plan replaced it."""
     state = State()
-    for file in run_files(output):
+    for file in run_files(output, key=key):
         if file.name == PLAN:
             try:
                 read_plan(file.place, state)
@@ -54,11 +55,11 @@ def _read_plans(output: Place) -> State | None:
                 why = f"is not a plan: {problem}; restore it"
                 if isinstance(problem, SchemaMismatch):
                     why = f"{problem}; read its parts as they are"
-                raise UsageError(f"output.uri: {file.place.uri} {why}, or use another output.uri") from None
+                raise UsageError(f"{key}: {file.place.uri} {why}, or use another output") from None
         if file.name in OWN_FILES:
             state.next_number = file.run + 1
     if state.next_number > LAST_RUN:
-        raise UsageError(f"output.uri: {output.uri} has run {LAST_RUN}, the last possible number")
+        raise UsageError(f"{key}: {output.uri} has run {LAST_RUN}, the last possible number")
     return state
 
 

@@ -62,8 +62,9 @@ class Plan:
             return None
         units = "1 unit is" if count == 1 else f"{count:,} units are"
         return (
-            f"output.emissions: {units} transcribed again, because the text is wanted otherwise (output.tokens) and no"
-            " emissions were kept to decode it from; with output.emissions=true, the next such change needs no audio"
+            f"output.emissions: {units} transcribed again, because the text is wanted otherwise (decoding,"
+            " output.tokens) and no emissions were kept to decode it from; with output.emissions=true, the next such"
+            " change needs no audio"
         )
 
     @property

@@ -58,8 +58,8 @@ class Finished:
     """A run that has ended: how many units it planned and skipped, its totals, and why units failed, by id; those of
     them that are `hopeless` fail in the same way however they are tried.
 
-    `start_seconds` is the time until an actor first had work. `in_output` are the recordings in the output now; `files`
-    those of the input.
+    `start_seconds` is the time until an actor first had work, planning included. `in_output` are the recordings in the
+    output now; `files` those of the input.
     """
 
     run_id: str

@@ -28,6 +28,11 @@ class Failures:
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(Failure(recording_id, file, _described(problem)))
 
+    def merge(self, other: "Failures") -> None:
+        """Adds those of another part of the work."""
+        self.count += other.count
+        self.examples = [*self.examples, *other.examples][:MAX_EXAMPLES]
+
     def to_dicts(self) -> list[dict[str, str | None]]:
         """The examples as in a summary."""
         return [asdict(each) for each in self.examples]

@@ -5,22 +5,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.foreign.errors import InvalidData, one_line
 from actors.parts.part import Part
-from actors.parts.recordings import Row, as_dialogue, recordings_in
+from actors.parts.recordings import Row, as_dialogue, identity, recordings_in
 from actors.parts.stored import open_part, part_name
 from actors.schema import KEY
 from actors.sources.recordings import fields_of
 from actors.storage.answers import OF_ONE_FILE
+from actors.storage.outputs import OUTPUT
 from actors.storage.place import Place
 from actors.text.normalise import join_texts
 from jobs.cli.command import DONE, FAILED
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import say
+from jobs.planning.plans import State
 from jobs.planning.state import load_state
 
 READ_AHEAD = 4  # parts read in advance while one is processed
@@ -31,6 +34,9 @@ _REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s")
 _TOKEN_FIELDS = ("token", "start_s", "end_s", "confidence")
 MAX_SECONDS = 1e8  # of a recording; three years
 MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 tokens, which take 20 kB
+
+Opened = TypeVar("Opened")
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -92,38 +98,75 @@ def _joined(channels: Sequence[Transcript]) -> Transcript:
 
 
 def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
-    """Yields all recordings in committed parts of an output, part by part. Raises ConfigError if there are none, and
-    OSError if the storage fails.
+    """Yields all recordings in committed parts of the output, as `transcripts_in`."""
+    return transcripts_in(config.output.asked_place(), OUTPUT, problems)
+
+
+def transcripts_in(output: Place, key: str, problems: list[str]) -> Iterator[Transcript]:
+    """Yields all recordings in committed parts of an output, part by part. Raises ConfigError, which names `key`, if
+    there are none, and OSError if the storage fails.
 
     A part that cannot be read is skipped. Recordings of which a row is impossible have a fault. A sentence about each
     such part is added to `problems`.
     """
-    output = config.output.asked_place()
-    try:
-        state = load_state(output)
-    except PermissionError as problem:
-        raise ConfigError(f"output.uri: {problem}") from None
-    units = sorted(unit for unit in state.parts if state.commit_of(unit))
-    if not units:
-        raise ConfigError(f"output.uri: {output.uri} has no committed transcripts; run jobs.transcribe first")
+    state = _committed(output, key)
 
-    def read(unit: str) -> Part | Exception:
+    def opened(unit: str) -> Part:
+        return open_part(unit, output, lambda _: None)  # its rows are checked as they come
+
+    def recordings(unit: str, part: Part) -> Iterator[Transcript]:
+        return recordings_of(part.tables(), output / part_name(unit), problems)
+
+    yield from each_part(output, committed_units(state), opened, recordings, problems)
+
+
+def committed(config: Config) -> tuple[Place, State]:
+    """The output and its state. Raises ConfigError if it has no committed part, and OSError if the storage fails."""
+    output = config.output.asked_place()
+    return output, _committed(output, OUTPUT)
+
+
+def _committed(output: Place, key: str) -> State:
+    try:
+        state = load_state(output, key)
+    except PermissionError as problem:
+        raise ConfigError(f"{key}: {problem}") from None
+    if not committed_units(state):
+        raise ConfigError(f"{key}: {output.uri} has no committed transcripts; run jobs.transcribe first")
+    return state
+
+
+def committed_units(state: State) -> list[str]:
+    return sorted(unit for unit in state.parts if state.commit_of(unit))
+
+
+def each_part(
+    output: Place,
+    units: Iterable[str],
+    opened: Callable[[str], Opened],
+    read: Callable[[str, Opened], Iterable[Found]],
+    problems: list[str],
+) -> Iterator[Found]:
+    """Yields what is read from each part, which is opened in advance, in a thread. One that cannot be opened or read is
+    skipped; a sentence about it is added to `problems`. Raises OSError if the storage fails."""
+
+    def try_open(unit: str) -> Opened | Exception:
         try:
-            return open_part(unit, output, lambda _: None)  # its rows are checked as they come
+            return opened(unit)
         except Exception as problem:  # noqa: BLE001 - of this part, unless it is the storage's
             return problem
 
     remaining = iter(units)
     with ThreadPoolExecutor(READ_AHEAD) as pool:
-        pending = deque((unit, pool.submit(read, unit)) for unit in islice(remaining, READ_AHEAD))
+        pending = deque((unit, pool.submit(try_open, unit)) for unit in islice(remaining, READ_AHEAD))
         while pending:
-            unit, opened = pending.popleft()
-            part = opened.result()
-            pending.extend((unit, pool.submit(read, unit)) for unit in islice(remaining, 1))
+            unit, opening = pending.popleft()
+            part = opening.result()
+            pending.extend((unit, pool.submit(try_open, unit)) for unit in islice(remaining, 1))
             try:
                 if isinstance(part, Exception):
                     raise part
-                yield from _recordings(part, output / part_name(unit), problems)
+                yield from read(unit, part)
             except FileNotFoundError:
                 problems.append(_invalid(output / part_name(unit), "it was deleted meanwhile"))
             except OF_ONE_FILE as problem:
@@ -143,11 +186,14 @@ def _invalid(place: Place, why: str) -> str:
     return f"{place.uri} is not a valid part for this version: {why}; delete it and run jobs.transcribe again"
 
 
-def _recordings(part: Part, place: Place, problems: list[str]) -> Iterator[Transcript]:
-    """The recordings of a part. If some have a fault, a sentence about the part is added to `problems`."""
+def recordings_of(
+    tables: Iterable[pa.Table], place: Place, problems: list[str], more: Sequence[str] = ()
+) -> Iterator[Transcript]:
+    """The recordings of a part, from its tables, with `more` columns than transcripts need. If some have a fault, a
+    sentence about the part is added to `problems`."""
     count, example = 0, ""
-    for rows in recordings_in(map(_with_faults, part.tables())):
-        for number, (_, group) in enumerate(groupby(rows, lambda row: [row[name] for name in ("recording_id", *KEY)])):
+    for rows in recordings_in(_with_faults(table, more) for table in tables):
+        for number, (_, group) in enumerate(groupby(rows, identity)):
             own = list(group)
             fault = (
                 "its first segment is not there" if number else next((row["fault"] for row in own if row["fault"]), "")
@@ -162,12 +208,13 @@ def _recordings(part: Part, place: Place, problems: list[str]) -> Iterator[Trans
         )
 
 
-def _with_faults(rows: pa.Table) -> pa.Table:
-    """The columns that transcripts need of rows of PART_SCHEMA, and `fault`: what is impossible in a row."""
+def _with_faults(rows: pa.Table, more: Sequence[str]) -> pa.Table:
+    """The columns that transcripts need of rows of PART_SCHEMA, more of them, and `fault`: what is impossible in a
+    row."""
     found = None
     if _fault(rows):
         found = pa.array([_fault(rows.slice(number, 1)) for number in range(rows.num_rows)], pa.string())
-    return rows.select(_COLUMNS).append_column(
+    return rows.select([*_COLUMNS, *more]).append_column(
         "fault", pa.nulls(rows.num_rows, pa.string()) if found is None else found
     )
 
@@ -196,10 +243,10 @@ def _fault(rows: pa.Table) -> str | None:
     return None
 
 
-def report_problems(problems: Iterable[str]) -> int:
-    """Prints the problems that `transcripts` found, and returns the exit status: FAILED if there were any."""
+def report_problems(problems: Iterable[str], key: str = OUTPUT) -> int:
+    """Prints the problems that `transcripts_in` found, and returns the exit status: FAILED if there were any."""
     status = DONE
     for sentence in problems:
-        say(f"output.uri: {sentence}", "red")
+        say(f"{key}: {sentence}", "red")
         status = FAILED
     return status

@@ -27,6 +27,7 @@ from actors.pieces import Cut, Piece, cut_unit  # noqa: E402
 from actors.schema import EMISSION_SCHEMA, FRAME_SAMPLES, SAMPLE_RATE  # noqa: E402
 from actors.sources.objects import ReadSettings  # noqa: E402
 from actors.storage.place import Place  # noqa: E402
+from actors.text.decoding import DecodingSettings  # noqa: E402
 from actors.text.emissions import to_columns  # noqa: E402
 from actors.units import Carried, SourceObject, Unit  # noqa: E402
 from actors.writer import Writer, WriteSettings  # noqa: E402
@@ -75,7 +76,7 @@ def piece_of(unit: Unit) -> Piece:
     return piece
 
 
-def work(folder: Path, sources: list[SourceObject], is_rewrite: bool) -> None:
+def work(folder: Path, sources: list[SourceObject], is_rewrite: bool, beam: int | None) -> None:
     """The last stage of a run that hears a unit, or of one that decodes it otherwise."""
     began = time.monotonic()
     recipe = "a" * 16 + ("d" if is_rewrite else "c") * 8 + "e" * 8
@@ -83,7 +84,7 @@ def work(folder: Path, sources: list[SourceObject], is_rewrite: bool) -> None:
     unit = Unit.of("0a", recipe, () if is_rewrite else sources, carried if is_rewrite else ())
     with pa.memory_map(str(folder / "heard.arrow")) as file:
         table = EMISSION_SCHEMA.empty_table() if is_rewrite else pa.ipc.open_stream(file.read_buffer()).read_all()
-        settings = WriteSettings(MODEL, VOCABULARY, "run", ReadSettings(), tokens=True)
+        settings = WriteSettings(MODEL, VOCABULARY, "run", ReadSettings(), True, DecodingSettings(beam))
         told = Writer(settings, Place.at(str(folder / "out")), "one")(piece_of(unit), table)
     assert isinstance(told, Committed)
     took = time.monotonic() - began
@@ -99,10 +100,11 @@ def main() -> int:
     parser.add_argument("--noisy", type=float, default=0.3)
     parser.add_argument("--folder", type=Path, help="where the unit lies that was heard, to say and commit it")
     parser.add_argument("--rewrite", action="store_true", help="of a folder: commit it again from its emissions")
+    parser.add_argument("--beam", type=int, help="decode with a beam of this width")
     options = parser.parse_args()
     sources = recordings(options.minutes)
     if options.folder:
-        work(options.folder, sources, options.rewrite)
+        work(options.folder, sources, options.rewrite, options.beam)
         return 0
     with tempfile.TemporaryDirectory(prefix="citrascribe-last-stage-") as folder:
         table = heard(sources, options.minutes, options.noisy)
