@@ -7,6 +7,7 @@ A kind is a function of an empty folder. What it returns reads a mutant and says
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,8 +164,9 @@ def part(folder: Path) -> tuple[bytes, Callable[[bytes], str]]:
         try:
             opened = open_part(unit.id, output)
             rows = list(rows_in(opened.tables()))
-            Made.from_metadata(opened.metadata())
             end = "rows" if len(rows) <= 1_000 else f"{len(rows)} rows"
+            with suppress(InvalidData):  # rows are carried over also where it is unknown what they were made with
+                Made.from_metadata(opened.metadata())
         except InvalidData:
             end = "sentence"
         commit_unit(redo, [rows_of(redo)], output)
