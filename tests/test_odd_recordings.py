@@ -24,6 +24,7 @@ from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import evaluate, export
+from jobs.transcripts import scores
 from jobs.transcripts.formats import SUFFIXES, WRITERS
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout
@@ -299,14 +300,14 @@ def test_what_nobody_foresaw_does_not_end_an_evaluation(
     job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [row for number in range(3) for row in rows_of(f"{number}.wav", [{"text": SAID, "reference": str(number)}])]
-    compare = evaluate.compare
+    compare = scores.compare
 
     def stumble(reference: Sequence[str], *others: Any) -> Any:
         if "1" in reference:
             raise ZeroDivisionError("by nothing")
         return compare(reference, *others)
 
-    monkeypatch.setattr(evaluate, "compare", stumble)
+    monkeypatch.setattr(scores, "compare", stumble)
     status, summary, seen = job(f"output.uri={commit(tmp_path / 'out', '0a', rows)}", main=evaluate.main)
     assert (status, summary["all"]["recordings"], summary["failed"]) == (1, 2, 1)
     assert summary["failures"][0] == {
