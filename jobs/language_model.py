@@ -97,8 +97,8 @@ def run(config: Config) -> int:
         corpus, trained = Path(folder) / "texts", Path(folder) / "arpa"
         with corpus.open("w", encoding="utf-8", newline="\n") as file:
             for number, text in enumerate(texts):
-                for each in sentences.lines(text):
-                    file.write(f"{each}\n")
+                for sentence in sentences.lines(text):
+                    file.write(f"{sentence}\n")
                 if number % SAY_EVERY == 0:
                     line.say(f"{sentences.sentences:,} sentences …")
         if not sentences.sentences:
