@@ -22,6 +22,7 @@ from actors.foreign.escape import describe
 from actors.schema import SAMPLE_RATE, MachineError, UsageError
 from actors.storage.answers import FileTooLarge
 from actors.storage.cache import cache_folder, is_intact, new_file, sha256_of
+from actors.storage.fetched import fetch_once
 from actors.storage.place import Place
 from actors.storage.urls import without_signatures
 from actors.units import digest
@@ -143,15 +144,14 @@ def _fetch_from_storage(name: str, place: Place, etag: str, expected: str | None
     if place.is_local:
         return Path(place.path)
     target = cache_folder() / "models" / digest([place.uri, etag]) / "model.nemo"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):  # if many actors start at once, one fetches
-        if not target.exists() or (expected is not None and sha256_of(target) != expected):
-            try:
-                with new_file(target) as partial:
-                    place.copy_to(str(partial), MAX_FILE_BYTES)
-            except FileTooLarge:
-                raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
-    return target
+    try:
+        return fetch_once(place, target, MAX_FILE_BYTES, lambda copy: copy.exists() and _is(copy, expected))
+    except FileTooLarge:
+        raise UsageError(f"model.name: {name} has more than the limit of {MAX_FILE_BYTES:,} bytes") from None
+
+
+def _is(copy: Path, expected: str | None) -> bool:
+    return expected is None or sha256_of(copy) == expected
 
 
 def _fetch_from_hub(name: str, revision: str | None) -> Path:

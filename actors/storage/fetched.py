@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,15 +86,21 @@ def _path_of(place: Place, etag: str, key: str, max_bytes: int, anew: bool = Fal
     """The file itself if it is local, else its copy in the cache, fetched if it is not there, or `anew`."""
     if place.is_local:
         return Path(place.path)
-    target = cache_folder() / "files" / _digest(place, etag)
+    try:
+        target = cache_folder() / "files" / _digest(place, etag)
+        return fetch_once(place, target, max_bytes, lambda copy: not anew and copy.exists())
+    except FileTooLarge:
+        raise UsageError(f"{key}: {place.described} has more than {max_bytes:,} bytes") from None
+
+
+def fetch_once(place: Place, target: Path, max_bytes: int, is_good: Callable[[Path], bool]) -> Path:
+    """Copies a file to `target`, unless what is there is good already; if many processes start at once, one does.
+    Raises FileTooLarge."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):  # if many workers start at once, one fetches
-        if anew or not target.exists():
-            try:
-                with new_file(target) as partial:
-                    place.copy_to(str(partial), max_bytes)
-            except FileTooLarge:
-                raise UsageError(f"{key}: {place.described} has more than {max_bytes:,} bytes") from None
+    with FileLock(f"{target}.lock"):
+        if not is_good(target):
+            with new_file(target) as partial:
+                place.copy_to(str(partial), max_bytes)
     return target
 
 
