@@ -17,7 +17,7 @@ from actors.text.beam import Fusion, search
 from actors.text.frames import STEP, Frames
 from actors.text.greedy import align
 from actors.text.language_model import LanguageModel
-from actors.text.phrases import Phrases
+from actors.text.phrases import Phrases, automaton_of
 
 BEAM = 16
 ARCS, PHRASES = 8_000_000, 10_000
@@ -83,43 +83,8 @@ def language_model_of(text: NDArray[np.int64], arcs: int, rng: np.random.Generat
 
 def phrases_of(text: NDArray[np.int64], count: int, rng: np.random.Generator) -> Phrases:
     """The automaton of phrases of two to six tokens, stretches of a text, at 1.5 nats a token."""
-    tree: list[dict[int, int]] = [{}]
-    depth, bonus = [0], [0.0]
-    for begin, length in zip(rng.integers(0, len(text) - 6, count), rng.integers(2, 7, count), strict=True):
-        state = 0
-        for token in text[begin : begin + length].tolist():
-            if token not in tree[state]:
-                tree[state][token] = len(tree)
-                tree.append({})
-                depth.append(depth[state] + 1)
-                bonus.append(0.0)
-            state = tree[state][token]
-        bonus[state] = 1.5 * depth[state]
-    fails, order = [0] * len(tree), [0]
-    for state in order:
-        for token, child in tree[state].items():
-            order.append(child)
-            fail = fails[state]
-            while fail and token not in tree[fail]:
-                fail = fails[fail]
-            fails[child] = tree[fail].get(token, 0) if state else 0
-            bonus[child] += bonus[fails[child]]
-    lent = [1.5 * depth[state] if children else 0.0 for state, children in enumerate(tree)]
-    arcs = [(state, token, child) for state, children in enumerate(tree) for token, child in sorted(children.items())]
-    roots = np.zeros(TOKENS, np.uint32)
-    for token, child in tree[0].items():
-        roots[token] = child
-    counts = [0, *(len(children) for children in tree)]
-    return Phrases(
-        np.cumsum(counts).astype(np.uint32),
-        np.array([token for _, token, _ in arcs], np.uint16),
-        np.array([child for _, _, child in arcs], np.uint32),
-        roots,
-        np.array(fails, np.uint32),
-        np.array(lent, np.float32),
-        np.array(bonus, np.float32),
-        max((bonus[child] + lent[child] - lent[state] for state, _, child in arcs), default=0.0),
-    )
+    places = zip(rng.integers(0, len(text) - 6, count), rng.integers(2, 7, count), strict=True) if count else ()
+    return automaton_of({tuple(text[begin : begin + length].tolist()): 1.5 for begin, length in places}, TOKENS)
 
 
 def frames_of_text(text: NDArray[np.int64], frames: int, mean: float, fall: float, rng: np.random.Generator) -> Frames:

@@ -67,7 +67,7 @@ class Unspelled(NamedTuple):
 
 def no_phrases(tokens: int) -> Phrases:
     """The automaton of no phrase."""
-    return _automaton({}, tokens)
+    return automaton_of({}, tokens)
 
 
 def read_phrases(path: Path) -> list[Phrase]:
@@ -151,7 +151,7 @@ def build_phrases(
             continue
         for ids in spellings:
             weights[tuple(ids)] = weight if phrase.weight is None else phrase.weight
-    return _automaton(weights, tokens), unspelled
+    return automaton_of(weights, tokens), unspelled
 
 
 def sentences_about(unspelled: Sequence[Unspelled], phrases: int) -> list[str]:
@@ -175,7 +175,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
 
 
-def _automaton(weights: dict[tuple[int, ...], float], tokens: int) -> Phrases:
+def automaton_of(weights: dict[tuple[int, ...], float], tokens: int) -> Phrases:
     """The automaton of spellings, each with its weight for each token.
 
     A state is lent the most that any of its suffixes, as the beginning of a longer phrase, has earned so far.
