@@ -1,6 +1,8 @@
 """The actor: one loaded Citrinet that hears segments of sound. It makes no text, so that its GIL belongs to the batches
 of the GPU."""
 
+import logging
+import os
 import threading
 import time
 import uuid
@@ -9,14 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from actors.engine.batching import make_batches
-from actors.engine.interface import Emission, Engine, EngineSettings
+from actors.engine.faults import DeviceFault, hear_within_memory
+from actors.engine.interface import Capacity, Emission, EngineSettings
 from actors.engine.load import load_engine
 from actors.engine.models import ModelFile
 from actors.isolation import Isolated, NotCreated
@@ -32,6 +35,8 @@ from actors.schema import (
 )
 from actors.text.emissions import to_columns
 
+FAULT_STATUS = 70  # EX_SOFTWARE of sysexits.h
+
 
 class Sound(NamedTuple):
     """A segment's waveform, with its context."""
@@ -44,7 +49,8 @@ class Transcriber:
     """Hears tables of SPEECH_SCHEMA with one loaded engine; returns tables of EMISSION_SCHEMA. Thread-safe.
 
     Rows stay as they are, less the sound. The schema's metadata keep what came with the table, and add the work that it
-    took and the stride of frames in samples.
+    took and the stride of frames in samples. If the device fails, this process ends, so that its pieces go to another:
+    one that lived on would fail each in a moment, and take those that are meant for healthy devices.
     """
 
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
@@ -56,7 +62,10 @@ class Transcriber:
         """Hears rows."""
         began = time.time()
         sounds, samples = _sounds_in(speech)
-        heard = dict(zip(sounds, self._runner.hear(list(sounds.values())), strict=True))
+        try:
+            heard = dict(zip(sounds, self._runner.hear(list(sounds.values())), strict=True))
+        except DeviceFault as fault:
+            _end_process(fault)
         emissions = [heard.get(row) for row in range(speech.num_rows)]
         columns: dict[str, Any] = {name: speech.column(name) for name in speech.schema.names if name in _PASSED_THROUGH}
         columns |= to_columns([each if isinstance(each, Emission) else None for each in emissions])
@@ -71,6 +80,12 @@ class Transcriber:
         metadata = (speech.schema.metadata or {}) | {FRAME_SAMPLES: str(self._runner.frame_samples)}
         table = pa.table([columns[each.name] for each in EMISSION_SCHEMA], schema=EMISSION_SCHEMA)
         return table.replace_schema_metadata(work.to_metadata() | metadata)
+
+
+def _end_process(fault: DeviceFault) -> NoReturn:
+    """Ends this process at once: its destructors would wait for the device."""
+    logging.getLogger(__name__).critical("this process ends, because its device failed: %s", fault)
+    os._exit(FAULT_STATUS)
 
 
 _PASSED_THROUGH = frozenset(SPEECH_SCHEMA.names) & frozenset(EMISSION_SCHEMA.names)
@@ -110,18 +125,21 @@ class EngineRunner:
         self._padded_samples = 0  # given to the model since the last `take_counters`, padding included
         self._busy_taken, self._lock = 0.0, threading.Lock()
         self._pads = settings.traits.pads
-        self._max_padded, self._batch_shares = int(settings.max_padded_seconds * SAMPLE_RATE), settings.batch_shares
+        self._batch_shares = settings.batch_shares
         self._pool = ThreadPoolExecutor(
             settings.concurrent_batches,
             initializer=torch.set_num_threads,
             initargs=(max(settings.threads // settings.concurrent_batches, 1),),
         )
         self._engine = self._pool.submit(load_engine, model, settings).result()
-        self.frame_samples = self._engine.frame_samples
+        self.frame_samples, holds = self._engine.frame_samples, self._engine.capacity
+        self._limit = Capacity(int(settings.max_padded_seconds * SAMPLE_RATE))
+        if holds is not None:
+            self._limit = Capacity(min(self._limit.samples, holds.samples), holds.recordings)
 
     def hear(self, sounds: Sequence[Sound]) -> list[Emission | RecordingError]:
-        """An emission or an error per segment, in order."""
-        batches = make_batches([len(each.pcm) for each in sounds], self._max_padded, self._batch_shares)
+        """An emission or an error per segment, in order. Raises DeviceFault."""
+        batches = make_batches([len(each.pcm) for each in sounds], self._limit, self._pads, self._batch_shares)
         lengths = ([len(sounds[index].pcm) for index in batch] for batch in batches)
         padded = sum(max(each) * len(each) if self._pads else sum(each) for each in lengths)
         with self._lock:
@@ -144,7 +162,8 @@ class EngineRunner:
 
 
 class IsolatedRunner:
-    """Runs each recording alone in a child process. One that crashes it gets an error; the others go on."""
+    """Runs each recording alone in a child process. One that crashes it gets an error; the others go on. So does one at
+    which the device fails twice: it cannot be the device alone, since a new child starts with the model at work."""
 
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
         self._padded_samples = 0
@@ -165,15 +184,27 @@ class IsolatedRunner:
 
     def _one(self, recording: Sequence[Sound]) -> list[Emission | RecordingError]:
         try:
-            self.frame_samples, emissions = self._child(recording)
+            self.frame_samples, emissions = self._with_another_try(recording)
             return list(emissions)
         except NotCreated:
             raise
+        except DeviceFault as fault:
+            self._child.close()
+            return [RecordingError(ErrorKind.CRASHED, f"the device fails for it alone: {fault!s:.200}")] * len(
+                recording
+            )
         except RecordingError as problem:
             return [problem] * len(recording)
         except Exception as problem:  # noqa: BLE001 - only this recording is lost
             detail = f"{type(problem).__name__}: {problem!s:.200}"
             return [RecordingError(ErrorKind.INTERNAL, detail)] * len(recording)
+
+    def _with_another_try(self, recording: Sequence[Sound]) -> Any:
+        try:
+            return self._child(recording)
+        except DeviceFault:
+            self._child.close()  # its context is lost; the next call starts a new one
+        return self._child(recording)
 
 
 def _load_single_threaded(
@@ -185,20 +216,3 @@ def _load_single_threaded(
 
 def _hear(runner: EngineRunner, sounds: Sequence[Sound]) -> tuple[int, list[Emission | RecordingError]]:
     return runner.frame_samples, runner.hear(sounds)
-
-
-def hear_within_memory(engine: Engine, batch: list[Waveform]) -> list[Emission | RecordingError]:
-    """Runs an engine on a batch; one that does not fit the device's memory is split in halves."""
-    import torch
-
-    try:
-        return list(engine.transcribe(batch))
-    except torch.OutOfMemoryError:
-        pass  # outside the handler, so that the traceback no longer holds the tensors of the failed pass
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if len(batch) == 1:
-        detail = "the device's memory does not hold this segment even alone; lower segmentation.max_seconds"
-        return [RecordingError(ErrorKind.OUT_OF_MEMORY, detail)]
-    middle = len(batch) // 2
-    return hear_within_memory(engine, batch[:middle]) + hear_within_memory(engine, batch[middle:])

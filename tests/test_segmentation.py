@@ -19,7 +19,7 @@ from transcribing import Transcribing
 
 from actors.audio.decode import decode
 from actors.audio.segments import GRID, Segment, SegmentationSettings, segments_of
-from actors.engine.batching import make_batches
+from actors.engine.batching import padded_batches
 from actors.engine.interface import EngineSettings
 from actors.engine.models import resolve
 from actors.reader import read_piece
@@ -220,7 +220,7 @@ def test_segments_of_many_recordings_fill_their_batches() -> None:
         pcm = (draw.normal(0, 2_000, samples) * swell).astype(np.int16)
         lengths += [each.input_end - each.input_start for each in segments_of(pcm, SegmentationSettings())]
     padded = sum(
-        len(batch) * max(lengths[index] for index in batch) for batch in make_batches(lengths, 30 * SAMPLE_RATE)
+        len(batch) * max(lengths[index] for index in batch) for batch in padded_batches(lengths, 30 * SAMPLE_RATE)
     )
     assert 1 - sum(lengths) / padded < 0.05
 

@@ -1,4 +1,4 @@
-"""Batches, greedy CTC, character errors, blocks, storage: small functions with answers that are known."""
+"""Greedy CTC, character errors, blocks, storage: small functions with answers that are known."""
 
 import os
 import pickle
@@ -13,22 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.blocks import advance, outcome_of, start
-from actors.engine.batching import make_batches
 from actors.outcomes import Failed, Kept, Outcome, Recut
 from actors.pieces import Cut, NeedsRecut, Piece
 from actors.storage.place import Place
 from actors.text.cer import character_errors, normalise
 from actors.text.greedy import collapse
-
-
-@given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 2_000))
-def test_batches_hold_everything_once_and_keep_the_limit(lengths: list[int], limit: int) -> None:
-    batches = make_batches(lengths, limit)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or max(lengths[index] for index in batch) * len(batch) <= limit
-    longest = [max(lengths[index] for index in batch) for batch in batches]
-    assert longest == sorted(longest, reverse=True)
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))

@@ -106,7 +106,7 @@ def test_other_citrinets(
 class SmallDevice:
     """An engine whose device holds so many samples; its only frame has the length of the recording as its class."""
 
-    blank, frame_samples, busy_seconds = -1, 1_280, None
+    blank, frame_samples, busy_seconds, capacity = -1, 1_280, None, None
 
     def __init__(self, holds: int) -> None:
         self.holds = holds
@@ -202,10 +202,10 @@ def test_nemos_engine_takes_models_of_other_families(tmp_path: Path) -> None:
 
 
 def test_what_a_device_works_at_once() -> None:
-    """A CPU's threads share a piece out; a GPU has one large batch, and the next one on its way."""
+    """A CPU's threads share a piece out; a GPU has one large batch, and the next ones on their way."""
     cpu = EngineSettings("fused", "cpu", "float32", 4, 30)
     assert (cpu.concurrent_batches, cpu.batch_shares) == (4, 4)
     gpu = EngineSettings("fused", "cuda", "bfloat16", 1, 3_600)
-    assert (gpu.concurrent_batches, gpu.batch_shares) == (2, 1)
+    assert (gpu.concurrent_batches, gpu.batch_shares) == (3, 1)
     nemo = EngineSettings("nemo", "cuda", "float32", 1, 3_600)
     assert (nemo.concurrent_batches, nemo.batch_shares) == (1, 1)

@@ -17,7 +17,7 @@ import soundfile
 import torch
 
 from actors.benchmark.reports import KernelReport, SideReport
-from actors.engine.batching import make_batches
+from actors.engine.batching import padded_batches
 from actors.engine.interface import Emission, EngineSettings
 from actors.engine.load import check_device
 from actors.engine.models import ModelFile, fetch, read_vocabulary
@@ -124,7 +124,7 @@ def _batches(side: Side, device: str, sounds: list[Samples]) -> list[list[Sample
     size = side.sizes[device]
     if side.method == "transcribe":  # in the order given
         return [sounds[first : first + size] for first in range(0, len(sounds), size)]
-    indices = make_batches([len(each) for each in sounds], size * SAMPLE_RATE)
+    indices = padded_batches([len(each) for each in sounds], size * SAMPLE_RATE)
     return [[sounds[index] for index in batch] for batch in indices]
 
 

@@ -1,5 +1,6 @@
 """The engine's contract: what an engine does, its settings, and what it returns."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -18,6 +19,7 @@ THRESHOLD = -9.2  # log-probability that a candidate must exceed, one in 10,000
 CODES_PER_NAT = 4_096  # resolution of the log-probabilities of candidates
 MAX_CANDIDATES = 255  # of a frame
 MAX_CLASSES = 65_536  # ids of tokens and the blank have 16 bits
+GPU_BATCHES = 3  # of an actor at once: one computes, the next is on the device, a third is packed or taken apart
 
 
 class Candidates(NamedTuple):
@@ -46,12 +48,25 @@ def log_prob_codes(log_probs: Floats) -> Codes:
     return np.rint(np.clip(-log_probs * CODES_PER_NAT, 0, 65_535)).astype(np.uint16)
 
 
+class Capacity(NamedTuple):
+    """What a batch holds at most: samples, of all recordings together or with padding, and recordings."""
+
+    samples: int
+    recordings: int = sys.maxsize
+
+
 class Engine(Protocol):
     """A loaded model. `frame_samples` is the stride of its output frames in samples, `blank` the id of CTC's blank, the
     last class."""
 
     blank: int
     frame_samples: int
+
+    @property
+    def capacity(self) -> Capacity | None:
+        """What a batch may hold, where the engine has allocated memory for so much; None if that shows only by trying.
+        A batch within it never raises torch.OutOfMemoryError."""
+        ...
 
     @property
     def busy_seconds(self) -> float | None:
@@ -61,7 +76,8 @@ class Engine(Protocol):
     def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
         """Runs the model on a batch of waveforms, of either form; one emission per waveform, in order.
 
-        Raises torch.OutOfMemoryError where the batch is too large for the device.
+        Raises torch.OutOfMemoryError where the batch is too large for the device, and what torch raises where the
+        device fails.
         """
         ...
 
@@ -102,12 +118,12 @@ class EngineSettings:
         """Batches that an actor computes concurrently, if its engine can.
 
         On CPUs each thread has a batch of its own. Threads that share a batch wait for each other after every
-        operation, so one that the system preempts would hold up all. On a GPU the next batch is packed while one
+        operation, so one that the system preempts would hold up all. On a GPU the next batches are packed while one
         computes.
         """
         if not self.traits.is_thread_safe:
             return 1
-        return self.threads if self.device == "cpu" else 2
+        return self.threads if self.device == "cpu" else GPU_BATCHES
 
     @property
     def batch_shares(self) -> int:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from actors.audio.pcm import as_float
 from actors.engine.citrinet.candidates import list_candidates
-from actors.engine.interface import Emission
+from actors.engine.interface import Capacity, Emission
 from actors.foreign.errors import one_line
 from actors.schema import SAMPLE_RATE, Floats, UsageError, Waveform
 
@@ -22,6 +22,7 @@ class NemoEngine:
     """A CTC model in evaluation mode on one device. Importing NeMo takes about 20 s, so it is imported on demand."""
 
     busy_seconds: float | None = None  # not measured
+    capacity: Capacity | None = None  # shows by trying
 
     def __init__(self, checkpoint: Path, device: str, precision: str, candidates: int = 0) -> None:
         """Raises UsageError if the checkpoint cannot be loaded, or is not a CTC model for 16 kHz audio."""

@@ -39,7 +39,7 @@ speech = pa.concat_tables([read_piece(cut_unit(unit, Cut(36_000))[0], ReadSettin
 hours = sum(len(each.as_buffer()) for each in speech.column("pcm") if each.is_valid) / 2 / 16_000 / 3_600
 
 class Answering:
-    busy_seconds = None
+    busy_seconds = capacity = None
 
     def __init__(self, engine):
         self._engine, self._answers = engine, {}

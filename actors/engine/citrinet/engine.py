@@ -11,7 +11,7 @@ from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.packing import Packing
-from actors.engine.interface import Emission
+from actors.engine.interface import Capacity, Emission
 from actors.schema import Waveform
 
 
@@ -19,6 +19,7 @@ class CitrinetEngine:
     """Features and encoder of one checkpoint, on CPUs, in float32 or bfloat16."""
 
     busy_seconds: float | None = None  # not measured
+    capacity: Capacity | None = None  # shows by trying
 
     def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str, candidates: int = 0) -> None:
         """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""

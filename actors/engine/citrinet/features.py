@@ -14,7 +14,6 @@ from typing import Generic
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from actors.audio.pcm import as_float
 from actors.engine.citrinet.configuration import FeaturesConfig
@@ -22,12 +21,24 @@ from actors.engine.citrinet.layers import Form, Layers
 from actors.engine.citrinet.packing import Packing, pack
 from actors.schema import Waveform
 
-Positions = NDArray[np.int64]
-
 
 def sample_type(batch: Sequence[Waveform]) -> torch.dtype:
     """The type in which a batch is packed."""
     return torch.int16 if all(pcm.dtype == np.int16 for pcm in batch) else torch.float32
+
+
+class _Writable:
+    """An array as if it were writable: torch warns of one that is not, as those over Ray's store are not."""
+
+    def __init__(self, array: Waveform) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = interface | {"data": (interface["data"][0], False)}
+        self._array = array  # for as long as its memory is in use
+
+
+def _tensor(array: Waveform) -> torch.Tensor:
+    """An array's memory as a tensor, to be read."""
+    return torch.from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
 
 
 class Features(Generic[Form]):
@@ -55,21 +66,22 @@ class Features(Generic[Form]):
         """Packs a batch into new tensors: its sound, and the end of each recording; see `pack_sound`."""
         sound = torch.empty(self.samples(packing.rows), dtype=sample_type(batch))
         ends = torch.empty(len(batch), dtype=torch.int64)
-        self.pack_sound(batch, packing, sound.numpy(), ends.numpy())
+        self.pack_sound(batch, packing, sound, ends)
         return sound, ends
 
-    def pack_sound(self, batch: Sequence[Waveform], packing: Packing, sound: Waveform, ends: Positions) -> None:
+    def pack_sound(self, batch: Sequence[Waveform], packing: Packing, sound: torch.Tensor, ends: torch.Tensor) -> None:
         """Writes the recordings to `sound`, of `samples(rows)` and the type `sample_type`, with zeros between them, and
-        their ends to `ends`."""
+        their ends to `ends`. Torch copies them all in one call, without the GIL."""
         firsts = packing.starts * self.hop + self.n_fft // 2
         lasts = firsts + np.array([len(pcm) for pcm in batch])
-        ends[: len(batch)] = lasts
-        end = 0
-        for pcm, first, last in zip(batch, firsts.tolist(), lasts.tolist(), strict=True):
-            sound[end:first] = 0
-            sound[first:last] = pcm if pcm.dtype == sound.dtype else as_float(pcm)
-            end = last
-        sound[end:] = 0
+        ends.numpy()[: len(batch)] = lasts
+        gaps = np.append(firsts, len(sound)) - np.append(0, lasts)  # before each recording, and after the last
+        silence = torch.zeros(int(gaps.max()), dtype=sound.dtype)
+        before, *others = (silence[:gap] for gap in gaps.tolist())
+        parts = [before]
+        for pcm, after in zip(batch, others, strict=True):
+            parts += _tensor(pcm if sound.dtype == torch.int16 else as_float(pcm)), after
+        torch.cat(parts, out=sound)
 
     def __call__(self, sound: torch.Tensor, ends: torch.Tensor, level: Form) -> torch.Tensor:
         """Features (rows, mels) of packed sound of `samples(rows)`; `level` is the form that the layers take."""

@@ -9,9 +9,9 @@ from actors.engine.citrinet import checkpoint
 from actors.engine.citrinet.encoder import Encoder
 from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.gpu_layers import GpuLayers
-from actors.engine.citrinet.graph import Graph
-from actors.engine.citrinet.levels import Level
-from actors.engine.interface import Emission
+from actors.engine.citrinet.graph import Network
+from actors.engine.citrinet.graphs import Graphs
+from actors.engine.interface import Capacity, Emission
 from actors.schema import UsageError, Waveform
 
 MIN_SECONDS = 60.0  # of audio; a GPU without memory for that is refused
@@ -19,8 +19,7 @@ MAX_SECONDS = 10_800.0  # of audio; a batch's rows times channels are indexed in
 
 
 class GpuEngine:
-    """Features and encoder of one checkpoint, in float32 or bfloat16. Thread-safe: while the batch of one thread
-    is computed, that of another is packed and copied."""
+    """Features and encoder of one checkpoint, in float32 or bfloat16. Thread-safe."""
 
     def __init__(
         self, nemo: Path, sha256: str, cache: Path, device: str, precision: str, seconds: float, candidates: int = 0
@@ -39,35 +38,39 @@ class GpuEngine:
                 encoder = Encoder(layers, config["blocks"], tensors)
         except torch.OutOfMemoryError:
             raise too_small from None
-        graph = _graph(layers, features, encoder, seconds, candidates)
-        while graph is None and seconds / 2 >= MIN_SECONDS:
+        network = Network(layers, features, encoder, candidates)
+        graphs = _graphs(network, seconds)
+        while graphs is None and seconds / 2 >= MIN_SECONDS:
             seconds /= 2
-            graph = _graph(layers, features, encoder, seconds, candidates)
-        if graph is None:
+            graphs = _graphs(network, seconds)
+        if graphs is None:
             raise too_small
-        self._graph, self.max_seconds = graph, seconds
+        self._graphs = graphs
         self.blank = config["classes"] - 1
         self.frame_samples = config["features"]["hop"] * checkpoint.stride(config)
 
     @property
     def busy_seconds(self) -> float:
         """Seconds that the GPU was busy so far, as measured by its own events."""
-        return self._graph.busy_seconds
+        return self._graphs.busy_seconds
+
+    @property
+    def capacity(self) -> Capacity:
+        """What a batch may hold: less than was asked for on a small card."""
+        return self._graphs.capacity
 
     def transcribe(self, batch: Sequence[Waveform]) -> list[Emission]:
         """Runs the model on a batch of waveforms.
 
-        Raises torch.OutOfMemoryError if the batch has more audio than `max_seconds`.
+        Raises torch.OutOfMemoryError if the batch has more audio than fits.
         """
-        return self._graph(batch)
+        return self._graphs(batch)
 
 
-def _graph(
-    layers: GpuLayers, features: Features[Level], encoder: Encoder[Level], seconds: float, candidates: int
-) -> Graph | None:
-    """The graph for batches of `seconds`; None if there is not enough memory."""
+def _graphs(network: Network, seconds: float) -> Graphs | None:
+    """The graphs for batches of up to `seconds`; None if there is not enough memory."""
     try:
-        return Graph(layers, features, encoder, seconds, candidates)
+        return Graphs(network, seconds)
     except torch.OutOfMemoryError:
         pass  # outside the handler, so that the traceback no longer holds the tensors of the failed attempt
     torch.cuda.empty_cache()

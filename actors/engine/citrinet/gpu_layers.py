@@ -38,15 +38,13 @@ class GpuLayers:
         self.device, self.dtype, self.tile = device, dtype, tile or tile_for(device, dtype)
 
     def log_mel(self, config: FeaturesConfig, window: torch.Tensor, filters: torch.Tensor) -> SoundOperation[Level]:
-        """A fixed number of rows at a time, so that one FFT plan serves all sizes. The sound may have room for more
-        rows than it holds."""
+        """A fixed number of rows at a time, so that one FFT plan serves all sizes: another might round otherwise."""
         size, (mels, bins) = len(window), filters.shape
         own_window, own_filters = window.to(self.device), filters.to(self.device).contiguous()
-        max_rows = FFT_ROWS if self.device.type == "cuda" else 128  # in the interpreter a row costs time
+        rows = FFT_ROWS if self.device.type == "cuda" else 64  # in the interpreter a row costs time
 
         def log_mel(sound: torch.Tensor, ends: torch.Tensor, level: Level) -> torch.Tensor:
             log = torch.empty(len(level.recording), mels, device=sound.device)
-            rows = min(max_rows, len(log) + -len(log) % 32)  # whole blocks of both kernels
             windowed = torch.empty(rows, size, device=sound.device)
             for first in range(0, (len(sound) - size) // config["hop"], rows):
                 kernels.frames[(cdiv(rows, 4),)](

@@ -1,7 +1,7 @@
 """The packings of a batch as levels for the GPU kernels: one block of int32, copied to the device at once.
 
 The block's layout is fixed by the maximum rows and recordings of a batch, so that kernels captured with its address
-serve every batch.
+serve every batch up to that size.
 """
 
 from __future__ import annotations
@@ -53,14 +53,15 @@ class LevelLayout:
         )
 
     def fill(self, block: Rows, packings: Sequence[Packing]) -> None:
-        """Writes the packings of a batch to a block; entries beyond their rows are left unchanged."""
+        """Writes the packings of a batch to a block. Entries beyond their rows are left as they are, whatever another
+        layout wrote there, but for those of `source`: operations that know no number of rows follow them all."""
         for spans, packing in zip(self._spans, packings, strict=True):
             counts, starts, lengths, recording, source = (block[first:end] for first, end in spans)
             counts[:] = packing.rows, len(packing.lengths)
             starts[: len(packing.starts)], lengths[: len(packing.lengths)] = packing.starts, packing.lengths
             recording[: packing.rows] = packing.recording
             if packing.finer is not None:
-                source[: packing.rows] = packing.source
+                source[: packing.rows], source[packing.rows :] = packing.source, 0
 
     def levels(self, block: torch.Tensor) -> list[Level]:
         """The levels of a block on the device."""

@@ -57,18 +57,23 @@ class Packing:
         """The row of the finer packing that each row is centred on, shape (rows,). It is 0 for rows of gaps, since they
         are zeroed before they are read."""
         assert self.finer is not None
-        source = self._spread(self.finer.starts - 2 * self.starts, 0) + 2 * np.arange(self.rows, dtype=np.int32)
-        return np.where(self.recording < 0, 0, source).astype(np.int32)
+        source = self._spread(self.finer.starts - 2 * self.starts, 0)
+        source += np.arange(0, 2 * self.rows, 2, dtype=np.int32)
+        source *= self.recording >= 0
+        return source
 
     def strided(self, gap: int) -> Packing:
         """The packing after a stride of 2, with its own gap: n frames become ceil(n / 2)."""
         return Packing((self.lengths + 1) // 2, gap, self)
 
     def _spread(self, values: Rows, elsewhere: int) -> Rows:
-        """Repeats each recording's value in all of its rows; gaps have the value `elsewhere`."""
+        """Repeats each recording's value in all of its rows; gaps have the value `elsewhere`. Torch does it without the
+        GIL, which other batches of a GPU need meanwhile."""
         ends = np.append(self.starts[1:], self.rows)
         pairs = np.stack([values, np.full_like(values, elsewhere)], axis=1).ravel()
-        return np.repeat(pairs, np.stack([self.lengths, ends - self.starts - self.lengths], axis=1).ravel())
+        counts = np.stack([self.lengths, ends - self.starts - self.lengths], axis=1).ravel()
+        repeated: Rows = torch.repeat_interleave(*map(torch.from_numpy, (pairs, counts)), output_size=self.rows).numpy()
+        return repeated
 
 
 def pack(lengths: list[int], gap: int) -> Packing:
