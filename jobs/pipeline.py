@@ -25,7 +25,7 @@ from actors.stages import CommitBlock, HearBlock, ReadBlock
 from actors.storage.place import Place
 from actors.writer import WriteSettings
 from jobs.planning.recipe import Recipe
-from jobs.running.cluster import GraphError, configure_ray_data
+from jobs.running.cluster import GraphError, configure_ray_data, has_restarted
 from jobs.running.connect import reason_of
 from jobs.running.share import Share
 
@@ -47,10 +47,11 @@ def build_graph(
     in a process of its own, since one of them may crash it."""
     reading = replace(recipe.reading, isolated=isolated)
     engine = replace(recipe.engine_settings(share.resources.threads), isolated=isolated)
+    hearing = recipe.model, engine, has_restarted
     return (
         _source(pieces)
         .map_batches(ReadBlock, fn_constructor_args=(reading, output), **_WHOLE_BLOCKS, **share.of_readers())
-        .map_batches(HearBlock, fn_constructor_args=(recipe.model, engine), **_WHOLE_BLOCKS, **share.of_actors())
+        .map_batches(HearBlock, fn_constructor_args=hearing, **_WHOLE_BLOCKS, **share.of_actors())
         .map_batches(
             CommitBlock, fn_constructor_args=_committing(writing, output), **_WHOLE_BLOCKS, **share.of_writers()
         )

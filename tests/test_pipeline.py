@@ -87,6 +87,13 @@ def test_without_a_wish_every_gpu_or_machine_has_its_actor() -> None:
     assert [each.first_actors for each in (shared(96, 8), shared(cpus=64, node=16))] == [8, 4]
 
 
+def test_an_actor_on_a_gpu_has_cpus_of_its_own_and_leaves_most_to_decoders() -> None:
+    assert [shared(cpus, 1).actor_cpus for cpus in (1, 2, 4, 8, 16, 24, 64)] == [0.625, 1, 1, 1, 2, 3, 3]
+    assert shared(128, 8).actor_cpus == 2
+    assert shared(16, 1, gpus_per_actor=0.5).actor_cpus == 1
+    assert shared(16, 1, cpus_per_actor=4).actor_cpus == 4
+
+
 def test_what_others_hold_is_left_to_them() -> None:
     assert shared(16).actor_cpus == 14
     assert [shared(16, free=(cpus, 0)).actor_cpus for cpus in (8, 3, 2)] == [6, 1, 0.5]

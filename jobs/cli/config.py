@@ -212,7 +212,7 @@ class Batch(Section):
     """Batches of the model. They never change a text."""
 
     max_padded_seconds: Auto | Positive = "auto"
-    """seconds of padded audio in a batch; auto: 30 on a CPU, 3600 on a GPU"""
+    """seconds of audio in a batch, with NeMo's engine padded ones; auto: 30 on a CPU, 3600 on a GPU or what fits"""
 
 
 class Units(Section):
@@ -232,7 +232,7 @@ class Cluster(Section):
     gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"
     """auto: 1 on a GPU, 0 on CPUs; 0.5 puts two actors on one GPU"""
     cpus_per_actor: Auto | Positive = "auto"
-    """CPUs that Ray reserves; auto: 1 on a GPU, else what other runs, decoding and committing leave"""
+    """CPUs that Ray reserves; auto: 1 to 3 on a GPU, else what other runs, decoding and committing leave"""
     cpus_per_decoder: Auto | Positive = "auto"
     """CPUs of one decoder; auto: 1, less on fewer than 4 CPUs"""
     decoder_memory_gb: Positive = 2.0

@@ -10,6 +10,8 @@ from jobs.planning.recipe import Device
 from jobs.running.connect import LARGEST_NODE
 
 LEAST_CPUS = 0.25  # with less of a CPU free for it, an actor waits for a whole one
+GPU_CPUS = 3.0  # for an actor on a GPU at most: it launches, packs and takes apart, and copies sound
+GPU_SHARE = 1 / 8  # of the CPUs that there are for each of them, if that is between 1 and GPU_CPUS: others decode
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def allocate(
     decoder = _decoder_cpus(cluster, cpus)
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
-        most = min((cpus - decoder - commit) / together, 1.0 if device == "cuda" else node)
+        on_gpu = min(max(int(cpus / together * GPU_SHARE), 1.0), GPU_CPUS)
+        most = min((cpus - decoder - commit) / together, on_gpu if device == "cuda" else node)
         at_hand = min(free_cpus - decoder - commit, free_node)
         requested = max(min(most, at_hand if at_hand >= LEAST_CPUS else 1.0), 0.0)
     else:
@@ -144,6 +147,13 @@ def configure_ray_data() -> None:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors arrive as exceptions too
     # Retries can only be limited by **ray_remote_args, which Ray 2.60 deprecates without a substitute.
     warnings.simplefilter("ignore", RayDeprecationWarning)
+
+
+def has_restarted() -> bool:
+    """Whether Ray started this process in place of one of its actor's that died."""
+    import ray
+
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 class GraphError(Exception):
