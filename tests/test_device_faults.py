@@ -50,23 +50,35 @@ def spoil(module):
         return transcribe(self, batch)
     faulty.is_sick = False
     module.CitrinetEngine.transcribe = faulty
+    load = module.CitrinetEngine.__init__
+    def stays_sick(self, *given):
+        if "STAYS" in os.environ and os.path.exists(os.environ["SICK"]):
+            raise torch.AcceleratorError("CUDA error: the device is gone")
+        load(self, *given)
+    module.CitrinetEngine.__init__ = stays_sick
 
 sys.meta_path.insert(0, Hook())
 """
 
 
-def run_on_faulty_devices(folder: Path, archive: Path, is_one_sick: bool) -> tuple[dict[str, Any], str, pd.DataFrame]:
-    """What a job says at its end and before, and its rows."""
+def run_on_faulty_devices(
+    folder: Path, archive: Path, is_one_sick: bool, status: int = 0, **environment: str
+) -> tuple[dict[str, Any], str]:
+    """What a job says at its end and before."""
     site, mark, out = folder / "site", folder / "sick", folder / "out"
     site.mkdir()
     (site / "sitecustomize.py").write_text(FAULTY)
     if not is_one_sick:
         mark.touch()
     keys = f"input.uri={archive}", f"output.uri={out}", "unit.target_minutes=0.06", "errors.max_fraction=0.5"
-    run = started(*keys, PYTHONPATH=str(site), SICK=str(mark))
+    run = started(*keys, PYTHONPATH=str(site), SICK=str(mark), **environment)
     said, seen = run.communicate(timeout=400)
-    assert run.returncode == 0, seen
-    return read_json(said), seen, pd.read_parquet(sorted(out.glob("*.parquet"))).set_index("recording_id")
+    assert run.returncode == status, seen
+    return read_json(said), seen
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(sorted((folder / "out").glob("*.parquet"))).set_index("recording_id")
 
 
 @pytest.fixture
@@ -81,7 +93,8 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(450)
 def test_a_sick_device_costs_nothing_but_its_process(archive: Path, tmp_path: Path) -> None:
-    summary, seen, found = run_on_faulty_devices(tmp_path, archive, is_one_sick=True)
+    summary, seen = run_on_faulty_devices(tmp_path, archive, is_one_sick=True)
+    found = rows_of(tmp_path)
     assert (tmp_path / "sick").exists()
     assert summary["errors"] == {}
     assert "trying" not in seen  # Ray has done it: no unit failed, or was without an outcome
@@ -92,13 +105,24 @@ def test_a_sick_device_costs_nothing_but_its_process(archive: Path, tmp_path: Pa
 @pytest.mark.timeout(450)
 def test_a_recording_at_which_every_device_fails_is_a_row(archive: Path, tmp_path: Path) -> None:
     (archive / "00-faults.wav").write_bytes(encoded(tone(16_161 / 16_000)))
-    summary, seen, found = run_on_faulty_devices(tmp_path, archive, is_one_sick=False)
+    summary, seen = run_on_faulty_devices(tmp_path, archive, is_one_sick=False)
+    found = rows_of(tmp_path)
     assert summary["errors"] == {"crashed": 1}
     assert "crashed their worker" in seen
     assert "an illegal memory access" in found.loc["00-faults.wav", "error_detail"]
     others = found.drop(index="00-faults.wav")
     assert len(others) == 8
     assert (others["text"] == others["reference"]).all()
+
+
+@pytest.mark.timeout(450)
+def test_a_run_whose_only_device_stays_sick_ends_and_says_why(archive: Path, tmp_path: Path) -> None:
+    """Ray Data would wait for its actor for ever."""
+    for path in sorted(archive.iterdir())[4:]:
+        path.unlink()
+    summary, seen = run_on_faulty_devices(tmp_path, archive, is_one_sick=True, status=1, STAYS="1")
+    assert len(summary["failed_units"]) == summary["units"]["planned"] == 2
+    assert "the device is gone" in seen
 
 
 class Failing:
