@@ -2,13 +2,15 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import piece_of
+from conftest import ROOT, piece_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +30,15 @@ def test_greedy_is_what_a_loop_would_say(best: list[int]) -> None:
             said.append(token)
         last = token
     assert collapse(np.array(best, dtype=np.int64), blank=3).tolist() == said
+
+
+def test_what_compares_is_not_loaded_for_units_without_references() -> None:
+    program = (
+        "import sys; from actors.text.cer import character_errors\n"
+        "assert character_errors([(None, 'x'), ('', 'y')]) == (0, 0)\n"
+        "assert 'rapidfuzz' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
 def test_character_errors_by_hand() -> None:
