@@ -19,6 +19,7 @@ from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.layers import Affine, Layers
 from actors.engine.citrinet.levels import levels_of
 from actors.engine.citrinet.packing import Packing, pack
+from actors.engine.citrinet.tiles import Choice, choice_for
 
 LENGTHS = [37, 1, 90, 12, 3, 64, 30]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -56,21 +57,26 @@ def same(ours: torch.Tensor, twin: torch.Tensor, dtype: torch.dtype, rows: Any =
     assert difference < TOLERANCE[dtype], difference
 
 
-def compare(make: Callable[[Layers[Any]], Any], dtype: torch.dtype) -> tuple[Any, Any]:
+def compare(make: Callable[[Layers[Any]], Any], dtype: torch.dtype, choice: Choice | None = None) -> tuple[Any, Any]:
     """An operation on kernels and its twin."""
-    return make(GpuLayers(DEVICE, dtype)), make(CpuLayers(dtype))
+    return make(GpuLayers(DEVICE, dtype, choice)), make(CpuLayers(dtype))
 
 
 @DTYPES
-@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (11, 1), (5, 2)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (5, 1), (7, 1), (11, 1), (5, 2), (39, 1)])
 def test_depthwise(kernel: int, dilation: int, dtype: torch.dtype) -> None:
-    packing, _ = packings()
+    """Sliding or not, the bits are the same; the widest does not slide."""
+    gap = dilation * (kernel - 1) // 2
+    packing = pack(LENGTHS, gap)
     (level, *_), budget = levels_of([packing], DEVICE, spare=40), packing.rows + 40
     weight = drawn(96, 1, kernel, seed=2)
     ours, twin = compare(lambda layers: layers.depthwise(weight, 1, dilation), dtype)
-    x = rows_of(packing, 96, dtype)
-    inside = packing.recording >= 0
-    same(ours(beyond(x, budget), level), twin(x, packing), dtype, inside)
+    x = beyond(rows_of(packing, 96, dtype), budget)
+    found, inside = ours(x, level), packing.recording >= 0
+    same(found, twin(rows_of(packing, 96, dtype), packing), dtype, inside)
+    choice = choice_for(DEVICE, dtype)._replace(slides=False)
+    resting, _ = compare(lambda layers: layers.depthwise(weight, 1, dilation), dtype, choice)
+    assert torch.equal(resting(x, level)[: packing.rows], found[: packing.rows])
 
 
 @DTYPES
@@ -86,11 +92,14 @@ def test_depthwise_with_a_stride(dtype: torch.dtype) -> None:
 
 
 @DTYPES
-def test_pointwise(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("channels", [136, 600])
+def test_pointwise(channels: int, shares: bool, dtype: torch.dtype) -> None:
     packing, _ = packings()
     (level,) = levels_of([packing], DEVICE, spare=300)
-    affine = Affine(drawn(136, 80, seed=2, scale=0.1), drawn(136, seed=3))
-    ours, twin = compare(lambda layers: layers.pointwise(affine), dtype)
+    affine = Affine(drawn(channels, 80, seed=2, scale=0.1), drawn(channels, seed=3))
+    choice = choice_for(DEVICE, dtype)._replace(shares=shares)
+    ours, twin = compare(lambda layers: layers.pointwise(affine), dtype, choice)
     x = rows_of(packing, 80, dtype)
     y = ours(beyond(x, len(level.recording)), level)
     same(y, twin(x, packing), dtype)
@@ -194,8 +203,8 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from actors.engine.citrinet import kernels
-from actors.engine.citrinet.tiles import BFLOAT16_LARGE as tile
+from actors.engine.citrinet import kernels, product_kernels
+from actors.engine.citrinet.tiles import BFLOAT16_LARGE, FLOAT32
 
 def assembled(kernel, constants, options, **types):
     names = kernel.arg_names
@@ -205,18 +214,35 @@ def assembled(kernel, constants, options, **types):
     source = ASTSource(kernel, signature, values, aligned)
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
-rows, weights, out = (f"tensordesc<bf16[{a}, {b}]>" for a, b in ((tile.rows, tile.inner), tile[1:3], tile[:2]))
-constants = dict(INNER=1024, OUTER=1024, ENTERED=1024, GATED=True, RELU=True)
-constants |= dict(BLOCK_ROWS=tile.rows, BLOCK_OUT=tile.out, BLOCK_IN=tile.inner)
-pointers = dict.fromkeys(("bias", "residual_bias", "factors"), "*fp32") | {"recording": "*i32", "count": "*i32"}
-made = assembled(kernels.pointwise, constants, {"num_warps": tile.warps, "num_stages": tile.stages},
-                 x=rows, weight=weights, entered=rows, residual=weights, y=out, **pointers)
-assert "wgmma.mma_async" in made.asm["ptx"] and "cp.async.bulk.tensor" in made.asm["ptx"]
-assert made.metadata.shared <= 227 * 1024, made.metadata.shared
+def described(tile, kind, halves):
+    shapes = (tile.rows, tile.inner), (tile.out, tile.inner), (tile.rows, tile.out // halves)
+    return [f"tensordesc<{kind}[{a}, {b}]>" for a, b in shapes]
+
+pointers = dict(bias="*fp32", recording="*i32", count="*i32")
+for tile, halves in ((BFLOAT16_LARGE.plain, 2), (BFLOAT16_LARGE.closing, 1), (FLOAT32.plain, 2), (FLOAT32.closing, 1)):
+    is_float32 = tile == FLOAT32.plain
+    rows, weights, out = described(tile, "fp32" if is_float32 else "bf16", halves)
+    constants = dict(INNER=1024, OUTER=1024, RELU=True, PRECISION="tf32x3" if is_float32 else "ieee")
+    constants |= dict(BLOCK_ROWS=tile.rows, BLOCK_OUT=tile.out, BLOCK_IN=tile.inner)
+    if halves == 2:
+        kernel, constants, more = product_kernels.pointwise, constants | dict(PROGRAMS=132), {}
+    else:
+        kernel, constants = product_kernels.closing, constants | dict(ENTERED=1024, GATED=True)
+        more = dict(entered=rows, residual=weights, residual_bias="*fp32", factors="*fp32")
+    made = assembled(kernel, constants, {"num_warps": tile.warps, "num_stages": tile.stages},
+                     x=rows, weight=weights, y=out, **pointers, **more)
+    ptx = made.asm["ptx"]
+    assert "wgmma.mma_async" in ptx and "cp.async.bulk.tensor" in ptx and ".local" not in ptx
+    assert ("tf32" in ptx) == is_float32
+    assert made.metadata.shared <= 227 * 1024, made.metadata.shared
 constants = dict(CHANNELS=1024, KERNEL=11, DILATION=1, STRIDED=True, BLOCK_ROWS=32, BLOCK_CHANNELS=128)
 pointers = dict.fromkeys(("x", "weight", "y"), "*bf16") | dict.fromkeys(("source", "rows_in", "rows_out"), "*i32")
 made = assembled(kernels.depthwise, constants, {"num_warps": 8}, **pointers)
 assert "ld.global.v4" in made.asm["ptx"]
+constants = dict(CHANNELS=1024, KERNEL=11, DILATION=1, BLOCK_ROWS=16, BLOCK_CHANNELS=512)
+pointers = dict.fromkeys(("x", "weight", "y"), "*bf16") | dict(count="*i32")
+made = assembled(kernels.depthwise_slid, constants, {"num_warps": 4}, **pointers)
+assert "ld.global.v2" in made.asm["ptx"] and ".local" not in made.asm["ptx"]
 constants = dict(HOP=160, EMPHASIS=0.97, SIZE=512, BLOCK_ROWS=4)
 pointers = dict(window="*fp32", ends="*i64", recording="*i32", count="*i32", first="i32", y="*fp32")
 for kind, unit in (("*i16", 2**-15), ("*fp32", 1.0)):

@@ -94,9 +94,12 @@ def _tile_times(weight: torch.Tensor, level: Level, layers: GpuLayers) -> Iterat
     operations, affine = 2 * rows * out * inner / 1e9, Affine(weight, torch.zeros(out))
     by_torch = weight.to(device, dtype)
     launches: dict[str, Callable[[], object]] = {"torch": lambda: torch.nn.functional.linear(x, by_torch)}
-    for tile in [layers.tile, *ALTERNATIVES] if dtype == torch.bfloat16 else [layers.tile]:
-        pointwise = GpuLayers(device, dtype, tile).pointwise(affine)
-        launches["{}x{}x{}, {} warps, {} stages".format(*tile)] = partial(pointwise, x, level)
+    own = layers.choice
+    others = ALTERNATIVES if dtype == torch.bfloat16 else ((own.plain, True),)
+    for tile, shares in ((own.plain, own.shares), *others):
+        pointwise = GpuLayers(device, dtype, own._replace(plain=tile, shares=shares)).pointwise(affine)
+        name = "{}x{}x{}, {} warps, {} stages".format(*tile) + ", shared" * shares
+        launches[name] = partial(pointwise, x, level)
     for name, launch in launches.items():
         times_ms = _milliseconds(launch, device)
         yield {"tile": name, "ms": round(times_ms, 4), "tflop_s": round(operations / times_ms, 2)}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import torch
 from triton import cdiv, next_power_of_2
-from triton.tools.tensor_descriptor import TensorDescriptor
 
-from actors.engine.citrinet import kernels
+from actors.engine.citrinet import kernels, product_kernels
 from actors.engine.citrinet.candidates import CandidateTable
 from actors.engine.citrinet.configuration import FeaturesConfig
+from actors.engine.citrinet.gpu_products import Product
 from actors.engine.citrinet.layers import (
     STD_GUARD,
     Affine,
@@ -23,19 +23,19 @@ from actors.engine.citrinet.layers import (
     unit_of,
 )
 from actors.engine.citrinet.levels import Level
-from actors.engine.citrinet.tiles import Tile, tile_for
+from actors.engine.citrinet.tiles import Choice, choice_for, float32_products
 from actors.engine.interface import CODES_PER_NAT, THRESHOLD
-from actors.schema import UsageError
 
-ALIGNED = 8  # channels: rows start at multiples of 16 bytes, as the tensor memory accelerator requires
 FFT_ROWS = 65_536  # frames per Fourier transform: 270 MB
+SLID_ROWS, MAX_WINDOW = 16, 48  # rows of a program of `depthwise_slid`, and the most that it holds in registers
 
 
 class GpuLayers:
-    """`Layers` on a GPU, of levels. `tile` overrides the default tile of products."""
+    """`Layers` on a GPU, of levels. `choice` overrides the card's own."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, tile: Tile | None = None) -> None:
-        self.device, self.dtype, self.tile = device, dtype, tile or tile_for(device, dtype)
+    def __init__(self, device: torch.device, dtype: torch.dtype, choice: Choice | None = None) -> None:
+        self.device, self.dtype, self.choice = device, dtype, choice or choice_for(device, dtype)
+        self._precision = float32_products(device)
 
     def log_mel(self, config: FeaturesConfig, window: torch.Tensor, filters: torch.Tensor) -> SoundOperation[Level]:
         """A fixed number of rows at a time, so that one FFT plan serves all sizes: another might round otherwise."""
@@ -62,7 +62,7 @@ class GpuLayers:
                     BLOCK_ROWS=4,
                 )
                 spectrum = torch.view_as_real(torch.fft.rfft(windowed))
-                kernels.log_mel[(cdiv(rows, 32),)](
+                kernels.log_mel[(cdiv(rows, 64),)](
                     spectrum,
                     own_filters,
                     level.rows,
@@ -73,7 +73,8 @@ class GpuLayers:
                     POWER=float(config["power"]),
                     BINS=bins,
                     MELS=mels,
-                    BLOCK_ROWS=32,
+                    PRECISION=self._precision,
+                    BLOCK_ROWS=64,
                     BLOCK_BINS=32,
                     BLOCK_MELS=next_power_of_2(mels),
                 )
@@ -100,6 +101,8 @@ class GpuLayers:
     def depthwise(self, weight: torch.Tensor, stride: int, dilation: int) -> Operation[Level]:
         taps = weight.squeeze(1).T.to(self.device, self.dtype, copy=True).contiguous()  # (kernel, channels)
         (kernel, channels), is_strided = taps.shape, stride > 1
+        if self.choice.slides and not is_strided and SLID_ROWS + (kernel - 1) * dilation <= MAX_WINDOW:
+            return self._slid(taps, dilation)
         block_rows, block_channels = 32, min(next_power_of_2(channels), 128)
 
         def convolve(x: torch.Tensor, level: Level) -> torch.Tensor:
@@ -125,15 +128,37 @@ class GpuLayers:
 
         return convolve
 
+    def _slid(self, taps: torch.Tensor, dilation: int) -> Operation[Level]:
+        kernel, channels = taps.shape
+        block = min(max(next_power_of_2(channels), 128), 512)  # four channels of a thread
+
+        def convolve(x: torch.Tensor, level: Level) -> torch.Tensor:
+            rows = len(level.recording)
+            y = torch.empty(rows, channels, device=x.device, dtype=x.dtype)
+            kernels.depthwise_slid[(cdiv(rows, SLID_ROWS), cdiv(channels, block))](
+                x,
+                taps,
+                y,
+                level.rows,
+                CHANNELS=channels,
+                KERNEL=kernel,
+                DILATION=dilation,
+                BLOCK_ROWS=SLID_ROWS,
+                BLOCK_CHANNELS=block,
+                num_warps=block // 128,
+            )
+            return y
+
+        return convolve
+
     def pointwise(self, affine: Affine) -> Operation[Level]:
         product = self._product(affine)
-        return lambda x, level: product.launch(x, level, x.dtype, relu=True)
+        return lambda x, level: product.rectified(x, level)
 
     def gate(self, down: torch.Tensor, up: torch.Tensor, affine: Affine) -> Operation[Level]:
-        squeeze, shift = (each.to(self.device) for each in fold_squeeze(down, affine))
-        excite = up.float().to(self.device, copy=True)
-        (hidden, channels), outer = squeeze.shape, len(excite)
-        block_channels, block_recordings, block = min(next_power_of_2(channels), 128), 16, 64
+        (squeeze, shift), excite = (each.to(self.device) for each in fold_squeeze(down, affine)), up.float()
+        excite, unmoved = excite.to(self.device, copy=True), torch.zeros(len(up), device=self.device)
+        channels, block_channels = squeeze.shape[1], 64
 
         def factors(x: torch.Tensor, level: Level) -> torch.Tensor:
             max_recordings = len(level.starts)
@@ -148,30 +173,37 @@ class GpuLayers:
                 BLOCK_ROWS=32,
                 BLOCK_CHANNELS=block_channels,
             )
-            y = torch.empty(max_recordings, outer, device=x.device)
-            kernels.factors[(cdiv(max_recordings, block_recordings), cdiv(outer, block))](
-                means,
-                squeeze,
-                shift,
-                excite,
-                level.recordings,
-                y,
-                CHANNELS=channels,
-                HIDDEN=hidden,
-                OUTER=outer,
-                BLOCK_RECORDINGS=block_recordings,
-                BLOCK_HIDDEN=max(next_power_of_2(hidden), 16),
-                BLOCK=block,
-                num_warps=8,
-            )
-            return y
+            squeezed = self._affine(means, squeeze, shift, level, is_sigmoid=False)
+            return self._affine(squeezed, excite, unmoved, level, is_sigmoid=True)
 
         return factors
+
+    def _affine(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, level: Level, is_sigmoid: bool
+    ) -> torch.Tensor:
+        """A product of a row per recording, in float32."""
+        (outer, inner), block_rows, block = weight.shape, 16, 32
+        y = torch.empty(len(x), outer, device=x.device)
+        product_kernels.affine[(cdiv(len(x), block_rows), cdiv(outer, block))](
+            x,
+            weight,
+            bias,
+            level.recordings,
+            y,
+            INNER=inner,
+            OUTER=outer,
+            SIGMOID=is_sigmoid,
+            PRECISION=self._precision,
+            BLOCK_ROWS=block_rows,
+            BLOCK_OUT=block,
+            BLOCK_IN=64,
+        )
+        return y
 
     def closing(self, affine: Affine, residual: Affine | None) -> ClosingOperation[Level]:
         """One launch, rounded once."""
         product, other = self._product(affine), None if residual is None else self._product(residual)
-        return lambda x, level, factors, entered: product.launch(x, level, x.dtype, True, factors, other, entered)
+        return lambda x, level, factors, entered: product.close(x, level, x.dtype, True, factors, other, entered)
 
     def subsample(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         return x.index_select(0, level.source)
@@ -190,7 +222,7 @@ class GpuLayers:
         if self.head_products > 1:
             lost = affine.weight.float() - affine.weight.to(self.dtype).float()
             remainder = self._product(Affine(lost, torch.zeros(len(affine.bias))))
-        return lambda x, level: product.launch(x, level, torch.float32, False, None, remainder, x)
+        return lambda x, level: product.close(x, level, torch.float32, False, None, remainder, x)
 
     def best(self, logits: torch.Tensor, level: Level) -> tuple[torch.Tensor, torch.Tensor]:
         rows, classes = logits.shape
@@ -220,59 +252,4 @@ class GpuLayers:
         return table
 
     def _product(self, affine: Affine) -> Product:
-        return Product(affine, self.device, self.dtype, self.tile)
-
-
-class Product:
-    """Rows (rows, in) times a weight (out, in), plus a bias; zero in gaps."""
-
-    def __init__(self, affine: Affine, device: torch.device, dtype: torch.dtype, tile: Tile) -> None:
-        channels = affine.weight.shape[1]
-        if channels % ALIGNED:
-            raise UsageError(
-                f"a layer of {channels} channels: on a GPU the fused engine needs a multiple of {ALIGNED};"
-                " model.engine=nemo may run it"
-            )
-        self.weight = affine.weight.to(device, dtype, copy=True).contiguous()
-        self.bias = affine.bias.to(device, torch.float32, copy=True)
-        self._tile = tile
-
-    def launch(
-        self,
-        x: torch.Tensor,
-        level: Level,
-        dtype: torch.dtype,
-        relu: bool,
-        factors: torch.Tensor | None = None,
-        residual: Product | None = None,
-        entered: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(self(x) * the recording's factors + residual(entered)) in `dtype`; each part of it is optional."""
-        tile, (out, inner) = self._tile, self.weight.shape
-        rows = len(level.recording)
-        y = torch.empty(rows, out + -out % ALIGNED, device=x.device, dtype=dtype)[:, :out]
-        other = self if residual is None else residual  # every argument of a kernel is required
-        second = x if entered is None else entered
-        kernels.pointwise[(cdiv(rows, tile.rows) * cdiv(out, tile.out),)](
-            TensorDescriptor.from_tensor(x, [tile.rows, tile.inner]),
-            TensorDescriptor.from_tensor(self.weight, [tile.out, tile.inner]),
-            self.bias,
-            TensorDescriptor.from_tensor(second, [tile.rows, tile.inner]),
-            TensorDescriptor.from_tensor(other.weight, [tile.out, tile.inner]),
-            other.bias,
-            self.bias if factors is None else factors,
-            level.recording,
-            level.rows,
-            TensorDescriptor.from_tensor(y, [tile.rows, tile.out]),
-            INNER=inner,
-            OUTER=out,
-            ENTERED=0 if residual is None else other.weight.shape[1],
-            GATED=factors is not None,
-            RELU=relu,
-            BLOCK_ROWS=tile.rows,
-            BLOCK_OUT=tile.out,
-            BLOCK_IN=tile.inner,
-            num_warps=tile.warps,
-            num_stages=tile.stages,
-        )
-        return y
+        return Product(affine, self.device, self.dtype, self.choice, self._precision)

@@ -34,7 +34,7 @@ def frames(
 @triton.jit
 def log_mel(
     spectrum, filters, count, first, y, GUARD: tl.constexpr, CLAMPS: tl.constexpr, POWER: tl.constexpr,
-    BINS: tl.constexpr, MELS: tl.constexpr,
+    BINS: tl.constexpr, MELS: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_BINS: tl.constexpr, BLOCK_MELS: tl.constexpr,
 ):  # fmt: skip
     """Row first + r of y = log(|spectrum[r]|^POWER filters^T), guarded; real and imaginary parts are neighbours."""
@@ -55,7 +55,7 @@ def log_mel(
             mask=(mels < MELS)[:, None] & (bins < BINS)[None, :],
             other=0.0,
         )
-        total = tl.dot(power, weights.T, total, input_precision="ieee")
+        total = tl.dot(power, weights.T, total, input_precision=PRECISION)
     total = tl.maximum(total, GUARD) if CLAMPS else total + GUARD
     tl.store(y + rows[:, None] * MELS + mels[None, :], tl.log(total), mask=known[:, None] & (mels < MELS)[None, :])
 
@@ -90,53 +90,46 @@ def depthwise(
 
 
 @triton.jit
-def pointwise(
-    x, weight, bias, entered, residual, residual_bias, factors, recording, count, y,
-    INNER: tl.constexpr, OUTER: tl.constexpr, ENTERED: tl.constexpr, GATED: tl.constexpr, RELU: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+def depthwise_slid(
+    x, weight, y, count, CHANNELS: tl.constexpr, KERNEL: tl.constexpr, DILATION: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """y = ReLU((x weight^T + bias) * factors[recording] + entered residual^T + residual_bias), zero between recordings.
-
-    x, weight, entered, residual and y are tensor descriptors. Gate, residual (ENTERED = 0: none) and ReLU are
-    optional. Tiles of the same rows are neighbours, so that they find x in the cache.
-    """
-    tiles_out: tl.constexpr = (OUTER + BLOCK_OUT - 1) // BLOCK_OUT
-    row = (tl.program_id(0) // tiles_out) * BLOCK_ROWS
-    column = (tl.program_id(0) % tiles_out) * BLOCK_OUT
+    """`depthwise` without a stride, the same bits in less time: each thread slides along the rows of its channels, and
+    loads and widens a row once for all taps."""
+    first = tl.program_id(0) * BLOCK_ROWS
     ends = tl.load(count)
-    if row >= ends:
+    if first >= ends:
         return
-    rows = row + tl.arange(0, BLOCK_ROWS)
-    columns = column + tl.arange(0, BLOCK_OUT)
-    inside = columns < OUTER
-    total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
-    for k in range(0, INNER, BLOCK_IN):
-        total = tl.dot(x.load([row, k]), weight.load([column, k]).T, total, input_precision="ieee")
-    total += tl.load(bias + columns, mask=inside, other=0.0)[None, :]
-    of = tl.load(recording + rows, mask=rows < ends, other=-1)
-    if GATED:
-        known = (of >= 0)[:, None] & inside[None, :]
-        total *= tl.load(factors + of[:, None] * OUTER + columns[None, :], mask=known, other=0.0)
-    if ENTERED > 0:
-        for k in range(0, ENTERED, BLOCK_IN):
-            total = tl.dot(entered.load([row, k]), residual.load([column, k]).T, total, input_precision="ieee")
-        total += tl.load(residual_bias + columns, mask=inside, other=0.0)[None, :]
-    if RELU:
-        total = tl.maximum(total, 0.0)
-    total = tl.where((of >= 0)[:, None], total, 0.0)
-    y.store([row, column], total.to(y.dtype))
+    channels = tl.program_id(1) * BLOCK_CHANNELS + tl.arange(0, BLOCK_CHANNELS)
+    inside = channels < CHANNELS
+    factors = ()
+    for tap in tl.static_range(KERNEL):
+        factor = tl.load(weight + tap * CHANNELS + channels, mask=inside, other=0.0)
+        factors = factors + (factor.to(tl.float32),)  # noqa: RUF005 - Triton's language has no unpacking
+    window = ()
+    for row in tl.static_range(BLOCK_ROWS + (KERNEL - 1) * DILATION):
+        at = first + row - (KERNEL // 2) * DILATION
+        seen = (at >= 0) & (at < ends) & inside
+        value = tl.load(x + at * CHANNELS + channels, mask=seen, other=0.0)
+        window = window + (value.to(tl.float32),)  # noqa: RUF005 - as above
+    for row in tl.static_range(BLOCK_ROWS):
+        total = window[row] * factors[0]
+        for tap in tl.static_range(1, KERNEL):
+            total += window[row + tap * DILATION] * factors[tap]
+        kept = (first + row < ends) & inside
+        tl.store(y + (first + row) * CHANNELS + channels, total.to(y.dtype.element_ty), mask=kept)
 
 
 @triton.jit
 def sum_of_rows(x, start, length, channels, CHANNELS: tl.constexpr, BLOCK_ROWS: tl.constexpr):
     """The sum of `length` rows from `start` on, in an order that depends only on `length`."""
-    total = tl.zeros(channels.shape, tl.float32)
+    total = tl.zeros((BLOCK_ROWS, channels.shape[0]), tl.float32)
     for first in range(0, length, BLOCK_ROWS):
         rows = first + tl.arange(0, BLOCK_ROWS)
         seen = (rows < length)[:, None] & (channels < CHANNELS)[None, :]
         value = tl.load(x + (start + rows)[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
-        total += tl.sum(value.to(tl.float32), axis=0)
-    return total
+        total += value.to(tl.float32)
+    return tl.sum(total, axis=0)
 
 
 @triton.jit
@@ -152,38 +145,6 @@ def means(
     start, length = tl.load(starts + recording), tl.load(lengths + recording)
     mean = sum_of_rows(x, start, length, channels, CHANNELS, BLOCK_ROWS) / length
     tl.store(y + recording * CHANNELS + channels, mean, mask=channels < CHANNELS)
-
-
-@triton.jit
-def factors(
-    x, down, shift, up, count, y,
-    CHANNELS: tl.constexpr, HIDDEN: tl.constexpr, OUTER: tl.constexpr,
-    BLOCK_RECORDINGS: tl.constexpr, BLOCK_HIDDEN: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """y = sigmoid(ReLU(x down^T + shift) up^T), one row per recording."""
-    recordings = tl.program_id(0) * BLOCK_RECORDINGS + tl.arange(0, BLOCK_RECORDINGS)
-    ends = tl.load(count)
-    if tl.program_id(0) * BLOCK_RECORDINGS >= ends:
-        return
-    known, hidden, block = recordings < ends, tl.arange(0, BLOCK_HIDDEN), tl.arange(0, BLOCK)
-    squeezed = tl.zeros((BLOCK_RECORDINGS, BLOCK_HIDDEN), tl.float32)
-    for k in range(0, CHANNELS, BLOCK):
-        at, there = k + block, (k + block) < CHANNELS
-        mean = tl.load(
-            x + recordings[:, None] * CHANNELS + at[None, :], mask=known[:, None] & there[None, :], other=0.0
-        )
-        low = tl.load(
-            down + hidden[:, None] * CHANNELS + at[None, :], mask=(hidden < HIDDEN)[:, None] & there[None, :], other=0.0
-        )
-        squeezed = tl.dot(mean, low.T, squeezed, input_precision="ieee")
-    squeezed = tl.maximum(squeezed + tl.load(shift + hidden, mask=hidden < HIDDEN, other=0.0)[None, :], 0.0)
-    columns = tl.program_id(1) * BLOCK + block
-    inside = columns < OUTER
-    high = tl.load(
-        up + columns[:, None] * HIDDEN + hidden[None, :], mask=inside[:, None] & (hidden < HIDDEN)[None, :], other=0.0
-    )
-    excited = tl.sigmoid(tl.dot(squeezed, high.T, input_precision="ieee"))
-    tl.store(y + recordings[:, None] * OUTER + columns[None, :], excited, mask=known[:, None] & inside[None, :])
 
 
 @triton.jit
