@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -40,7 +40,8 @@ tar shards of WAV or FLAC to the last part; the shards contain the audio benchma
 for any side; for the pipeline it is that of Ray, its workers, and the model in the first actor. Kernels are measured on
 a GPU, each compared with the minimum time it could take on that card. Decoding is that of generated emissions of the
 duration, on one core, with 5,207 tokens, a language model of 8 million arcs and 10,000 phrases. All keys are described
-in docs/configuration.md. The last line of standard output is one JSON object.
+in docs/configuration.md. Standard output gets a JSON object when a side has ended, and at last one of them all; so does
+the file of benchmark.write.
 """
 
 
@@ -62,18 +63,20 @@ def run(config: Config, command: str) -> int:
     if kept and not kept.endswith(".json"):
         raise ConfigError(f"benchmark.write: the result is JSON, so {kept} must end in .json")
     file = Place.at(kept, config.output.options()) if kept else None
-    report = measure_sides(config, command)
-    result = result_of(report)
+    for report, newest in measure_sides(config, command):
+        print_json(newest)  # at once, and kept: if the run is stopped, only the side that was running is lost
+        result = result_of(report)
+        if file:
+            file.write(result.to_json().encode())
     for table in result.tables:
         show_table(table.title or f"{result.title}, {result.machine}", table.columns, table.rows)
-    if file:
-        file.write(result.to_json().encode())
     print_json(dict(report))
     return DONE
 
 
-def measure_sides(config: Config, command: str) -> Report:
-    """Measures every requested side, each in a new process, so that none profits from another."""
+def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mapping[str, object]]]:
+    """Measures every requested side, each in a new process, so that none profits from another. Yields the report when
+    a side has ended, and what that side added to it."""
     from actors.benchmark import sides
     from actors.benchmark.decoding import decoding_times
 
@@ -101,22 +104,6 @@ def measure_sides(config: Config, command: str) -> Report:
         raise ConfigError(str(problem)) from None
     sounds = sides.generated_sounds(settings.minutes)
     threads = len(os.sched_getaffinity(0))
-    results, kernels, decoding = list[SideReport](), list[KernelReport](), list[DecodingTime]()
-    for side in settings.sides or available:
-        if side == KERNELS:
-            kernels.append(_in_new_process(sides.kernels, model, sounds, device, settings.repeats))
-            continue
-        if side == DECODING:
-            say("decoding emissions of such a duration …")
-            decoding = _in_new_process(decoding_times, settings.minutes, settings.repeats)
-            continue
-        if side in PIPELINES:
-            result = measure_pipeline(config, name, sounds, side)
-        else:
-            _in_new_process(sides.prepare, side, model)
-            result = _in_new_process(sides.measure, side, model, sounds, device, threads, settings.repeats)
-        say(f"{side}: {result['rtfx']:.1f} x real time")
-        results.append(result)
     report: Report = {
         "date": date.today().isoformat(),
         "commit": commit_of_checkout(),
@@ -124,14 +111,27 @@ def measure_sides(config: Config, command: str) -> Report:
         "versions": versions_of(),
         "model": "Citrinet-1024, gamma 0.25, random weights" if settings.model == "reference" else name,
         "minutes": settings.minutes,
-        "sides": results,
+        "sides": [],
         "command": command,
     }
-    if kernels:
-        report["kernels"] = kernels[0]
-    if decoding:
-        report["decoding"] = decoding
-    return report
+    for side in settings.sides or available:
+        if side == KERNELS:
+            report["kernels"] = _in_new_process(sides.kernels, model, sounds, device, settings.repeats)
+            yield report, {"kernels": report["kernels"]}
+            continue
+        if side == DECODING:
+            say("decoding emissions of such a duration …")
+            report["decoding"] = _in_new_process(decoding_times, settings.minutes, settings.repeats)
+            yield report, {"decoding": report["decoding"]}
+            continue
+        if side in PIPELINES:
+            result = measure_pipeline(config, name, sounds, side)
+        else:
+            _in_new_process(sides.prepare, side, model)
+            result = _in_new_process(sides.measure, side, model, sounds, device, threads, settings.repeats)
+        say(f"{side}: {result['rtfx']:.1f} x real time")
+        report["sides"].append(result)
+        yield report, dict(result)
 
 
 def _in_new_process(

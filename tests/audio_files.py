@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -50,6 +49,8 @@ def ffmpeg_file(
     layout: str = "",
 ) -> bytes:
     """A file by FFmpeg of samples in -1..1, of shape (frames,) or (frames, channels)."""
+    import av  # not at the top: a GPU's machine may lack it, and its tests need none of this
+
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     layout = layout or ("mono", "stereo")[channels - 1]
     with (
@@ -76,6 +77,8 @@ def ffmpeg_file(
 
 def remuxed(content: bytes, container: str) -> bytes:
     """The packets of a file in another container."""
+    import av
+
     file = io.BytesIO()
     options = {"fflags": "+bitexact"}
     with av.open(io.BytesIO(content)) as source, av.open(file, "w", format=container, options=options) as sink:

@@ -1,5 +1,6 @@
 """The benchmark measures what it says, on a small scale."""
 
+import json
 import re
 from pathlib import Path
 
@@ -21,8 +22,10 @@ def test_sides_are_measured_and_kept(capsys: pytest.CaptureFixture[str], tmp_pat
     chosen = ["benchmark.minutes=0.2", "benchmark.repeats=2", f"benchmark.write={kept}"]
     chosen.append("benchmark.sides=['NeMo transcribe(), batch 4', 'fused, float32']")
     assert benchmark.main(["configs/demo.yaml", *chosen]) == 0
-    report = read_json(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    report = read_json(printed)
     nemo, fused = report["sides"]
+    assert [json.loads(line) for line in printed.splitlines()] == [nemo, fused, report]
     assert nemo["rtfx"] > 0
     assert fused["rtfx"] > 0
     assert (len(fused["passes_s"]), fused["padding"]) == (2, 0.0)
@@ -32,6 +35,19 @@ def test_sides_are_measured_and_kept(capsys: pytest.CaptureFixture[str], tmp_pat
     assert f"\n| fused, float32 | {fused['rtfx']:.1f} | {fused['rtfx'] / nemo['rtfx']:.2f} | 0.0% |" in page
     assert f", commit {report['commit']}; {report['machine']}; torch " in page
     assert "\n    python -m jobs.benchmark configs/demo.yaml benchmark.minutes=0.2" in page
+
+
+def test_a_side_that_ended_is_kept_if_a_later_one_stumbles(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept = tmp_path / "engine.json"
+    chosen = ["benchmark.minutes=0.1", "benchmark.repeats=1", f"benchmark.write={kept}"]
+    chosen.append("benchmark.sides=['fused, float32', 'the whole pipeline']")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # where no Ray answers
+    assert benchmark.main(["configs/demo.yaml", *chosen]) == 2
+    side = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert side["side"] == "fused, float32"
+    assert Result.from_json(kept.read_text()).measured["sides"] == [side]
 
 
 def test_the_page_is_made_of_what_is_kept() -> None:
