@@ -1,7 +1,7 @@
 """The network: blocks of separable convolutions with squeeze-and-excitation and residuals (arXiv:2104.01721).
 
 Everything runs in evaluation, on packed rows (`packing`), with batch norms folded (`conversion`). The only mask is that
-of the gaps: rows between recordings are zeroed before a depthwise convolution can read them. A pointwise convolution
+of the gaps: rows between recordings count as zeros where a depthwise convolution reads them. A pointwise convolution
 reads one row at a time and needs no mask. The operations are those of a device (`layers`).
 """
 

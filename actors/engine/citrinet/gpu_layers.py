@@ -62,7 +62,7 @@ class GpuLayers:
                     BLOCK_ROWS=4,
                 )
                 spectrum = torch.view_as_real(torch.fft.rfft(windowed))
-                kernels.log_mel[(cdiv(rows, 64),)](
+                kernels.log_mel[(cdiv(rows, 32),)](
                     spectrum,
                     own_filters,
                     level.rows,
@@ -74,7 +74,7 @@ class GpuLayers:
                     BINS=bins,
                     MELS=mels,
                     PRECISION=self._precision,
-                    BLOCK_ROWS=64,
+                    BLOCK_ROWS=32,
                     BLOCK_BINS=32,
                     BLOCK_MELS=next_power_of_2(mels),
                 )
@@ -84,7 +84,7 @@ class GpuLayers:
 
     def normalise(self, log: torch.Tensor, level: Level) -> torch.Tensor:
         rows, mels = log.shape
-        features = torch.zeros(rows, mels, device=log.device, dtype=self.dtype)
+        features = torch.empty(rows, mels, device=log.device, dtype=self.dtype)
         kernels.normalise[(len(level.starts),)](
             log,
             level.starts,
@@ -114,6 +114,7 @@ class GpuLayers:
                 taps,
                 y,
                 level.source,
+                before.recording,
                 before.rows,
                 level.rows,
                 CHANNELS=channels,
@@ -139,6 +140,7 @@ class GpuLayers:
                 x,
                 taps,
                 y,
+                level.recording,
                 level.rows,
                 CHANNELS=channels,
                 KERNEL=kernel,

@@ -16,7 +16,7 @@ ALIGNED = 8  # channels: rows start at multiples of 16 bytes, as the tensor memo
 
 
 class Product:
-    """Rows (rows, in) times a weight (out, in), plus a bias; zero in gaps."""
+    """Rows (rows, in) times a weight (out, in), plus a bias."""
 
     def __init__(
         self, affine: Affine, device: torch.device, dtype: torch.dtype, choice: Choice, precision: str
@@ -42,7 +42,6 @@ class Product:
             TensorDescriptor.from_tensor(x, [tile.rows, tile.inner]),
             TensorDescriptor.from_tensor(self.weight, [tile.out, tile.inner]),
             self.bias,
-            level.recording,
             level.rows,
             TensorDescriptor.from_tensor(y, [tile.rows, tile.out // 2]),
             INNER=inner,

@@ -62,12 +62,12 @@ def log_mel(
 
 @triton.jit
 def depthwise(
-    x, weight, y, source, rows_in, rows_out,
+    x, weight, y, source, recording, rows_in, rows_out,
     CHANNELS: tl.constexpr, KERNEL: tl.constexpr, DILATION: tl.constexpr, STRIDED: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """y[r] = sum over taps of weight[tap] * x[centre + (tap - half) * dilation], each channel by itself; centre is
-    source[r] after a stride, else r. Rows beyond the ends of x count as zeros; rows between recordings are zero."""
+    source[r] after a stride, else r. Rows of x that are of no recording count as zeros."""
     rows = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     ends = tl.load(rows_out)
     if tl.program_id(0) * BLOCK_ROWS >= ends:
@@ -81,7 +81,8 @@ def depthwise(
     total = tl.zeros((BLOCK_ROWS, BLOCK_CHANNELS), tl.float32)
     for tap in tl.static_range(KERNEL):
         at = centre + (tap - KERNEL // 2) * DILATION
-        seen = ((at >= 0) & (at < ends_in))[:, None] & inside[None, :]
+        known = tl.load(recording + at, mask=(at >= 0) & (at < ends_in), other=-1) >= 0
+        seen = known[:, None] & inside[None, :]
         value = tl.load(x + at[:, None] * CHANNELS + channels[None, :], mask=seen, other=0.0)
         factor = tl.load(weight + tap * CHANNELS + channels, mask=inside, other=0.0)
         total += value.to(tl.float32) * factor.to(tl.float32)[None, :]
@@ -91,7 +92,7 @@ def depthwise(
 
 @triton.jit
 def depthwise_slid(
-    x, weight, y, count, CHANNELS: tl.constexpr, KERNEL: tl.constexpr, DILATION: tl.constexpr,
+    x, weight, y, recording, count, CHANNELS: tl.constexpr, KERNEL: tl.constexpr, DILATION: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """`depthwise` without a stride, the same bits in less time: each thread slides along the rows of its channels, and
@@ -109,12 +110,13 @@ def depthwise_slid(
     window = ()
     for row in tl.static_range(BLOCK_ROWS + (KERNEL - 1) * DILATION):
         at = first + row - (KERNEL // 2) * DILATION
-        seen = (at >= 0) & (at < ends) & inside
-        value = tl.load(x + at * CHANNELS + channels, mask=seen, other=0.0)
-        window = window + (value.to(tl.float32),)  # noqa: RUF005 - as above
+        seen = (at >= 0) & (at < ends)
+        known = tl.load(recording + at, mask=seen, other=-1) >= 0
+        value = tl.load(x + at * CHANNELS + channels, mask=seen & inside, other=0.0)  # without waiting for `known`
+        window = window + (tl.where(known, value.to(tl.float32), 0.0),)  # noqa: RUF005 - as above
     for row in tl.static_range(BLOCK_ROWS):
-        total = window[row] * factors[0]
-        for tap in tl.static_range(1, KERNEL):
+        total = tl.zeros((BLOCK_CHANNELS,), tl.float32)
+        for tap in tl.static_range(KERNEL):
             total += window[row + tap * DILATION] * factors[tap]
         kept = (first + row < ends) & inside
         tl.store(y + (first + row) * CHANNELS + channels, total.to(y.dtype.element_ty), mask=kept)

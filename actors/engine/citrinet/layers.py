@@ -2,7 +2,7 @@
 
 `CpuLayers` and `GpuLayers` implement it. An operation gets its weights once, and is then a function of packed rows
 (`packing`) and of their packing, which each device takes in a form of its own: a `Packing` on a CPU, a `Level` on a
-GPU.
+GPU. In rows of gaps it may leave anything; what a depthwise convolution reads there counts as zero.
 """
 
 from collections.abc import Callable
@@ -49,18 +49,18 @@ class Layers(Protocol[Form_contra]):
         ...
 
     def normalise(self, log: torch.Tensor, packing: Form_contra) -> torch.Tensor:
-        """Features with mean 0 and deviation 1 of each over each recording; zero in gaps. `log` is float32."""
+        """Features with mean 0 and deviation 1 of each over each recording. `log` is float32."""
         ...
 
     def depthwise(self, weight: torch.Tensor, stride: int, dilation: int) -> Operation[Form_contra]:
-        """A depthwise convolution along the rows, with zeros beyond the ends; weight (channels, 1, kernel).
+        """A depthwise convolution along the rows, with zeros beyond a recording's ends; weight (channels, 1, kernel).
 
         The packing is that of the result: after a stride, the coarser one.
         """
         ...
 
     def pointwise(self, affine: Affine) -> Operation[Form_contra]:
-        """A pointwise convolution and ReLU; rows of gaps become zero."""
+        """A pointwise convolution and ReLU."""
         ...
 
     def gate(self, down: torch.Tensor, up: torch.Tensor, affine: Affine) -> Operation[Form_contra]:
@@ -73,7 +73,7 @@ class Layers(Protocol[Form_contra]):
         ...
 
     def closing(self, affine: Affine, residual: Affine | None) -> ClosingOperation[Form_contra]:
-        """The end of a block: ReLU(affine(x) * the recording's factors + residual(its input)); zero in gaps."""
+        """The end of a block: ReLU(affine(x) * the recording's factors + residual(its input))."""
         ...
 
     def subsample(self, x: torch.Tensor, packing: Form_contra) -> torch.Tensor:

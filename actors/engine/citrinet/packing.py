@@ -1,9 +1,9 @@
 """Packs recordings of unequal length one after the other, without padding: the layout of all data in the engine.
 
 A packed batch is a matrix (rows, channels): row = frame. Recording i occupies rows starts[i] to starts[i] + lengths[i].
-Two recordings are separated by a gap, rows of zeros, as wide as the reach of the widest convolution. So a convolution
-over all rows at once reads zeros beyond each end, as with NeMo's masks, and no recording reads its neighbour. Starts
-are even, so that every second row is every second frame of each recording.
+Two recordings are separated by a gap as wide as the reach of the widest convolution, of rows that count as zeros. So a
+convolution over all rows at once reads zeros beyond each end, as with NeMo's masks, and no recording reads its
+neighbour. Starts are even, so that every second row is every second frame of each recording.
 """
 
 from __future__ import annotations

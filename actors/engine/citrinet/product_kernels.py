@@ -9,11 +9,11 @@ import triton.language as tl
 
 @triton.jit
 def pointwise(
-    x, weight, bias, recording, count, y,
+    x, weight, bias, count, y,
     INNER: tl.constexpr, OUTER: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr, PROGRAMS: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """y = ReLU(x weight^T + bias), zero between recordings; x, weight and y are tensor descriptors, ReLU is optional.
+    """y = ReLU(x weight^T + bias); x, weight and y are tensor descriptors, ReLU is optional.
 
     PROGRAMS programs share the tiles, so that a program loads its next tile while it stores one; that is stored in two
     halves, or its shared memory would leave no room for loads ahead. Tiles of the same rows are neighbours, so that
@@ -21,26 +21,24 @@ def pointwise(
     """
     tiles_out: tl.constexpr = (OUTER + BLOCK_OUT - 1) // BLOCK_OUT
     HALF: tl.constexpr = BLOCK_OUT // 2
-    ends = tl.load(count)
-    for tile in tl.range(tl.program_id(0), tl.cdiv(ends, BLOCK_ROWS) * tiles_out, PROGRAMS, flatten=True):
+    tiles = tl.cdiv(tl.load(count), BLOCK_ROWS) * tiles_out
+    for tile in tl.range(tl.program_id(0), tiles, PROGRAMS, flatten=True):
         row = (tile // tiles_out) * BLOCK_ROWS
         column = (tile % tiles_out) * BLOCK_OUT
         total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
         for k in range(0, INNER, BLOCK_IN):
             total = tl.dot(x.load([row, k]), weight.load([column, k]).T, total, input_precision=PRECISION)
-        rows = row + tl.arange(0, BLOCK_ROWS)
-        known = (tl.load(recording + rows, mask=rows < ends, other=-1) >= 0)[:, None]
         left, right = tl.split(tl.permute(tl.reshape(total, (BLOCK_ROWS, 2, HALF)), (0, 2, 1)))
         columns = column + tl.arange(0, HALF)
         left += tl.load(bias + columns, mask=columns < OUTER, other=0.0)[None, :]
         if RELU:
             left = tl.maximum(left, 0.0)
-        y.store([row, column], tl.where(known, left, 0.0).to(y.dtype))
+        y.store([row, column], left.to(y.dtype))
         columns += HALF
         right += tl.load(bias + columns, mask=columns < OUTER, other=0.0)[None, :]
         if RELU:
             right = tl.maximum(right, 0.0)
-        y.store([row, column + HALF], tl.where(known, right, 0.0).to(y.dtype))
+        y.store([row, column + HALF], right.to(y.dtype))
 
 
 @triton.jit
@@ -49,7 +47,7 @@ def closing(
     INNER: tl.constexpr, OUTER: tl.constexpr, ENTERED: tl.constexpr, GATED: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
 ):  # fmt: skip
-    """y = ReLU((x weight^T + bias) * factors[recording] + entered residual^T + residual_bias), zero between recordings.
+    """y = ReLU((x weight^T + bias) * factors[recording] + entered residual^T + residual_bias).
 
     x, weight, entered, residual and y are tensor descriptors. Gate, residual (ENTERED = 0: none) and ReLU are
     optional. A tile has rows of one to three recordings, as a rule: the gate goes from one to the next, for a factor
@@ -61,15 +59,15 @@ def closing(
     ends = tl.load(count)
     if row >= ends:
         return
-    rows = row + tl.arange(0, BLOCK_ROWS)
     columns = column + tl.arange(0, BLOCK_OUT)
     inside = columns < OUTER
-    of = tl.load(recording + rows, mask=rows < ends, other=-1)
     total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
     for k in range(0, INNER, BLOCK_IN):
         total = tl.dot(x.load([row, k]), weight.load([column, k]).T, total, input_precision=PRECISION)
     total += tl.load(bias + columns, mask=inside, other=0.0)[None, :]
     if GATED:
+        rows = row + tl.arange(0, BLOCK_ROWS)
+        of = tl.load(recording + rows, mask=rows < ends, other=-1)
         last = tl.max(of, axis=0)
         for one in tl.range(tl.min(tl.where(of < 0, last, of), axis=0), last + 1, num_stages=1):
             factor = tl.load(factors + one * OUTER + columns, mask=inside & (one >= 0), other=0.0)
@@ -80,7 +78,7 @@ def closing(
         total += tl.load(residual_bias + columns, mask=inside, other=0.0)[None, :]
     if RELU:
         total = tl.maximum(total, 0.0)
-    y.store([row, column], tl.where((of >= 0)[:, None], total, 0.0).to(y.dtype))
+    y.store([row, column], total.to(y.dtype))
 
 
 @triton.jit
