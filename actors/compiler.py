@@ -7,10 +7,13 @@ in `$NUMBA_CACHE_DIR`, and not beside the source, which may be read-only. Proces
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import numba
 
 from actors.storage.cache import cache_folder
+
+Function = Callable[..., Any]
 
 
 class Compiler:
@@ -24,22 +27,22 @@ class Compiler:
         digest = hashlib.sha256(b"\0".join(each.read_bytes() for each in sources)).hexdigest()
         self._folder = str(Path(numba.config.CACHE_DIR or cache_folder() / "numba") / digest[:16])
 
-    def compiled(self, function: Callable) -> Callable:
+    def compiled(self, function: Function) -> Function:
         """Compiles a function when it is first called, or loads it. It must not allocate arrays: numba then counts no
         references to those that it is given, which takes longer than what loops do (`nrt` is numba's run-time memory).
         """
         return self._njit(function, _nrt=False)
 
-    def allocating(self, function: Callable) -> Callable:
+    def allocating(self, function: Function) -> Function:
         """Compiles a function that allocates arrays."""
         return self._njit(function)
 
-    def _njit(self, function: Callable, **options: bool) -> Callable:
+    def _njit(self, function: Function, **options: bool) -> Function:
         others = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = self._folder  # read when a function is decorated; other packages keep theirs
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            return cast(Function, numba.njit(nogil=True, cache=True, **options)(function))
         except RuntimeError:  # it can keep nothing in that folder: each process compiles then
-            return numba.njit(nogil=True, **options)(function)
+            return cast(Function, numba.njit(nogil=True, **options)(function))
         finally:
             numba.config.CACHE_DIR = others

@@ -58,8 +58,8 @@ class Int8Product:
         weight = affine.weight.float()
         if weight.shape[1] > MOST_CHANNELS:
             raise UsageError(
-                f"model.precision: int8 takes at most {MOST_CHANNELS:,} channels, and the model has {weight.shape[1]:,};"
-                " use bfloat16 or float32"
+                f"model.precision: int8 takes at most {MOST_CHANNELS:,} channels, and the model has"
+                f" {weight.shape[1]:,}; use bfloat16 or float32"
             )
         self._scales = (weight.abs().amax(dim=1) / _STEPS).clamp(min=float(passes.LEAST))
         levels = (weight / self._scales[:, None]).round().to(torch.int8)

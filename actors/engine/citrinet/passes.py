@@ -14,7 +14,7 @@ from actors.compiler import Compiler
 
 _compiled = Compiler([Path(__file__)]).compiled
 
-#: Rows whose largest value is smaller are zeros: the reciprocal of a subnormal number is infinite.
+#: What a row's largest value counts as at least: the reciprocal of a subnormal number is infinite.
 LEAST = np.float32(2.0**-100)
 #: 1.5 * 2 ** 23: float32 of that size are whole numbers, so adding it rounds, to even, into the lowest bits.
 _ROUNDS = np.float32(12_582_912)

@@ -1,5 +1,7 @@
-"""Loops over frames and tokens, compiled by numba (`compiler`). Importing this takes half a second: import it where it is
-used."""
+"""Loops over frames and tokens, compiled by numba (`compiler`).
+
+Importing this takes half a second: import it where it is used.
+"""
 
 from pathlib import Path
 from typing import TypeVar
