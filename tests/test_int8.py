@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_citrinet import MODELS, engine_of, in_both_forms, sounds_of, texts_of
 
+from actors.benchmark.sides import available
 from actors.engine import devices, load
 from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.int8 import MOST_CHANNELS, Int8Layers, Int8Product, quantised
@@ -240,6 +241,8 @@ def test_a_cpu_is_known_by_its_flags(flags: str, has: bool, tmp_path: Path, monk
     assert not cpu_has_int8()
     cpu_info.write_text(f"processor : 0\nflags\t\t: fpu {flags} sse2\n")
     assert cpu_has_int8() == has
+    assert ("fused, int8" in available("cpu")) == has
+    assert "fused, int8" not in available("cuda")
     model, settings = resolve(str(DEMO_MODEL), None, {}), EngineSettings("fused", "cpu", "int8", 1, 30)
     config = load_config("configs/demo.yaml", ["model.precision=int8", f"output.uri={tmp_path}/out"])
     if not has:
