@@ -18,11 +18,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from kept_results import add_write_option, publish
-from noisy import job
-
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parents[1])]  # this checkout, and its tests' helpers
+from kept_results import add_write_option, publish  # noqa: E402
+from noisy import job  # noqa: E402
 from noisy_speech import sentences, write_noisy  # noqa: E402
 
 from demo.synthesize import make_set, take_characters  # noqa: E402
