@@ -29,19 +29,19 @@ EPILOG = """
 examples:
   python -m jobs.benchmark configs/demo.yaml
   python -m jobs.benchmark configs/demo.yaml benchmark.model=reference benchmark.write=docs/benchmarks/engine.json
-  python -m jobs.benchmark configs/demo.yaml benchmark.sides='["fused, float32"]' benchmark.minutes=10
+  python -m jobs.benchmark configs/demo.yaml benchmark.sides='["fused, bfloat16", "fused, int8"]' benchmark.minutes=10
   python -m jobs.benchmark configs/demo.yaml benchmark.model=reference model.device=cuda benchmark.minutes=120
 
 Each side runs in a process of its own: start-up, a warm-up, then benchmark.repeats passes over the audio, of which the
 median counts. The audio is generated (2 to 15 s per recording): speed does not depend on its content. With
 benchmark.model=reference the weights are random, in the shape of Citrinet-1024 with gamma 0.25. onnxruntime and
-sherpa-onnx are measured if the extra `bench` is installed. The whole pipeline is jobs.transcribe with this config, from
-tar shards of WAV or FLAC to the last part; the shards contain the audio benchmark.copies times. Start-up is not counted
-for any side; for the pipeline it is that of Ray, its workers, and the model in the first actor. Kernels are measured on
-a GPU, each compared with the minimum time it could take on that card. Decoding is that of generated emissions of the
-duration, on one core, with 5,207 tokens, a language model of 8 million arcs and 10,000 phrases. All keys are described
-in docs/configuration.md. Standard output gets a JSON object when a side has ended, and at last one of them all; so does
-the file of benchmark.write.
+sherpa-onnx are measured if the extra `bench` is installed, int8 on CPUs with VNNI. The whole pipeline is
+jobs.transcribe with this config, from tar shards of WAV or FLAC to the last part; the shards contain the audio
+benchmark.copies times. Start-up is not counted for any side; for the pipeline it is that of Ray, its workers, and the
+model in the first actor. Kernels are measured on a GPU, each compared with the minimum time it could take on that card.
+Decoding is that of generated emissions of the duration, on one core, with 5,207 tokens, a language model of 8 million
+arcs and 10,000 phrases. All keys are described in docs/configuration.md. Standard output gets a JSON object when a side
+has ended, and at last one of them all; so does the file of benchmark.write.
 """
 
 

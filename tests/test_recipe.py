@@ -64,6 +64,7 @@ def test_the_device_is_no_part_of_the_fingerprint_but_the_precision_is() -> None
     ("override", "section"),
     [
         ("model.precision=float32", "heard"),
+        ("model.precision=int8", "heard"),
         ("model.engine=nemo", "heard"),
         ("audio.channel=1", "heard"),
         ("segmentation.vad=silero", "heard"),

@@ -18,6 +18,7 @@ import torch
 
 from actors.benchmark.reports import KernelReport, SideReport
 from actors.engine.batching import padded_batches
+from actors.engine.devices import cpu_has_int8
 from actors.engine.interface import Emission, EngineSettings
 from actors.engine.load import check_device
 from actors.engine.models import ModelFile, fetch, read_vocabulary
@@ -51,12 +52,18 @@ SIDES = {
     "sherpa-onnx, sorted": Side("sherpa-onnx", "float32", {"cpu": 30}, "sherpa_onnx"),
     "fused, float32": Side("fused", "float32", {"cpu": 30, "cuda": 3_600}, "torch"),
     "fused, bfloat16": Side("fused", "bfloat16", {"cpu": 30, "cuda": 3_600}, "torch"),
+    "fused, int8": Side("fused", "int8", {"cpu": 30}, "torch"),
 }
 
 
 def available(device: str) -> list[str]:
-    """The sides that a device supports and whose packages are installed."""
-    return [name for name, side in SIDES.items() if device in side.sizes and find_spec(side.package)]
+    """The sides that a device and its instructions support and whose packages are installed."""
+    has_int8 = cpu_has_int8()
+    return [
+        name
+        for name, side in SIDES.items()
+        if device in side.sizes and find_spec(side.package) and (side.precision != "int8" or has_int8)
+    ]
 
 
 def prepare(side: str, model: ModelFile) -> None:
@@ -165,7 +172,11 @@ def device_name(device: str) -> str:
     except OSError:
         return platform.processor() or platform.machine()
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in fields.get("flags", "").split()]
+    flags = [
+        flag
+        for flag in ("avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8")
+        if flag in fields.get("flags", "").split()
+    ]
     return " ".join([fields.get("model name", platform.machine()), *flags])
 
 

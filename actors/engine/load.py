@@ -1,5 +1,6 @@
 """Loads the engine that the settings name."""
 
+from actors.engine.devices import NO_INT8, cpu_has_int8
 from actors.engine.interface import Engine, EngineSettings
 from actors.engine.models import ModelFile, fetch, locate
 from actors.schema import UsageError
@@ -25,6 +26,8 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     check_device(settings.device)
     if settings.device == "cuda" and settings.precision == "bfloat16" and not torch.cuda.is_bf16_supported(False):
         raise UsageError("model.precision: this machine's GPU does not support bfloat16; use float32")
+    if settings.precision == "int8":
+        _check_int8(settings)
     if settings.engine == "nemo":
         from actors.engine.nemo import NemoEngine
 
@@ -41,3 +44,11 @@ def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:
     from actors.engine.citrinet.engine import CitrinetEngine
 
     return CitrinetEngine(nemo, model.sha256, cache, settings.precision, settings.candidates)
+
+
+def _check_int8(settings: EngineSettings) -> None:
+    """Raises UsageError if the settings or this machine do not allow int8."""
+    if settings.engine != "fused" or settings.device != "cpu":
+        raise UsageError("model.precision: int8 is only for the fused engine on CPUs")
+    if not cpu_has_int8():
+        raise UsageError(NO_INT8)

@@ -169,10 +169,20 @@ class Model(Stored):
     """auto (fused) | fused, our own forward pass | nemo, the reference, for other models too"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto (cuda if the cluster, or without one this machine, has a GPU) | cpu | cuda"""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto (bfloat16 on GPUs, and where all CPUs multiply in it) | float32 | bfloat16"""
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    """auto (bfloat16 on GPUs, and where all CPUs multiply in it) | float32 | bfloat16 | int8, on CPUs with VNNI
+
+    int8 is the fastest there, and rounds the most: docs/engine.md shows how to judge it on audio of one's own."""
     storage_options: StorageOptions = {}
     """as for input, if model.name is a URL"""
+
+    @model_validator(mode="after")
+    def _supported(self) -> "Model":
+        if self.precision == "int8" and self.engine == "nemo":
+            raise ValueError("precision: int8 is only for model.engine: fused; NeMo's takes float32 or bfloat16")
+        if self.precision == "int8" and self.device == "cuda":
+            raise ValueError("precision: int8 is only for model.device: cpu; on a GPU use bfloat16 or float32")
+        return self
 
 
 class Decoding(Stored):

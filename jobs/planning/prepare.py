@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
+from actors.engine.devices import NO_INT8, cpu_has_int8
 from actors.engine.models import is_hub_name, read_vocabulary, resolve
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
@@ -80,6 +81,8 @@ def _check(config: Config) -> None:
             f"output.uri: {uri} is relative, but on a cluster each machine has its own working folder; use a URL such"
             " as s3://bucket/transcripts, or an absolute path that all machines share"
         )
+    if config.model.precision == "int8" and not is_on_cluster(config) and not cpu_has_int8():
+        raise ConfigError(NO_INT8)
     if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
         raise ConfigError(
             "segmentation.vad: silero needs the package silero-vad: pip install -c constraints.txt '.[vad]'"

@@ -18,7 +18,7 @@ from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
 from actors.text.decoding import DecodingSettings
 from actors.units import NO_EMISSIONS, digest
-from jobs.cli.config import Config, Model
+from jobs.cli.config import Config, ConfigError, Model
 
 #: The sections of a recipe's settings, as in a Fingerprint, each with a version that is part of every fingerprint. It
 #: is raised when a change of the code changes what is heard, kept, said or written: that is then made anew.
@@ -81,7 +81,7 @@ class Recipe:
         devices: Devices,
         decoding: DecodingSettings = DecodingSettings(),  # noqa: B008 - it is immutable
     ) -> "Recipe":
-        """Resolves a configuration. Raises ConfigError if a secret is not set."""
+        """Resolves a configuration. Raises ConfigError if a secret is not set, or the device lacks the precision."""
         device: Device = config.model.device if config.model.device != "auto" else "cuda" if devices.gpus else "cpu"
         minutes, padded = config.unit.target_minutes, config.batch.max_padded_seconds
         return cls(
@@ -157,6 +157,10 @@ def _track(stated: str) -> Track:
 
 def _precision(model: Model, device: Device, devices: Devices) -> str:
     """bfloat16 on GPUs, and on CPUs that multiply in it. NeMo's engine is the reference, and stays in float32."""
+    if model.precision == "int8" and device == "cuda":
+        raise ConfigError(
+            "model.precision: int8 is only for CPUs, and there is a GPU; set model.device=cpu, or bfloat16"
+        )
     if model.precision != "auto":
         return model.precision
     if model.engine == "nemo":

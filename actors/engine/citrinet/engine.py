@@ -16,15 +16,15 @@ from actors.schema import Waveform
 
 
 class CitrinetEngine:
-    """Features and encoder of one checkpoint, on CPUs, in float32 or bfloat16."""
+    """Features and encoder of one checkpoint, on CPUs, in float32, bfloat16 or int8."""
 
     busy_seconds: float | None = None  # not measured
     capacity: Capacity | None = None  # shows by trying
 
     def __init__(self, nemo: Path, sha256: str, cache: Path, precision: str, candidates: int = 0) -> None:
-        """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family."""
+        """Raises UsageError, with advice, if the checkpoint is not of the Citrinet family, or the CPU has no int8."""
         config, tensors = checkpoint.load(nemo, sha256, cache)
-        self._layers = CpuLayers(getattr(torch, precision))
+        self._layers = _layers(precision)
         with torch.no_grad():
             self._features = Features(self._layers, config["features"], tensors)
             self._encoder = Encoder(self._layers, config["blocks"], tensors)
@@ -50,3 +50,11 @@ class CitrinetEngine:
                 candidates = list_candidates(own, own.logsumexp(dim=1), best[rows], self._candidates)
             emissions.append(Emission(ids[rows], likely[rows], candidates))
         return emissions
+
+
+def _layers(precision: str) -> CpuLayers:
+    if precision != "int8":
+        return CpuLayers(getattr(torch, precision))
+    from actors.engine.citrinet.int8 import Int8Layers  # numba takes half a second to import
+
+    return Int8Layers()

@@ -1,55 +1,21 @@
-"""Loops over frames and tokens, compiled by numba: without the GIL, and with the same bits wherever they run.
+"""Loops over frames and tokens, compiled by numba (`compiler`).
 
-Importing this takes half a second: import it where it is used. Machine code is kept in the project's cache folder, or
-in `$NUMBA_CACHE_DIR`, and not beside the source, which may be read-only. Processes may compile the same at once.
+Importing this takes half a second: import it where it is used.
 """
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import numba
 import numpy as np
 
-from actors.storage.cache import cache_folder
+from actors.compiler import Compiler
 
-_TUPLES = ("frames", "language_model", "phrases")  # modules whose named tuples the loops take
 Arrays = TypeVar("Arrays", bound=tuple)  # a named one
 
-
-def _folder() -> Path:
-    """The folder for the machine code of just these sources: numba would take that of a function whose own file is as
-    it was, although one that it calls, or a named tuple that it takes, is not."""
-    here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), *(here.parent / f"{name}.py" for name in _TUPLES)]
-    digest = hashlib.sha256(b"\0".join(each.read_bytes() for each in sources)).hexdigest()
-    return Path(numba.config.CACHE_DIR or cache_folder() / "numba") / digest[:16]
-
-
-_FOLDER = str(_folder())
-
-
-def compiled(function: Callable) -> Callable:
-    """Compiles a function when it is first called, or loads it. It must not allocate arrays: numba then counts no
-    references to those that it is given, which takes longer than what loops do (`nrt` is numba's run-time memory)."""
-    return _njit(function, _nrt=False)
-
-
-def allocating(function: Callable) -> Callable:
-    """Compiles a function that allocates arrays."""
-    return _njit(function)
-
-
-def _njit(function: Callable, **options: bool) -> Callable:
-    others = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _FOLDER  # read when a function is decorated; other packages keep theirs
-    try:
-        return numba.njit(nogil=True, cache=True, **options)(function)
-    except RuntimeError:  # it can keep nothing in that folder: each process compiles then
-        return numba.njit(nogil=True, **options)(function)
-    finally:
-        numba.config.CACHE_DIR = others
+_TUPLES = ("frames", "language_model", "phrases")  # modules whose named tuples the loops take
+_HERE = Path(__file__).parent
+_COMPILER = Compiler([*sorted(_HERE.glob("*.py")), *(_HERE.parent / f"{name}.py" for name in _TUPLES)])
+compiled, allocating = _COMPILER.compiled, _COMPILER.allocating
 
 
 def arguments(values: Arrays) -> Arrays:
