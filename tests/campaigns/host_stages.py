@@ -191,10 +191,12 @@ def main() -> int:
     total = sum(shown.values())
     rows = [[stage, f"{each:.3f}", f"{each / total:.0%}"] for stage, each in shown.items()]
     rows.append(["all", f"{total:.2f}", f"16 cores feed {16 * 3_600 / total:,.0f} x real time"])
+    rows.append(["measured on Ray", f"{whole:.2f}", ""])
     about = (
         f"Core-seconds an hour of audio of each stage without the model: 16 kHz FLAC in tar shards, recordings of 2 to"
         f" 15 s, units of {options.unit_minutes:g} minutes. `hear` is the actor's own; `pack` makes a block of decoded"
-        f" sound. Ray's own is what moving blocks and the driver take beyond the stages. Goal: {GOAL_S}."
+        f" sound. Ray's own is what that job takes in all of Ray's processes beyond the sum of"
+        f" the stages, if it is more. A GPU's batches are not laid out here. Goal: {GOAL_S}."
     )
     publish("What the stages cost beside the model", about, ["stage", "s an audio hour", "share"], rows, options.write)
     return 0

@@ -155,7 +155,7 @@ def main() -> int:
                     num_gpus=actors,
                     include_dashboard=False,
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level="FATAL",
                 )
                 units = 0 if options.real else max(int(options.seconds * actors * gpu / (60 * minutes)), 40)
                 found, cores = speed(pace, folder, Path(work, f"{actors}-{minutes}"), actors, units)
