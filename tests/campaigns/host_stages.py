@@ -154,7 +154,8 @@ def on_ray(folder: Path, out: Path, minutes: float) -> float:
     total = connect.connect_ray("local")
     prepared, points = planned(folder, out, minutes), list[tuple[float, float]]()
     pieces, used = pieces_of(prepared), ProcessTimes()
-    for some in (pieces[: len(pieces) // 4], pieces[len(pieces) // 4 :]):
+    at = len(pieces) // 4
+    for some in (pieces[:1], pieces[1:at], pieces[at:]):  # the first has more to start than later ones
         used.look()
         began = used.seconds
         with hold(config.ray, total, "cpu", "run", str(out)) as share:
@@ -164,7 +165,7 @@ def on_ray(folder: Path, out: Path, minutes: float) -> float:
                 used.look()  # now: when the graph is done, its workers end, and nobody has their time any more
                 hours += outcome.counts.audio_seconds / 3_600 if isinstance(outcome, Committed) else 0.0
             points.append((used.seconds - began, hours))
-    (few_s, few), (many_s, many) = points
+    _, (few_s, few), (many_s, many) = points
     return (many_s - few_s) / (many - few)
 
 
