@@ -26,7 +26,7 @@ VERSIONS = {"heard": "7", "emissions": "7", "said": "7", "written": "7"}
 
 #: Minutes of audio in a unit, by device. Half an hour keeps a CPU actor busy for a minute or two. One driver handles 37
 #: pieces a second (docs/benchmarks.md); at two and a half hours each (290 MB, or 580 MB where sound is float32), that
-#: keeps 8 GPUs busy at 40,000 times real time.
+#: keeps 8 GPUs busy at 40,000 times real time. (Simulated on two cores: 4, and with half an hour each not one.)
 TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
 
