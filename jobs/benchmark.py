@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import yaml
 
-from actors.benchmark.reports import DecodingTime, KernelReport, Report, SideReport
+from actors.benchmark.reports import CodecTime, DecodingTime, KernelReport, Report, SideReport
 from actors.benchmark.results import Result, Table, commit_of_checkout, versions_of
 from actors.engine.models import resolve
 from actors.schema import Samples, UsageError
@@ -39,7 +39,8 @@ sherpa-onnx are measured if the extra `bench` is installed. The whole pipeline i
 tar shards of WAV or FLAC to the last part; the shards contain the audio benchmark.copies times. Start-up is not counted
 for any side; for the pipeline it is that of Ray, its workers, and the model in the first actor. Kernels are measured on
 a GPU, each compared with the minimum time it could take on that card. Decoding is that of generated emissions of the
-duration, on one core, with 5,207 tokens, a language model of 8 million arcs and 10,000 phrases. All keys are described
+duration, on one core, with 5,207 tokens, a language model of 8 million arcs and 10,000 phrases. Codecs are what it
+costs to read files of that duration, of speech and of noise, beside their decoders alone. All keys are described
 in docs/configuration.md. The last line of standard output is one JSON object.
 """
 
@@ -50,6 +51,7 @@ Returned = TypeVar("Returned")
 PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
 DECODING = "decoding"
+CODECS = "codecs"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,13 +77,14 @@ def run(config: Config, command: str) -> int:
 def measure_sides(config: Config, command: str) -> Report:
     """Measures every requested side, each in a new process, so that none profits from another."""
     from actors.benchmark import sides
+    from actors.benchmark.codecs import codec_times
     from actors.benchmark.decoding import decoding_times
 
     settings, name = config.benchmark, config.model.name
     device = "cpu" if config.model.device == "auto" else config.model.device
     has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to test without a GPU
-    known = [*sides.SIDES, *PIPELINES, KERNELS, DECODING]
-    available = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else []), DECODING]
+    known = [*sides.SIDES, *PIPELINES, KERNELS, DECODING, CODECS]
+    available = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else []), DECODING, CODECS]
     for side in settings.sides:
         if side not in available:
             reason = (
@@ -101,7 +104,12 @@ def measure_sides(config: Config, command: str) -> Report:
         raise ConfigError(str(problem)) from None
     sounds = sides.generated_sounds(settings.minutes)
     threads = len(os.sched_getaffinity(0))
-    results, kernels, decoding = list[SideReport](), list[KernelReport](), list[DecodingTime]()
+    results, kernels, decoding, codecs = (
+        list[SideReport](),
+        list[KernelReport](),
+        list[DecodingTime](),
+        list[CodecTime](),
+    )
     for side in settings.sides or available:
         if side == KERNELS:
             kernels.append(_in_new_process(sides.kernels, model, sounds, device, settings.repeats))
@@ -109,6 +117,10 @@ def measure_sides(config: Config, command: str) -> Report:
         if side == DECODING:
             say("decoding emissions of such a duration …")
             decoding = _in_new_process(decoding_times, settings.minutes, settings.repeats)
+            continue
+        if side == CODECS:
+            say("decoding files of each codec …")
+            codecs = _in_new_process(codec_times, settings.minutes, settings.repeats)
             continue
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
@@ -131,6 +143,8 @@ def measure_sides(config: Config, command: str) -> Report:
         report["kernels"] = kernels[0]
     if decoding:
         report["decoding"] = decoding
+    if codecs:
+        report["codecs"] = codecs
     return report
 
 
@@ -190,10 +204,13 @@ def result_of(report: Report) -> Result:
     tables = [sides_table(report)] if report["sides"] else []
     tables += [kernel_table(report["kernels"])] if "kernels" in report else []
     tables += [decoding_table(report["decoding"])] if "decoding" in report else []
+    tables += [codec_table(report["codecs"])] if "codecs" in report else []
     audio = f"{report['minutes']:g} minutes of audio, 2 to 15 s per recording"
     about = f"{audio}. Medians; start-up is not part of the speed."
     is_whole_job = any(side["side"] in PIPELINES for side in report["sides"])
     title = "The whole job beside the bare engine" if is_whole_job else report["model"]
+    if not report["sides"] and "codecs" in report:
+        title, about = "Files of each codec", f"{report['minutes']:g} minutes a file. Medians of CPU time."
     return Result(
         title,
         about,
@@ -248,6 +265,24 @@ def decoding_table(found: list[DecodingTime]) -> Table:
     """Ways to decode emissions, on one core each."""
     rows = [[each["side"], each["sound"], f"{each['frames_s']:,}", f"{each['rtfx']:,}"] for each in found]
     return Table(["text by", "sound", "frames a second", "x real time"], rows, "decoding, a core")
+
+
+def codec_table(found: list[CodecTime]) -> Table:
+    """What reading files costs, by codec."""
+    rows = [
+        [
+            each["codec"],
+            each["sound"],
+            f"{each['read_s']:.2f}",
+            f"{each['decoder_s']:.2f}",
+            f"{each['resampler_s']:.2f}",
+            f"{each['ratio']:.2f}",
+            f"{each['rtfx']:,}",
+        ]
+        for each in found
+    ]
+    columns = ["file", "sound", "read", "decoder alone", "resampler on mono", "read / both", "x real time"]
+    return Table(columns, rows, "reading files, core-seconds an audio hour")
 
 
 if __name__ == "__main__":

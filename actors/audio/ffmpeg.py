@@ -226,13 +226,13 @@ class _File:
             if not frames:
                 continue
             any_decoded, self._good = True, packet
-            if sounds:
+            if not is_gathered:
                 gathering.end()
             if gathering.done:
                 yield from gathering.taken()
-            for frame, sound in zip(frames, sounds, strict=False):
-                yield run_of(sound, frame, has_loss)
-                has_loss = False
+            if not is_gathered:
+                for number, (frame, sound) in enumerate(zip(frames, sounds, strict=True)):
+                    yield run_of(sound, frame, has_loss and not number)
             has_loss = False
         gathering.end()
         yield from gathering.taken()

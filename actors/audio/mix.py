@@ -99,7 +99,7 @@ class Mixer:
             if not power < MAX_AMPLITUDE**2:  # then each sample is below it, and a number
                 return mean, False
             if own.start <= first < own.stop:
-                total += float(np.add.reduce(of_second))
+                total += float(np.einsum("i->", of_second))
                 of_mean += power
                 of_all += float(np.einsum("ij,ij->", channels, channels))  # no less than the loudest has
         of_mean -= total**2 / max(min(own.stop, len(minute)) - own.start, 1)

@@ -73,21 +73,21 @@ def _demuxed(container: InputContainer, stream: AudioStream, warnings: set[Warni
     import av
 
     failure: BrokenStream | None = None
-    demuxed = container.demux(stream)
     while True:
         try:
-            packet = next(demuxed, None)
+            for packet in container.demux(stream):
+                if failure:
+                    if not packet.size:  # the last one, which is empty
+                        break
+                    warnings.add(WarningKind.DAMAGED)
+                    failure = None
+                yield packet
         except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
             broken = translated(problem, "FFmpeg", (av.FFmpegError,), BrokenStream)
             if failure or not isinstance(broken, BrokenStream):
                 raise broken from None
-            failure, demuxed = broken, container.demux(stream)
+            failure = broken
             continue
-        if failure and (packet is None or not packet.size):
-            raise failure
-        if packet is None:
-            return
         if failure:
-            warnings.add(WarningKind.DAMAGED)
-            failure = None
-        yield packet
+            raise failure
+        return

@@ -76,12 +76,12 @@ class Gathering:
                 or (form != self._form and not self._starts(form))
             ):
                 return False
+        if not self._lengths:
+            self._is_after_loss = is_after_loss
         for frame in frames:
             start_s, length = frame.time, frame.samples
             frame.pts = None  # the queue would refuse it if there were a gap before
             self._fifo.write(frame)
-            if not self._lengths:
-                self._is_after_loss = is_after_loss
             self._lengths.append(length)
             self._starts_s.append(start_s)
             self._samples += length
