@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from actors.audio.decode import DecodeRequest, decode, decode_each
 from actors.audio.mix import Mixer
 from actors.audio.pcm import as_float
+from actors.audio.resample import passed_on
 from actors.audio.runs import Gathering, run_frames
 from actors.schema import WarningKind
 
@@ -46,7 +47,7 @@ def mono_of(sound: Sound, rate: int) -> NDArray[np.float32]:
         ("mp3", "libmp3lame", 44_100, 2),
         ("adts", "aac", 44_100, 2),
         ("ogg", "libopus", 48_000, 2),
-        ("wav", "pcm_u8", RATE, 1),
+        ("matroska", "pcm_u8", RATE, 1),
         ("mp4", "alac", RATE, 2),
         ("matroska", "pcm_s16le", RATE, 2),
         ("matroska", "pcm_s32le", RATE, 1),
@@ -81,6 +82,15 @@ def test_sound_at_16_khz_is_passed_on(kind: str, subtype: str) -> None:
     assert np.array_equal(as_float(first.pcm), expected[:, 0])
     stretch = decode(content, DecodeRequest(begin=61 * RATE + 5, end=62 * RATE, channel=0))
     assert np.array_equal(as_float(stretch.pcm), expected[61 * RATE + 5 : 62 * RATE, 0])
+
+
+@pytest.mark.parametrize("size", [1, 7_001, 100_000])
+def test_what_lies_before_a_minute_is_left_out_of_chunks_of_any_size(size: int) -> None:
+    sound = np.arange(20_000, dtype=np.int16)[:, None]
+    chunks = [sound[first : first + size] for first in range(0, len(sound), size)]
+    for first_minute, left_out in ((0, 0), (1, RATE)):
+        parts = [part for (part,) in passed_on(chunks, first_minute, Mixer(1, RATE, None))]
+        assert np.array_equal(np.concatenate(parts), sound[left_out:, 0])
 
 
 def test_sounds_of_one_minute_do_not_change_with_the_next() -> None:

@@ -131,7 +131,7 @@ def _ways(codec: Codec, file: Path, minutes: float) -> list[Callable[[], object]
     """Reading a file as the job does, its decoder alone, and the resampler on as much mono sound."""
     source = SourceObject(file.name, str(file), file.name, "audio", None, file.stat().st_size)
     (piece,) = cut_unit(Unit.of("0", "0", [source]), Cut(2 * minutes * 60))
-    minute = np.random.default_rng(1).normal(0, 0.1, 60 * codec.rate).astype(np.float32)
+    mono = np.random.default_rng(1).normal(0, 0.1, round(minutes * 60 * codec.rate)).astype(np.float32)
 
     def by_ffmpeg() -> None:
         with av.open(str(file)) as container:
@@ -144,8 +144,8 @@ def _ways(codec: Codec, file: Path, minutes: float) -> list[Callable[[], object]
                 pass
 
     def resampled() -> None:
-        for _ in range(round(minutes) if codec.rate != SAMPLE_RATE else 0):
-            soxr.resample(minute, codec.rate, SAMPLE_RATE, "HQ")
+        for start in range(0, len(mono) if codec.rate != SAMPLE_RATE else 0, 60 * codec.rate):
+            soxr.resample(mono[start : start + 60 * codec.rate], codec.rate, SAMPLE_RATE, "HQ")
 
     is_ffmpeg = codec.suffix in ("mp3", "m4a", "ogg", "opus")
     return [lambda: read_piece(piece, ReadSettings()), by_ffmpeg if is_ffmpeg else by_sndfile, resampled]
