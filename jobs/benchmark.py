@@ -14,8 +14,9 @@ from typing import ParamSpec, TypeVar
 
 import yaml
 
-from actors.benchmark.reports import DecodingTime, KernelReport, Report, SideReport
-from actors.benchmark.results import Result, Table, commit_of_checkout, versions_of
+from actors.benchmark.reports import PIPELINES, Report, SideReport
+from actors.benchmark.results import commit_of_checkout, versions_of
+from actors.benchmark.tables import result_of
 from actors.engine.models import resolve
 from actors.schema import Samples, UsageError
 from actors.storage.cache import cache_folder
@@ -40,17 +41,18 @@ jobs.transcribe with this config, from tar shards of WAV or FLAC to the last par
 benchmark.copies times. Start-up is not counted for any side; for the pipeline it is that of Ray, its workers, and the
 model in the first actor. Kernels are measured on a GPU, each compared with the minimum time it could take on that card.
 Decoding is that of generated emissions of the duration, on one core, with 5,207 tokens, a language model of 8 million
-arcs and 10,000 phrases. All keys are described in docs/configuration.md. Standard output gets a JSON object when a side
-has ended, and at last one of them all; so does the file of benchmark.write.
+arcs and 10,000 phrases. Codecs are what it costs to read files of that duration, of speech and of noise, beside their
+decoders alone. All keys are described in docs/configuration.md. Standard output gets a JSON object when a side has
+ended, and at last one of them all; so does the file of benchmark.write.
 """
 
 
 Arguments = ParamSpec("Arguments")
 Returned = TypeVar("Returned")
 
-PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}
 KERNELS = "kernels"
 DECODING = "decoding"
+CODECS = "codecs"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,13 +80,14 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
     """Measures every requested side, each in a new process, so that none profits from another. Yields the report when
     a side has ended, and what that side added to it."""
     from actors.benchmark import sides
+    from actors.benchmark.codecs import codec_times
     from actors.benchmark.decoding import decoding_times
 
     settings, name = config.benchmark, config.model.name
     device = "cpu" if config.model.device == "auto" else config.model.device
     has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to test without a GPU
-    known = [*sides.SIDES, *PIPELINES, KERNELS, DECODING]
-    available = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else []), DECODING]
+    known = [*sides.SIDES, *PIPELINES, KERNELS, DECODING, CODECS]
+    available = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else []), DECODING, CODECS]
     for side in settings.sides:
         if side not in available:
             reason = (
@@ -123,6 +126,11 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
             say("decoding emissions of such a duration …")
             report["decoding"] = _in_new_process(decoding_times, settings.minutes, settings.repeats)
             yield report, {"decoding": report["decoding"]}
+            continue
+        if side == CODECS:
+            say("decoding files of each codec …")
+            report["codecs"] = _in_new_process(codec_times, settings.minutes, settings.repeats)
+            yield report, {"codecs": report["codecs"]}
             continue
         if side in PIPELINES:
             result = measure_pipeline(config, name, sounds, side)
@@ -183,71 +191,6 @@ def measure_pipeline(config: Config, model: str, sounds: Sequence[Samples], side
         "busy_share": median(run["busy_share"] for run in runs),
         "passes_s": [round(each, 2) for each in passes],
     }
-
-
-def result_of(report: Report) -> Result:
-    """A report as a result to keep, with its tables."""
-    tables = [sides_table(report)] if report["sides"] else []
-    tables += [kernel_table(report["kernels"])] if "kernels" in report else []
-    tables += [decoding_table(report["decoding"])] if "decoding" in report else []
-    audio = f"{report['minutes']:g} minutes of audio, 2 to 15 s per recording"
-    about = f"{audio}. Medians; start-up is not part of the speed."
-    is_whole_job = any(side["side"] in PIPELINES for side in report["sides"])
-    title = "The whole job beside the bare engine" if is_whole_job else report["model"]
-    return Result(
-        title,
-        about,
-        tables,
-        report["machine"],
-        report["command"],
-        report["date"],
-        report["commit"],
-        report["versions"],
-        measured=report,
-    )
-
-
-def sides_table(report: Report) -> Table:
-    """The sides of a report; ratios are to the faster of NeMo's own transcribe() runs."""
-    shipped = [side["rtfx"] for side in report["sides"] if "transcribe()" in side["side"]]
-    rows = [
-        [
-            side["side"],
-            f"{side['rtfx']:.1f}",
-            f"{side['rtfx'] / max(shipped):.2f}" if shipped else "",
-            "" if side["padding"] is None else f"{side['padding']:.1%}",
-            f"{side['start_s']:.1f}",
-            "" if side["peak_gb"] is None else f"{side['peak_gb']:.1f}",
-        ]
-        for side in report["sides"]
-    ]
-    return Table(["", "x real time", "to transcribe()", "padding", "start-up s", "peak GB"], rows)
-
-
-def kernel_table(found: KernelReport) -> Table:
-    """The kernels of a report. A kernel near 100 % of its minimum time cannot become faster."""
-    whole = sum(row["batch_ms"] for row in found["kernels"])
-    rows = [
-        [
-            row["kernel"],
-            row["shape"],
-            str(row["calls"]),
-            f"{row['ms']:.3f}",
-            f"{row['least_ms'] / row['ms']:.0%}",
-            f"{row['batch_ms'] / whole:.1%}",
-        ]
-        for row in found["kernels"]
-    ]
-    rows += [["product in a tile", each["tile"], "", f"{each['ms']:.3f}", "", ""] for each in found["tiles"]]
-    rates = "copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s".format(**found)
-    title = f"one batch of {found['seconds']:g} s; {rates}"
-    return Table(["kernel", "shape", "calls", "ms", "minimum / ms", "of the batch"], rows, title)
-
-
-def decoding_table(found: list[DecodingTime]) -> Table:
-    """Ways to decode emissions, on one core each."""
-    rows = [[each["side"], each["sound"], f"{each['frames_s']:,}", f"{each['rtfx']:,}"] for each in found]
-    return Table(["text by", "sound", "frames a second", "x real time"], rows, "decoding, a core")
 
 
 if __name__ == "__main__":

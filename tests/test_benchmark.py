@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from conftest import DEMO_MODEL, ROOT
 
+from actors.audio.decode import decode
+from actors.benchmark.codecs import CODECS, Codec, encoded
 from actors.benchmark.decoding import decoding_times
 from actors.benchmark.results import Result, page_of
 from actors.benchmark.sides import generated_sounds
+from actors.benchmark.tables import decoding_table, result_of
 from actors.engine.citrinet.archive import read_config
 from actors.engine.models import resolve
 from jobs import benchmark
@@ -30,7 +33,7 @@ def test_sides_are_measured_and_kept(capsys: pytest.CaptureFixture[str], tmp_pat
     assert fused["rtfx"] > 0
     assert (len(fused["passes_s"]), fused["padding"]) == (2, 0.0)
     assert fused["peak_gb"] < nemo["peak_gb"]  # NeMo is not loaded there
-    assert Result.from_json(kept.read_text()) == benchmark.result_of(report)
+    assert Result.from_json(kept.read_text()) == result_of(report)
     page = page_of(tmp_path)
     assert f"\n| fused, float32 | {fused['rtfx']:.1f} | {fused['rtfx'] / nemo['rtfx']:.2f} | 0.0% |" in page
     assert f", commit {report['commit']}; {report['machine']}; torch " in page
@@ -117,5 +120,31 @@ def test_ways_to_decode() -> None:
         (side, sound) for sound in ("clear", "noisy") for side in sides
     ]
     assert all(each["frames_s"] > 1_000 for each in found)
-    table = benchmark.decoding_table(found)
+    table = decoding_table(found)
     assert table.rows[0][:2] == ["greedy text", "clear"]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.title)
+def test_files_of_a_codec_are_what_they_say(codec: Codec) -> None:
+    tone = np.sin(np.arange(codec.rate) * 2 * np.pi * 440 / codec.rate).astype(np.float32) * np.float32(0.5)
+    sound = decode(encoded(codec, np.stack([tone] * codec.channels, axis=1)))
+    assert (sound.sample_rate, sound.channels) == (codec.rate, codec.channels)
+    assert sound.duration_s == pytest.approx(1, abs=0.15)
+    assert np.abs(np.fft.rfft(sound.pcm[:14_400])).argmax() == pytest.approx(440 * 0.9, abs=2)
+
+
+def test_codecs_are_a_side(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        benchmark.main(
+            ["configs/demo.yaml", "benchmark.minutes=0.1", "benchmark.repeats=1", "benchmark.sides=[codecs]"]
+        )
+        == 0
+    )
+    seen = capsys.readouterr()
+    found = read_json(seen.out)["codecs"]
+    assert [(each["codec"], each["sound"]) for each in found] == [
+        (codec.title, sound) for sound in ("speech", "noise") for codec in CODECS
+    ]
+    for each in found:
+        assert each["ratio"] == pytest.approx(each["read_s"] / (each["decoder_s"] + each["resampler_s"]), rel=0.1)
+        assert (each["resampler_s"] < 0.02) == ("16 kHz" in each["codec"])

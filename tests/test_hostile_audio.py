@@ -265,7 +265,8 @@ def test_a_frame_that_cannot_be_converted_costs_itself(monkeypatch: pytest.Monke
                 raise ValueError("Frame does not match AudioResampler setup.")
             return list(self.real.resample(frame))
 
-    data = ffmpeg_file(tone(4.5, 44_100), 44_100, "mov", "alac")  # of integers, which have to be converted
+    tones = np.stack([tone(4.5, 44_100)] * 8, axis=1)  # in more planes than PyAV counts, so they have to be converted
+    data = ffmpeg_file(tones, 44_100, "mov", "alac", layout="7.1(wide)")
     whole = decode(data)
     monkeypatch.setattr("av.AudioResampler", Fails)
     sound = decode(data)

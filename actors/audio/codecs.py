@@ -15,7 +15,7 @@ from actors.audio.containers import recognise
 from actors.audio.stated import HEADER_BYTES
 from actors.audio.tracks import Track
 from actors.foreign.errors import one_line
-from actors.schema import Floats, RecordingError, WarningKind
+from actors.schema import RecordingError, WarningKind, Waveform
 from actors.storage.stored_file import RANGE_BYTES, StoredFile, reraise
 
 BLOCK_SAMPLES = 1 << 20  # decoded per block, all channels together: 4 MB of float32
@@ -50,8 +50,8 @@ class End:
     joined: int | None = None
 
 
-#: Decoded blocks of shape (frames, channels), float32 with full scale at 1, in order.
-Blocks = Generator[Floats, None, End]
+#: Decoded blocks in order, of shape (frames, channels): float32 with full scale at 1, or int16 where that is exact.
+Blocks = Generator[Waveform, None, End]
 
 
 @dataclass(frozen=True)
@@ -174,22 +174,31 @@ class _BytesFile(io.BytesIO):
 def translate_errors(
     decoder: str, own_errors: tuple[type[Exception], ...], kind: type[Undecodable] = Undecodable
 ) -> Iterator[None]:
-    """Translates what a decoder raises to `kind`: its `own_errors` by their message, others as a failure of its code.
+    """Translates what a decoder raises by `translated`."""
+    try:
+        yield
+    except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
+        raise translated(problem, decoder, own_errors, kind) from None
+
+
+def translated(
+    problem: Exception, decoder: str, own_errors: tuple[type[Exception], ...], kind: type[Undecodable] = Undecodable
+) -> Exception:
+    """What to raise for what a decoder raised: a `kind`, of its `own_errors` by their message, of others as a failure
+    of its code.
 
     An own error about missing memory means that absurd bytes requested it; any other MemoryError is the machine's and
     is passed on.
     """
-    try:
-        yield
-    except (Undecodable, RecordingError):
-        raise
-    except own_errors as problem:
-        message = getattr(problem, "error_string", None) or getattr(problem, "strerror", None) or problem
-        raise kind(f"{decoder}: {message}") from None
-    except MemoryError:
-        raise
-    except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
-        raise kind(f"{decoder} fails: {type(problem).__name__}: {one_line(problem, 200)}") from None
+    match problem:
+        case Undecodable() | RecordingError():
+            return problem
+        case _ if isinstance(problem, own_errors):
+            message = getattr(problem, "error_string", None) or getattr(problem, "strerror", None) or problem
+            return kind(f"{decoder}: {message}")
+        case MemoryError():
+            return problem
+    return kind(f"{decoder} fails: {type(problem).__name__}: {one_line(problem, 200)}")
 
 
 def check_format(rate: int, channels: int, decoder: str) -> None:

@@ -25,6 +25,7 @@ class Conversion:
         self._from: tuple[str, str, int] | None = None  # format, layout and rate of the frames so far
         self._from_channels = channels
         self._resampler: av.AudioResampler | None = None
+        self.is_idle = True  # nothing is held back of the frames so far
 
     def __call__(self, frame: av.AudioFrame) -> list[Floats]:
         """The sound of a frame, and what was held back of those before it. Raises Undecodable, or what PyAV raises."""
@@ -45,6 +46,7 @@ class Conversion:
             is_right = now == (sample_format, frame.layout.name, self._rate)
             options = {"format": sample_format, "layout": frame.layout, "rate": self._rate}
             self._resampler = None if is_right else av.AudioResampler(**options)
+            self.is_idle = is_right
         sounds += self._arrays(self._resampler.resample(frame) if self._resampler else [frame])
         self._from = now
         return sounds

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from actors.audio.codecs import Opening, Source, Stream, Undecodable
-from actors.audio.mix import Channel, Mixer
+from actors.audio.mix import MARGIN, MINUTE, Channel, Mixer
 from actors.audio.pcm import Joined
-from actors.audio.resample import MARGIN, MINUTE, resample
+from actors.audio.resample import passed_on, resample
 from actors.audio.stated import MAY_BE_ENCRYPTED, is_encrypted, stated_codec
 from actors.audio.streams import open_stream
 from actors.audio.tracks import Track
-from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, WarningKind, Waveform
+from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, WarningKind, Waveform
 from actors.storage.stored_file import StoredFile
 
 MIN_SECONDS = 0.1  # one output frame is 80 ms; less holds no speech, and NeMo fails on a single feature frame
@@ -141,13 +141,18 @@ def _to_pcm(stream: Stream, request: DecodeRequest, warnings: set[WarningKind]) 
     end = None if request.end is None else request.end - skipped_samples
     blocks = _blocks(stream, request)
     joined, samples = [Joined() for _ in mixer.numbers], 0
-    for minute in resample(map(mixer.reduced, blocks), rate, request.first_minute, mixer):
-        for channel, part in zip(joined, minute, strict=True):
+    needed = map(mixer.reduced, blocks)
+    if rate == SAMPLE_RATE and mixer.takes_one:
+        parts = passed_on(needed, request.first_minute, mixer)
+    else:
+        parts = resample(needed, rate, request.first_minute, mixer)
+    for of_channels in parts:
+        for channel, part in zip(joined, of_channels, strict=True):
             channel.append(part)
-        samples += len(minute[0])
+        samples += len(of_channels[0])
         if end is not None and samples >= end:
             break
-        if samples * count > request.max_seconds * SAMPLE_RATE or not request.admit(len(minute[0]) * count):
+        if samples * count > request.max_seconds * SAMPLE_RATE or not request.admit(len(of_channels[0]) * count):
             joined.clear()  # count the rest, so that a recording over max_hours is refused now, not recut ever finer
             samples += sum(map(len, blocks)) * SAMPLE_RATE // rate
             is_too_long = samples * count > request.max_seconds * SAMPLE_RATE
@@ -159,7 +164,7 @@ def _to_pcm(stream: Stream, request: DecodeRequest, warnings: set[WarningKind]) 
     return [(number, each.sound[wanted]) for number, each in zip(mixer.numbers, joined, strict=True)]
 
 
-def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Floats]:
+def _blocks(stream: Stream, request: DecodeRequest) -> Iterator[Waveform]:
     """The blocks of a stream until the requested end is reached.
 
     Raises RecordingError (too_long) as soon as there is more sound than a recording may hold; if the file's size tells,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,21 +20,23 @@ from actors.audio.codecs import (
     Undecodable,
     check_format,
     translate_errors,
+    translated,
 )
 from actors.audio.conversion import MAX_FRAME_SAMPLES, Conversion
 from actors.audio.mp4_tables import second_movie, table_error
 from actors.audio.ogg import OggLink
 from actors.audio.packets import frame_header, packets
+from actors.audio.pcm import joined
+from actors.audio.runs import Gathering, Run, run_frames, run_of
 from actors.audio.timeline import Timeline
 from actors.audio.tracks import pick_track
-from actors.schema import Floats, WarningKind
+from actors.schema import WarningKind, Waveform
 
 if TYPE_CHECKING:
     import av
     from av.audio.codeccontext import AudioCodecContext
 
 PROBE_BYTES = 1 << 16  # of a stored file that are read at a time to look for a second one
-GATHERED_SAMPLES = 1 << 16  # of frames that become one block: a frame has about a thousand, and each block costs time
 MAX_SHORT_S = 1.0  # by which a stream may end before its header says
 _CLOCK = 1_000_000  # ticks per second of a container's times
 
@@ -57,16 +59,6 @@ def open_ffmpeg(source: Source, container: str, opening: Opening, options: Mappi
     """Opens a file with FFmpeg, with options of its demuxer. Raises Undecodable, now or while the blocks are read."""
     file = _File(source, container, opening, options)
     return Stream(file.rate, file.channels, file.codec, file.blocks(), stated_s=file.stated_s(source.size))
-
-
-class _Decoded(NamedTuple):
-    """The sound of a frame, in one array or several; when and how long it is by its container; and whether packets
-    before it were lost."""
-
-    sounds: list[Floats]
-    start_s: float | None = None
-    duration_s: float = 0.0
-    is_after_loss: bool = False
 
 
 class _File:
@@ -119,7 +111,7 @@ class _File:
             self._origin_s = self._timeline.origin_s
             self._packets = packets(self._container, audio, self._timeline, self._first, opening.warnings)
         self._name, self._is_self_framed = container, container in _SELF_FRAMED
-        self._sync: bytes | None = None  # of the last packet that was decoded
+        self._good: av.Packet | None = None  # the last packet that was decoded
 
     def stated_s(self, size: int) -> float | None:
         """The seconds that the stream's header states, else the container's, else those that a file of `size` bytes has
@@ -142,7 +134,7 @@ class _File:
 
     def blocks(self) -> Blocks:
         """Blocks of (frames, channels) from the first frame on that was asked for."""
-        gathered, samples = list[Floats](), 0
+        gathered, frames, most = list[Waveform](), 0, run_frames(self.rate, self.channels)
         sounds = self._sounds()
         try:
             for sound in sounds:
@@ -151,36 +143,40 @@ class _File:
                 if self._timeline.position <= self._first:
                     continue
                 gathered.append(sound[max(self._first - start, 0) :])
-                samples += sound.size
-                if samples >= GATHERED_SAMPLES:
-                    yield np.concatenate(gathered)
-                    gathered, samples = [], 0
+                frames += len(gathered[-1])
+                if frames >= most:
+                    yield joined(gathered)
+                    gathered, frames = [], 0
         except BrokenStream as problem:
             if not self._timeline.position:
                 raise Undecodable(str(problem)) from None
             if gathered:
-                yield np.concatenate(gathered)
+                yield joined(gathered)
             raise
         if gathered:
-            yield np.concatenate(gathered)
+            yield joined(gathered)
         ended_s = self._origin_s + self._timeline.position / self.rate
         if self._promised_s and ended_s < self._promised_s - MAX_SHORT_S:
             self._warnings.add(WarningKind.ENDED_EARLY)
         second = self._file.next_link if isinstance(self._file, OggLink) else self._second
         return End(self._timeline.position, joined=second)
 
-    def _sounds(self) -> Iterator[Floats]:
+    def _sounds(self) -> Iterator[Waveform]:
         """The sound of all packets one after the other, with silence for what is missing between them. Sound is added
         to the timeline before the next is requested."""
-        last: _Decoded | None = None
+        last: Run | None = None  # a frame of which it depends on the next where it is
         try:
-            for decoded in self._decoded():
+            for run in self._runs():
                 if last:
-                    yield from self._placed(last, decoded.start_s)
-                last = decoded
-                if not self._timeline.has_clock:  # nothing has to be known of the next one
-                    yield from self._placed(decoded, None)
+                    yield from self._placed(last, run.starts_s[0])
                     last = None
+                if self._timeline.goes_on(run):
+                    yield run.sound
+                    continue
+                for frame in run.frames():
+                    if last:
+                        yield from self._placed(last, frame.starts_s[0])
+                    last = frame
         except BrokenStream:
             if last:
                 yield from self._placed(last, None)
@@ -191,47 +187,74 @@ class _File:
             rest = self._conversion.rest()
         yield from rest
 
-    def _placed(self, decoded: _Decoded, next_s: float | None) -> Iterator[Floats]:
+    def _placed(self, frame: Run, next_s: float | None) -> Iterator[Waveform]:
         """The sound of a frame, and before it the silence for what is missing there."""
-        gap = self._timeline.gap(decoded.start_s, decoded.duration_s, next_s, decoded.is_after_loss)
+        gap = self._timeline.gap(frame.starts_s[0], frame.durations_s[0], next_s, frame.is_after_loss)
         if gap and self._timeline.is_exact:
             self._warnings.add(WarningKind.DAMAGED)
         while gap > 0:
             block = min(gap, BLOCK_SAMPLES // self.channels)
             yield np.zeros((block, self.channels), np.float32)
             gap -= block
-        yield from decoded.sounds
+        yield frame.sound
 
-    def _decoded(self) -> Iterator[_Decoded]:
+    def _runs(self) -> Iterator[Run]:
         """The frames of all packets, and what is known of those that cannot be decoded."""
         any_decoded, has_loss, problem = False, False, Undecodable("FFmpeg: no sound could be decoded")
-        for packet in self._packets:
+        decode, conversion, gathering = self._decoder.decode, self._conversion, Gathering(self.rate, self.channels)
+        for packet in self._packets_until(failures := list[BrokenStream]()):
+            if packet is None:
+                gathering.end()
+                yield from gathering.taken()
+                continue
             try:
-                with translate_errors("FFmpeg", self._own_errors):
-                    frames = self._decoder.decode(packet)
-                    sounds = [self._conversion(frame) for frame in frames]
-            except Undecodable as failure:  # only this packet is lost
-                problem = failure
-                if any_decoded and (lost := self._lost_samples(packet)) is not None:
+                frames = decode(packet)
+                is_gathered = conversion.is_idle and gathering.add(frames, has_loss)
+                sounds = [] if is_gathered else [conversion(frame) for frame in frames]
+            except Exception as failure:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
+                lost = translated(failure, "FFmpeg", self._own_errors)
+                if not isinstance(lost, Undecodable):
+                    raise lost from None
+                gathering.end()
+                yield from gathering.taken()
+                problem = lost  # only this packet is lost
+                if any_decoded and (missing := self._lost_samples(packet)) is not None:
                     has_loss = True
                     self._warnings.add(WarningKind.DAMAGED)
-                    yield _Decoded([np.zeros((lost, self.channels), np.float32)])
+                    yield Run(np.zeros((missing, self.channels), np.float32), [missing], [None], [0.0])
                 continue
-            for frame, sound in zip(frames, sounds, strict=True):
-                any_decoded = True
-                yield _Decoded(sound, frame.time, frame.samples / frame.sample_rate, has_loss)
-                has_loss = False
-            if frames and self._is_self_framed:
-                self._sync = frame_header(packet)[_SYNC]
+            if not frames:
+                continue
+            any_decoded, self._good = True, packet
+            if not is_gathered:
+                gathering.end()
+            if gathering.done:
+                yield from gathering.taken()
+            if not is_gathered:
+                for number, (frame, sound) in enumerate(zip(frames, sounds, strict=True)):
+                    yield run_of(sound, frame, has_loss and not number)
+            has_loss = False
+        gathering.end()
+        yield from gathering.taken()
+        if failures:
+            raise failures[0]
         if not any_decoded:
             raise problem
+
+    def _packets_until(self, failures: list[BrokenStream]) -> Iterator[av.Packet | None]:
+        """The packets until the container fails, if it does: the failure is told in a list, for what was decoded before
+        is good."""
+        try:
+            yield from self._packets
+        except BrokenStream as problem:
+            failures.append(problem)
 
     def _lost_samples(self, packet: av.Packet) -> int | None:
         """The samples of a packet that could not be decoded: 0 if the container's times will tell, None if it is no
         sound, as what lies between the frames of a stream that frames itself, such as a tag with a picture."""
         if self._timeline.has_clock:
             return 0
-        if self._is_self_framed and frame_header(packet)[_SYNC] != self._sync:
+        if self._is_self_framed and self._good and frame_header(packet)[_SYNC] != frame_header(self._good)[_SYNC]:
             return None
         return round(float((packet.duration or 0) * (packet.time_base or 0)) * self.rate)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from actors.audio.codecs import BrokenStream, translate_errors
+from actors.audio.codecs import BrokenStream, translated
 from actors.audio.timeline import Timeline
 from actors.schema import WarningKind
 
@@ -24,31 +25,35 @@ _INDEPENDENT = ("mp3", "mp3float")  # container and decoder
 
 def packets(
     container: InputContainer, stream: AudioStream, timeline: Timeline, first: int, warnings: set[WarningKind]
-) -> Iterator[av.Packet]:
-    """The packets to decode, for the sound from sample `first` on. The sound of each is added to the timeline before
-    the next is requested.
+) -> Iterator[av.Packet | None]:
+    """The packets to decode, for the sound from sample `first` on. None among them asks for the sound of those before
+    to be added to the timeline before the next is requested.
 
     Of an MP3 those before that sample are passed over, but for a few that it depends on, and only while all are alike:
     so a sample is the same wherever decoding starts. Raises BrokenStream.
     """
-    can_skip = (container.format.name, stream.codec_context.name) == _INDEPENDENT
+    demuxed = _demuxed(container, stream, warnings)
+    if (container.format.name, stream.codec_context.name) == _INDEPENDENT:
+        yield from islice(demuxed, PREROLL)
+        yield None
+        yield from _passing_over(demuxed, timeline, first)
+    yield from demuxed
+
+
+def _passing_over(demuxed: Iterator[av.Packet], timeline: Timeline, first: int) -> Iterator[av.Packet]:
+    """The packets behind those that are passed over; the latter are added to the timeline."""
     usual: tuple[bytes, int] | None = None
     passed = deque["av.Packet"]()
-    for number, packet in enumerate(_demuxed(container, stream, warnings)):
-        if number == PREROLL and can_skip:
-            usual = frame_header(packet), _length(packet, timeline.rate)
-        is_usual = usual and (frame_header(packet), _length(packet, timeline.rate)) == usual
-        if usual and usual[1] and is_usual and timeline.position + (len(passed) + 2) * usual[1] <= first:
-            passed.append(packet)
-            if len(passed) > PREROLL:
-                passed.popleft()
-                timeline.position += usual[1]
-            continue
-        if number >= PREROLL:
-            usual = None
-            yield from passed
-            passed.clear()
-        yield packet
+    for packet in demuxed:
+        alike = frame_header(packet), _length(packet, timeline.rate)
+        usual = usual or alike
+        passed.append(packet)
+        if alike != usual or not usual[1] or timeline.position + (len(passed) + 1) * usual[1] > first:
+            break
+        if len(passed) > PREROLL:
+            passed.popleft()
+            timeline.position += usual[1]
+    yield from passed
 
 
 def frame_header(packet: av.Packet) -> bytes:
@@ -69,20 +74,20 @@ def _demuxed(container: InputContainer, stream: AudioStream, warnings: set[Warni
 
     failure: BrokenStream | None = None
     while True:
-        demuxed = container.demux(stream)
         try:
-            while True:
-                with translate_errors("FFmpeg", (av.FFmpegError,), BrokenStream):
-                    packet = next(demuxed, None)
-                if failure and (packet is None or not packet.size):
-                    raise failure
-                if packet is None:
-                    return
+            for packet in container.demux(stream):
                 if failure:
+                    if not packet.size:  # the last one, which is empty
+                        break
                     warnings.add(WarningKind.DAMAGED)
-                failure = None
+                    failure = None
                 yield packet
-        except BrokenStream as problem:
-            if failure:
-                raise
-            failure = problem
+        except Exception as problem:  # noqa: BLE001 - third-party code on untrusted bytes may raise anything
+            broken = translated(problem, "FFmpeg", (av.FFmpegError,), BrokenStream)
+            if failure or not isinstance(broken, BrokenStream):
+                raise broken from None
+            failure = broken
+            continue
+        if failure:
+            raise failure
+        return

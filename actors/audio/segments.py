@@ -27,7 +27,7 @@ PAUSE = 30  # levels around a cut that must be quiet for it to be in a pause: wi
 PAUSE_DB = 15.0  # how far below the loud levels nearby a pause is
 DB_A_SECOND = 1.0  # how much louder a cut may be for each second that it is nearer to the ideal position
 MIN_SECONDS = 4.0
-SAMPLES_AT_ONCE = 25_000 * LEVEL  # measured per pass, which bounds memory
+SAMPLES_AT_ONCE = 400 * LEVEL  # measured per pass: a processor's cache holds them
 
 Levels = NDArray[np.float32]
 

@@ -19,6 +19,7 @@ from actors.audio.codecs import (
 )
 from actors.audio.rest import RawSound
 
+_INT16 = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})  # subtypes whose samples int16 holds exactly
 _UNKNOWN_FRAMES = (1 << 63) - 1  # what libsndfile says of a FLAC whose length was not known when it was written
 _OWN_ERRORS = (soundfile.LibsndfileError, soundfile.SoundFileRuntimeError)
 MAX_TRAILING_BYTES = 1 << 11  # bytes after the end that a FLAC header states: a short tag
@@ -85,9 +86,10 @@ def _blocks(sound: soundfile.SoundFile, first: int) -> Blocks:
         with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
             start = sound.seek(min(first, sound.frames))
     skipped, position = first - start, start
+    form = "int16" if sound.subtype in _INT16 else "float32"
     while True:
         with translate_errors("libsndfile", _OWN_ERRORS, BrokenStream):
-            block = sound.read(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)
+            block = sound.read(BLOCK_SAMPLES // sound.channels, form, always_2d=True)
         if not len(block):
             return End(position)
         position += len(block)

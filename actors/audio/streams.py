@@ -15,7 +15,7 @@ from actors.audio.ogg import link_behind
 from actors.audio.rest import PROBE_BYTES, WITH_REST, Rest, rest_of
 from actors.audio.sndfile import open_raw, open_sndfile
 from actors.formats import SNDFILE_FIRST
-from actors.schema import Floats, RecordingError, WarningKind
+from actors.schema import RecordingError, WarningKind, Waveform
 
 Decoder = Callable[[Source, str, Opening], Stream]
 
@@ -142,7 +142,7 @@ def _no_blocks(end: End | BrokenStream) -> Blocks:
     return end
 
 
-def _one_and(first: Floats, others: Blocks) -> Blocks:
+def _one_and(first: Waveform, others: Blocks) -> Blocks:
     yield first
     return (yield from others)
 

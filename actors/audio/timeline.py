@@ -6,6 +6,10 @@ are followed only where at least a packet is missing: a late start, a pause of t
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from actors.audio.runs import Run
+
 TOLERANCE_S = 0.1  # by which sound may be off the container's times
 MAX_LATE_S = 60.0  # later than that begins what was cut from a longer recording, with its times
 MAX_GAP_S = 3_600.0  # that is believed beyond the length that the container states, which may be an estimate
@@ -43,6 +47,24 @@ class Timeline:
         last_s = None if stated_s is None or container in _ESTIMATED else start_s + stated_s + TOLERANCE_S
         return cls(rate, has_clock, is_exact, origin_s, last_s)
 
+    def goes_on(self, run: Run) -> bool:
+        """Whether all frames of a run follow what is before them, by their times, so that none has a gap. (If not, they
+        are to be asked for one by one.)"""
+        if not self.has_clock:
+            return True
+        if run.is_after_loss or None in run.starts_s:
+            return False
+        starts_s = np.array(run.starts_s, np.float64)
+        positions = self.position + np.cumsum([0, *run.lengths[:-1]])
+        if (np.abs(starts_s - self.origin_s - positions / self.rate) > self._tolerance_s).any():
+            return False
+        self._next_s = float(starts_s[-1]) + run.durations_s[-1]
+        return True
+
+    @property
+    def _tolerance_s(self) -> float:
+        return 0.5 / self.rate if self.is_exact else TOLERANCE_S
+
     def gap(self, start_s: float | None, duration_s: float, next_s: float | None, is_after_loss: bool) -> int:
         """The samples that are missing before a frame of this duration, which its container has at `start_s`, and the
         next one at `next_s`. If the next does not follow it there, its time is wrong, and is not believed.
@@ -53,7 +75,7 @@ class Timeline:
             return 0
         expected_s, self._next_s = self._next_s, start_s + duration_s
         ahead_s = start_s - self.origin_s - self.position / self.rate
-        tolerance_s = 0.5 / self.rate if self.is_exact else TOLERANCE_S
+        tolerance_s = self._tolerance_s
         if -tolerance_s <= ahead_s <= tolerance_s and not is_after_loss:
             return 0
         if next_s is None or abs(next_s - self._next_s) > max(duration_s, TOLERANCE_S):

@@ -2,6 +2,8 @@
 
 from typing import NotRequired, TypedDict
 
+PIPELINES = {"the whole pipeline": "WAV", "the whole pipeline, FLAC": "FLAC"}  # sides, and the files of their shards
+
 
 class SideReport(TypedDict):
     """One way to transcribe.
@@ -63,6 +65,19 @@ class DecodingTime(TypedDict):
     rtfx: int
 
 
+class CodecTime(TypedDict):
+    """Files of one codec: core-seconds an audio hour of reading them as the job does, of their decoder alone, and of
+    the resampler on mono sound; the first by the sum of the others; and times real time of a core."""
+
+    codec: str
+    sound: str
+    read_s: float
+    decoder_s: float
+    resampler_s: float
+    ratio: float
+    rtfx: int
+
+
 class Report(TypedDict):
     """All that one run of jobs.benchmark measured."""
 
@@ -75,4 +90,5 @@ class Report(TypedDict):
     sides: list[SideReport]
     kernels: NotRequired[KernelReport]
     decoding: NotRequired[list[DecodingTime]]
+    codecs: NotRequired[list[CodecTime]]
     command: str

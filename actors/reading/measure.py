@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.audio.decode import SoundLimitExceeded
-from actors.audio.mix import MAX_CHANNELS
-from actors.audio.resample import MINUTE
+from actors.audio.mix import MAX_CHANNELS, MINUTE
 from actors.audio.segments import SegmentationSettings
 from actors.pieces import MAX_PIECES, Cut, Piece
 from actors.schema import SAMPLE_RATE

@@ -1,0 +1,157 @@
+"""However many frames are decoded at a time, samples are what the decoders and the resampler alone make of a file.
+
+The references are PyAV frame by frame, libsndfile and soxr, without anything of the project's own.
+"""
+
+import io
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from audio_files import Sound, ffmpeg_file, sndfile_file, spoken
+from numpy.typing import NDArray
+
+from actors.audio.decode import DecodeRequest, decode, decode_each
+from actors.audio.mix import Mixer
+from actors.audio.pcm import as_float
+from actors.audio.resample import passed_on
+from actors.audio.runs import Gathering, run_frames
+from actors.schema import WarningKind
+
+RATE = 16_000
+SECONDS = 64.0  # more than a minute with its margin, so that two are mixed and joined
+
+
+def by_pyav(content: bytes) -> Sound:
+    """All frames, each converted by FFmpeg itself, of shape (samples, channels)."""
+    parts = []
+    with av.open(io.BytesIO(content)) as container:
+        for frame in container.decode(audio=0):
+            to_float = av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
+            parts += [each.to_ndarray().T for each in to_float.resample(frame)]
+    return np.concatenate(parts)
+
+
+def mono_of(sound: Sound, rate: int) -> NDArray[np.float32]:
+    """The mean of the channels at 16 kHz, resampled at once."""
+    mean = sound.mean(axis=1, dtype=np.float32)
+    return mean if rate == RATE else soxr.resample(mean, rate, RATE, "HQ")
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate", "channels"),
+    [
+        ("mp3", "libmp3lame", 44_100, 2),
+        ("adts", "aac", 44_100, 2),
+        ("ogg", "libopus", 48_000, 2),
+        ("matroska", "pcm_u8", RATE, 1),
+        ("mp4", "alac", RATE, 2),
+        ("matroska", "pcm_s16le", RATE, 2),
+        ("matroska", "pcm_s32le", RATE, 1),
+        ("matroska", "pcm_f64le", RATE, 1),
+        ("matroska", "pcm_s24le", 22_050, 2),
+    ],
+)
+def test_runs_of_frames_are_what_ffmpeg_makes_of_each(container: str, codec: str, rate: int, channels: int) -> None:
+    content = ffmpeg_file(spoken(rate, channels, SECONDS), rate, container, codec)
+    expected, found = mono_of(by_pyav(content), rate), as_float(decode(content).pcm)
+    assert len(found) == len(expected)
+    if rate == RATE:
+        assert np.array_equal(found, expected)
+    inner = slice(0, 59 * RATE)  # what soxr makes of all at once differs a little where a minute ends
+    assert np.abs(found[inner] - expected[inner]).max() <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        *(("WAV", subtype) for subtype in ("PCM_16", "PCM_24", "PCM_U8", "ULAW", "ALAW", "FLOAT")),
+        *(("FLAC", subtype) for subtype in ("PCM_16", "PCM_24", "PCM_S8")),
+    ],
+)
+def test_sound_at_16_khz_is_passed_on(kind: str, subtype: str) -> None:
+    content = sndfile_file(spoken(RATE, 2, SECONDS), RATE, kind, subtype)
+    expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+    for sound in decode_each(content, DecodeRequest(channel="each")):
+        assert np.array_equal(as_float(sound.pcm), expected[:, sound.channel])
+        assert sound.pcm.dtype == (np.float32 if subtype in ("PCM_24", "FLOAT") else np.int16)
+    first = decode(content, DecodeRequest(channel=0))
+    assert np.array_equal(as_float(first.pcm), expected[:, 0])
+    stretch = decode(content, DecodeRequest(begin=61 * RATE + 5, end=62 * RATE, channel=0))
+    assert np.array_equal(as_float(stretch.pcm), expected[61 * RATE + 5 : 62 * RATE, 0])
+
+
+@pytest.mark.parametrize("size", [1, 7_001, 100_000])
+def test_what_lies_before_a_minute_is_left_out_of_chunks_of_any_size(size: int) -> None:
+    sound = np.arange(20_000, dtype=np.int16)[:, None]
+    chunks = [sound[first : first + size] for first in range(0, len(sound), size)]
+    for first_minute, left_out in ((0, 0), (1, RATE)):
+        parts = [part for (part,) in passed_on(chunks, first_minute, Mixer(1, RATE, None))]
+        assert np.array_equal(np.concatenate(parts), sound[left_out:, 0])
+
+
+def test_sounds_of_one_minute_do_not_change_with_the_next() -> None:
+    """Memory is used again for each minute."""
+    left = np.concatenate([np.full(60 * RATE, 0.25), np.full(60 * RATE, 0.1)]).astype(np.float32)
+    sounds = np.stack([left, left / 3], axis=1)
+    content = sndfile_file(sounds, RATE, "WAV", "FLOAT")
+    for sound in decode_each(content, DecodeRequest(channel="each")):
+        assert np.array_equal(sound.pcm, sounds[:, sound.channel])
+    assert np.array_equal(decode(content).pcm, (sounds[:, 0] + sounds[:, 1]) / np.float32(2))
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "cancels"),
+    [(-1.0, 0.0, True), (-0.5, 0.0, False), (-1.0, 0.3, True), (0.0, 0.0, False), (1.0, 0.3, False)],
+)
+def test_channels_that_cancel_are_found_beside_an_offset(scale: float, offset: float, cancels: bool) -> None:
+    """An offset makes the mean loud, and is not heard."""
+    speech = spoken(RATE, seconds=5.0)
+    minute = np.stack([speech, speech * np.float32(scale)], axis=1) + np.float32(offset)
+    mixer = Mixer(2, RATE, None)
+    (sound,) = mixer(minute, slice(0, 60 * RATE))
+    assert (WarningKind.CHANNELS_CANCEL in mixer.warnings) == cancels
+    assert np.allclose(sound, minute[:, 0] if cancels else minute.mean(axis=1), atol=1e-6)
+
+
+class TestGathering:
+    """Frames of FFmpeg, made here."""
+
+    def frame(self, samples: int, form: str = "s16", rate: int = RATE, layout: str = "mono") -> Any:
+        channels = 1 if layout == "mono" else 2
+        kind = np.int16 if form.startswith("s16") else np.float32
+        frame = av.AudioFrame.from_ndarray(np.full((1, samples * channels), 7, kind), form, layout)
+        frame.sample_rate = rate
+        return frame
+
+    def test_another_rate_or_number_of_channels_is_not_gathered(self) -> None:
+        gathering = Gathering(RATE, 1)
+        assert gathering.add([self.frame(100)], is_after_loss=False)
+        assert not gathering.add([self.frame(100, rate=8_000)], is_after_loss=False)
+        assert not gathering.add([self.frame(100), self.frame(100, layout="stereo")], is_after_loss=False)
+        assert not gathering.add([self.frame(run_frames(RATE, 1) + 1)], is_after_loss=False)
+        gathering.end()
+        (run,) = gathering.taken()
+        assert (run.lengths, run.sound.shape, run.sound.dtype) == ([100], (100, 1), np.int16)
+
+    def test_another_format_starts_another_run(self) -> None:
+        gathering = Gathering(RATE, 1)
+        for form in ("s16", "flt", "s16"):
+            assert gathering.add([self.frame(10, form)], is_after_loss=form == "flt")
+        gathering.end()
+        runs = gathering.taken()
+        assert [(run.sound.dtype, run.is_after_loss) for run in runs] == [
+            (np.int16, False),
+            (np.float32, True),
+            (np.int16, False),
+        ]
+        assert gathering.taken() == []
+
+    def test_a_run_ends_when_it_is_full(self) -> None:
+        gathering, most = Gathering(RATE, 1), run_frames(RATE, 1)
+        for _ in range(3):
+            assert gathering.add([self.frame(most // 2 + 1)], is_after_loss=False)
+        assert [sum(run.lengths) for run in gathering.taken()] == [2 * (most // 2 + 1)]
