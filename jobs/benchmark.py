@@ -80,7 +80,6 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
     """Measures every requested side, each in a new process, so that none profits from another. Yields the report when
     a side has ended, and what that side added to it."""
     from actors.benchmark import sides
-    from actors.benchmark.codecs import codec_times
     from actors.benchmark.decoding import decoding_times
 
     settings, name = config.benchmark, config.model.name
@@ -128,6 +127,8 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
             yield report, {"decoding": report["decoding"]}
             continue
         if side == CODECS:
+            from actors.benchmark.codecs import codec_times  # PyAV, which a GPU's machine may lack
+
             say("decoding files of each codec …")
             report["codecs"] = _in_new_process(codec_times, settings.minutes, settings.repeats)
             yield report, {"codecs": report["codecs"]}
