@@ -4,6 +4,7 @@ The references are PyAV frame by frame, libsndfile and soxr, without anything of
 """
 
 import io
+from itertools import islice
 from typing import Any
 
 import av
@@ -14,8 +15,10 @@ import soxr
 from audio_files import Sound, ffmpeg_file, sndfile_file, spoken
 from numpy.typing import NDArray
 
+from actors.audio.codecs import BrokenStream
 from actors.audio.decode import DecodeRequest, decode, decode_each
 from actors.audio.mix import Mixer
+from actors.audio.packets import packets
 from actors.audio.pcm import as_float
 from actors.audio.resample import passed_on
 from actors.audio.runs import Gathering, run_frames
@@ -115,6 +118,21 @@ def test_channels_that_cancel_are_found_beside_an_offset(scale: float, offset: f
     (sound,) = mixer(minute, slice(0, 60 * RATE))
     assert (WarningKind.CHANNELS_CANCEL in mixer.warnings) == cancels
     assert np.allclose(sound, minute[:, 0] if cancels else minute.mean(axis=1), atol=1e-6)
+
+
+def test_what_was_gathered_before_the_container_fails_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = ffmpeg_file(spoken(RATE, 1, 10.0), RATE, "adts", "aac")
+    whole = decode(content)
+
+    def fails_after_20(*arguments: Any) -> Any:
+        yield from islice(packets(*arguments), 20)
+        raise BrokenStream("FFmpeg: Invalid data found when processing input")
+
+    monkeypatch.setattr("actors.audio.ffmpeg.packets", fails_after_20)
+    sound = decode(content)
+    assert len(sound.pcm) == 20 * 1_024
+    assert np.array_equal(sound.pcm, whole.pcm[: len(sound.pcm)])
+    assert sound.warnings == (WarningKind.ENDED_EARLY,)
 
 
 class TestGathering:

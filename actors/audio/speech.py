@@ -9,7 +9,7 @@ import pyarrow as pa
 from actors.schema import SPEECH_SCHEMA
 
 ROWS_AT_ONCE = 1_000  # held as Python objects, some 3 kB each
-SOUND_BYTES_AT_ONCE = 32_000_000  # bytes of sound in such rows
+SOUND_BYTES_AT_ONCE = 8_000_000  # bytes of sound in such rows: memory that is used again costs less than new memory
 MAX_TEXT_BYTES = 12_000_000  # bytes of reference and extra of one recording; a row of a part may have 16 MB
 MAX_TEXTS_BYTES = 256_000_000  # bytes of those of a piece
 
