@@ -53,7 +53,7 @@ def demo_sounds(speech: list[tuple[np.ndarray, str]], count: int) -> list[np.nda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_demo_speech_reads_as_it_should(precision: str, speech: Any, tmp_path: Path) -> None:
     engine, twin = (
-        on_kernels(DEMO_MODEL, tmp_path, precision, 60 if DEVICE.type == "cuda" else 6),
+        on_kernels(DEMO_MODEL, tmp_path, precision, 120 if DEVICE.type == "cuda" else 6),
         engine_of(DEMO_MODEL, tmp_path, precision),
     )
     count = len(speech) if DEVICE.type == "cuda" else 1
