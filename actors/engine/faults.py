@@ -52,6 +52,8 @@ def has_failed(problem: RuntimeError) -> bool:
     try:
         torch.ones(1, device="cuda").item()
         torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        return False
     except RuntimeError:
         return True
     return False
