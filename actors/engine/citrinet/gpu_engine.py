@@ -11,8 +11,7 @@ from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.graph import Network
 from actors.engine.citrinet.graphs import Graphs
-from actors.engine.faults import is_out_of_memory
-from actors.engine.interface import Capacity, Emission
+from actors.engine.interface import Capacity, Emission, is_out_of_memory
 from actors.schema import UsageError, Waveform
 
 MIN_SECONDS = 60.0  # of audio; a GPU without memory for that is refused
