@@ -1,6 +1,7 @@
 """The three stages of the graph as Ray Data calls them: block in, block out."""
 
 import platform
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,14 +15,14 @@ from actors.outcomes import Committed, Kept
 from actors.parts.kept import is_kept
 from actors.pieces import Piece
 from actors.reader import read_piece
-from actors.schema import SPEECH_SCHEMA, MachineError
+from actors.schema import SPEECH_SCHEMA, MachineError, UsageError
 from actors.sources.objects import ReadSettings
 from actors.storage.encoding import check_names
 from actors.storage.place import Place
 from actors.transcriber import Transcriber
 from actors.writer import Writer, WriteSettings
 
-SLOWLY_S = 15.0  # for a piece, two at once: a run whose only actor it is ends after 20 of them
+SLOWLY_S = 10.0  # for a piece; a run of which nothing else is heard ends after 20 of them
 
 
 class ReadBlock:
@@ -42,22 +43,49 @@ class ReadBlock:
 class HearBlock:
     """Hears pieces, in an actor that holds one engine.
 
-    Where the engine cannot be loaded, as on a GPU that stays sick, the actor cannot start, and the run ends if it is
-    the first time. Ray Data never replaces one that had been at work before; and if it was the only one, waited for it
-    for ever. So that one lives on, to say so: of each piece, but slowly, since others may hear it.
+    Where the engine cannot be loaded when an actor starts for the first time, the run ends, if the model is at fault or
+    the actor is the only one (`is_alone`). Any other one lives on (`LateTranscriber`): Ray Data ends the run where a
+    first start fails, and never replaces an actor that had been at work before.
     """
 
-    def __init__(self, model: ModelFile, engine: EngineSettings, has_restarted: Callable[[], bool]) -> None:
+    def __init__(
+        self, model: ModelFile, engine: EngineSettings, is_alone: bool, has_restarted: Callable[[], bool]
+    ) -> None:
+        load = partial(Transcriber, model, engine)
         self._transcriber: Callable[[pa.Table], pa.Table]
         try:
-            self._transcriber = Transcriber(model, engine)
+            self._transcriber = load()
         except Exception as problem:
-            if not has_restarted():
+            if (is_alone or isinstance(problem, UsageError)) and not has_restarted():
                 raise
-            self._transcriber = partial(_fail_slowly, f"{type(problem).__name__}: {problem}")
+            self._transcriber = LateTranscriber(load)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         return advance(block, lambda _, speech: self._transcriber(speech))
+
+
+class LateTranscriber:
+    """A transcriber whose engine could not be loaded, as on a GPU that is sick or whose memory is still another's.
+
+    It is tried anew for each piece, slowly, since others may hear the pieces that fail here meanwhile.
+    """
+
+    def __init__(self, load: Callable[[], Transcriber]) -> None:
+        self._load, self._lock = load, threading.Lock()
+        self._loaded: Transcriber | None = None
+
+    def __call__(self, speech: pa.Table) -> pa.Table:
+        """Raises MachineError as long as the engine cannot be loaded."""
+        with self._lock:
+            if self._loaded is None:
+                time.sleep(SLOWLY_S)
+                try:
+                    self._loaded = self._load()
+                except Exception as problem:
+                    raise MachineError(
+                        f"the model cannot be loaded on {platform.node()}: {type(problem).__name__}: {problem}"
+                    ) from problem
+        return self._loaded(speech)
 
 
 class CommitBlock:
@@ -72,11 +100,6 @@ class CommitBlock:
     def _commit(self, piece: Piece, emissions: pa.Table) -> Committed | Kept:
         _check_names(piece, self._output)
         return self._write(piece, emissions)
-
-
-def _fail_slowly(problem: str, _: pa.Table) -> pa.Table:
-    time.sleep(SLOWLY_S)
-    raise MachineError(f"the model cannot be loaded again on {platform.node()}, where its process ended: {problem}")
 
 
 def _check_names(piece: Piece, output: Place) -> None:

@@ -168,18 +168,22 @@ class IsolatedRunner:
     def __init__(self, model: ModelFile, settings: EngineSettings) -> None:
         self._padded_samples = 0
         self.frame_samples = 1  # its engine states it with each recording; nothing was heard before that
+        self._lock = threading.Lock()
         self._child = Isolated(partial(_load_single_threaded, model, settings), settings.patience_s)
 
     def hear(self, sounds: Sequence[Sound]) -> list[Emission | RecordingError]:
-        """An emission or an error per segment, in order. Segments of one recording are adjacent."""
-        self._padded_samples += sum(len(each.pcm) for each in sounds)
+        """An emission or an error per segment, in order. Segments of one recording are adjacent. One caller at a time:
+        the child takes one recording, and an actor on a GPU has two blocks."""
         firsts = [index for index, each in enumerate(sounds) if each.is_first]  # none if there is no sound at all
         recordings = (sounds[first:end] for first, end in pairwise([*firsts, len(sounds)]))
-        return [emission for recording in recordings for emission in self._one(recording)]
+        with self._lock:
+            self._padded_samples += sum(len(each.pcm) for each in sounds)
+            return [emission for recording in recordings for emission in self._one(recording)]
 
     def take_counters(self) -> dict[str, float]:
         """Padded seconds since the last call; resets them."""
-        padded, self._padded_samples = self._padded_samples, 0
+        with self._lock:
+            padded, self._padded_samples = self._padded_samples, 0
         return {"padded_seconds": padded / SAMPLE_RATE}
 
     def _one(self, recording: Sequence[Sound]) -> list[Emission | RecordingError]:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import ParamSpec, TypeVar
@@ -86,7 +87,8 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
     device = "cpu" if config.model.device == "auto" else config.model.device
     has_kernels = device == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"  # the latter to test without a GPU
     known = [*sides.SIDES, *PIPELINES, KERNELS, DECODING, CODECS]
-    available = [*sides.available(device), *PIPELINES, *([KERNELS] if has_kernels else []), DECODING, CODECS]
+    optional = [KERNELS] * has_kernels + [CODECS] * bool(find_spec("av"))  # a GPU's machine may lack PyAV
+    available = [*sides.available(device), *PIPELINES, *optional, DECODING]
     for side in settings.sides:
         if side not in available:
             reason = (
@@ -127,7 +129,7 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
             yield report, {"decoding": report["decoding"]}
             continue
         if side == CODECS:
-            from actors.benchmark.codecs import codec_times  # PyAV, which a GPU's machine may lack
+            from actors.benchmark.codecs import codec_times
 
             say("decoding files of each codec …")
             report["codecs"] = _in_new_process(codec_times, settings.minutes, settings.repeats)

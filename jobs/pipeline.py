@@ -47,7 +47,7 @@ def build_graph(
     in a process of its own, since one of them may crash it."""
     reading = replace(recipe.reading, isolated=isolated)
     engine = replace(recipe.engine_settings(share.resources.threads), isolated=isolated)
-    hearing = recipe.model, engine, has_restarted
+    hearing = recipe.model, engine, share.resources.actors[1] == 1, has_restarted
     return (
         _source(pieces)
         .map_batches(ReadBlock, fn_constructor_args=(reading, output), **_WHOLE_BLOCKS, **share.of_readers())

@@ -86,7 +86,8 @@ def test_kernels_are_told_apart(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert names >= {"log-mel", "depthwise", "pointwise", "pointwise with gate and residual", "gate", "head", "best"}
     assert sum(row["calls"] for row in found["kernels"] if row["kernel"].startswith("pointwise")) == layers
     assert all(row["ms"] > 0 for row in found["kernels"])
-    assert len(found["tiles"]) == 6
+    assert [each["kernel"] for each in found["choices"]].count("depthwise, kernel 7") == 2
+    assert len(found["choices"]) == 8
     monkeypatch.delenv("TRITON_INTERPRET")
     assert benchmark.main(["configs/demo.yaml", "benchmark.sides=[kernels]"]) == 2
     assert "not for cpu" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from test_durability import started
 
 from actors.engine.faults import DeviceFault, hear_within_memory
 from actors.engine.interface import Emission
+from actors.schema import SPEECH_SCHEMA, MachineError, UsageError
+from actors.stages import HearBlock, LateTranscriber
 from jobs.cli.terminal import read_json
 
 # Found by every Python that is started with this folder in PYTHONPATH: the engine of the first process that hears
@@ -125,6 +128,41 @@ def test_a_run_whose_only_device_stays_sick_ends_and_says_why(archive: Path, tmp
     assert "the device is gone" in seen
 
 
+@pytest.mark.parametrize(
+    ("is_alone", "has_restarted", "problem", "lives_on"),
+    [
+        (True, False, RuntimeError("no device"), False),
+        (False, False, RuntimeError("no device"), True),
+        (False, False, UsageError("not a model"), False),
+        (True, True, RuntimeError("no device"), True),
+        (True, True, UsageError("another file by now"), True),
+    ],
+)
+def test_an_actor_whose_engine_cannot_be_loaded(
+    is_alone: bool, has_restarted: bool, problem: Exception, lives_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends where it would not start; one actor of many lives on, and one that was at work."""
+    monkeypatch.setattr("actors.stages.Transcriber", Mock(side_effect=problem))
+    arguments: Any = (None, None, is_alone, lambda: has_restarted)
+    if not lives_on:
+        with pytest.raises(type(problem)):
+            HearBlock(*arguments)
+        return
+    assert HearBlock(*arguments)
+
+
+def test_an_engine_that_could_not_be_loaded_is_tried_for_each_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slowly, so that others hear them meanwhile; once it is there, at once."""
+    slept = Mock()
+    monkeypatch.setattr("actors.stages.time.sleep", slept)
+    load = Mock(side_effect=[RuntimeError("no memory"), lambda speech: speech])
+    late, speech = LateTranscriber(load), SPEECH_SCHEMA.empty_table()
+    with pytest.raises(MachineError, match="no memory"):
+        late(speech)
+    assert [late(speech), late(speech)] == [speech, speech]
+    assert (slept.call_count, load.call_count) == (2, 2)
+
+
 class Failing:
     """An engine that raises, until it has done so for all of its problems."""
 
@@ -139,7 +177,7 @@ class Failing:
         return [Emission(np.array([len(pcm)]), np.ones(1, np.float32)) for pcm in batch]
 
 
-def test_what_is_the_devices_fault() -> None:
+def test_what_is_the_devices_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = [np.zeros(samples, np.int16) for samples in (1, 2)]
     with pytest.raises(DeviceFault, match="ECC"):
         hear_within_memory(Failing(torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")), batch)
@@ -147,6 +185,8 @@ def test_what_is_the_devices_fault() -> None:
     full.error_code = 2  # type: ignore[attr-defined]  # as CUDA's own are
     heard = hear_within_memory(Failing(full), batch)
     assert [each.best.tolist() for each in heard if isinstance(each, Emission)] == [[1], [2]]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch, "ones", Mock(side_effect=torch.OutOfMemoryError("full")))  # which is no sickness
     with pytest.raises(RuntimeError, match="shapes"):  # the code's, which is told as it is
         hear_within_memory(Failing(RuntimeError("shapes do not fit")), batch)
 

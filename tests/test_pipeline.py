@@ -62,6 +62,13 @@ def test_an_actor_fits_on_one_machine_of_a_cluster() -> None:
         shared(cpus=64, node=16, actors=(1, 1), cpus_per_actor=32)
 
 
+def test_a_gpus_actor_takes_cpus_of_its_own_machine() -> None:
+    """Decoders may have the others; what it takes of its own leaves room for the other GPUs' actors."""
+    for beside, cpus in ((32, 3), (16, 2), (4, 1), (2, 1), (0.5, 0.5)):
+        there = {"CPU": 128.0, "GPU": 2.0, "memory": MEMORY, connect.LARGEST_NODE: 64.0, connect.CPUS_BY_GPU: beside}
+        assert cluster.allocate(Cluster(), there, "cuda").actor_cpus == cpus
+
+
 def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
     for wanted in (
         {"cpus": 2, "cpus_per_actor": 2},

@@ -1,6 +1,7 @@
 """The actor's text is NeMo's own, for every model, and memory that runs out costs time and not recordings."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from actors.engine.interface import Emission, EngineSettings
 from actors.engine.models import resolve
 from actors.engine.nemo import NemoEngine
 from actors.schema import PART_SCHEMA, SPEECH_SCHEMA, RecordingError
-from actors.transcriber import EngineRunner, Sound, Transcriber
+from actors.transcriber import EngineRunner, IsolatedRunner, Sound, Transcriber
 
 
 def settings(engine: str = "fused", max_padded_seconds: float = 30) -> EngineSettings:
@@ -209,3 +210,15 @@ def test_what_a_device_works_at_once() -> None:
     assert (gpu.concurrent_batches, gpu.batch_shares) == (3, 1)
     nemo = EngineSettings("nemo", "cuda", "float32", 1, 3_600)
     assert (nemo.concurrent_batches, nemo.batch_shares) == (1, 1)
+
+
+def test_blocks_at_once_get_their_own_answers_from_one_child() -> None:
+    """An actor on a GPU has two blocks, also where each recording is heard in a process of its own."""
+    model = resolve(str(DEMO_MODEL), None, {})
+    runner = IsolatedRunner(model, EngineSettings("fused", "cpu", "float32", 1, 30, isolated=True))
+    lengths = [[1_600 * (number + 1 + 20 * thread) for number in range(12)] for thread in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda own: [runner.hear([Sound(np.zeros(n, np.int16), True)])[0] for n in own], lengths))
+    for own, emissions in zip(lengths, found, strict=True):
+        frames = [len(each.best) for each in emissions if isinstance(each, Emission)]
+        assert frames == [-(-(samples // 160) // 8) for samples in own]

@@ -11,8 +11,9 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from triton.runtime.errors import OutOfResources
 
-from actors.benchmark.reports import KernelReport, KernelTime, TileTime
+from actors.benchmark.reports import ChoiceTime, KernelReport, KernelTime
 from actors.benchmark.timed_layers import TimedLayers, Timer
 from actors.engine.citrinet import checkpoint
 from actors.engine.citrinet.encoder import Encoder
@@ -23,6 +24,8 @@ from actors.engine.citrinet.levels import Level, levels_of
 from actors.engine.citrinet.tiles import ALTERNATIVES
 from actors.schema import SAMPLE_RATE, Waveform
 
+TAPS = 7  # of the depthwise convolution of which choices are timed
+
 
 def kernel_times(
     nemo: Path, sha256: str, cache: Path, device: str, precision: str, sounds: Sequence[Waveform], repeats: int
@@ -30,7 +33,7 @@ def kernel_times(
     """Measures the operations of one batch, called one by one as the engine does.
 
     Returns milliseconds of each kind of operation (medians over passes), the device's rates, and the largest product in
-    other tiles and by torch.
+    other tiles and by torch, and a depthwise convolution that slides and one that does not.
     """
     config, tensors = checkpoint.load(nemo, sha256, cache)
     plain = GpuLayers(torch.device(device), getattr(torch, precision))
@@ -50,7 +53,7 @@ def kernel_times(
         widest = max(
             (tensors[name] for name in sorted(tensors) if re.match(r"blocks\..*\.weight", name)), key=torch.numel
         )
-        tiles = list(_tile_times(widest, levels[1 % len(levels)], plain))
+        choices = list(_choice_times(widest, levels[1 % len(levels)], plain))
     rows = list[KernelTime]()
     for kind, times_ms in timer.times().items():
         calls, each = len(times_ms) // repeats, median(times_ms)
@@ -73,7 +76,7 @@ def kernel_times(
         "product_gflop_s": round(product, 1),
         "kernels": sorted(rows, key=lambda row: -row["batch_ms"]),
         "rtfx": round(seconds / total, 1),
-        "tiles": tiles,
+        "choices": choices,
     }
 
 
@@ -86,23 +89,37 @@ def _device_rates(device: torch.device, dtype: torch.dtype) -> tuple[float, floa
     return copy, 2 * width**3 / 1e6 / _milliseconds(lambda: one @ other, device)
 
 
-def _tile_times(weight: torch.Tensor, level: Level, layers: GpuLayers) -> Iterator[TileTime]:
-    """Times the largest product of the network in the engine's tile, in others, and by torch without its epilogue."""
-    device, dtype = layers.device, layers.dtype
+def _choice_times(weight: torch.Tensor, level: Level, layers: GpuLayers) -> Iterator[ChoiceTime]:
+    """Times the largest product of the network in the engine's tile, in others, and by torch without its epilogue; and
+    a depthwise convolution of its width."""
+    device, dtype, own = layers.device, layers.dtype, layers.choice
     (out, inner), rows = weight.shape, len(level.recording)
     x = torch.randn(rows, inner, device=device).to(dtype)
-    operations, affine = 2 * rows * out * inner / 1e9, Affine(weight, torch.zeros(out))
-    by_torch = weight.to(device, dtype)
-    launches: dict[str, Callable[[], object]] = {"torch": lambda: torch.nn.functional.linear(x, by_torch)}
-    own = layers.choice
+    affine, by_torch = Affine(weight, torch.zeros(out)), weight.to(device, dtype)
+    launches: dict[tuple[str, str], Callable[[], object]] = {
+        ("a product", "torch"): lambda: torch.nn.functional.linear(x, by_torch)
+    }
     others = ALTERNATIVES if dtype == torch.bfloat16 else ((own.plain, True),)
     for tile, shares in ((own.plain, own.shares), *others):
-        pointwise = GpuLayers(device, dtype, own._replace(plain=tile, shares=shares)).pointwise(affine)
+        product = GpuLayers(device, dtype, own._replace(plain=tile, shares=shares)).pointwise(affine)
         name = "{}x{}x{}, {} warps, {} stages".format(*tile) + ", shared" * shares
-        launches[name] = partial(pointwise, x, level)
-    for name, launch in launches.items():
-        times_ms = _milliseconds(launch, device)
-        yield {"tile": name, "ms": round(times_ms, 4), "tflop_s": round(operations / times_ms, 2)}
+        launches["a product", name] = partial(product, x, level)
+    taps = torch.randn(inner, 1, TAPS)
+    for slides in (True, False):
+        convolve = GpuLayers(device, dtype, own._replace(slides=slides)).depthwise(taps, 1, 1)
+        launches[f"depthwise, kernel {TAPS}", "sliding" if slides else "at rest"] = partial(convolve, x, level)
+    for (kernel, choice), launch in launches.items():
+        try:
+            times_ms = _milliseconds(launch, device)
+        except OutOfResources:  # a tile for other cards
+            continue
+        operations = 2 * rows * inner * (out if kernel == "a product" else TAPS) / 1e9
+        yield {
+            "kernel": kernel,
+            "choice": choice,
+            "ms": round(times_ms, 4),
+            "tflop_s": round(operations / times_ms, 2),
+        }
 
 
 def _milliseconds(launch: Callable[[], object], device: torch.device, repeats: int = 9) -> float:

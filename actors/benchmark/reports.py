@@ -36,10 +36,11 @@ class KernelTime(TypedDict):
     batch_ms: float
 
 
-class TileTime(TypedDict):
-    """The largest product in one tile."""
+class ChoiceTime(TypedDict):
+    """A kernel that a card may run (`tiles`): the largest product in one tile, or a depthwise convolution."""
 
-    tile: str
+    kernel: str
+    choice: str
     ms: float
     tflop_s: float
 
@@ -53,7 +54,7 @@ class KernelReport(TypedDict):
     product_gflop_s: float
     kernels: list[KernelTime]
     rtfx: float
-    tiles: list[TileTime]
+    choices: list[ChoiceTime]
 
 
 class DecodingTime(TypedDict):

@@ -27,7 +27,7 @@ from actors.storage.cache import cache_folder, is_intact, new_file
 from actors.text.greedy import collapse
 from actors.transcriber import EngineRunner, Sound
 
-PASS_S = 4.0  # of a GPU
+PASS_S = 4.0  # that a pass takes at least, about, on a GPU
 
 
 @dataclass(frozen=True)

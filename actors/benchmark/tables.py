@@ -60,7 +60,7 @@ def kernel_table(found: KernelReport) -> Table:
         ]
         for row in found["kernels"]
     ]
-    rows += [["product in a tile", each["tile"], "", f"{each['ms']:.3f}", "", ""] for each in found["tiles"]]
+    rows += [[each["kernel"], each["choice"], "", f"{each['ms']:.3f}", "", ""] for each in found["choices"]]
     rates = "copies {copy_gb_s:,.0f} GB/s, products {product_gflop_s:,.0f} GFLOP/s".format(**found)
     title = f"one batch of {found['seconds']:g} s; {rates}"
     return Table(["kernel", "shape", "calls", "ms", "minimum / ms", "of the batch"], rows, title)

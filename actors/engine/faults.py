@@ -1,9 +1,7 @@
 """Tells a device that failed from a batch that did, and runs batches as far as the device's memory goes."""
 
-from actors.engine.interface import Emission, Engine
+from actors.engine.interface import Emission, Engine, is_out_of_memory
 from actors.schema import ErrorKind, RecordingError, Waveform
-
-_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
 class DeviceFault(Exception):
@@ -32,13 +30,6 @@ def hear_within_memory(engine: Engine, batch: list[Waveform]) -> list[Emission |
     return hear_within_memory(engine, batch[:middle]) + hear_within_memory(engine, batch[middle:])
 
 
-def is_out_of_memory(problem: RuntimeError) -> bool:
-    """Whether CUDA had no memory for something that torch does not allocate itself, such as a graph."""
-    import torch
-
-    return isinstance(problem, torch.AcceleratorError) and getattr(problem, "error_code", None) == _OUT_OF_MEMORY
-
-
 def has_failed(problem: RuntimeError) -> bool:
     """Whether an exception is the device's. Those of Triton and of libraries are plain RuntimeErrors; but after most
     errors of CUDA the context is of no more use, which shows in whatever is tried next
@@ -52,6 +43,8 @@ def has_failed(problem: RuntimeError) -> bool:
     try:
         torch.ones(1, device="cuda").item()
         torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        return False
     except RuntimeError:
         return True
     return False

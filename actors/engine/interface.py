@@ -19,6 +19,7 @@ THRESHOLD = -9.2  # log-probability that a candidate must exceed, one in 10,000
 CODES_PER_NAT = 4_096  # resolution of the log-probabilities of candidates
 MAX_CANDIDATES = 255  # of a frame
 MAX_CLASSES = 65_536  # ids of tokens and the blank have 16 bits
+_CUDA_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 GPU_BATCHES = 3  # of an actor at once: one computes, the next is on the device, a third is packed or taken apart
 
 
@@ -80,6 +81,13 @@ class Engine(Protocol):
         device fails.
         """
         ...
+
+
+def is_out_of_memory(problem: RuntimeError) -> bool:
+    """Whether CUDA had no memory for something that torch does not allocate itself, such as a graph."""
+    import torch
+
+    return isinstance(problem, torch.AcceleratorError) and getattr(problem, "error_code", None) == _CUDA_OUT_OF_MEMORY
 
 
 @dataclass(frozen=True)

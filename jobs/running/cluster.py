@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from jobs.cli.config import Cluster, ConfigError
 from jobs.planning.recipe import Device
-from jobs.running.connect import LARGEST_NODE
+from jobs.running.connect import CPUS_BY_GPU, LARGEST_NODE
 
 LEAST_CPUS = 0.25  # with less of a CPU free for it, an actor waits for a whole one
 GPU_CPUS = 3.0  # for an actor on a GPU at most: it launches, packs and takes apart, and copies sound
-GPU_SHARE = 1 / 8  # of the CPUs that there are for each of them, if that is between 1 and GPU_CPUS: others decode
+GPU_SHARE = 1 / 8  # of the CPUs beside its GPU, if that is between 1 and GPU_CPUS: others decode
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def allocate(
     decoder = _decoder_cpus(cluster, cpus)
     commit = decoder / 2
     if cluster.cpus_per_actor == "auto":
-        on_gpu = min(max(int(cpus / together * GPU_SHARE), 1.0), GPU_CPUS)
+        beside = float(total.get(CPUS_BY_GPU, cpus / together)) * actor_gpus
+        on_gpu = min(max(int(beside * GPU_SHARE), 1.0), GPU_CPUS, beside)
         most = min((cpus - decoder - commit) / together, on_gpu if device == "cuda" else node)
         at_hand = min(free_cpus - decoder - commit, free_node)
         requested = max(min(most, at_hand if at_hand >= LEAST_CPUS else 1.0), 0.0)

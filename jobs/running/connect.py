@@ -16,12 +16,13 @@ from jobs.planning.recipe import Devices, depends_on_devices
 from jobs.running.address import check_cluster, check_form
 
 ANSWER_PATIENCE_S = 120.0  # for a task on each machine of a cluster
-LARGEST_NODE = "CPU of the largest node"  # a key beside Ray's own resource names
+#: Keys beside Ray's own resource names; the latter is there if there are GPUs.
+LARGEST_NODE, CPUS_BY_GPU = "CPU of the largest node", "CPU for each GPU of the node that has the fewest"
 
 
 def connect_ray(address: str | None) -> dict[str, float]:
     """Connects to the cluster at `address` or RAY_ADDRESS, or starts a local Ray. Returns the cluster's resources, with
-    the CPUs of its largest node under LARGEST_NODE.
+    what its nodes have under LARGEST_NODE and CPUS_BY_GPU.
 
     An existing connection of this process is used as it is. Raises ConfigError if no cluster answers.
     """
@@ -42,8 +43,11 @@ def connect_ray(address: str | None) -> dict[str, float]:
         if where is None:
             raise
         raise ConfigError(f"ray.address: Ray cannot connect to {where}: {one_line(problem)}") from None
-    largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"])
-    return dict(ray.cluster_resources()) | {LARGEST_NODE: largest}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    of_nodes = {LARGEST_NODE: max(node.get("CPU", 0.0) for node in nodes)}
+    if by_gpu := [node.get("CPU", 0.0) / node["GPU"] for node in nodes if node.get("GPU")]:
+        of_nodes[CPUS_BY_GPU] = min(by_gpu)
+    return dict(ray.cluster_resources()) | of_nodes
 
 
 @contextlib.contextmanager

@@ -10,19 +10,21 @@
 #   demo       (60 s)    the demo's job in both precisions: the object at its end says how many characters are wrong
 #   tests      (300 s)   kernels and engine against their references; each shape of model is compiled anew
 #
-# Without a STEP: all of them; times are those of 16 cores, with some 60 s more at first for the model and its kernels. Each command has its time, and what it found is written when it ends, so that
-# one that hangs costs its own results and no others. What the steps need is made meanwhile: before the first measurement, not beside one.
+# Without a STEP: all of them; times are those of 16 cores, with some 60 s more at first for the model and its kernels,
+# which are made before the first measurement, not beside one. Each command has its time, and what it found is written
+# when it ends, so that one that hangs costs its own results and no others.
 #
-# FOLDER (build/gpu) gets results.jsonl (an object a side), a JSON file per benchmark for docs/benchmarks, and log.txt. PYTHON names the interpreter
-# (.venv/bin/python, else python3). BUNDLE (.gpu/site.tar.xz, by gpu_bundle.sh) is unpacked for it if it is there. Ray has STORE_GB (20) of objects, and
-# MEMORY_GB and CPUS if given, else what it finds. To try it where there is no GPU, at small sizes:
+# FOLDER (build/gpu) gets results.jsonl (an object a side), a JSON file per benchmark for docs/benchmarks, and log.txt.
+# PYTHON names the interpreter (.venv/bin/python, else python3). BUNDLE (.gpu/site.tar.xz, by gpu_bundle.sh) is unpacked
+# for it if it is there. Ray has STORE_GB (20) of objects, and MEMORY_GB and CPUS if given, else what it finds. To try it
+# where there is no GPU, at small sizes:
 #   DEVICE=cpu MODEL=given MINUTES=1 COPIES=2 STORE_GB=1 tests/campaigns/gpu.sh
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 folder=${FOLDER:-build/gpu} bundle=${BUNDLE:-.gpu/site.tar.xz}
 device=${DEVICE:-cuda} model=${MODEL:-reference} minutes=${MINUTES:-120} copies=${COPIES:-100}
 [ -n "${PYTHON:-}" ] || { [ -x .venv/bin/python ] && PYTHON=.venv/bin/python || PYTHON=python3; }
-mkdir -p "$folder"
+mkdir -p "$folder" && folder=$(cd "$folder" && pwd)
 export NUMBA_CACHE_DIR=${NUMBA_CACHE_DIR:-$PWD/build/numba} RAY_ENABLE_UV_RUN_RUNTIME_ENV=0
 failed=0 prepared='' cluster=''
 trap '[ -z "$cluster$prepared" ] || { kill $cluster $prepared; wait; } 2> /dev/null' EXIT
@@ -51,11 +53,12 @@ machine() {
   echo "; CPUs of this process: $(nproc)"
   free -g | head -2
   df -h /dev/shm /tmp .
-  local touch # the first writes touch memory that the machine may not have had yet; Ray's objects lie there
+  local touch file # the first writes touch memory that the machine may not have had yet; Ray's objects lie there
+  file=$(mktemp -p /dev/shm)
   for touch in first again; do
-    dd if=/dev/zero of=/dev/shm/citrascribe bs=1M count=1000 conv=notrunc 2>&1 | tail -n 1 | sed "s/^/\/dev\/shm, $touch: /"
+    dd if=/dev/zero of="$file" bs=1M count=1000 conv=notrunc 2>&1 | tail -n 1 | sed "s/^/\/dev\/shm, $touch: /"
   done
-  rm -f /dev/shm/citrascribe
+  rm -f "$file"
   cc --version 2>&1 | head -n 1 # Triton's launchers are compiled with it
   "$PYTHON" - <<END
 import importlib.metadata as packages, importlib.util, sys
@@ -90,7 +93,8 @@ start_ray() { # one Ray for all jobs that follow, with an object store of a stat
   cluster=$! RAY_ADDRESS=127.0.0.1:$port
   export RAY_ADDRESS
   local tries
-  for tries in $(seq 90); do grep -q 'runtime started' "$folder/ray.txt" && break || sleep 1; done
+  for tries in $(seq 90); do grep -q 'runtime started' "$folder/ray.txt" && return || sleep 1; done
+  log "Ray has not started: $(tail -n 3 "$folder/ray.txt")"
 }
 
 tests() {

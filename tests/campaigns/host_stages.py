@@ -1,7 +1,7 @@
 """What each stage of the job costs the CPUs, in core-seconds an hour of audio, without the model: of 16 kHz FLAC in tar
 shards.
 
-    python tests/campaigns/host_stages.py --minutes 120 --write docs/benchmarks/host_stages.json
+    python tests/campaigns/host_stages.py --copies 60 --write docs/benchmarks/host_stages.json
 
 Sixteen cores feed a GPU at 3600 × 16 / sum times real time. Each stage is run in this process on blocks of the size
 that units have on a GPU, and its processor time counted, in all threads. Ray's own is what the same job takes in all of
@@ -147,13 +147,15 @@ class ProcessTimes:
 
 
 def on_ray(folder: Path, out: Path, minutes: float) -> float:
-    """Processor seconds an hour of audio that the graph takes in all processes: by how much more of three quarters of
-    the archive than of the last one, so that starting its workers is not counted."""
+    """Processor seconds an hour of audio that the graph takes in all processes: by how much more it takes for three
+    quarters of the archive than for most of one quarter, so that starting its workers is not counted."""
     config = load("configs/demo.yaml", [f"input.uri={folder}", f"output.uri={out}"])
     pipeline.HearBlock = HearAtOnce  # type: ignore[misc, assignment]
     total = connect.connect_ray("local")
     prepared, points = planned(folder, out, minutes), list[tuple[float, float]]()
     pieces, used = pieces_of(prepared), ProcessTimes()
+    if len(pieces) < 8:
+        sys.exit(f"{len(pieces)} units are too few to measure Ray by; ask for more --copies")
     at = len(pieces) // 4
     for some in (pieces[:1], pieces[1:at], pieces[at:]):  # the first has more to start than later ones
         used.look()
@@ -172,7 +174,7 @@ def on_ray(folder: Path, out: Path, minutes: float) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60, help="of audio in the archive, before copies")
-    parser.add_argument("--copies", type=int, default=6)
+    parser.add_argument("--copies", type=int, default=30)
     parser.add_argument("--unit-minutes", type=float, default=150)
     parser.add_argument("--rounds", type=int, default=3, help="without Ray; medians are shown")
     add_write_option(parser, "host_stages")

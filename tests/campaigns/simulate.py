@@ -122,6 +122,8 @@ def speed(pace: Pace, folder: Path, out: Path, actors: int, units: int) -> tuple
             if len(ended) in (first, len(pieces)):
                 used.look()
                 begin = begin or used.seconds
+    if not first:
+        sys.exit(f"{len(pieces)} units are too few; ask for smaller ones, or a longer simulation")
     took = ended[-1] - ended[first - 1]
     return sum(seconds[first:]) / took, (used.seconds - begin) / took
 

@@ -11,7 +11,7 @@ from actors.engine.citrinet.features import Features
 from actors.engine.citrinet.gpu_layers import GpuLayers
 from actors.engine.citrinet.graph import Network
 from actors.engine.citrinet.graphs import Graphs
-from actors.engine.interface import Capacity, Emission
+from actors.engine.interface import Capacity, Emission, is_out_of_memory
 from actors.schema import UsageError, Waveform
 
 MIN_SECONDS = 60.0  # of audio; a GPU without memory for that is refused
@@ -71,7 +71,9 @@ def _graphs(network: Network, seconds: float) -> Graphs | None:
     """The graphs for batches of up to `seconds`; None if there is not enough memory."""
     try:
         return Graphs(network, seconds)
-    except torch.OutOfMemoryError:
-        pass  # outside the handler, so that the traceback no longer holds the tensors of the failed attempt
+    except RuntimeError as problem:  # torch's own, or CUDA's for pinned memory and graphs
+        if not isinstance(problem, torch.OutOfMemoryError) and not is_out_of_memory(problem):
+            raise
+    # Outside the handler, so that the traceback no longer holds the tensors of the failed attempt.
     torch.cuda.empty_cache()
     return None

@@ -27,7 +27,8 @@ from actors.engine.citrinet.tiles import Choice, choice_for, float32_products
 from actors.engine.interface import CODES_PER_NAT, THRESHOLD
 
 FFT_ROWS = 65_536  # frames per Fourier transform: 270 MB
-SLID_ROWS, MAX_WINDOW = 16, 48  # rows of a program of `depthwise_slid`, and the most that it holds in registers
+#: Rows of a program of `depthwise_slid`, and the most rows and taps that a thread holds without spilling registers.
+SLID_ROWS, MAX_HELD = 16, 57
 
 
 class GpuLayers:
@@ -61,9 +62,8 @@ class GpuLayers:
                     SIZE=size,
                     BLOCK_ROWS=4,
                 )
-                spectrum = torch.view_as_real(torch.fft.rfft(windowed))
                 kernels.log_mel[(cdiv(rows, 32),)](
-                    spectrum,
+                    torch.view_as_real(torch.fft.rfft(windowed)),  # without a name, which would keep it beside the next
                     own_filters,
                     level.rows,
                     first,
@@ -101,7 +101,8 @@ class GpuLayers:
     def depthwise(self, weight: torch.Tensor, stride: int, dilation: int) -> Operation[Level]:
         taps = weight.squeeze(1).T.to(self.device, self.dtype, copy=True).contiguous()  # (kernel, channels)
         (kernel, channels), is_strided = taps.shape, stride > 1
-        if self.choice.slides and not is_strided and SLID_ROWS + (kernel - 1) * dilation <= MAX_WINDOW:
+        held = SLID_ROWS + (kernel - 1) * dilation + kernel
+        if self.choice.slides and not is_strided and held <= MAX_HELD:
             return self._slid(taps, dilation)
         block_rows, block_channels = 32, min(next_power_of_2(channels), 128)
 

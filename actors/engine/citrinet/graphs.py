@@ -59,11 +59,9 @@ class Graphs:
             self._slots.put(slot)
 
     def _on_gpu(self, graph: Graph, slot: Slot) -> None:
-        copied, started = (
-            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch has no types here
-            for _ in range(2)
-        )
-        ended = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]  # sleeps, not spins
+        copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
+        started = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # as above
+        ended = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]  # sleeps, no spin
         with torch.cuda.stream(self._copies):
             slot.to_device()
             copied.record()

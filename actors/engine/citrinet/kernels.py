@@ -1,8 +1,9 @@
 """The Citrinet's operations as Triton kernels, over packed rows (`packing`); `gpu_layers` launches them.
 
-Every kernel is launched for the maximum rows of a batch, and reads the actual number from the device: programs beyond
-it end at once, so that one CUDA graph serves batches of any size. No sum runs across programs, and tiles are fixed:
-the result of a recording never depends on what it is packed with. Sums are computed in float32.
+Kernels are launched for a fixed number of programs, most of them for the maximum rows of a batch, and read the actual
+number from the device: programs beyond it end at once, so that one CUDA graph serves batches of any size. No sum runs
+across programs, and tiles are fixed: the result of a recording never depends on what it is packed with. Sums are
+computed in float32.
 
 Each has a twin in plain torch (`cpu_layers`), which runs on CPUs; tests compare the two under Triton's interpreter.
 This file holds only kernels, since they are in Triton's language and not quite in Python.

@@ -54,8 +54,8 @@ class Packing:
 
     @cached_property
     def source(self) -> Rows:
-        """The row of the finer packing that each row is centred on, shape (rows,). It is 0 for rows of gaps, since they
-        are zeroed before they are read."""
+        """The row of the finer packing that each row is centred on, shape (rows,). It is 0 for rows of gaps, which
+        count as zeros whatever comes of that."""
         assert self.finer is not None
         source = self._spread(self.finer.starts - 2 * self.starts, 0)
         source += np.arange(0, 2 * self.rows, 2, dtype=np.int32)
