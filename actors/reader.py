@@ -21,7 +21,7 @@ from actors.pieces import NeedsRecut, Piece
 from actors.reading.faults import error_of
 from actors.reading.measure import Heard, max_seconds
 from actors.reading.patience import Patience
-from actors.reading.rows import Decoder, Row, to_rows, witnesses
+from actors.reading.rows import Decoder, Row, to_rows, to_sent_rows, witnesses
 from actors.schema import SAMPLE_RATE, RecordingError
 from actors.sources.account import Entries
 from actors.sources.memory import MemoryBudget
@@ -119,7 +119,7 @@ def shared_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
 @contextmanager
 def isolated_decoder(piece: Piece, settings: ReadSettings) -> Iterator[Decoder]:
     """Decodes in a child process; a recording that crashes it becomes a row with that error."""
-    child = Isolated(partial(partial, to_rows, piece=piece, settings=settings), settings.patience_s)
+    child = Isolated(partial(partial, to_sent_rows, piece=piece, settings=settings), settings.patience_s)
 
     def decode_one(recording: Recording) -> list[Row]:
         try:

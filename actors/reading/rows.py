@@ -76,6 +76,11 @@ def to_rows(
     return [row | {"error_kind": str(error.kind), "error_detail": escape_surrogates(error.detail)}]
 
 
+def to_sent_rows(recording: Recording, piece: Piece, settings: ReadSettings) -> list[Row]:
+    """`to_rows` for another process, which cannot be sent views."""
+    return [row | ({"pcm": bytes(row["pcm"])} if "pcm" in row else {}) for row in to_rows(recording, piece, settings)]
+
+
 def witnesses(piece: Piece, settings: ReadSettings) -> Iterator[Place]:
     """Some files of a piece, from all over it, which tell whether storage lets us read any of them."""
     files = [each for each in piece.objects if not each.refusal]
@@ -119,9 +124,10 @@ def _segment_rows(row: Row, sound: Sound, stretch: Stretch, settings: ReadSettin
 
 
 def _sound_of(pcm: Waveform) -> Row:
-    """The columns of a segment's sound. Its form depends on its own samples only, not on where decoding began."""
+    """The columns of a segment's sound, its bytes as a view: a table copies them anyway. Its form depends on its own
+    samples only, not on where decoding began."""
     pcm = narrowed(pcm)
-    return {"pcm": pcm.tobytes(), "is_float": pcm.dtype == np.float32}
+    return {"pcm": np.ascontiguousarray(pcm).view(np.uint8).data, "is_float": pcm.dtype == np.float32}
 
 
 def _of_first(is_first_own: bool, is_first_stretch: bool) -> Row:
