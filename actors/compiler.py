@@ -5,6 +5,7 @@ in `$NUMBA_CACHE_DIR`, and not beside the source, which may be read-only. Proces
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,8 @@ import numba
 from actors.storage.cache import cache_folder
 
 Function = Callable[..., Any]
+
+_cache_dir_lock = threading.Lock()  # modules may be imported by several threads, and numba's setting is the process's
 
 
 class Compiler:
@@ -25,7 +28,8 @@ class Compiler:
 
     def __init__(self, sources: Iterable[Path]) -> None:
         digest = hashlib.sha256(b"\0".join(each.read_bytes() for each in sources)).hexdigest()
-        self._folder = str(Path(numba.config.CACHE_DIR or cache_folder() / "numba") / digest[:16])
+        with _cache_dir_lock:
+            self._folder = str(Path(numba.config.CACHE_DIR or cache_folder() / "numba") / digest[:16])
 
     def compiled(self, function: Function) -> Function:
         """Compiles a function when it is first called, or loads it. It must not allocate arrays: numba then counts no
@@ -38,11 +42,12 @@ class Compiler:
         return self._njit(function)
 
     def _njit(self, function: Function, **options: bool) -> Function:
-        others = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = self._folder  # read when a function is decorated; other packages keep theirs
-        try:
-            return cast(Function, numba.njit(nogil=True, cache=True, **options)(function))
-        except RuntimeError:  # it can keep nothing in that folder: each process compiles then
-            return cast(Function, numba.njit(nogil=True, **options)(function))
-        finally:
-            numba.config.CACHE_DIR = others
+        with _cache_dir_lock:
+            others = numba.config.CACHE_DIR
+            numba.config.CACHE_DIR = self._folder  # read when a function is decorated; other packages keep theirs
+            try:
+                return cast(Function, numba.njit(nogil=True, cache=True, **options)(function))
+            except RuntimeError:  # it can keep nothing in that folder: each process compiles then
+                return cast(Function, numba.njit(nogil=True, **options)(function))
+            finally:
+                numba.config.CACHE_DIR = others

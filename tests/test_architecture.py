@@ -22,7 +22,7 @@ LAYERS = [
     ["actors/blocks.py"],
     ["actors/audio/"],
     ["actors/sources/"],
-    ["actors/engine/interface.py", "actors/engine/vocabulary.py"],
+    ["actors/engine/devices.py", "actors/engine/interface.py", "actors/engine/vocabulary.py"],
     ["actors/engine/citrinet/"],
     ["actors/engine/"],
     ["actors/text/"],

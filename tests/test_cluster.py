@@ -74,6 +74,25 @@ def test_a_pool_grows_where_there_is_work(cluster: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("lacks", [True, False])
+def test_machines_without_int8_are_named(cluster: Any, lacks: bool) -> None:
+    """All of these have this machine's CPU, so what theirs answers is made up."""
+    node = cluster.add_node(num_cpus=2, node_name="an-old-one", dashboard_agent_listen_port=free_port())
+    program = (
+        "import sys\nimport ray\nfrom jobs.cli.loading import ConfigError, load\nfrom jobs.running import connect\n"
+        "old = sys.argv[1]\n"
+        "connect.cpu_has_int8 = lambda: ray.get_runtime_context().get_node_id() != old\n"
+        "config = load('configs/demo.yaml', ['model.device=cpu', 'model.precision=int8'])\n"
+        "try:\n    print(connect.find_devices(config))\nexcept ConfigError as problem:\n    print(problem)"
+    )
+    environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program, node.node_id if lacks else "none"]
+    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=True)
+    expected = "these machines of the cluster have none: an-old-one; use bfloat16" if lacks else "Devices(gpus=0,"
+    assert expected in said.stdout
+
+
+@pytest.mark.timeout(300)
 def test_actors_that_cannot_start_end_the_run_with_the_reason(cluster: Any, tmp_path: Path) -> None:
     cluster.add_node(num_cpus=2, num_gpus=1, dashboard_agent_listen_port=free_port())  # a GPU that is not there
     began = time.monotonic()

@@ -4,6 +4,7 @@ The references are PyAV frame by frame, libsndfile and soxr, without anything of
 """
 
 import io
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from audio_files import Sound, ffmpeg_file, sndfile_file, spoken
 from numpy.typing import NDArray
 
 from actors.audio.codecs import BrokenStream
+from actors.audio.conversion import Conversion
 from actors.audio.decode import DecodeRequest, decode, decode_each
 from actors.audio.mix import Mixer
 from actors.audio.packets import packets
@@ -135,30 +137,94 @@ def test_what_was_gathered_before_the_container_fails_is_heard(monkeypatch: pyte
     assert sound.warnings == (WarningKind.ENDED_EARLY,)
 
 
-class TestGathering:
-    """Frames of FFmpeg, made here."""
+def test_a_frame_too_short_to_be_resampled_is_no_loss() -> None:
+    """The second file's last frame has one sample, of which FFmpeg's resampler makes none before the end."""
+    first = sndfile_file(spoken(RATE, seconds=5.0), RATE, "FLAC", "PCM_16")
+    second = sndfile_file(spoken(48_000, seconds=1.0)[: 4 * 4_096 + 1], 48_000, "FLAC", "PCM_16")
+    sound, alone = decode(first + second), decode(first)
+    assert np.array_equal(as_float(sound.pcm[: 5 * RATE]), as_float(alone.pcm))
+    assert len(sound.pcm) >= 5 * RATE + 3 * 4_096 // 3  # FFmpeg passes over the frame with which a header changes
+    assert sound.warnings == ()
 
-    def frame(self, samples: int, form: str = "s16", rate: int = RATE, layout: str = "mono") -> Any:
-        channels = 1 if layout == "mono" else 2
-        kind = np.int16 if form.startswith("s16") else np.float32
-        frame = av.AudioFrame.from_ndarray(np.full((1, samples * channels), 7, kind), form, layout)
-        frame.sample_rate = rate
-        return frame
+
+def test_one_channel_does_not_hold_the_memory_of_all() -> None:
+    """Of samples that lie channel by channel, as FFmpeg decodes them."""
+    block, mixer = np.zeros((8, 1_000), np.int16).T, Mixer(8, RATE, 3)
+    (found,) = mixer(mixer.reduced(block), slice(None))
+    owner = found
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    assert owner.nbytes == 2 * len(found) == 2_000
+
+
+def frame_of(samples: int, form: str = "s16", rate: int = RATE, layout: str = "mono") -> Any:
+    """A frame of FFmpeg."""
+    channels = 1 if layout == "mono" else 2
+    kind = np.int16 if form.startswith("s16") else np.float32
+    frame = av.AudioFrame.from_ndarray(np.full((1, samples * channels), 7, kind), form, layout)
+    frame.sample_rate = rate
+    return frame
+
+
+def test_a_frame_that_is_converted_does_not_keep_others_from_being_gathered() -> None:
+    """Only a resampler holds something back, which must come before them, and only until the rate is right again."""
+    conversion, half, samples = Conversion(RATE, 1), RATE // 2, 0
+    for frame, is_idle in (
+        (frame_of(run_frames(RATE, 1) + 1), True),
+        (frame_of(100, layout="stereo"), True),
+        (frame_of(4_001, rate=half), False),
+        (frame_of(100), True),
+    ):
+        samples += frame.samples * RATE // frame.sample_rate
+        assert conversion.is_idle or frame.sample_rate == RATE
+        samples -= sum(map(len, conversion(frame)))
+        assert conversion.is_idle == is_idle
+        assert is_idle == (samples == 0)
+    assert conversion.rest() == []
+
+
+class TestGathering:
+    """By runs of frames that are made here."""
 
     def test_another_rate_or_number_of_channels_is_not_gathered(self) -> None:
         gathering = Gathering(RATE, 1)
-        assert gathering.add([self.frame(100)], is_after_loss=False)
-        assert not gathering.add([self.frame(100, rate=8_000)], is_after_loss=False)
-        assert not gathering.add([self.frame(100), self.frame(100, layout="stereo")], is_after_loss=False)
-        assert not gathering.add([self.frame(run_frames(RATE, 1) + 1)], is_after_loss=False)
+        assert gathering.add([frame_of(100)], is_after_loss=False)
+        assert not gathering.add([frame_of(100, rate=8_000)], is_after_loss=False)
+        assert not gathering.add([frame_of(100), frame_of(100, layout="stereo")], is_after_loss=False)
+        assert not gathering.add([frame_of(run_frames(RATE, 1) + 1)], is_after_loss=False)
         gathering.end()
         (run,) = gathering.taken()
         assert (run.lengths, run.sound.shape, run.sound.dtype) == ([100], (100, 1), np.int16)
 
+    def test_a_packet_of_two_formats_is_not_gathered(self) -> None:
+        gathering = Gathering(RATE, 1)
+        assert gathering.add([frame_of(100)], is_after_loss=False)
+        assert not gathering.add([frame_of(10), frame_of(20, "flt")], is_after_loss=False)
+        assert gathering.add([frame_of(30)], is_after_loss=False)
+        gathering.end()
+        assert [(sum(run.lengths), len(run.sound)) for run in gathering.taken()] == [(130, 130)]
+
+    def test_a_packet_that_fails_leaves_nothing_in_the_queue(self) -> None:
+        """The queue refuses a frame of another clock."""
+        frames = [frame_of(samples) for samples in (100, 20, 10, 30)]
+        for frame, rate in zip(frames, (RATE, RATE, 8_000, RATE), strict=True):
+            frame.time_base = Fraction(1, rate)
+        gathering = Gathering(RATE, 1)
+        assert gathering.add(frames[:1], is_after_loss=False)
+        with pytest.raises(ValueError, match="does not match"):
+            gathering.add(frames[1:3], is_after_loss=False)
+        assert gathering.add(frames[3:], is_after_loss=True)
+        gathering.end()
+        runs = gathering.taken()
+        assert [(run.lengths, len(run.sound), run.is_after_loss) for run in runs] == [
+            ([100], 100, False),
+            ([30], 30, True),
+        ]
+
     def test_another_format_starts_another_run(self) -> None:
         gathering = Gathering(RATE, 1)
         for form in ("s16", "flt", "s16"):
-            assert gathering.add([self.frame(10, form)], is_after_loss=form == "flt")
+            assert gathering.add([frame_of(10, form)], is_after_loss=form == "flt")
         gathering.end()
         runs = gathering.taken()
         assert [(run.sound.dtype, run.is_after_loss) for run in runs] == [
@@ -171,5 +237,5 @@ class TestGathering:
     def test_a_run_ends_when_it_is_full(self) -> None:
         gathering, most = Gathering(RATE, 1), run_frames(RATE, 1)
         for _ in range(3):
-            assert gathering.add([self.frame(most // 2 + 1)], is_after_loss=False)
+            assert gathering.add([frame_of(most // 2 + 1)], is_after_loss=False)
         assert [sum(run.lengths) for run in gathering.taken()] == [2 * (most // 2 + 1)]

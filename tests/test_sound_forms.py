@@ -1,5 +1,6 @@
 """Sound reaches the model as it is stored: in int16 where that is exact, in float32 where it is not."""
 
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from test_transcriber import speech_table
 from transcribing import Transcribing
 
 from actors.audio.decode import decode
-from actors.audio.pcm import Joined, as_float, narrowed
+from actors.audio.pcm import JOINED_AT_ONCE, Joined, as_float, narrowed
 from actors.audio.segments import SegmentationSettings, segments_of
 from actors.audio.voice import has_speech
 from actors.engine.models import resolve
@@ -152,6 +153,18 @@ def test_joined_is_what_was_appended(parts: list[tuple[bool, int]]) -> None:
     values = [0.3 if is_float else 7 / 32_768 for is_float, count in parts for _ in range(count)]
     assert as_float(joined.sound).tolist() == np.array(values, np.float32).tolist()
     assert joined.sound.dtype == (np.float32 if any(is_float for is_float, _ in parts) else np.int16)
+
+
+def test_forms_that_alternate_fill_the_same_chunk() -> None:
+    joined = Joined()
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            joined.append(np.zeros(100, np.float32 if number % 2 else np.int16))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * 4 * JOINED_AT_ONCE  # bytes, of which one chunk of float32 has half
 
 
 def test_cuts_and_speech_are_the_same_in_either_form(speech: Any) -> None:

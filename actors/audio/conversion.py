@@ -46,7 +46,7 @@ class Conversion:
             is_right = now == (sample_format, frame.layout.name, self._rate)
             options = {"format": sample_format, "layout": frame.layout, "rate": self._rate}
             self._resampler = None if is_right else av.AudioResampler(**options)
-            self.is_idle = is_right
+            self.is_idle = frame.sample_rate == self._rate  # other numbers or channels are converted at once
         sounds += self._arrays(self._resampler.resample(frame) if self._resampler else [frame])
         self._from = now
         return sounds

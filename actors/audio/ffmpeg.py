@@ -202,6 +202,7 @@ class _File:
         """The frames of all packets, and what is known of those that cannot be decoded."""
         any_decoded, has_loss, problem = False, False, Undecodable("FFmpeg: no sound could be decoded")
         decode, conversion, gathering = self._decoder.decode, self._conversion, Gathering(self.rate, self.channels)
+        nothing = np.empty((0, self.channels), np.float32)  # of a frame so short that the resampler holds it all back
         for packet in self._packets_until(failures := list[BrokenStream]()):
             if packet is None:
                 gathering.end()
@@ -232,7 +233,7 @@ class _File:
                 yield from gathering.taken()
             if not is_gathered:
                 for number, (frame, sound) in enumerate(zip(frames, sounds, strict=True)):
-                    yield run_of(sound, frame, has_loss and not number)
+                    yield run_of(sound or [nothing], frame, has_loss and not number)
             has_loss = False
         gathering.end()
         yield from gathering.taken()

@@ -34,7 +34,7 @@ class Mixer:
         """With `takes_mono`, a file of one channel is taken as it is if it lacks the one that is asked for. Raises
         RecordingError (unreadable) if others lack it, or have too many to take each."""
         self.warnings, self._rate = set[WarningKind](), rate
-        self._mixed_before: Floats | None = None
+        self._scratch: Floats | None = None
         self._column: int | None = 0 if channels == 1 else None
         self._is_each = channel == "each"
         if channel == "each":
@@ -57,9 +57,10 @@ class Mixer:
         return self._column is not None
 
     def reduced(self, block: Waveform) -> Waveform:
-        """What is needed of a block: (frames, channels), of which there may be fewer."""
+        """What is needed of a block: (frames, channels), of which there may be fewer. One of several is copied, for a
+        part of the block would hold the memory of all."""
         if self._column is not None:
-            return block[:, self._column : self._column + 1]
+            return block if block.shape[1] == 1 else block[:, self._column : self._column + 1].copy()
         return block if self._holds_all else _mean(as_float(block))[:, None]
 
     def __call__(self, minute: Waveform, own: slice) -> list[Waveform]:
@@ -88,9 +89,9 @@ class Mixer:
 
         A second at a time, which a processor's caches hold.
         """
-        if self._mixed_before is None:
-            self._mixed_before = np.empty((MINUTE + 2 * MARGIN) * self._rate, np.float32)
-        mean, total, of_mean, of_all = self._mixed_before[: len(minute)], 0.0, 0.0, 0.0
+        if self._scratch is None:
+            self._scratch = np.empty((MINUTE + 2 * MARGIN) * self._rate, np.float32)
+        mean, total, of_mean, of_all = self._scratch[: len(minute)], 0.0, 0.0, 0.0
         for first in range(0, len(minute), self._rate):
             channels = np.ascontiguousarray(as_float(minute[first : first + self._rate]).T)
             of_second = mean[first : first + self._rate]

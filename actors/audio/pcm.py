@@ -52,8 +52,8 @@ def joined(parts: Sequence[Waveform]) -> Waveform:
 class Joined:
     """Joins waveforms: in int16 if all of them are, else in float32. Never holds both all of the parts and the whole.
 
-    Parts in float32 are copied to large chunks as they come, so that the memory they were in is used again for the
-    next: new memory costs more time than the copy.
+    Parts in float32, and all that follow one, are copied to large chunks as they come, so that the memory they were in
+    is used again for the next: new memory costs more time than the copy.
     """
 
     def __init__(self) -> None:
@@ -62,9 +62,8 @@ class Joined:
         self._filled = 0
 
     def append(self, part: Waveform) -> None:
-        if not self._parts or part.dtype == np.int16:
-            self._parts.append(part)  # and not copied if it remains the only one
-            self._chunk = None
+        if not self._parts or (part.dtype == np.int16 and self._chunk is None):
+            self._parts.append(part)  # and not copied if it remains the only one, or all are in int16
             return
         if self._chunk is None or self._filled + len(part) > len(self._chunk):
             first = self._parts.pop() if self._chunk is None and len(self._parts) == 1 else part[:0]

@@ -66,42 +66,48 @@ class Gathering:
 
     def add(self, frames: Sequence[av.AudioFrame], is_after_loss: bool) -> bool:
         """Adds the frames of a packet, which have no times any more then; False, and adds none, if one of them needs
-        more than another type of number. May raise what PyAV raises."""
-        for frame in frames:
-            form = frame.format.name
-            if (
-                frame.sample_rate != self._rate
-                or frame.layout.nb_channels != self._channels
-                or not 0 < frame.samples <= self._most
-                or (form != self._form and not self._starts(form))
-            ):
-                return False
+        more than another type of number, or not all need the same. May raise what PyAV raises, and adds none then."""
+        forms = {frame.format.name for frame in frames}
+        if len(forms) > 1 or not all(map(self._takes, frames)):
+            return False
+        for form in forms - {self._form}:
+            self._start(form)
         if not self._lengths:
             self._is_after_loss = is_after_loss
-        for frame in frames:
-            start_s, length = frame.time, frame.samples
-            frame.pts = None  # the queue would refuse it if there were a gap before
-            self._fifo.write(frame)
-            self._lengths.append(length)
-            self._starts_s.append(start_s)
-            self._samples += length
+        starts_s, lengths = [frame.time for frame in frames], [frame.samples for frame in frames]
+        try:
+            for frame in frames:
+                frame.pts = None  # the queue would refuse it if there were a gap before
+                self._fifo.write(frame)
+        except Exception:
+            self._start(self._form)  # without what this packet has left in the queue
+            raise
+        self._lengths += lengths
+        self._starts_s += starts_s
+        self._samples += sum(lengths)
         if self._samples >= self._most:
             self.end()
         return True
 
-    def _starts(self, form: str) -> bool:
-        """Starts a run of another format of samples; False if it is none that can be gathered."""
-        if not (form in _PACKED or (form in _PLANAR and self._channels <= MAX_PLANES)):
-            return False
+    def _takes(self, frame: av.AudioFrame) -> bool:
+        """Whether a frame can be gathered as it is."""
+        form, channels = frame.format.name, frame.layout.nb_channels
+        return (
+            (frame.sample_rate, channels) == (self._rate, self._channels)
+            and 0 < frame.samples <= self._most
+            and (form in _PACKED or (form in _PLANAR and channels <= MAX_PLANES))
+        )
+
+    def _start(self, form: str) -> None:
+        """Ends the run, and starts one of a format of samples."""
         self.end()
         self._form, self._fifo = form, _new_fifo()
-        return True
 
     def end(self) -> None:
         """Ends the run, if there is any."""
         if not self._lengths:
             return
-        frame = self._fifo.read()
+        frame = self._fifo.read(self._samples)
         assert frame
         array = frame.to_ndarray()
         sound = array.T if self._form in _PLANAR else array.reshape(-1, self._channels)

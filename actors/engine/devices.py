@@ -6,10 +6,11 @@ from pathlib import Path
 _CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # of CPUs that multiply in bfloat16
 _INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})  # of those that multiply 8-bit integers exactly
-NO_INT8 = (
+INT8_NEEDS = (
     "model.precision: int8 needs CPUs with VNNI or AMX (avx512_vnni, avx_vnni or amx_int8 among the flags in"
-    " /proc/cpuinfo), and this machine's has none; use bfloat16 or float32"
+    " /proc/cpuinfo)"
 )
+NO_INT8 = f"{INT8_NEEDS}, and this machine's has none; use bfloat16 or float32"
 
 
 def cpu_has_bfloat16() -> bool:

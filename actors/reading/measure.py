@@ -19,7 +19,7 @@ MIN_SOUND_LIMIT_S = 7_200.0  # of sound that a piece may hold, however little wa
 def max_seconds(piece: Piece, segmentation: SegmentationSettings) -> float:
     """The seconds of sound that a piece may hold, of all channels together: at least the shortest stretch of as many as
     there may be."""
-    shortest_s = segmentation.shortest_stretch_s + 2 * MINUTE  # it is decoded from and to whole minutes
+    shortest_s = segmentation.shortest_stretch_s + 2 * MINUTE  # decoding begins at a whole minute, and may end at one
     return max(2 * piece.cut.seconds, MIN_SOUND_LIMIT_S, MAX_CHANNELS * shortest_s)
 
 

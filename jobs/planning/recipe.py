@@ -51,8 +51,10 @@ class Devices:
 
 
 def depends_on_devices(model: Model) -> bool:
-    """Whether an `auto` of the configuration is resolved by the devices that there are."""
-    return model.device == "auto" or (model.device == "cpu" and model.precision == "auto" and model.engine != "nemo")
+    """Whether an `auto` of the configuration is resolved by the devices that there are, or one may lack int8."""
+    if model.device == "cpu" and model.engine != "nemo":
+        return model.precision in ("auto", "int8")
+    return model.device == "auto"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from actors.engine.devices import cpu_has_bfloat16
+from actors.engine.devices import INT8_NEEDS, cpu_has_bfloat16, cpu_has_int8
 from actors.foreign.errors import one_line
 from jobs.cli.config import Config, ConfigError, Model
 from jobs.planning.prepare import cluster_address, is_on_cluster
@@ -92,26 +92,38 @@ def find_devices(config: Config) -> Devices:
 
 
 def devices_of(available: Mapping[str, float], model: Model) -> Devices:
-    """The devices of the cluster that this process is connected to. A task on each machine asks its CPU, where that
-    matters: if there is no GPU, or it is not to be used."""
+    """The devices of the cluster that this process is connected to. Each machine's CPU is asked where that matters: if
+    there is no GPU, or it is not to be used. Raises ConfigError, with their names, if some lack the int8 wanted."""
     gpus = int(available.get("GPU", 0))
     if gpus and model.device == "auto":
         return Devices(gpus, has_bfloat16=True)
+    if model.precision != "int8":
+        answers = _answers(cpu_has_bfloat16)
+        return Devices(gpus, has_bfloat16=bool(answers) and all(has for _, has in answers))
+    if lacking := sorted({name for name, has in _answers(cpu_has_int8) if not has}):
+        raise ConfigError(
+            f"{INT8_NEEDS}, and these machines of the cluster have none: {', '.join(lacking)}; use bfloat16 or float32"
+        )
+    return Devices(gpus, has_bfloat16=False)  # which nothing depends on
+
+
+def _answers(question: Callable[[], bool]) -> list[tuple[str, bool]]:
+    """The name of each machine of the cluster that has CPUs for tasks, and what a task there answers."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ask = ray.remote(num_cpus=0)(cpu_has_bfloat16)
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    places = [NodeAffinitySchedulingStrategy(node, soft=True) for node in nodes]
+    ask = ray.remote(num_cpus=0)(question)
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=True) for node in nodes]
     answers = [ask.options(scheduling_strategy=place).remote() for place in places]
     try:
-        has_bfloat16 = bool(answers) and all(ray.get(answers, timeout=ANSWER_PATIENCE_S))
+        found: list[bool] = ray.get(answers, timeout=ANSWER_PATIENCE_S)
     except Exception as problem:  # noqa: BLE001 - of the task, or of Ray, which has dozens of kinds
         raise ConfigError(
             f"model.precision: the cluster's machines could not be asked which one they support ({reason_of(problem)});"
             " set it to float32 or bfloat16"
         ) from None
-    return Devices(gpus, has_bfloat16)
+    return [(node["NodeName"], has) for node, has in zip(nodes, found, strict=True)]
 
 
 def reason_of(problem: Exception) -> str:

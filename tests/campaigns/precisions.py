@@ -58,7 +58,8 @@ def measured(folder: Path, speech: str, precision: str) -> Measured:
     job("jobs.transcribe", *where, "model.device=cpu", f"model.precision={precision}", "unit.target_minutes=30")
     against = () if precision == BASE else (f"evaluate.against={out}/{BASE}",)
     rates = job("jobs.evaluate", f"output.uri={out}/{precision}", "evaluate.group=none", *against)
-    edits, pair = rates["all"]["characters"], rates.get("against", {"difference": 0.0, "interval": (0.0, 0.0)})
+    edits = rates["all"]["characters"]
+    pair = rates["against"] if against else {"difference": 0.0, "interval": (0.0, 0.0)}
     errors = edits["substitutions"] + edits["deletions"] + edits["insertions"]
     found = Measured(speech, precision, edits["tokens"], errors, pair["difference"], tuple(pair["interval"]))
     print(found, flush=True)

@@ -13,6 +13,7 @@ from actors.engine.citrinet import passes
 from actors.engine.citrinet.cpu_layers import CpuLayers
 from actors.engine.citrinet.layers import Affine, ClosingOperation, Operation
 from actors.engine.citrinet.packing import Packing
+from actors.engine.devices import cpu_has_bfloat16
 from actors.schema import UsageError
 
 #: The operations that torch's quantised models call on a CPU. They are private to torch, whose version is pinned.
@@ -26,13 +27,21 @@ Levels = tuple[torch.Tensor, NDArray[np.float32]]  # (rows, channels) uint8, and
 
 
 class Int8Layers(CpuLayers):
-    """`Layers` on CPUs whose products are in int8. Everything between them is as in bfloat16."""
+    """`Layers` on CPUs whose products are in int8. Everything between them is as in bfloat16, up to rounding."""
 
     def __init__(self) -> None:
         """Raises UsageError if this machine's products are not exact: without VNNI, the sums of two of them are cut off
         at 16 bits."""
         super().__init__(torch.bfloat16)
         check_exact()
+
+    def depthwise(self, weight: torch.Tensor, stride: int, dilation: int) -> Operation[Packing]:
+        """In float32 where the CPU does not multiply in bfloat16: oneDNN has nothing fast for that there. Weights, rows
+        and results are bfloat16 all the same, so only the rounding of a sum may differ from other CPUs'."""
+        if cpu_has_bfloat16():
+            return super().depthwise(weight, stride, dilation)
+        convolve = CpuLayers(torch.float32).depthwise(weight.bfloat16(), stride, dilation)
+        return lambda x, packing: convolve(x.float(), packing).bfloat16()
 
     def pointwise(self, affine: Affine) -> Operation[Packing]:
         product = Int8Product(affine)
