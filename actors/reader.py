@@ -20,6 +20,7 @@ from actors.isolation import STARTUP_S, Isolated
 from actors.pieces import NeedsRecut, Piece
 from actors.reading.faults import error_of
 from actors.reading.measure import Heard, max_seconds
+from actors.reading.pages import decline_huge_pages
 from actors.reading.patience import Patience
 from actors.reading.rows import Decoder, Row, to_rows, to_sent_rows, witnesses
 from actors.schema import SAMPLE_RATE, RecordingError
@@ -42,6 +43,7 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     in containers, and for a range of a tar the summary of its chain of headers. Raises NeedsRecut if there is more
     sound than a piece may hold, StorageUnavailable, and RuntimeError if an entry of a container is not accounted for.
     """
+    decline_huge_pages()
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
     chains, heard = list[Chain](), Heard(piece, settings.segmentation)
     budget, texts = MemoryBudget(max(settings.max_bytes, MIN_BUDGET_BYTES)), TextBudget()

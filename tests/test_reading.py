@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import encoded, piece_of, sound_of, tone
+from numpy._core import multiarray
 
 from actors.reader import read_piece
 from actors.schema import SPEECH_SCHEMA, RecordingError
@@ -59,6 +60,12 @@ def test_the_demo_in_full() -> None:
     assert sum(row["segment_index"] > 0 for row in rows) == 58
     codecs = {row["source_codec"] for row in rows}
     assert {"wav/pcm_16", "wav/pcm_u8", "wav/float", "flac/pcm_24", "ogg/vorbis", "ogg/opus", "mov/aac"} <= codecs
+
+
+def test_sound_takes_pages_of_ordinary_size() -> None:
+    multiarray._set_madvise_hugepage(True)  # type: ignore[attr-defined]  # noqa: SLF001 - as numpy starts
+    rows_of("demo/audio/manifest")
+    assert multiarray._set_madvise_hugepage(False) is False  # type: ignore[attr-defined]  # noqa: SLF001 - what it was
 
 
 def test_a_tree_with_texts_beside_the_audio(tmp_path: Path) -> None:
