@@ -29,7 +29,7 @@ class Compiler:
     def __init__(self, sources: Iterable[Path]) -> None:
         digest = hashlib.sha256(b"\0".join(each.read_bytes() for each in sources)).hexdigest()
         with _cache_dir_lock:
-            self._folder = str(Path(numba.config.CACHE_DIR or cache_folder() / "numba") / digest[:16])
+            self.folder = str(Path(numba.config.CACHE_DIR or cache_folder() / "numba") / digest[:16])
 
     def compiled(self, function: Function) -> Function:
         """Compiles a function when it is first called, or loads it. It must not allocate arrays: numba then counts no
@@ -44,7 +44,7 @@ class Compiler:
     def _njit(self, function: Function, **options: bool) -> Function:
         with _cache_dir_lock:
             others = numba.config.CACHE_DIR
-            numba.config.CACHE_DIR = self._folder  # read when a function is decorated; other packages keep theirs
+            numba.config.CACHE_DIR = self.folder  # read when a function is decorated; other packages keep theirs
             try:
                 return cast(Function, numba.njit(nogil=True, cache=True, **options)(function))
             except RuntimeError:  # it can keep nothing in that folder: each process compiles then

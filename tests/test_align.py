@@ -586,7 +586,7 @@ def test_many_parts_are_aligned_by_several_processes(
     written = {each.name: each.read_bytes() for each in (output / "_align").iterdir()}
     monkeypatch.setattr(align, "FEW_PARTS", 2)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(Path(compiled._FOLDER).parent))  # noqa: SLF001 - where this process has its code
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(Path(compiled.COMPILER.folder).parent))  # where this process has its code
     again = job(where(output), "align.shown=4", main=align.main)
     assert again[:2] == (status, alone)
     assert again[2].split("Aligned references")[1] == seen.split("Aligned references")[1]

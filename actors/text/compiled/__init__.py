@@ -14,8 +14,8 @@ Arrays = TypeVar("Arrays", bound=tuple)  # a named one
 
 _TUPLES = ("frames", "language_model", "phrases")  # modules whose named tuples the loops take
 _HERE = Path(__file__).parent
-_COMPILER = Compiler([*sorted(_HERE.glob("*.py")), *(_HERE.parent / f"{name}.py" for name in _TUPLES)])
-compiled, allocating = _COMPILER.compiled, _COMPILER.allocating
+COMPILER = Compiler([*sorted(_HERE.glob("*.py")), *(_HERE.parent / f"{name}.py" for name in _TUPLES)])
+compiled, allocating = COMPILER.compiled, COMPILER.allocating
 
 
 def arguments(values: Arrays) -> Arrays:
