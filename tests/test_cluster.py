@@ -18,12 +18,13 @@ from jobs.cli.terminal import read_json
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A head without CPUs, and three machines of two each; all of them are this one."""
+    """A head without CPUs, and three machines of three each; all of them are this one. Two of them have room on one for
+    what a run reserves, whatever lies where: Ray waits until all of it fits."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(True, head_node_args={"num_cpus": 0, "dashboard_agent_listen_port": free_port()})
     for _ in range(3):
-        made.add_node(num_cpus=2, dashboard_agent_listen_port=free_port())
+        made.add_node(num_cpus=3, dashboard_agent_listen_port=free_port())
     yield made
     made.shutdown()
 
