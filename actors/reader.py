@@ -61,10 +61,11 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
 
     patience = Patience(settings.patience_s + (2 * STARTUP_S if settings.isolated else 0))
     decoder = isolated_decoder(piece, settings) if settings.isolated else shared_decoder(piece, settings)
-    with patience, decoder as decode_one, ThreadPoolExecutor(1 if settings.isolated else CONCURRENT_FETCHES) as pool:
+    with patience, decoder as decode_one, ThreadPoolExecutor(CONCURRENT_FETCHES) as pool:
         whole, entries = SpeechRows(texts), Entries()
+        one_by_one = settings.isolated or len(groups) == 1  # in this thread: another one gets its memory anew
         try:
-            for rows, found in pool.map(rows_of, groups):
+            for rows, found in map(rows_of, groups) if one_by_one else pool.map(rows_of, groups):
                 whole.extend(rows)
                 entries += found
         except SoundLimitExceeded as exceeded:

@@ -22,9 +22,9 @@ from actors.audio.decode import DecodeRequest, decode, decode_each
 from actors.audio.mix import Mixer
 from actors.audio.packets import packets
 from actors.audio.pcm import as_float
-from actors.audio.resample import passed_on
+from actors.audio.resample import passed_on, resample
 from actors.audio.runs import Gathering, run_frames
-from actors.schema import WarningKind
+from actors.schema import Floats, WarningKind, Waveform
 
 RATE = 16_000
 SECONDS = 64.0  # more than a minute with its margin, so that two are mixed and joined
@@ -90,11 +90,10 @@ def test_sound_at_16_khz_is_passed_on(kind: str, subtype: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7_001, 100_000])
-def test_what_lies_before_a_minute_is_left_out_of_chunks_of_any_size(size: int) -> None:
+def test_what_lies_before_a_minute_is_left_out_of_blocks_of_any_size(size: int) -> None:
     sound = np.arange(20_000, dtype=np.int16)[:, None]
-    chunks = [sound[first : first + size] for first in range(0, len(sound), size)]
     for first_minute, left_out in ((0, 0), (1, RATE)):
-        parts = [part for (part,) in passed_on(chunks, first_minute, Mixer(1, RATE, None))]
+        parts = [part for (part,) in passed_on(blocks_of(sound, size), first_minute, Mixer(1, RATE, None))]
         assert np.array_equal(np.concatenate(parts), sound[left_out:, 0])
 
 
@@ -116,10 +115,64 @@ def test_channels_that_cancel_are_found_beside_an_offset(scale: float, offset: f
     """An offset makes the mean loud, and is not heard."""
     speech = spoken(RATE, seconds=5.0)
     minute = np.stack([speech, speech * np.float32(scale)], axis=1) + np.float32(offset)
-    mixer = Mixer(2, RATE, None)
-    (sound,) = mixer(minute, slice(0, 60 * RATE))
-    assert (WarningKind.CHANNELS_CANCEL in mixer.warnings) == cancels
-    assert np.allclose(sound, minute[:, 0] if cancels else minute.mean(axis=1), atol=1e-6)
+    expected = minute[:, 0] if cancels else minute.mean(axis=1)
+    for size in (len(minute), 7_001):
+        mixer = Mixer(2, RATE, None)
+        sound = np.concatenate([part for (part,) in resample(blocks_of(minute, size), RATE, 0, mixer)])
+        assert (WarningKind.CHANNELS_CANCEL in mixer.warnings) == cancels
+        assert np.allclose(sound, expected, atol=1e-6)
+
+
+def test_the_mean_is_only_taken_unseen_where_a_look_at_all_channels_would_take_it() -> None:
+    """Of the sums that blocks leave."""
+    random, seen = np.random.default_rng(3), set[tuple[bool, bool]]()
+    for _ in range(300):
+        common, own = random.normal(0, 0.1, RATE), random.normal(0, 0.1, (3, RATE)) * random.uniform(0, 0.3)
+        minute = (common * random.uniform(-1, 1, (3, 1)) + own + random.uniform(0, 0.1)).astype(np.float32).T
+        mixer = Mixer(3, RATE, None)
+        is_taken = mixer.is_mean_heard(mixer(minute).tally)
+        sound = mixer.heard(minute, slice(0, RATE))
+        is_mean = not mixer.warnings
+        assert is_mean == np.array_equal(sound, mixer(minute).sounds[0])
+        assert is_mean or not is_taken
+        seen.add((is_taken, is_mean))
+    assert seen == {(True, True), (False, True), (False, False)}
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+@pytest.mark.parametrize("fault", [None, np.nan, np.inf, 1e7])
+def test_samples_do_not_depend_on_the_blocks_or_the_first_minute(rate: int, fault: float | None) -> None:
+    """Also where a sample that is no sound lies in what two minutes share."""
+    sounds = np.random.default_rng(5).normal(0, 0.1, (round(122.5 * rate), 2)).astype(np.float32)
+    if fault is not None:
+        sounds[round(60.5 * rate), 1] = fault
+    good = np.where(np.abs(sounds) < 1e6, sounds, 0)
+    whole = [
+        resampled(good[max(first - 1, 0) * rate : (first + 61) * rate], rate, bool(first)) for first in (0, 60, 120)
+    ]
+    whole_sound = np.concatenate(whole)
+    for size in (len(sounds), 65_536, 44_100, 30_001):
+        parts = list(resample(blocks_of(sounds, size), rate, 0, Mixer(2, rate, None)))
+        sound = np.concatenate([part for (part,) in parts])
+        later = list(resample(blocks_of(sounds[59 * rate :], size), rate, 1, Mixer(2, rate, None)))
+        assert np.array_equal(sound[60 * RATE :], np.concatenate([part for (part,) in later]))
+        if fault != 1e7:  # whose mean is cut at the loudest that is possible
+            near = np.ones(len(sound), bool)
+            near[60 * RATE : 61 * RATE] = fault is None
+            assert np.array_equal(sound[near], whole_sound[near])
+        assert np.isfinite(sound).all()
+
+
+def resampled(minute: Floats, rate: int, has_margin: bool) -> Floats:
+    """The mean of a minute with its margins, by soxr."""
+    mean: Floats = (minute[:, 0] + minute[:, 1]) / np.float32(2)
+    sound = mean if rate == RATE else soxr.resample(mean, rate, RATE, "HQ")
+    return sound[RATE * has_margin :][: 60 * RATE]
+
+
+def blocks_of(sound: Waveform, size: int) -> list[Waveform]:
+    """The blocks of so many frames that make (frames, channels)."""
+    return [sound[first : first + size] for first in range(0, len(sound), size)]
 
 
 def test_what_was_gathered_before_the_container_fails_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +203,7 @@ def test_a_frame_too_short_to_be_resampled_is_no_loss() -> None:
 def test_one_channel_does_not_hold_the_memory_of_all() -> None:
     """Of samples that lie channel by channel, as FFmpeg decodes them."""
     block, mixer = np.zeros((8, 1_000), np.int16).T, Mixer(8, RATE, 3)
-    (found,) = mixer(mixer.reduced(block), slice(None))
+    (found,) = mixer(block).sounds
     owner = found
     while isinstance(owner.base, np.ndarray):
         owner = owner.base

@@ -160,7 +160,7 @@ def test_whatever_a_decoder_raises_is_a_row(problem: Exception, monkeypatch: pyt
     assert row["error_detail"].count(type(problem).__name__) == 2
     assert len(row["error_detail"]) < 600
     monkeypatch.undo()
-    monkeypatch.setattr(soxr, "resample", Raises(problem))
+    monkeypatch.setattr(soxr, "ResampleStream", Raises(problem))
     assert rows_of(encoded(tone(1, 8_000), 8_000))[0]["error_detail"].startswith(
         f"soxr fails: {type(problem).__name__}"
     )

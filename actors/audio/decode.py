@@ -141,11 +141,10 @@ def _to_pcm(stream: Stream, request: DecodeRequest, warnings: set[WarningKind]) 
     end = None if request.end is None else request.end - skipped_samples
     blocks = _blocks(stream, request)
     joined, samples = [Joined() for _ in mixer.numbers], 0
-    needed = map(mixer.reduced, blocks)
     if rate == SAMPLE_RATE and mixer.takes_one:
-        parts = passed_on(needed, request.first_minute, mixer)
+        parts = passed_on(blocks, request.first_minute, mixer)
     else:
-        parts = resample(needed, rate, request.first_minute, mixer)
+        parts = resample(blocks, rate, request.first_minute, mixer)
     for of_channels in parts:
         for channel, part in zip(joined, of_channels, strict=True):
             channel.append(part)

@@ -1,6 +1,8 @@
 """Makes mono sounds of a file's channels: their mean, one of them, or each by itself."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,34 @@ CANCELLED = 0.1  # of the power that the loudest channel alone would have in the
 AS_LOUD = 0.8  # of the power of the loudest channel: rounding must not choose another one minute by minute
 
 
+class Tally(NamedTuple):
+    """What is known of the mean of channels: sums over its frames, of its samples, their squares, and the squares of
+    all channels' samples; and whether all of them are numbers as sound has them."""
+
+    frames: int = 0
+    total: float = 0.0
+    of_mean: float = 0.0
+    of_all: float = 0.0
+    is_clean: bool = True
+
+    def plus(self, other: Tally, is_own: bool) -> Tally:
+        """With another one, whose sums count if it is of the minute's own frames, not of its margins."""
+        is_clean = self.is_clean and other.is_clean
+        if not is_own:
+            return self._replace(is_clean=is_clean)
+        frames, total = self.frames + other.frames, self.total + other.total
+        return Tally(frames, total, self.of_mean + other.of_mean, self.of_all + other.of_all, is_clean)
+
+
+class Mixed(NamedTuple):
+    """What a mixer makes of a block: its sounds. Of a mean, in whose place a channel may have to be heard, also the
+    block, (frames, channels), and what is known of the mean."""
+
+    sounds: list[Waveform]
+    block: Waveform | None = None
+    tally: Tally = Tally()
+
+
 class Mixer:
     """Makes the mono sounds of blocks of shape (frames, channels) at `rate`: of one channel, of each, or of
     their mean.
@@ -33,8 +63,7 @@ class Mixer:
     def __init__(self, channels: int, rate: int, channel: Channel, takes_mono: bool = False) -> None:
         """With `takes_mono`, a file of one channel is taken as it is if it lacks the one that is asked for. Raises
         RecordingError (unreadable) if others lack it, or have too many to take each."""
-        self.warnings, self._rate = set[WarningKind](), rate
-        self._scratch: Floats | None = None
+        self.warnings, self._channels = set[WarningKind](), channels
         self._column: int | None = 0 if channels == 1 else None
         self._is_each = channel == "each"
         if channel == "each":
@@ -48,7 +77,7 @@ class Mixer:
                 detail = f"channel {channel} was requested, but the file has channels 0 to {channels - 1}"
                 raise RecordingError(ErrorKind.UNREADABLE, detail)
             self.warnings.add(WarningKind.NO_SUCH_CHANNEL)
-        self._holds_all = self._is_each or (channels <= MAX_CHANNELS and channels * rate <= MAX_CHECKED_RATE)
+        self._is_checked = channels <= MAX_CHANNELS and channels * rate <= MAX_CHECKED_RATE
         self.numbers: list[int] | list[None] = list(range(channels)) if self._is_each else [None]
 
     @property
@@ -56,67 +85,55 @@ class Mixer:
         """Whether it takes one channel, whose samples then depend on nothing but themselves."""
         return self._column is not None
 
-    def reduced(self, block: Waveform) -> Waveform:
-        """What is needed of a block: (frames, channels), of which there may be fewer. One of several is copied, for a
-        part of the block would hold the memory of all."""
+    def __call__(self, block: Waveform) -> Mixed:
+        """What it makes of a block. One channel of several is copied, for it would hold the memory of all."""
         if self._column is not None:
-            return block if block.shape[1] == 1 else block[:, self._column : self._column + 1].copy()
-        return block if self._holds_all else _mean(as_float(block))[:, None]
+            sound: Waveform = np.ascontiguousarray(block.T[self._column])
+            return Mixed([_clean(sound.copy() if self._channels > 1 else sound)])
+        if self._is_each:
+            return Mixed([_clean(np.ascontiguousarray(sound)) for sound in block.T])
+        channels = as_float(block).T
+        if not self._is_checked:
+            return Mixed([_clean(_mean(channels))])
+        channels = np.ascontiguousarray(channels)
+        mean = _mean(channels)
+        power = _square(mean)
+        if not power < MAX_AMPLITUDE**2:  # else each sample is below it, and a number
+            return Mixed([mean], block, Tally(is_clean=False))
+        total, of_all = np.einsum("i->", mean), np.einsum("ij,ij->", channels, channels)
+        return Mixed([mean], block, Tally(len(mean), float(total), power, float(of_all)))
 
-    def __call__(self, minute: Waveform, own: slice) -> list[Waveform]:
-        """The sounds of a minute with its margins, (frames, channels) of `reduced`; `own` are the frames without the
-        margins. One for each of `numbers`."""
-        if self._is_each or minute.shape[1] == 1:
-            sounds: list[Waveform] = [np.ascontiguousarray(sound) for sound in minute.T]
-            return [sound if sound.dtype == np.int16 else _clean(as_float(sound)) for sound in sounds]
-        mean, is_good = self._mixed(minute, own)
-        if is_good:
-            return [mean]
+    def is_mean_heard(self, tally: Tally) -> bool:
+        """Whether the mean of channels is known to be what is to be heard: it is clean, and so loud that the channels
+        do not cancel out, whatever the rounding. (All channels together have no less power than the loudest.)"""
+        of_mean = tally.of_mean - tally.total**2 / max(tally.frames, 1)
+        return tally.is_clean and of_mean >= 2 * CANCELLED * tally.of_all / self._channels**2
+
+    def heard(self, minute: Waveform, own: slice) -> Floats:
+        """What is heard of the channels of a minute with its margins, (frames, channels): their mean, or the loudest
+        where they cancel out in the frames that are its `own`."""
         sound = as_float(minute)
-        mean = _mean(sound)
+        mean = _mean(sound.T)
         if not _is_clean(mean):
             sound = np.where(np.isfinite(sound), sound, np.float32(0))  # leaves the other channels as they are
-            mean = _clean(_mean(sound))
+            mean = _cleaned(_mean(sound.T))
         powers = np.array([_power(sound[own, number]) for number in range(sound.shape[1])])
-        if _power(mean[own]) < CANCELLED * powers.max() / len(powers) ** 2:
-            self.warnings.add(WarningKind.CHANNELS_CANCEL)
-            return [_clean(sound[:, int(np.argmax(powers >= AS_LOUD * powers.max()))])]
-        return [mean]
-
-    def _mixed(self, minute: Waveform, own: slice) -> tuple[Floats, bool]:
-        """The mean of the channels, in memory that the next minute's will be in, and whether that is known to be all
-        that there is to do: it is clean, and so loud that the channels do not cancel out, whatever the rounding.
-
-        A second at a time, which a processor's caches hold.
-        """
-        if self._scratch is None:
-            self._scratch = np.empty((MINUTE + 2 * MARGIN) * self._rate, np.float32)
-        mean, total, of_mean, of_all = self._scratch[: len(minute)], 0.0, 0.0, 0.0
-        for first in range(0, len(minute), self._rate):
-            channels = np.ascontiguousarray(as_float(minute[first : first + self._rate]).T)
-            of_second = mean[first : first + self._rate]
-            _mean(channels.T, of_second)
-            power = _square(of_second)
-            if not power < MAX_AMPLITUDE**2:  # then each sample is below it, and a number
-                return mean, False
-            if own.start <= first < own.stop:
-                total += float(np.einsum("i->", of_second))
-                of_mean += power
-                of_all += float(np.einsum("ij,ij->", channels, channels))  # no less than the loudest has
-        of_mean -= total**2 / max(min(own.stop, len(minute)) - own.start, 1)
-        return mean, of_mean >= 2 * CANCELLED * of_all / minute.shape[1] ** 2
+        if _power(mean[own]) >= CANCELLED * powers.max() / len(powers) ** 2:
+            return mean
+        self.warnings.add(WarningKind.CHANNELS_CANCEL)
+        return _cleaned(sound[:, int(np.argmax(powers >= AS_LOUD * powers.max()))])
 
 
-def _mean(block: Floats, out: Floats | None = None) -> Floats:
-    """The mean of the channels of (frames, channels), in `out` if given. (numpy's own takes longer for a few.)"""
+def _mean(channels: Floats) -> Floats:
+    """The mean of channels, (channels, frames). (numpy's own takes longer for a few.)"""
     with np.errstate(over="ignore", invalid="ignore"):
-        if block.shape[1] > MAX_CHANNELS:
-            total: Floats = block.mean(axis=1, dtype=np.float32, out=out)
-            return total
-        total = np.add(block[:, 0], block[:, 1], out)
-        for number in range(2, block.shape[1]):
-            total += block[:, number]
-        total /= np.float32(block.shape[1])
+        if len(channels) > MAX_CHANNELS:
+            mean: Floats = channels.mean(axis=0, dtype=np.float32)
+            return mean
+        total: Floats = np.add(channels[0], channels[1])
+        for number in range(2, len(channels)):
+            total += channels[number]
+        total /= np.float32(len(channels))
     return total
 
 
@@ -139,8 +156,12 @@ def _is_clean(sound: Floats) -> bool:
         return bool(np.abs(sound).max(initial=0) < MAX_AMPLITUDE)
 
 
-def _clean(sound: Floats) -> Floats:
-    """The sound with NaN, infinite and impossibly loud samples replaced."""
+def _clean(sound: Waveform) -> Waveform:
+    """The sound with samples in float32 that are NaN, infinite or impossibly loud replaced."""
+    return sound if sound.dtype == np.int16 else _cleaned(as_float(sound))
+
+
+def _cleaned(sound: Floats) -> Floats:
     if _is_clean(sound):
         return sound
     cleaned: Floats = np.nan_to_num(sound, nan=0.0, posinf=1.0, neginf=-1.0).clip(-MAX_AMPLITUDE, MAX_AMPLITUDE)

@@ -1,95 +1,118 @@
-"""Resamples sound to 16 kHz, such that a sample does not depend on where decoding started.
+"""Makes sound at 16 kHz of a file's channels, such that a sample does not depend on where decoding started.
 
 Each minute is mixed and resampled by itself, with a second of its neighbours, so that two workers that decode
-overlapping stretches of one recording get bit-identical samples where they overlap.
+overlapping stretches of one recording get bit-identical samples where they overlap. That goes block by block as they
+are decoded, while a processor's caches hold them; the resampler gives the same bits whatever the blocks are.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import soxr
 
-from actors.audio.mix import MARGIN, MINUTE
-from actors.audio.pcm import as_float, narrowed
+from actors.audio.mix import MARGIN, MINUTE, Mixed, Mixer, Tally
+from actors.audio.pcm import as_float, joined, narrowed
 from actors.foreign.errors import one_line
-from actors.schema import SAMPLE_RATE, ErrorKind, Floats, RecordingError, Waveform
-
-#: Makes mono sounds of a minute with its margins, (frames, channels), given which frames are not margin.
-Mix = Callable[[Waveform, slice], list[Waveform]]
+from actors.schema import SAMPLE_RATE, ErrorKind, RecordingError, Waveform
 
 
-def resample(chunks: Iterable[Waveform], rate: int, first_minute: int, mix: Mix) -> Iterator[list[Waveform]]:
-    """Resamples the sounds that `mix` makes of sound at `rate`, from `first_minute` on, to waveforms: yields those of
-    each minute, and of the rest at the end.
+def resample(blocks: Iterable[Waveform], rate: int, first_minute: int, mixer: Mixer) -> Iterator[list[Waveform]]:
+    """Resamples the sounds that `mixer` makes of sound at `rate`, from `first_minute` on, to waveforms: yields parts of
+    them, those of a minute when it is complete.
 
-    `chunks`, of shape (frames, channels), start at that minute, less MARGIN unless it is the first.
+    `blocks`, of shape (frames, channels), start at that minute, less MARGIN unless it is the first.
     """
-    before, held = MARGIN * rate if first_minute else 0, _Held((MINUTE + 2 * MARGIN) * rate)
-    for chunk in chunks:
-        while len(chunk):
-            needed = before + (MINUTE + MARGIN) * rate
-            room = needed - len(held.sound)
-            held.add(chunk[:room])
-            chunk = chunk[room:]
-            if len(held.sound) == needed:
-                yield _minute(held.sound, rate, before, mix)
-                held.pass_over(before + (MINUTE - MARGIN) * rate)
-                before = MARGIN * rate
-    while len(held.sound) > before:  # of the last minute, and perhaps the beginning of another, shorter than MARGIN
-        yield _minute(held.sound, rate, before, mix)
-        held.pass_over(before + (MINUTE - MARGIN) * rate)
-        before = MARGIN * rate
+    length, margin = MINUTE * rate, MARGIN * rate
+    position = first_minute * length - (margin if first_minute else 0)
+    minutes = [_Minute(first_minute, rate, mixer)]  # that need what comes next: at the margins, two
+    for block in blocks:
+        while len(block):
+            behind = position % length
+            end = next(each for each in (margin, length - margin, length) if each > behind)
+            part, block = block[: end - behind], block[end - behind :]
+            mixed = mixer(part)
+            for minute in minutes:
+                minute.add(position, mixed)
+            position += len(part)
+            if position % length == length - margin:
+                minutes.append(_Minute(position // length + 1, rate, mixer))
+            elif position % length == margin and len(minutes) == 2:
+                yield from minutes.pop(0).parts()
+    for minute in minutes:
+        if position > minute.start:
+            yield from minute.parts()
 
 
-class _Held:
-    """Sound of at most so many frames, in memory that is used again for each minute: new memory costs as much time as
-    mixing what is in it. Channels lie one after the other."""
-
-    def __init__(self, frames: int) -> None:
-        self._frames = frames
-        self._buffer: Waveform = np.empty((0, frames), np.int16)
-        self.sound: Waveform = self._buffer.T[:0]  # (frames, channels)
-
-    def add(self, chunk: Waveform) -> None:
-        """Appends a chunk of (frames, channels)."""
-        held = len(self.sound)
-        if not self._buffer.size:
-            self._buffer = np.empty((chunk.shape[1], self._frames), chunk.dtype)
-        if self._buffer.dtype != chunk.dtype:
-            self._buffer, chunk = as_float(self._buffer), as_float(chunk)
-        self._buffer[:, held : held + len(chunk)] = chunk.T
-        self.sound = self._buffer.T[: held + len(chunk)]
-
-    def pass_over(self, frames: int) -> None:
-        """Forgets the first frames, or all if there are less."""
-        rest = self.sound[frames:].copy()
-        self.sound = self.sound[: len(rest)]
-        self.sound[:] = rest
-
-
-def passed_on(chunks: Iterable[Waveform], first_minute: int, mix: Mix) -> Iterator[list[Waveform]]:
-    """What `resample` makes of sound at SAMPLE_RATE whose channels are not mixed, chunk by chunk as it comes: there no
+def passed_on(blocks: Iterable[Waveform], first_minute: int, mixer: Mixer) -> Iterator[list[Waveform]]:
+    """What `resample` makes of sound at SAMPLE_RATE whose channels are not mixed, block by block as it comes: there no
     sample depends on others."""
     before = MARGIN * SAMPLE_RATE if first_minute else 0
-    for chunk in chunks:
-        if len(chunk) > before:
-            yield [narrowed(each) for each in mix(chunk[before:], slice(None))]
-        before = max(before - len(chunk), 0)
+    for block in blocks:
+        if len(block) > before:
+            yield [narrowed(each) for each in mixer(block[before:]).sounds]
+        before = max(before - len(block), 0)
 
 
-def _minute(sound: Waveform, rate: int, before: int, mix: Mix) -> list[Waveform]:
-    own = slice(before, before + MINUTE * rate)
-    return [_resample(each, rate, before)[: MINUTE * SAMPLE_RATE] for each in mix(sound, own)]
+class _Minute:
+    """A minute of the sounds that a mixer makes, from frame `start` of the recording on."""
+
+    def __init__(self, number: int, rate: int, mixer: Mixer) -> None:
+        self.start, self._rate, self._mixer = number * MINUTE * rate, rate, mixer
+        self._before = MARGIN if number else 0  # seconds
+        self._blocks, self._tally = list[Waveform](), Tally()
+        self._resamplers = list[soxr.ResampleStream]()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begins with nothing resampled."""
+        self._parts = list[list[Waveform]]()
+        self._skipped, self._wanted = self._before * SAMPLE_RATE, MINUTE * SAMPLE_RATE  # samples that are still to come
+        if self._rate != SAMPLE_RATE:
+            with _as_recording_errors():
+                self._resamplers = [
+                    soxr.ResampleStream(self._rate, SAMPLE_RATE, 1, "float32", "HQ") for _ in self._mixer.numbers
+                ]
+
+    def add(self, position: int, mixed: Mixed) -> None:
+        """Adds what was mixed of the frames from `position` on, which all lie in the minute, or before or behind it."""
+        if mixed.block is not None:
+            self._blocks.append(mixed.block)
+            is_own = self.start <= position < self.start + MINUTE * self._rate
+            self._tally = self._tally.plus(mixed.tally, is_own)
+        self._add(mixed.sounds)
+
+    def parts(self) -> list[list[Waveform]]:
+        """The sounds of the minute, part by part."""
+        if self._blocks and not self._mixer.is_mean_heard(self._tally):
+            self._begin()
+            first = self._before * self._rate
+            self._add([self._mixer.heard(joined(self._blocks), slice(first, first + MINUTE * self._rate))])
+        if self._resamplers:
+            self._add([np.empty(0, np.float32)] * len(self._resamplers), is_last=True)
+        return self._parts
+
+    def _add(self, sounds: list[Waveform], is_last: bool = False) -> None:
+        if self._resamplers:
+            pairs = zip(self._resamplers, sounds, strict=True)
+            with _as_recording_errors():
+                sounds = [resampler.resample_chunk(as_float(sound), is_last) for resampler, sound in pairs]
+        else:
+            sounds = [narrowed(sound) for sound in sounds]
+        found = len(sounds[0])
+        sounds = [sound[self._skipped :][: self._wanted] for sound in sounds]
+        self._skipped, self._wanted = max(self._skipped - found, 0), self._wanted - len(sounds[0])
+        if len(sounds[0]):
+            self._parts.append(sounds)
 
 
-def _resample(sound: Waveform, rate: int, before: int) -> Waveform:
-    if rate == SAMPLE_RATE:
-        return narrowed(sound[before:].copy())  # it may be what is held
+@contextmanager
+def _as_recording_errors() -> Iterator[None]:
+    """Makes errors of soxr, third-party code on untrusted sound, those of the recording."""
     try:
-        resampled: Floats = soxr.resample(as_float(sound), rate, SAMPLE_RATE, "HQ")
+        yield
     except MemoryError:
         raise
-    except Exception as problem:  # noqa: BLE001 - third-party code on untrusted sound
+    except Exception as problem:  # noqa: BLE001 - whatever it is
         detail = f"soxr fails: {type(problem).__name__}: {one_line(problem, 200)}"
         raise RecordingError(ErrorKind.UNREADABLE, detail) from None
-    return resampled[before // rate * SAMPLE_RATE :]

@@ -1,9 +1,10 @@
 """Collects decoded recordings in a table of SPEECH_SCHEMA, row by row into Arrow columns: there may be a million."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from actors.schema import SPEECH_SCHEMA
@@ -81,5 +82,20 @@ class SpeechRows:
 
     def _flush(self) -> None:
         if self.rows or not self.tables:
-            self.tables.append(pa.Table.from_pylist(self.rows, schema=SPEECH_SCHEMA))
+            sounds = [row.pop("pcm", None) for row in self.rows]
+            table = pa.Table.from_pylist(self.rows, schema=SPEECH_SCHEMA)
+            place = SPEECH_SCHEMA.get_field_index("pcm")
+            self.tables.append(table.set_column(place, SPEECH_SCHEMA.field(place), _column(sounds)))
         self.rows, self.sound = [], 0
+
+
+def _column(sounds: Sequence[bytes | memoryview | None]) -> pa.LargeBinaryArray:
+    """A column of sounds, copied once, to memory of their size: Arrow would copy them again as its memory grows."""
+    offsets = np.cumsum([0, *(0 if sound is None else len(sound) for sound in sounds)], dtype=np.int64)
+    content = np.empty(offsets[-1], np.uint8)
+    for sound, first, end in zip(sounds, offsets, offsets[1:], strict=False):
+        if end > first:
+            content[first:end] = np.frombuffer(sound or b"", np.uint8)
+    is_known = pa.array([sound is not None for sound in sounds], pa.bool_())
+    buffers = [is_known.buffers()[1], pa.py_buffer(offsets), pa.py_buffer(content)]
+    return pa.Array.from_buffers(pa.large_binary(), len(sounds), buffers)
