@@ -25,7 +25,7 @@ from actors.stages import CommitBlock, HearBlock, ReadBlock
 from actors.storage.place import Place
 from actors.writer import WriteSettings
 from jobs.planning.recipe import Recipe
-from jobs.running.cluster import GraphError, configure_ray_data, has_restarted
+from jobs.running.cluster import GraphError, ShareLost, configure_ray_data, has_restarted
 from jobs.running.connect import reason_of
 from jobs.running.share import Share
 
@@ -86,9 +86,11 @@ def _committing(writing: WriteSettings, output: Place) -> tuple[WriteSettings, P
 
 
 def outcomes(dataset: "Dataset") -> Iterator[Outcome]:
-    """Runs the graph; yields the outcome of each piece as it ends. Raises GraphError."""
+    """Runs the graph; yields the outcome of each piece as it ends. Raises GraphError, of which ShareLost is one."""
     try:
         for block in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0):
             yield outcome_of(block)
+    except ShareLost:
+        raise
     except Exception as problem:
         raise GraphError(reason_of(problem)) from problem

@@ -24,7 +24,7 @@ from jobs.planning.state import sweep, sweep_emissions
 from jobs.planning.verdicts import Plan, new_run_id
 from jobs.running import connect
 from jobs.running.budget import take_account
-from jobs.running.cluster import GraphError
+from jobs.running.cluster import GraphError, ShareLost
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
 from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures
@@ -124,8 +124,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
             if plan.rewrite:
                 rewrite(config, prepared, writing, ledger)
             if plan.units:
-                with claim_share(config, prepared, run_id) as share:
-                    transcribe(prepared, writing, share, ledger, kept_cuts)
+                transcribe(config, prepared, writing, ledger, kept_cuts)
     totals, wall_seconds = ledger.totals, time.monotonic() - began
     return Finished(
         run_id=run_id,
@@ -191,9 +190,29 @@ def rewrite(config: Config, prepared: Prepared, writing: WriteSettings, ledger: 
 
 
 def transcribe(
+    config: Config, prepared: Prepared, writing: WriteSettings, ledger: Ledger, kept_cuts: Mapping[str, Cut]
+) -> None:
+    """Hears the planned units of which something is to be heard; what becomes of each is in `ledger`. If the share of
+    the cluster that this takes is lost with a machine, another one is taken for what is left."""
+    plan, lost = prepared.plan, ""
+    while True:
+        try:
+            with claim_share(config, prepared, writing.run_id) as share:
+                return send(prepared, writing, share, ledger, kept_cuts)
+        except ShareLost as problem:
+            lost = str(problem)  # not the exception, whose frames hold the workers
+            say(f"{lost}; starting anew, with {sum(unit.id in ledger.waiting for unit in plan.units)} units", "yellow")
+            kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, prepared.output)
+        except ConfigError as problem:
+            if not lost:
+                raise
+            raise GraphError(f"{lost}; {problem}") from None  # what is left of the cluster is too small
+
+
+def send(
     prepared: Prepared, writing: WriteSettings, share: Share, ledger: Ledger, kept_cuts: Mapping[str, Cut]
 ) -> None:
-    """Sends the planned units of which something is to be heard through the graph; what becomes of each is in `ledger`.
+    """Sends the planned units that wait through the graph. Raises GraphError, ShareLost and TooManyFailures.
 
     Units with pieces that an earlier run kept are cut as they were. Units that hold more audio than estimated are cut
     again and sent again. Units that fail are retried once; those that crashed their worker, or fail again for the same
@@ -203,7 +222,7 @@ def transcribe(
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
     ledger.publish(Metrics(writing.run_id, len(ledger.waiting), prepared.output_uri))
     cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.committed}
-    units, isolated = plan.units, False
+    units, isolated = [unit for unit in plan.units if unit.id in ledger.waiting], False
     while units:
         pieces = list[Piece]()
         for unit in units:

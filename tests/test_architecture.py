@@ -37,7 +37,7 @@ LAYERS = [
     ["jobs/"],
 ]
 RAY = {"jobs/pipeline.py"} | {
-    f"jobs/running/{name}.py" for name in ("address", "cluster", "connect", "metrics", "share")
+    f"jobs/running/{name}.py" for name in ("address", "cluster", "connect", "lost", "metrics", "share")
 }
 NEMO = {"actors/engine/nemo.py", "actors/benchmark/citrinets.py", "actors/benchmark/peers.py"}
 NUMBA = "actors/compiler.py"

@@ -1,10 +1,12 @@
 """A cluster of several raylets, one of which is lost midway."""
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,30 @@ from conftest import DEMO_MODEL, ROOT, free_port
 from jobs.cli.terminal import read_json
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head without CPUs, and three machines of three each; all of them are this one. Two of them have room on one for
-    what a run reserves, whatever lies where: Ray waits until all of it fits."""
+@contextmanager
+def cluster_of(cpus: int) -> Iterator[Any]:
+    """A head without CPUs, and three machines of so many each; all of them are this one."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(True, head_node_args={"num_cpus": 0, "dashboard_agent_listen_port": free_port()})
     for _ in range(3):
-        made.add_node(num_cpus=3, dashboard_agent_listen_port=free_port())
+        made.add_node(num_cpus=cpus, dashboard_agent_listen_port=free_port())
     yield made
     made.shutdown()
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Machines of three CPUs. Two of them have room on one for what a run reserves, whatever lies where."""
+    with cluster_of(3) as made:
+        yield made
+
+
+@pytest.fixture
+def full_cluster() -> Iterator[Any]:
+    """Machines of two CPUs, with room for an actor, a decoder and a worker that commits, or for two actors."""
+    with cluster_of(2) as made:
+        yield made
 
 
 def has_an_actor(node: Any) -> bool:
@@ -34,11 +49,24 @@ def has_an_actor(node: Any) -> bool:
     return any("HearBlock" in line for line in faults.descendants(raylet).values())
 
 
+def machine_of_the_share(cluster: Any) -> Any:
+    """The machine on which the first actor of the one run is reserved."""
+    import ray
+    from ray.util import placement_group_table
+
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        (group,) = placement_group_table().values()
+    finally:
+        ray.shutdown()
+    return next(node for node in cluster.worker_nodes if node.node_id == group["bundles_to_node_id"][1])
+
+
 def started(cluster: Any, folder: Path, *keys: str) -> tuple[subprocess.Popen[str], Path]:
     """The job on the demo's audio, as a driver on the cluster's head would run it, and its output."""
     out = folder / "out"
     keys += (f"input.uri={ROOT}/demo/audio", f"output.uri={out}", f"model.name={DEMO_MODEL}")
-    keys += ("ray.cpus_per_actor=1", "ray.cpus_per_decoder=0.5")
+    keys = ("ray.cpus_per_actor=1", "ray.cpus_per_decoder=0.5", *keys)
     command = [sys.executable, "-m", "jobs.transcribe", "configs/demo.yaml", *keys]
     environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -59,6 +87,39 @@ def test_a_machine_that_is_lost_midway_costs_nothing_but_time(cluster: Any, tmp_
     found = pd.concat([pd.read_parquet(part) for part in out.glob("*.parquet")])
     assert found.groupby(["uri", "member", "offset_s"], dropna=False).ngroups == 77
     assert not found.duplicated(["uri", "member", "offset_s", "segment_index"]).any()
+
+
+@pytest.mark.timeout(300)
+def test_a_share_that_cannot_be_had_again_ends_the_run(full_cluster: Any, tmp_path: Path) -> None:
+    """The run's other actors fill the machines that are left. What was reserved on the lost one has no room there, and
+    what was sent to its workers would wait for ever."""
+    keys = "ray.actors=[4, 4]", "unit.target_minutes=0.25", "ray.cpus_per_decoder=0.66"
+    said, seen, status = after_the_loss_of_its_share(full_cluster, tmp_path, *keys)
+    assert status == 1, seen
+    assert re.search(r"a machine is lost.*; starting anew, with \d+ units", seen)
+    assert "4 actors, a decoder and a commit need 4.99 CPUs, and Ray has 4" in seen
+    units = read_json(said)["units"]
+    assert 0 < units["done"] < units["planned"]
+
+
+@pytest.mark.timeout(300)
+def test_a_share_that_has_room_in_pieces_is_had_again(full_cluster: Any, tmp_path: Path) -> None:
+    """If not beside the run's other workers, then without them."""
+    keys = "ray.actors=[3, 3]", "unit.target_minutes=0.25"
+    said, seen, status = after_the_loss_of_its_share(full_cluster, tmp_path, *keys)
+    assert status == 0, seen
+    units = read_json(said)["units"]
+    assert units["done"] == units["planned"]
+
+
+def after_the_loss_of_its_share(cluster: Any, folder: Path, *keys: str) -> tuple[str, str, int]:
+    """What a run prints, on both streams, and its status, if the machine of its share is lost when it has committed."""
+    run, out = started(cluster, folder, *keys)
+    while len(list(out.glob("_commits/*"))) < 3:
+        assert run.poll() is None, run.communicate()[1]
+        time.sleep(0.01)
+    cluster.remove_node(machine_of_the_share(cluster), allow_graceful=False)
+    return *run.communicate(timeout=250), run.returncode
 
 
 @pytest.mark.timeout(300)

@@ -1,5 +1,6 @@
 """The graph as Ray Data executes it, and resources that fit."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -183,3 +184,28 @@ def test_a_unit_that_fails_leaves_the_others(graph_of: Any, tmp_path: Path) -> N
     assert isinstance(failed, Failed)
     assert "IsADirectoryError" in failed.reason
     assert sorted(each.name.split(".")[0] for each in (out / "_commits").iterdir()) == ["a0", "a2"]
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_a_run_whose_share_is_lost_goes_on_with_another(
+    job: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray says so of the first share from the third commit on, as it would if a machine were lost."""
+    out, shares = tmp_path / "out", list[str]()
+
+    def state(group: Any) -> str:
+        shares.extend({group.id.hex()} - set(shares))
+        is_lost = group.id.hex() == shares[0] and len(list(out.glob("_commits/*"))) > 2
+        return "RESCHEDULING" if is_lost else "CREATED"
+
+    for name, value in {"_state": state, "LOOK_EVERY_S": 0.0, "LOST_AFTER_S": 0.0}.items():
+        monkeypatch.setattr(f"jobs.running.lost.{name}", value)
+    status, summary, seen = job(f"output.uri={out}", "unit.target_minutes=0.5")
+    left = re.search(r"a machine is lost.*; starting anew, with (\d+) units", seen)
+    assert (status, len(shares)) == (0, 2), seen
+    assert left
+    assert 0 < int(left[1]) < summary["units"]["planned"]
+    assert summary["units"]["done"] == summary["units"]["planned"]
+    found = pd.concat([pd.read_parquet(part) for part in out.glob("*.parquet")])
+    assert not found.duplicated(["uri", "member", "offset_s", "segment_index"]).any()
+    assert summary["recordings"] == 77

@@ -159,3 +159,7 @@ def has_restarted() -> bool:
 
 class GraphError(Exception):
     """The graph as a whole failed: its actors could not start, or the cluster is gone."""
+
+
+class ShareLost(GraphError):
+    """What was reserved for a run is lost with its machine, and there is no room for it beside the run's workers."""

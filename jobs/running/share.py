@@ -18,6 +18,7 @@ from jobs.cli.terminal import say
 from jobs.planning.recipe import Device
 from jobs.running.cluster import Resources, allocate, allocate_writers
 from jobs.running.connect import LARGEST_NODE
+from jobs.running.lost import watched
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
@@ -107,7 +108,7 @@ def hold(
 ) -> Iterator[Share]:
     """Takes the least that a run needs of a cluster whose resources are `total`, and gives it back at the end; without
     a `device`, to commit alone. Waits until it is free, with a line that says for what. Raises ConfigError if it does
-    not fit the cluster at all."""
+    not fit the cluster at all; graphs that are executed while it is held, ShareLost."""
     asker = _Asker(f"{_NAME}{run_id} on {without_credentials(output)}")
 
     def size() -> Resources:
@@ -115,7 +116,9 @@ def hold(
         return allocate(cluster, total, device, free) if device else allocate_writers(cluster, total)
 
     try:
-        yield _take(asker, size, total)
+        share = _take(asker, size, total)
+        with watched(share.group):
+            yield share
     finally:
         asker.keep_only(None)
 
