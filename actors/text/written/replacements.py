@@ -33,7 +33,7 @@ def read_pairs(path: Path) -> list[Pair]:
 def pairs_in(data: bytes) -> list[Pair]:
     """The pairs in the content of a file, as `read_pairs`."""
     pairs = dict[str, Pair]()
-    for number, line in ((number, line) for line, number in items_in(data, _HOLDS)):
+    for line, number in items_in(data, _HOLDS):
         pair = _pair(line, number)
         before = pairs.setdefault(pair.old, pair)
         if before.new != pair.new:
@@ -78,12 +78,12 @@ def replacing(pairs: Sequence[Pair]) -> Callable[[str], str]:
         parts, done = list[str](), 0
         for found in begin.finditer(text):
             start = found.start()
-            if start < done or is_in_word(text, start):
+            if start < done:
                 continue
             for size in longest_first[text[start]]:
                 end = start + size
-                new = known.get(text[start:end]) if end <= len(text) else None
-                if new is not None and not is_in_word(text, end):
+                new = known.get(text[start:end])
+                if new and end <= len(text) and not (is_in_word(text, start) or is_in_word(text, end)):
                     parts += [text[done:start], new]
                     done = end
                     break
