@@ -27,7 +27,8 @@ FEW = "input.uri=demo/audio/loose"
 def parts_of(folder: Path) -> pd.DataFrame:
     """All columns of an output, in the order of its rows' keys."""
     rows = pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))])
-    return rows.sort_values(["uri", "member", "segment_index"]).reset_index(drop=True)
+    rows = rows.sort_values(["uri", "member", "segment_index"]).reset_index(drop=True)
+    return rows.astype(object).where(rows.notna(), None)
 
 
 def assert_same_but_written(before: pd.DataFrame, after: pd.DataFrame) -> None:
@@ -53,7 +54,7 @@ def test_a_finished_output_is_written_from_its_rows(
     status, heard, _ = job(*where, "text.itn=none")
     assert status == 0
     plain, count = parts_of(tmp_path / "out"), heard["units"]["done"]
-    assert plain["written"].isna().all()
+    assert set(plain["written"]) == {None}
     without_sound(demo_copy)
     forbid_ray(monkeypatch)
 
@@ -61,7 +62,7 @@ def test_a_finished_output_is_written_from_its_rows(
     assert dry["redone_from"] == {"rows": count, "emissions": 0, "audio": 0}
     assert dry["reasons"]["redo"] == {"settings differ: text.itn was none and is zh; from rows": count}
     assert (dry["written"], dry["pieces"]) == ("itn=zh", 0)
-    assert parts_of(tmp_path / "out").equals(plain)
+    pd.testing.assert_frame_equal(parts_of(tmp_path / "out"), plain)
     status, told, seen = job(*where)
     assert (status, told["audio_hours"], told["recordings"]) == (0, 0, 0)
     assert told["rewritten"] == told["units"]["done"] == count
@@ -70,7 +71,7 @@ def test_a_finished_output_is_written_from_its_rows(
     normalised = parts_of(tmp_path / "out")
     assert_same_but_written(plain, normalised)
     written_as(normalised, in_chinese)
-    assert (normalised["written"] != normalised["text"]).sum() > normalised["text"].isna().sum()
+    assert any("%" in text for text in normalised["written"] if text)
     assert job(*where)[1]["units"] == {"planned": 0, "skipped": count, "done": 0}
 
     pairs = tmp_path / "pairs.txt"
@@ -138,7 +139,12 @@ def test_a_run_that_is_killed_while_it_writes_goes_on(
 
 @pytest.mark.usefixtures("ray_two_cpus")
 def test_what_is_said_anew_and_what_is_new_is_written_too(job: Any, demo_copy: Path, tmp_path: Path) -> None:
-    where = (f"input.uri={demo_copy / 'loose'}", f"output.uri={tmp_path / 'out'}", "output.emissions=true", "errors.max_fraction=1")
+    where = (
+        f"input.uri={demo_copy / 'loose'}",
+        f"output.uri={tmp_path / 'out'}",
+        "output.emissions=true",
+        "errors.max_fraction=1",
+    )
     assert job(*where, "input.exclude=[01.*]")[0] == 0
     written_as(parts_of(tmp_path / "out"), in_chinese)
     status, told, _ = job(*where, "decoding.beam=4")
