@@ -10,7 +10,7 @@ import re
 from actors.text.written import mandarin_words as words
 from actors.text.written.mandarin_amounts import DIGIT_RUN, fraction, measure_and_more, money, point, signed
 from actors.text.written.mandarin_numbers import LONGEST, NUMERALS, ZEROS, Edit, Judged, digits_of, shown, value_of
-from actors.text.written.mandarin_times import month, year
+from actors.text.written.mandarin_times import formal_time, month, year
 
 #: Characters of the rules that are written otherwise in traditional Mandarin; each is one character in both.
 _SIMPLIFIED = str.maketrans(
@@ -54,11 +54,14 @@ def _judged(plain: str, begin: int, end: int) -> Judged:
         begin, before = begin + 1, ""
     if after == "分" and plain.startswith("之", end + 1):
         return fraction(plain, begin, end)
-    if before in words.VAGUE or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
+    is_vague = before in words.VAGUE and plain[begin] in "十百千万亿"
+    if is_vague or before in words.NAMES or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
         return end, []
     found: Judged | None = None
     if after == "点":
         found = point(plain, begin, end)
+    elif after == "时":
+        found = formal_time(plain, begin, end)
     elif after == "年":
         found = year(plain, begin, end)
     elif after == "月":

@@ -112,11 +112,7 @@ def money(plain: str, begin: int, end: int) -> Judged | None:
             return said.end(), edits  # 五块一个
         if len(said[0]) == 2 and said[0][1] == "一" and after in words.ONE_OF and said[0][0] in words.UP[1:]:
             return said.end(), [*edits, Edit(said.start(), said.end() - 1, digits_of(said[0][0]))]  # 三块五一斤
-        if (
-            said[0] not in (*words.UP[1:],)
-            or after in ("块", "元", "点")
-            or after in words.ONE_OF | words.WORDS_WITH_ONE
-        ):
+        if said[0] not in words.UP[1:] or len(said[0]) > 1 or not _is_part(plain[stop], said[0], after):
             break
         edits.append(Edit(*said.span(), digits_of(said[0])))
         stop = said.end()
@@ -130,6 +126,15 @@ def money(plain: str, begin: int, end: int) -> Judged | None:
     if after == "钱" or (unit == "元" and run not in "一二三零" and after not in (*"数论化组",)):
         return end, edits
     return end, []
+
+
+def _is_part(unit: str, digit: str, after: str) -> bool:
+    """Whether a digit after 元, 块, 毛 or 角 is of the same amount: 三块五, but not 五块三斤."""
+    if after in ("毛", "角", "分"):
+        return True
+    if unit == "元" or after in ("块", "元", "点") or after in words.ONE_OF:
+        return False
+    return digit != "一" or after in ("的", "钱") or not after.isalpha()
 
 
 def measure_and_more(plain: str, begin: int, end: int) -> Judged | None:

@@ -11,6 +11,7 @@ _TO_AN_HOUR = re.compile(f"点[到至][{NUMERALS}]{{1,3}}点")
 _YEAR = re.compile(f"[{DIGIT_NUMERALS}]{{2,4}}")
 _MINUTES = re.compile("[一二三四五]?十[一二三四五六七八九]?|零[一二三四五六七八九]")
 _SECONDS = re.compile("分([一二三四五六七八九十零]{1,3})秒")
+_FORMAL_MINUTES = re.compile("时([一二三四五六七八九十零]{1,3})分(?![之钟])")
 _LAST_HOUR = 24
 
 
@@ -106,6 +107,18 @@ def time(plain: str, begin: int, end: int, said: re.Match[str]) -> list[Edit]:
     if seconds and (written := _of_clock(seconds[1])):
         edits.append(Edit(*seconds.span(1), written))
     return edits
+
+
+def formal_time(plain: str, begin: int, end: int) -> Judged | None:
+    """The edits of an hour before 时 and its minutes, as news say them; None where it is like any other number."""
+    hour, minutes = hour_of(plain[begin:end]), _FORMAL_MINUTES.match(plain, end)
+    written = _of_clock(minutes[1]) if minutes else None
+    if hour is None or not (written or (is_in_day(plain, begin) and plain[begin:end] != "一")):
+        return None
+    edits = [Edit(begin, end, str(hour))]
+    if minutes and written:
+        return minutes.end(), [*edits, Edit(*minutes.span(1), written)]
+    return end, edits
 
 
 def _of_clock(run: str) -> str | None:

@@ -12,14 +12,14 @@ _MEASURES = (
 MEASURED = re.compile("|".join(_MEASURES.split()))
 MEASURED_TEN = re.compile(f"{MEASURED.pattern}|[块元]|号|倍|岁|乘")
 #: The characters with which measures begin, for a first look; 个 is too frequent.
-MEASURE_STARTS = "公千厘毫微纳分英海平立伏赫摄华小秒美欧日港韩卢单元块毛角线比字米克兆吨楼号"
+MEASURE_STARTS = "时公千厘毫微纳分英海平立伏赫摄华小秒美欧日港韩卢单元块毛角线比字米克兆吨楼号"
 #: Of what stands in lines, one above or behind the other: 第三行 is 第3行, unless it is 第三行星.
 NUMBERED = re.compile("(?:行(?![动星业者为政])|层(?![意含面原])|排(?!名)|[页列])")
 #: What may follow a number below 100 that does not show by its form that it is one, as 十三 and 三十 do not.
 COUNTED = frozenset(
     "个人名位只条张次天年月日号周岁点分秒块元米里斤公家间层楼种件本部台辆套座栋幢首篇页章节集期届场回遍句字行排列项道门级度"
     "克吨升厘毫微平立英海千万亿倍折环区路班站所支枝颗粒朵棵头匹口桶瓶杯碗盒包袋箱吋寸尺丈亩顷毛角美欧日港多余比小时刻课队组批"
-    "份封幅片双对户副瓦伏安赫兆轮世代线室艘架顿股票款样步成档把盏桌席株卷声笔起例"
+    "份封幅片双对户副瓦伏安赫兆轮世代线室艘架顿股票款样步成档把盏桌席株卷声笔起例摄华载"
 )
 #: A number below 100 after one of these is one.
 COUNTING = frozenset("第共是到有至约近于满负加减乘除比才仅")
@@ -27,8 +27,9 @@ COUNTING = frozenset("第共是到有至约近于满负加减乘除比才仅")
 WORDS_WITH_ONE = frozenset("直样定起般些切旦律边并再贯概致")
 #: Before one of these 一 is a price's one: 二十万 一张.
 ONE_OF = frozenset("个张只套平斤辆台部年月天次人晚夜间瓶杯碗盒份件条顿桌本双位节")
-#: A numeral after one of these is no number: 几十, 初一, 老三, 双十二.
-VAGUE = frozenset("几数初老双")
+#: A numeral after one of these is no number: 初一, 老三, 双十二; nor is 十 or 百 after one of those: 几十, 数百.
+NAMES = frozenset("初老双")
+VAGUE = frozenset("几数")
 NAMED = frozenset(["路易"])
 #: 负 after one of these is no minus: 胜负, 正负.
 NOT_MINUS = frozenset("胜担自抱欺辜正背肩")
@@ -44,7 +45,7 @@ BEFORE_A_BIT = frozenset("有这那第好快慢早晚大小多少高低差近远
 QUANTITY = frozenset("万亿倍米元公千厘毫斤克吨升度平折寸英美")
 #: Digits that are counted, or name days, and are no code; so are those that go up or down by one, and pairs (七七八八).
 SEQUENCES = frozenset(
-    "一三五 二四六 一二一 九一八 一二九 一三五七九 二四六八 一一二 一二二 三六九 一四七 二五八".split(" ")
+    "一三五 二四六 一二一 九一八 一二九 一三五七九 二四六八 一一二 一二二 三六九 一四七 二五八 七零八".split(" ")
 )
 UP, DOWN = "零一二三四五六七八九", "九八七六五四三二一零"
 #: Sayings, titles and festivals, as they begin with a numeral.
