@@ -66,8 +66,8 @@ def written_english(text: str) -> str:
     Small numbers by themselves (to twelve, and to ninth) stay words, as does what words alone do not make a number.
     Raises ModuleNotFoundError, which names the extra, where a number is met and the library is missing.
 
-    >>> written_english("on may fifth two thousand twelve one of them paid twenty three dollars and fifty cents")
-    'on may 5 2012 one of them paid $23.50'
+    >>> written_english("on may fifth two thousand twelve no one paid twenty three dollars and fifty cents")
+    'on may 5 2012 no one paid $23.50'
     """
     pieces, done = [], 0
     for found in grammar.RUN.finditer(text):
@@ -121,21 +121,18 @@ def _time(run: Run) -> Span | None:
     words, part = run.words, grammar.PART_OF_HOUR_BEFORE.search(run.before)
     if part is not None and words in SMALL - {"zero"}:
         return run.span(len(part[0]), spoken=f"{part[1].lower()} {words}")
-    if grammar.HOUR.fullmatch(words):
-        day_half = run.after(grammar.HALF_OF_DAY_AFTER)
-        if day_half and run.word_before() not in ("no", "the", "this", "that"):
-            return run.span(0, day_half)
+    early = grammar.EARLY.fullmatch(words)  # two oh five, which the library takes for the number of a room
+    if early:
+        words = f"{early[2]} past {early[1]}"
+    day_half = run.after(grammar.HALF_OF_DAY_AFTER) if early or grammar.HOUR.fullmatch(words) else None
+    if day_half is not None and run.word_before() not in ("no", "the", "this", "that"):
+        return run.span(0, day_half, f"{words} {day_half[0].lower().replace(' ', '')}")
     if words in SMALL - {"zero"} and (o_clock := run.after(grammar.O_CLOCK_AFTER)):
         return run.span(0, o_clock)
     if grammar.MINUTES.fullmatch(words) and (past := run.after(grammar.PAST_HOUR_AFTER)):
         return run.span(0, past)
-    if run.word_before() == "at" and not run.after(grammar.COUNTED_AFTER):
-        early = grammar.EARLY.fullmatch(words)  # two oh five, which the library takes for a number of a room
-        return (
-            run.span(spoken=f"{early[2]} past {early[1]}" if early else "")
-            if early or grammar.CLOCK.fullmatch(words)
-            else None
-        )
+    if run.word_before() == "at" and not run.after(grammar.COUNTED_AFTER) and (early or grammar.CLOCK.fullmatch(words)):
+        return run.span(spoken=words)
     return None
 
 
@@ -201,6 +198,7 @@ def _written(spoken: str, replaced: str) -> str:
     if month is not None:
         written = written.replace(month[0].lower(), month[0])
     written = re.sub(r"^0(\d:\d\d)", r"\1", written)
+    written = re.sub(r"(?<=\d) ([ap])m$", r" \1.m.", written)
     return written if re.search(r"\d", written) else replaced
 
 

@@ -44,7 +44,7 @@ _YEAR = (
 
 CARDINAL = re.compile(rf"(?=.){_THOUSANDS}(?:{_TO_999})?(?<! )|{_HUNDREDS}")
 DECIMAL = re.compile(
-    rf"(?:zero|{_TO_999}) point (?:zero|oh|o|{_DIGIT})(?: (?:zero|oh|o|{_DIGIT}))*+(?: (?:m|b|tr)illion)?"
+    rf"(?:zero|{_TO_999}) point (?:zero|oh|o|{_DIGIT})(?: (?:zero|oh|o|{_DIGIT}))*(?: (?:m|b|tr)illion)?"
 )
 #: Of ten and more: first to ninth are words (first of all, second hand), but for days.
 ORDINAL = re.compile(
