@@ -102,7 +102,7 @@ def test_a_time(hour: int) -> None:
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=12), st.sampled_from([" ", " ", "-", "  ", ", "]))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_it_is_done_once_and_for_all(words: list[str], gap: str) -> None:
     text = gap.join(words)
     written = written_english(text)

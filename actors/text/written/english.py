@@ -149,15 +149,14 @@ def _amount(run: Run) -> Span | None:
     if grammar.MINUTES.fullmatch(words) and run.after(grammar.TO_HOUR_AFTER):
         return None  # twenty to three, which may be a time
     words = re.sub(r"\boh?\b", "zero", words)
-    if run.word_before() in grammar.ENUMERATED and _is_number(run.word_before(2)):
-        unit = None  # five or six dollars are no five or $6
-    else:
+    unit = None  # five or six dollars are no five or $6
+    if not (run.word_before() in grammar.ENUMERATED and _is_number(run.word_before(2))):
         units = (grammar.PERCENT_AFTER, grammar.MONEY_AFTER, grammar.MEASURE_AFTER)
         unit = next((found for pattern in units if (found := run.after(pattern))), None)
     if unit is not None and not (unit[0] == " cents" and run.word_before() in ("my", "your", "his", "her", "our")):
         cents = grammar.CENTS_AFTER.match(run.text, unit.end()) if "dollar" in unit[0].lower() else None
-        found = re.sub("per cent", "percent", unit[0].lower()) + (f" and {cents[1].lower()} cents" if cents else "")
-        return run.start - before, (cents or unit).end(), words + found
+        counted = re.sub("per cent", "percent", unit[0].lower()) + (f" and {cents[1].lower()} cents" if cents else "")
+        return run.start - before, (cents or unit).end(), words + counted
     if run.word_before() == "minus" and not _is_number(run.word_before(2)):
         minus = grammar.MINUS_BEFORE.search(run.before)
         return run.span(len(minus[0]), spoken=f"minus {words}") if minus and words not in SMALL else None
