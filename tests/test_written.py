@@ -160,6 +160,23 @@ def test_outputs_of_before_match_while_nothing_is_asked_for() -> None:
     assert TextSettings("zh").to_dict() == {"itn": "zh"}
 
 
+WITHOUT_WETEXT = """
+import sys
+from jobs import plan
+sys.modules["wetext"] = None
+sys.exit(plan.main(sys.argv[1:]))
+"""
+
+
+def test_english_without_its_library_is_refused_when_planning(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_WETEXT, "configs/demo.yaml", FEW, f"output.uri={tmp_path / 'out'}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "text.itn=en"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "text.itn: English numbers need the package wetext" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "given", "said"),
     [

@@ -47,7 +47,7 @@ class Text(Stored):
     itn: Literal["none", "zh", "en"] = "none"
     """none | zh | en: numbers, dates, times and amounts as digits (inverse text normalisation)
 
-    Only what its context says is a number is written so."""
+    Only what its context says is a number is written so. English needs the extra written-en."""
     replace: Location | None = None
     """replacements, after that: path or URL of a text file, a pair a line, with a tab between
 

@@ -53,8 +53,8 @@ def load_write(settings: TextSettings) -> Write:
 
 def _itn(language: str) -> _Step:
     try:
-        written_form("0", language)  # which loads what it needs
-    except ValueError as problem:
+        written_form("twenty three", language)  # a number, so that its library is loaded
+    except (ValueError, ModuleNotFoundError) as problem:
         raise UsageError(f"text.itn: {problem}") from None
     return lambda text: written_form(text, language)
 
