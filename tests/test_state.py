@@ -156,7 +156,10 @@ REWRITES: dict[str, tuple[Callable[[Archive], object], Job]] = {
     "emissions are not kept any more": (lambda archive: None, replace(KEPT, tokens=True, candidates=0, itn="none")),
     "removed": (lambda archive: [archive.sounds.pop(name) for name in "ad"], REMOVING),
     "deleted and kept": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(KEPT, tokens=True)),
-    "all": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(REMOVING, tokens=True, itn="none")),
+    "all": (
+        lambda archive: [archive.sounds.pop("a"), archive.describe("b")],
+        replace(REMOVING, tokens=True, itn="none"),
+    ),
 }
 #: Those after which some is to be heard.
 HEARINGS: dict[str, tuple[Callable[[Archive], object], Job]] = {
