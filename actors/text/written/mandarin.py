@@ -6,6 +6,7 @@ takes time in proportion to its length.
 """
 
 import re
+from collections.abc import Iterator
 
 from actors.text.written import mandarin_words as words
 from actors.text.written.mandarin_amounts import DIGIT_RUN, fraction, measure_and_more, money, point, signed
@@ -36,15 +37,34 @@ def written_mandarin(text: str) -> str:
     >>> written_mandarin("万一十分方便")
     '万一十分方便'
     """
-    plain = text.translate(_SIMPLIFIED) if _TRADITIONAL.search(text) else text
-    parts, done, at = list[str](), 0, 0
-    while run := _RUN.search(plain, at):
-        at, edits = _judged(plain, *run.span())
+    parts, done = list[str](), 0
+    for edits in numbers_in(text):
         for edit in edits:
-            is_traditional = plain is not text and not {"萬", "億"}.isdisjoint(text[edit.begin : edit.end])
-            parts += text[done : edit.begin], edit.text.translate(_UNITS) if is_traditional else edit.text
+            parts += text[done : edit.begin], edit.text
             done = edit.end
     return "".join([*parts, text[done:]]) if parts else text
+
+
+def numbers_in(text: str) -> Iterator[list[Edit]]:
+    """The edits of each number of a text, in order.
+
+    >>> list(numbers_in("五塊錢"))
+    [[Edit(begin=0, end=1, text='5')]]
+    """
+    is_traditional = bool(_TRADITIONAL.search(text))
+    plain = text.translate(_SIMPLIFIED) if is_traditional else text
+    at = 0
+    while run := _RUN.search(plain, at):
+        at, edits = _judged(plain, *run.span())
+        if edits:
+            yield [_as_in(text, edit) for edit in edits] if is_traditional else edits
+
+
+def _as_in(text: str, edit: Edit) -> Edit:
+    """An edit of a text in traditional characters, with its 萬 and 億 if it has any."""
+    if {"萬", "億"}.isdisjoint(text[edit.begin : edit.end]):
+        return edit
+    return edit._replace(text=edit.text.translate(_UNITS))
 
 
 def _judged(plain: str, begin: int, end: int) -> Judged:
