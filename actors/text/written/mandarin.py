@@ -22,9 +22,12 @@ _UNITS = str.maketrans("万亿", "萬億")
 _TRADITIONAL = re.compile("[點塊萬億號樓兩層負釐噸個錢條歲張幾來後線單]")
 #: A run of numerals; a single digit only where what stands beside it may make a number of it.
 _RUN = re.compile(
-    f"[{NUMERALS}](?:(?<=[十百千万亿])|(?=[{NUMERALS}点年月{words.MEASURE_STARTS}]|个百分)|(?<=[第负上下].)(?=[行层页排列度]))"
+    f"[{NUMERALS}](?:(?<=[十百千万亿])|(?=[{NUMERALS}点年月{words.MEASURE_STARTS}]|个百分)|(?<=[第负上下].)(?=[行层页排列度])"
+    f"|(?=[日号][到至][{NUMERALS}]{{1,3}}[日号])|(?<=[日号][到至].)(?=[日号]))"
     f"[{NUMERALS}]*+"
 )
+_TO_A_DAY = re.compile(f"[日号][到至][{NUMERALS}]{{1,3}}[日号]")
+_DAYS_TO = frozenset(["日到", "日至", "号到", "号至"])
 _WEEKDAYS = "一二三四五六"
 _PAIRS = re.compile(r"(.)\1(?!\1)(.)\2")  # 七七八八
 
@@ -77,6 +80,8 @@ def _judged(plain: str, begin: int, end: int) -> Judged:
     if after == "分" and plain.startswith("之", end + 1):
         return fraction(plain, begin, end)
     is_vague = before in words.VAGUE and plain[begin] in "十百千万亿"
+    if before in ("几", "来", "多") and begin > 1 and (plain[begin - 2] in NUMERALS or plain[begin - 2].isdigit()):
+        return end, []  # 十几二十个
     if is_vague or before in words.NAMES or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
         return end, []
     found: Judged | None = None
@@ -150,6 +155,8 @@ def _single(plain: str, begin: int, end: int) -> list[Edit]:
     if run in f"{ZEROS}幺" or before == "同" or (before == "、" and begin > 1 and plain[begin - 2] in NUMERALS):
         return []  # 三、四楼 would be half in digits
     is_number = bool(words.MEASURED.match(plain, end)) and (run != "一" or after in ("号", "单", "楼"))
+    is_number = is_number or bool(_TO_A_DAY.match(plain, end))
+    is_number = is_number or (after in ("日", "号") and plain[max(begin - 2, 0) : begin] in _DAYS_TO)
     is_number = is_number or (before == "第" and bool(words.NUMBERED.match(plain, end)))
     is_number = is_number or (
         after == "度" and (before == "负" or plain[max(begin - 2, 0) : begin] in ("零下", "零上"))
@@ -167,7 +174,7 @@ def _is_code(plain: str, begin: int, end: int, run: str) -> bool:
         return (after == "后" and run[1] in "零五" and run[0] not in "二三四") or (
             after == "折" and run not in words.UP
         )
-    if after == "几":
+    if after == "几" or plain[end : end + 2] in words.HISTORY:
         return False
     is_counting = run in words.UP or run in words.DOWN or run in words.SEQUENCES or bool(_PAIRS.fullmatch(run))
     return not is_counting or before in words.LABELS or after in ("室", "房")
