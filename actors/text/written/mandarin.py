@@ -17,6 +17,7 @@ _SIMPLIFIED = str.maketrans(
     "點塊萬億號樓兩層單棟幢時鐘鍾週間線門廳館機車庫負華氏釐兆噸個錢頁級會歲條張幾來後",
     "点块万亿号楼两层单栋幢时钟钟周间线门厅馆机车库负华氏厘兆吨个钱页级会岁条张几来后",
 )
+_UNITS = str.maketrans("万亿", "萬億")
 _TRADITIONAL = re.compile("[點塊萬億號樓兩層負釐噸個錢條歲張幾來後線單]")
 #: A run of numerals; a single digit only where what stands beside it may make a number of it.
 _RUN = re.compile(
@@ -40,7 +41,8 @@ def written_mandarin(text: str) -> str:
     while run := _RUN.search(plain, at):
         at, edits = _judged(plain, *run.span())
         for edit in edits:
-            parts += text[done : edit.begin], edit.text
+            is_traditional = plain is not text and not {"萬", "億"}.isdisjoint(text[edit.begin : edit.end])
+            parts += text[done : edit.begin], edit.text.translate(_UNITS) if is_traditional else edit.text
             done = edit.end
     return "".join([*parts, text[done:]]) if parts else text
 
@@ -91,7 +93,9 @@ def _number(plain: str, begin: int, end: int) -> list[Edit]:
     if _ends_before_last(run, plain[end : end + 1]):
         run, end = run[:-1], end - 1
     value = value_of(run)
-    if value is None or value < 10 or plain[end : end + 1] in ("几", "来") or words.SAYINGS.match(plain, begin):
+    if value is None or value < 10 or plain[end : end + 1] in ("几", "来"):
+        return []
+    if (saying := words.SAYINGS.match(plain, begin)) and saying.end() >= end:
         return []
     if value < 100 and not _is_counted(plain, begin, end, run):
         return []
