@@ -10,6 +10,7 @@ from itertools import islice
 from actors.text.normalise import Normalisation, normalise
 from actors.text.phrases import Phrase
 from actors.text.scripts import UNSPACED
+from actors.text.written.readings import alike
 from jobs.transcripts.rates import rounded
 from jobs.transcripts.scoring import interval
 
@@ -54,7 +55,7 @@ class PhraseScores:
 
     def __init__(self, phrases: Sequence[Phrase], normalisation: Normalisation) -> None:
         self._normalisation = replace(normalisation, spaces=False)
-        forms = [_without_spaces(normalise(each.text, self._normalisation)) for each in phrases]
+        forms = [self._plain(normalise(each.text, self._normalisation)) for each in phrases]
         self.empty = [each for each, form in zip(phrases, forms, strict=True) if not form]
         self._phrases = dict[str, Phrase]()
         sizes = defaultdict[str, set[int]](set)
@@ -76,8 +77,13 @@ class PhraseScores:
             counts.update(those)
             totals.append(those.total())
 
-    def _occurrences(self, text: str) -> Iterator[str]:
+    def _plain(self, text: str) -> str:
+        """A text as phrases are sought in it, without spaces that say nothing."""
         text = _without_spaces(text)
+        return alike(text) if self._normalisation.digits == "spoken" else text
+
+    def _occurrences(self, text: str) -> Iterator[str]:
+        text = self._plain(text)
         for begin in range(len(text)):
             if _is_in_word(text, begin):
                 continue

@@ -34,15 +34,16 @@ _BETWEEN = {"+": "加", "=": "等于", "×": "乘", "*": "乘"}
 _MARKS = re.compile("([.,:/~-])")
 
 
-def spoken_form(text: str) -> str:
+def spoken_form(text: str, beside: str = "") -> str:
     """A text whose ASCII and full-width digits are written as they are said, with the signs and units that belong to
-    them; all else is as it was. A text without a Chinese character is left as it is: its language is another.
+    them; all else is as it was. A text without a Chinese character is left as it is, for its language is another, unless
+    the one beside it, with which it is to be compared, has one.
 
     Years, dates, times of day, decimals, percentages, fractions, amounts, ranges, scores, measures and units are read
     by their forms; digit by digit are years, phone, room and other numbers by name, what begins with 0, and what is too
     long for a quantity. Of several right readings, one is chosen; `alike` of readings.py makes them equal.
     """
-    if not HAN.search(text):
+    if not HAN.search(text) and not HAN.search(beside):
         return text
     plain = text.translate(AS_ASCII)
     said, done = list[str](), 0
@@ -123,7 +124,12 @@ class _Reading:
             if follows and between <= 4 and OF_RANGE.fullmatch(self._plain[self._done : begin - 1]):
                 return begin - 1, "到"
             before = self._plain[max(begin - 2, 0) : begin - 1]
-            if mark == "-" and between >= 0 and not (before.isascii() and before.isalnum()) and before not in ("-", "~"):
+            if (
+                mark == "-"
+                and between >= 0
+                and not (before.isascii() and before.isalnum())
+                and before not in ("-", "~")
+            ):
                 return begin - 1, "负"
         if mark in _BETWEEN and follows and between == 0:
             return begin - 1, _BETWEEN[mark]
