@@ -36,8 +36,8 @@ _MARKS = re.compile("([.,:/~-])")
 
 def spoken_form(text: str, beside: str = "") -> str:
     """A text whose ASCII and full-width digits are written as they are said, with the signs and units that belong to
-    them; all else is as it was. A text without a Chinese character is left as it is, for its language is another, unless
-    the one beside it, with which it is to be compared, has one.
+    them; all else is as it was. A text without a Chinese character is left as it is, for its language is another,
+    unless the one beside it, with which it is to be compared, has one.
 
     Years, dates, times of day, decimals, percentages, fractions, amounts, ranges, scores, measures and units are read
     by their forms; digit by digit are years, phone, room and other numbers by name, what begins with 0, and what is too
