@@ -19,12 +19,15 @@ from actors.text.written.surroundings import (
     MONEY_NAMES,
     MULTIPLE,
     OF_RANGE,
+    OF_YEAR,
     PER,
     ROOM,
     RUN,
+    SAID_AGAIN,
     SCORE,
     SCORED,
     SHARES,
+    TYPES,
     UNIT,
     UNITS,
 )
@@ -123,13 +126,9 @@ class _Reading:
         if mark in ("-", "~") and mark:
             if follows and between <= 4 and OF_RANGE.fullmatch(self._plain[self._done : begin - 1]):
                 return begin - 1, "到"
-            before = self._plain[max(begin - 2, 0) : begin - 1]
-            if (
-                mark == "-"
-                and between >= 0
-                and not (before.isascii() and before.isalnum())
-                and before not in ("-", "~")
-            ):
+            before = self._plain[max(begin - 3, 0) : begin - 1]
+            is_minus = mark == "-" and between >= 0 and not before.endswith(TYPES)
+            if is_minus and not re.search("[0-9A-Za-z~-]$", before):
                 return begin - 1, "负"
         if mark in _BETWEEN and follows and between == 0:
             return begin - 1, _BETWEEN[mark]
@@ -146,6 +145,8 @@ class _Reading:
                 said.append(mark)
                 first = first if mark == "到" else len(said)
         said[first] = share + said[first]
+        if SAID_AGAIN.match(self._after):
+            said[-1] = said[-1].removesuffix(self._after[:1])  # of 13:15分, 2025-11-26日
         return "".join(said)
 
     def _joint(self, place: int, left: _Word) -> str:
@@ -166,8 +167,11 @@ class _Reading:
         low, high = self._numbers[place - 1], self._numbers[place]
         if self._marks[place - 2 : place - 1] == ["."] or self._marks[place] == ".":
             return "到"
-        is_range = low[0] != "0" and len(high) <= MAX_DIGITS and (len(low), low) < (len(high), high)
-        return "到" if is_range and not self._is_called else mark
+        if self._is_called or self._is_named:
+            return mark
+        if low[0] != "0" and (len(low), low) < (len(high), high):
+            return "到" if len(high) < 11 else mark
+        return "比" if all(len(each) < 3 and (each == "0" or each[0] != "0") for each in (low, high)) else mark
 
     def _one(self, place: int, unit: str) -> _Word:
         """Reads the part of the run that begins at a number."""
@@ -234,7 +238,7 @@ class _Reading:
             return self._is_year(number, before, after)
         if self._is_named or after[:1] in ("P", "p"):
             return size > 2
-        if size == 2 and after[:1] == "后" and number in ("50", "60", "70", "80", "90"):
+        if size == 2 and after[:1] == "后" and number[0] in "056789" and number[1] in "05":
             return after[1:2] not in ("来", "面", "退")
         if size == 11 and number[0] == "1" and number[1] > "2":
             return not is_counted
@@ -242,8 +246,12 @@ class _Reading:
             return size > 1
         if self._is_called and not (is_counted and not ROOM.match(after)):
             return size > 2
+        if _is_year(number) and OF_YEAR.match(after):
+            return before[-1:] != "第"
         if before[-1:] == "第" or is_counted:
             return False
+        if size == 2 and before[-1:] == "米" and before[-2:-1].isdigit():
+            return True
         return _is_year(number) or number in EMERGENCY or (size > 4 and not number.endswith("00"))
 
     def _is_year(self, number: str, before: str, after: str) -> bool:
@@ -271,6 +279,8 @@ def _phone(numbers: list[str], marks: list[str]) -> int:
     is_area = first[0] == "0" and sizes[0] in (3, 4) and sizes[1] in (7, 8)
     if sizes in ((3, 4, 4), (3, 3, 4)) and first[0] in "148":
         return 3
+    if sizes == (3, 7) and first in ("400", "800"):
+        return 2
     return len(sizes) if is_area and len(sizes) < 4 else 0
 
 

@@ -26,9 +26,12 @@ CALLED = re.compile(
     "|房间|教室|办公室|航班|车次|门牌|分机|股票|编码)(?:了|是|为|：|:|,|，|叫|\\s|号|=){0,3}$"
 )
 ROOM = re.compile(
-    "号?(?:室|房|教室|寝室|宿舍|会议室|包间|病房|中学|医院|国道|高地|次列车|次航班|航班|路|厂|研究所|专线|p\\b|P\\b)"
+    "号?(?:室|房|教室|寝室|宿舍|会议室|包间|病房|中学|医院|国道|高地|次列车|次航班|航班|路|厂|研究所|专线|事件|p\\b|P\\b)"
 )
 EMERGENCY = frozenset({"110", "119", "120", "122"})  # where nothing is counted
+OF_YEAR = re.compile("年度|[届级款版]|回归|世界|赛季|学年")  # after 19.. and 20.., which are years then
+SAID_AGAIN = re.compile("分(?![手别开享析组类])|日(?![本语军元方常])")  # after 13:15, 2025-11-26, which end so
+TYPES = ("歼", "轰", "运", "直", "苏", "米格", "东风", "红旗", "神舟", "长征", "嫦娥")  # before a dash that is no minus
 LATIN_BEFORE = re.compile("[A-Za-z][-_ ]?$")
 LASTS = re.compile(
     "(?:近|约|过|达|有|超|每|历时|花|用|活|持续|经历|上下|前后|整整)了?$"
@@ -92,6 +95,6 @@ UNITS = {
 }
 UNIT = re.compile(f" ?({'|'.join(map(re.escape, UNITS))})(?![A-Za-z0-9])")
 _PER = "小时|分钟|分|秒|天|日|月|年|斤|公斤|千克|平方米|平米|吨|升|人|次|个|h|kg|s|min|m²|㎡"
-PER = re.compile(f"((?:[万亿]?(?:公里|千米|米|元|美元|次|度|吨|升|毫克|克|人|个))?)/({_PER})(?![A-Za-z])")
+PER = re.compile(f"([万亿]?(?:公里|千米|米|元|美元|次|度|吨|升|毫克|克|人|个)?)/({_PER})(?![A-Za-z])")
 #: What may stand between two numbers and the dash that makes them a range: a measure of the first.
 OF_RANGE = re.compile(" ?[\u4e00-\u9fff]{0,2} ?")
