@@ -31,7 +31,8 @@ examples:
   python -m jobs.evaluate configs/aishell2.yaml
 
 Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
-substituted, deleted or inserted; the word error rate (WER) is the same for words between spaces. A recording that could
+substituted, deleted or inserted; the word error rate (WER) is the same for words between spaces. With
+evaluate.digits=spoken, references such as 2026年 and 30.5% are read aloud first (Mandarin). A recording that could
 not be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
 exit status is 1. evaluate.group is folder, none, a column, or a field that came with the audio. Intervals are 95 %
 confidence intervals (bootstrap over recordings). For the folders of AISHELL-2, the six columns of the model card are
@@ -87,6 +88,8 @@ def run(config: Config) -> int:
     if other and paired:
         show_paired(paired, config.output.place().uri, other.place.uri)
         summary["against"] = {"uri": other.place.uri, **asdict(paired), "failed": other.account.failed.count}
+    if normalisation.digits == "spoken":
+        say("evaluate.digits=spoken: digits were read aloud before the texts were compared")
     _say_counts(account)
     account.failed.show(FAILED_RECORDINGS)
     print_json(

@@ -53,8 +53,8 @@ class Evaluate(Stored):
     """leaves out punctuation"""
     spaces: bool = True
     """leaves out spaces, for the character error rate"""
-    digits: Literal["keep", "chinese"] = "keep"
-    """keep | chinese: 0 to 9 become 零 to 九, one by one"""
+    digits: Literal["keep", "chinese", "spoken"] = "keep"
+    """keep | chinese (0 to 9 become 零 to 九, one by one) | spoken (read aloud: 30.5% is 百分之三十点五)"""
     group: str = "folder"
     """folder | none | a column | a field that came with the audio, such as speaker"""
     bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000

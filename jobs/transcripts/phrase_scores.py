@@ -9,9 +9,11 @@ from itertools import islice
 from actors.text.normalise import Normalisation, normalise
 from actors.text.phrases import Phrase
 from actors.text.scripts import UNSPACED, is_in_word
+from actors.text.written.readings import alike
 from jobs.transcripts.rates import rounded
 from jobs.transcripts.scoring import interval
 
+_LATIN = re.compile("[A-Za-z]")
 _SPACE = re.compile(f"(?<={UNSPACED.pattern}) | (?={UNSPACED.pattern})")  # one that says nothing
 
 
@@ -53,7 +55,7 @@ class PhraseScores:
 
     def __init__(self, phrases: Sequence[Phrase], normalisation: Normalisation) -> None:
         self._normalisation = replace(normalisation, spaces=False)
-        forms = [_without_spaces(normalise(each.text, self._normalisation)) for each in phrases]
+        forms = [self._plain(normalise(each.text, self._normalisation, _language(each.text))) for each in phrases]
         self.empty = [each for each, form in zip(phrases, forms, strict=True) if not form]
         self._phrases = dict[str, Phrase]()
         sizes = defaultdict[str, set[int]](set)
@@ -75,8 +77,13 @@ class PhraseScores:
             counts.update(those)
             totals.append(those.total())
 
-    def _occurrences(self, text: str) -> Iterator[str]:
+    def _plain(self, text: str) -> str:
+        """A text as phrases are sought in it, without spaces that say nothing."""
         text = _without_spaces(text)
+        return alike(text) if self._normalisation.digits == "spoken" else text
+
+    def _occurrences(self, text: str) -> Iterator[str]:
+        text = self._plain(text)
         for begin in range(len(text)):
             if is_in_word(text, begin):
                 continue
@@ -122,6 +129,11 @@ def _interval(hits: Sequence[int], of: Sequence[int], samples: int) -> tuple[flo
     counted = [number for number, count in enumerate(of) if count]
     low, high = interval([hits[each] for each in counted], [of[each] for each in counted], samples)
     return round(low, 5), round(high, 5)
+
+
+def _language(phrase: str) -> str:
+    """What stands beside a phrase, to tell whether its digits are Mandarin: they are, if it has no Latin letter."""
+    return "" if _LATIN.search(phrase) else "中文"
 
 
 def _without_spaces(text: str) -> str:

@@ -107,8 +107,10 @@ def _compared(
     transcript: Transcript, normalisation: Normalisation, group: str, confusions: Counter[tuple[str, str]] | None
 ) -> Compared:
     spaced = replace(normalisation, spaces=False)
-    words = normalise(transcript.first["reference"], spaced), normalise(transcript.text, spaced)
-    reference, hypothesis = (text.replace(" ", "") if normalisation.spaces else text for text in words)
+    texts = transcript.first["reference"], transcript.text
+    words = normalise(texts[0], spaced, beside=texts[1]), normalise(texts[1], spaced, beside=texts[0])
+    reference = normalise(texts[0], normalisation, beside=texts[1])  # not from the words: where there is
+    hypothesis = normalise(texts[1], normalisation, beside=texts[0])  # a space, numbers are not made equal
     return Compared(
         of=transcript,
         group=group,
