@@ -1,0 +1,1 @@
+"""The written form of what was said: numbers as digits, and back."""
