@@ -2,8 +2,8 @@
 
 Both are divided into units: a number, a word of a script with spaces, else a character. Equal units are matched from
 left to right. Where two differ, and it is not only that punctuation was inserted, the nearest unit that both have is
-looked for, and what lies before it on either side replaces each other. Numerals are never looked for: 十 in 十点十分十分准时 (10:10十分准时) is the wrong one twice; from the unit
-that was found, matches go back over them.
+looked for, and what lies before it on either side replaces each other. Numerals are never looked for: the
+wrong 十 is nearer in 十点十分十分准时, which is 10:10十分准时. From the unit that is found, matches go back over them.
 
 Where the nearest one lies is looked for in windows of growing size. One that is found in a window was in none of a
 quarter of its size, so the search moves on by a share of what it read: all of it takes linear time, on any two texts.
@@ -27,9 +27,10 @@ _OPENING = {"Ps", "Pi"}  # categories of Unicode: brackets and quotation marks t
 _NUMERALS = frozenset("零〇一二两三四五六七八九十百千点分之半负幺")
 _NUMBER_WORDS = frozenset(
     "zero oh o one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-    " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"
-    " trillion and a point percent per cent half quarter double triple minus first second third fourth fifth sixth"
-    " seventh eighth ninth tenth eleventh twelfth thirteenth twentieth thirtieth dollars pounds euros cents".split()
+    " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million"
+    " billion trillion and a point percent per cent half quarter double triple minus first second third fourth fifth"
+    " sixth seventh eighth ninth tenth eleventh twelfth thirteenth twentieth thirtieth"
+    " dollars pounds euros cents".split()
 )
 
 
