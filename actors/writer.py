@@ -1,4 +1,4 @@
-"""The last stage: says what was heard of a piece, and commits it.
+"""The last stage: says what was heard of a piece, writes that as people do, and commits it.
 
 Pieces of a unit in several are kept beside the parts, and the writer that keeps the last one commits the unit.
 """
@@ -17,19 +17,22 @@ from actors.parts.commit import commit_unit
 from actors.parts.kept import KeptPiece, KeptPieces, claim, delete_kept, keep
 from actors.parts.update import Updating
 from actors.pieces import NeedsRecut, Piece
-from actors.schema import EMISSION_SCHEMA, FRAME_SAMPLES, HEARD_SCHEMA
+from actors.schema import EMISSION_SCHEMA, FRAME_SAMPLES, HEARD_SCHEMA, PART_SCHEMA
 from actors.sources.objects import ReadSettings, describe
 from actors.storage.place import Place
 from actors.text.decoding import DecodingSettings, load_decoder
 from actors.text.join import join_segments
 from actors.text.say import Speaker
+from actors.text.written.write import TextSettings, load_write
 from actors.units import NO_EMISSIONS, Fingerprint
+
+_WRITTEN = PART_SCHEMA.field("written")
 
 
 @dataclass(frozen=True)
 class WriteSettings:
     """Settings of the last stage: the model and its vocabulary, the run, how companions are read, whether the column
-    `tokens` is filled, and how emissions are decoded."""
+    `tokens` is filled, how emissions are decoded, and how texts are written."""
 
     model: ModelFile
     vocabulary: Vocabulary = field(repr=False)
@@ -37,6 +40,7 @@ class WriteSettings:
     reading: ReadSettings
     tokens: bool = True
     decoding: DecodingSettings = DecodingSettings()  # noqa: RUF009 - it is immutable
+    text: TextSettings = TextSettings()  # noqa: RUF009 - it is immutable
 
 
 class Writer:
@@ -44,11 +48,12 @@ class Writer:
     `attempt` identifies the execution of the graph."""
 
     def __init__(self, settings: WriteSettings, output: Place, attempt: str) -> None:
-        """Raises UsageError if the decoder's files cannot be used, or are no longer the planned ones."""
+        """Raises UsageError if the files of decoding or of `text` cannot be used, or are no longer the planned ones."""
         self._settings, self._output, self._attempt = settings, output, attempt
         self._vocabulary = settings.vocabulary.decoder()
         speak = Speaker(self._vocabulary, settings.tokens, load_decoder(settings.decoding, settings.vocabulary).decoder)
-        self._updating = Updating(speak, lambda source: describe(source, settings.reading), settings.run_id)
+        write = load_write(settings.text)
+        self._updating = Updating(speak, write, lambda source: describe(source, settings.reading), settings.run_id)
 
     def __call__(self, piece: Piece, emissions: pa.Table) -> Committed | Kept:
         """Commits what was heard of a piece, of EMISSION_SCHEMA; that of a share of a unit once all shares are kept.
@@ -86,6 +91,7 @@ class Writer:
         """Rows of PART_SCHEMA, with their emissions if they are kept."""
         emissions = heard.column("emission")
         said = self._updating.speak(heard, emissions)
+        said = said.set_column(said.schema.get_field_index("written"), _WRITTEN, self._updating.write(said))
         return said.append_column(HEARD_SCHEMA.field("emission"), emissions) if keeps_emissions else said
 
     def joined(self, unit: str, emissions: pa.Table) -> pa.Table:

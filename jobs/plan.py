@@ -92,6 +92,7 @@ class Summary(TypedDict):
     precision: str
     model_sha256: str
     decoding: str
+    written: str
     output: str
 
 
@@ -135,6 +136,7 @@ def describe(prepared: Prepared) -> Summary:
         "precision": prepared.recipe.precision,
         "model_sha256": prepared.recipe.model.sha256,
         "decoding": prepared.recipe.decoding.described,
+        "written": prepared.recipe.text.described,
         "output": prepared.output_uri,
     }
 
@@ -161,6 +163,7 @@ def show(config: Config, summary: Summary) -> None:
         ("device", f"{summary['device']}, in {summary['precision']}"),
         ("model", f"{config.model.name} ({summary['model_sha256'][:12]}…)"),
         ("decoding", summary["decoding"]),
+        ("written form", summary["written"]),
         ("output", summary["output"]),
     ]
     show_table("Plan", ("", ""), facts)

@@ -149,7 +149,7 @@ def write_settings(prepared: Prepared, run_id: str) -> WriteSettings:
         vocabulary = read_vocabulary(recipe.model)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
-    return WriteSettings(recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens, recipe.decoding)
+    return WriteSettings(recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens, recipe.decoding, recipe.text)
 
 
 def claim_share(config: Config, prepared: Prepared, run_id: str, hears: bool = True) -> AbstractContextManager[Share]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 import numpy as np
@@ -29,6 +29,7 @@ from actors.sources.objects import ReadSettings, recording_of
 from actors.sources.recordings import companions
 from actors.storage.place import Place
 from actors.text.emissions import to_columns
+from actors.text.written.write import TextSettings
 from actors.units import SourceObject
 from actors.writer import Writer, WriteSettings
 from jobs.planning.corrections import object_errors
@@ -181,7 +182,7 @@ class Job:
     precision: str = "float32"
     candidates: int = 0
     tokens: bool = True
-    form: str = ""
+    itn: Literal["none", "zh"] = "none"
     minutes: float = 2.0
     cuts: bool = False
     on_mismatch: str = "replace"
@@ -190,12 +191,16 @@ class Job:
     max_plans: int = MAX_PLANS
 
     @property
+    def text(self) -> TextSettings:
+        return TextSettings(self.itn)
+
+    @property
     def settings(self) -> dict[str, Any]:
         return {
             "heard": {"precision": self.precision},
             "emissions": {"candidates": self.candidates} if self.candidates else None,
             "said": {"tokens": self.tokens},
-            "written": {"form": self.form},
+            "written": self.text.to_dict(),
         }
 
 
@@ -231,7 +236,7 @@ def work(job: Job, archive: Archive, output: Place, listing: Listing | None = No
     cuts = sweep_pieces(plan.units, seconds, output)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
-    writing = WriteSettings(MODEL, HEXADECIMAL, run_id, archive.reading, job.tokens)
+    writing = WriteSettings(MODEL, HEXADECIMAL, run_id, archive.reading, job.tokens, text=job.text)
     writer = Writer(writing, output, run_id)
     for unit in plan.committed:
         pieces = cut_unit(unit, cuts.get(unit.id, Cut(seconds, 1 + job.cuts)))

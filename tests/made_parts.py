@@ -17,6 +17,7 @@ from actors.schema import EMISSION
 from actors.sources.recordings import Recording
 from actors.storage.listing import names
 from actors.storage.place import Place
+from actors.text.written.write import TextSettings, load_write
 from actors.units import NO_EMISSIONS, Fingerprint, SourceObject, Unit, digest
 
 SAID_ANEW = "said anew"  # the run of such rows
@@ -29,7 +30,8 @@ def commit_made(unit: Unit, rows: pa.Table, output: Place) -> None:
     if Fingerprint.emissions(unit.fingerprint) != NO_EMISSIONS:
         emission = {"start_s": 0.0, "end_s": 1.0, "frame_s": 0.08, "previous": None} | FRAMES
         rows = rows.append_column("emission", pa.array([emission] * rows.num_rows, EMISSION))
-    commit_unit(unit, [rows] if unit.objects else [], output, updating=Updating(_as_it_is, _described, SAID_ANEW))
+    updating = Updating(_as_it_is, load_write(TextSettings()), _described, SAID_ANEW)
+    commit_unit(unit, [rows] if unit.objects else [], output, updating=updating)
 
 
 def _as_it_is(rows: pa.Table, _: pa.ChunkedArray) -> pa.Table:

@@ -217,7 +217,9 @@ def _check_object(segments: list[Segment], part: SeenPart, uri: str) -> None:
     assert made.heard == Fingerprint.heard(settings_of(precision=precision_of(first)))
     if first["text"] is not None:
         assert made.said == Fingerprint.said(settings_of(tokens=first["tokens"] is not None))
+        assert made.written == Fingerprint.written(settings_of(itn="none" if first["written"] is None else "zh"))
     for row, kept in segments:
+        assert row["written"] == (None if first["written"] is None else row["text"])
         texts = "".join(token["token"] for token in row["tokens"] or ())
         assert texts == row["text"] or not row["tokens"]
         if kept is not None:

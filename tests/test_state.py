@@ -8,7 +8,7 @@ into an empty output, and it has heard what was to be heard, and nothing else.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from histories import Archive, Job, OneThread, Run, Sound, stores_of, work
@@ -73,9 +73,9 @@ class Histories(RuleBasedStateMachine):
     def keep_emissions(self, candidates: int) -> None:
         self.job = replace(self.job, candidates=candidates)
 
-    @rule(tokens=st.booleans(), form=st.sampled_from(["", "other"]))
-    def say_otherwise(self, tokens: bool, form: str) -> None:
-        self.job = replace(self.job, tokens=tokens, form=form)
+    @rule(tokens=st.booleans(), itn=st.sampled_from(["none", "zh"]))
+    def say_otherwise(self, tokens: bool, itn: Literal["none", "zh"]) -> None:
+        self.job = replace(self.job, tokens=tokens, itn=itn)
 
     @rule(
         minutes=st.sampled_from([1.0, 2.0, 9.0]),
@@ -150,12 +150,13 @@ REMOVING = replace(KEPT, on_deleted="remove")
 #: What changed, and how the next run is configured, which then has nothing to hear.
 REWRITES: dict[str, tuple[Callable[[Archive], object], Job]] = {
     "companions": (lambda archive: [archive.describe("b"), archive.describe("c"), archive.bare("a")], KEPT),
+    "written": (lambda archive: None, replace(KEPT, itn="zh")),
     "tokens": (lambda archive: None, replace(KEPT, tokens=True)),
     "tokens, in pieces": (lambda archive: None, replace(KEPT, tokens=True, cuts=True)),
-    "emissions are not kept any more": (lambda archive: None, replace(KEPT, tokens=True, candidates=0, form="other")),
+    "emissions are not kept any more": (lambda archive: None, replace(KEPT, tokens=True, candidates=0, itn="zh")),
     "removed": (lambda archive: [archive.sounds.pop(name) for name in "ad"], REMOVING),
     "deleted and kept": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(KEPT, tokens=True)),
-    "all": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(REMOVING, tokens=True, form="x")),
+    "all": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(REMOVING, tokens=True, itn="zh")),
 }
 #: Those after which some is to be heard.
 HEARINGS: dict[str, tuple[Callable[[Archive], object], Job]] = {

@@ -18,6 +18,7 @@ from actors.storage.place import Place
 from actors.text.decoding import GreedyDecoder
 from actors.text.emissions import Heard, to_columns
 from actors.text.say import Hypothesis, Speaker, hypothesis_of
+from actors.text.written.write import TextSettings, load_write
 from actors.transcriber import Transcriber
 from actors.writer import Writer, WriteSettings
 
@@ -103,7 +104,8 @@ def said(unit: str, emissions: pa.Table) -> pa.Table:
 def updating(run_id: str = "later", tokens: bool = True, settings: ReadSettings | None = None) -> Updating:
     """How the last stage brings rows of HEXADECIMAL up to date."""
     reading = settings or ReadSettings()
-    return Updating(Speaker(HEXADECIMAL.decoder(), tokens), lambda source: describe(source, reading), run_id)
+    speak, write = Speaker(HEXADECIMAL.decoder(), tokens), load_write(TextSettings())
+    return Updating(speak, write, lambda source: describe(source, reading), run_id)
 
 
 def commit_piece(

@@ -55,7 +55,7 @@ class World:
 
     def from_empty(self, job: Job) -> dict[str, list[dict[str, Any]]]:
         listed = self.archive.listing().objects
-        key = (job.precision, job.tokens, *listed, *(self.archive.sounds[each.name] for each in listed))
+        key = (job.precision, job.tokens, job.itn, *listed, *(self.archive.sounds[each.name] for each in listed))
         if key not in self._from_empty:
             bucket = Bucket()
             bucket.store = {path: file for path, file in self.archive.bucket.store.items() if "/archive/" in path}
@@ -74,9 +74,8 @@ class World:
             assert not unlisted & after.keys()
         elif not is_damaged:
             for uri in unlisted - removed:
-                texts = [
-                    [(row["text"], row["etag"], row["reference"]) for row in rows[uri]] for rows in (before, after)
-                ]
+                same = ("text", "written", "etag", "reference")
+                texts = [[[row[name] for name in same] for row in rows[uri]] for rows in (before, after)]
                 assert texts[0] == texts[1]
 
     def check_kept(self, listed: dict[str, Sound], after: dict[str, Any], job: Job) -> None:

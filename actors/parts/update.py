@@ -1,5 +1,5 @@
-"""Brings rows of a committed part up to date: with the companions that their objects have now, and with what their
-emissions say as it is decoded now."""
+"""Brings rows of a committed part up to date: with the companions that their objects have now, with what their
+emissions say as it is decoded now, and with how that is written now."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +18,7 @@ from actors.parts.made import Made, MadeOf, object_id
 from actors.parts.recordings import Row
 from actors.schema import KEY, PART_SCHEMA, ErrorKind
 from actors.sources.recordings import Recording, companions
+from actors.text.written.write import Write
 from actors.units import NO_EMISSIONS, Carried, SourceObject
 
 CONCURRENT_FETCHES = 8  # of companions
@@ -29,10 +30,11 @@ Describe = Callable[[Recording], Recording | None]
 
 @dataclass(frozen=True)
 class Updating:
-    """How rows are brought up to date: what their emissions say, in calls in the order of the rows; what is known of an
-    object beside its sound; and the run that does it."""
+    """How rows are brought up to date: what their emissions say, in calls in the order of the rows; how that is
+    written; what is known of an object beside its sound; and the run that does it."""
 
     speak: Callable[[pa.Table, pa.ChunkedArray], pa.Table]
+    write: Write
     describe: Callable[[SourceObject], Describe]
     run_id: str
 
@@ -61,6 +63,11 @@ class Update:
         made, wanted = self._made_and_wanted(carried)
         return made is not None and made.companions != wanted.companions
 
+    def is_written_anew(self, carried: Carried) -> bool:
+        """Whether the texts of an object are written anew, as they are where they are said anew."""
+        made, wanted = self._made_and_wanted(carried)
+        return made is not None and (made.written != wanted.written or self.is_said_anew(carried))
+
     def _made_and_wanted(self, carried: Carried) -> tuple[MadeOf | None, MadeOf]:
         """What the rows of an object were made with, None if they stay as they are; and what they should be."""
         stays = self._updating is None or carried.source is None
@@ -74,18 +81,21 @@ class Update:
         InvalidData for emissions that no run can have kept with such rows."""
         objects = {each.key: each for each in owners}
         said = {key for key, each in objects.items() if self.is_said_anew(each)}
+        written = {key for key, each in objects.items() if self.is_written_anew(each)}
         described = {key for key, each in objects.items() if self.is_described_anew(each)}
         if described:
             rows = self._described_rows(rows, [each if each.key in described else None for each in owners])
         if said:
             rows = self._said_rows(rows, emissions, np.array([each.key in said for each in owners]))
+        if written:
+            rows = self._written_rows(rows, np.array([each.key in written for each in owners]))
         for key, each in objects.items():
             if before := self._before.of(key):
-                made, wanted = self._made_and_wanted(each)
+                _, wanted = self._made_and_wanted(each)
                 self.made[object_id(key)] = before._replace(
                     emissions=before.emissions if self.has_emissions else NO_EMISSIONS,
                     said=wanted.said if key in said else before.said,
-                    written=wanted.written if made else before.written,
+                    written=wanted.written if key in written else before.written,
                     companions=wanted.companions if key in described else before.companions,
                 )
         return rows, emissions
@@ -104,6 +114,13 @@ class Update:
         said = self._updating.speak(_with_columns(rows.take(chosen), stamp), emissions.take(chosen))
         order = np.argsort(np.concatenate([others, chosen]), kind="stable")
         return pa.concat_tables([rows.take(others), said]).unify_dictionaries().take(order)
+
+    def _written_rows(self, rows: pa.Table, is_anew: NDArray[np.bool_]) -> pa.Table:
+        """Rows of which some have another written form of their text."""
+        assert self._updating
+        written, mask = self._updating.write(rows), pa.array(is_anew)
+        before = rows.column("written").combine_chunks()
+        return _with_columns(rows, {"written": pc.if_else(mask, written, before)})
 
     def _described_rows(self, rows: pa.Table, objects: Sequence[Carried | None]) -> pa.Table:
         """Rows with the names and companions that the recordings of these objects have now; companions are in the first

@@ -15,21 +15,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.foreign.errors import InvalidData
-from actors.foreign.text import decode_text
 from actors.schema import UsageError
+from actors.text.lists import MAX_BYTES as MAX_BYTES
+from actors.text.lists import items_in, shown
 from actors.text.spelling import CannotSpell, Speller
 
-MAX_BYTES = 32 << 20  # of a file
 MAX_PHRASES = 1_000_000
 MAX_CHARACTERS = 500  # of a phrase
 MAX_WEIGHT = 100.0  # nats a token; that of the least likely candidate that is kept is 9
 SHOWN = 8  # phrases that are named where many cannot be written
 _LABEL_BITS = 16
 _MAX_LABEL = (1 << _LABEL_BITS) - 1
-_COMMENT = "#"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_MAX_SHOWN = 40  # characters of a phrase in a sentence
 
 
 class Phrases(NamedTuple):
@@ -82,18 +79,7 @@ def read_phrases(path: Path) -> list[Phrase]:
 
 def phrases_in(data: bytes) -> list[Phrase]:
     """The phrases in the content of a file, as `read_phrases`."""
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"it has more than {MAX_BYTES >> 20} MiB; a file of phrases has a phrase a line")
-    try:
-        text = decode_text(data)
-    except InvalidData as problem:
-        raise UsageError(f"line {_line_of_fault(data)}: {problem}; save it as UTF-8") from None
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    phrases = list[Phrase]()
-    for number, line in enumerate(lines, 1):
-        content = line.strip()
-        if content and not content.startswith(_COMMENT):
-            phrases.append(_phrase(line, number))
+    phrases = [_phrase(line, number) for line, number in items_in(data, "a file of phrases has a phrase a line")]
     if len(phrases) > MAX_PHRASES:
         raise UsageError(f"it has {len(phrases):,} phrases; at most {MAX_PHRASES:,} can be preferred")
     if not phrases:
@@ -117,19 +103,10 @@ def _weight(field: str, number: int) -> float:
     weight = float(field) if _NUMBER.fullmatch(field) else math.nan
     if not abs(weight) <= MAX_WEIGHT:
         raise UsageError(
-            f"line {number}: the weight after the tab is {_shown(field)}; it must be a number of nats for each token,"
+            f"line {number}: the weight after the tab is {shown(field)}; it must be a number of nats for each token,"
             f" from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}"
         )
     return weight
-
-
-def _line_of_fault(data: bytes) -> int:
-    """The line in which data stops being UTF-8; the first if it is of another encoding."""
-    try:
-        data.decode()
-    except UnicodeDecodeError as problem:
-        return 1 + data.count(b"\n", 0, problem.start)
-    return 1
 
 
 def build_phrases(
@@ -159,7 +136,7 @@ def sentences_about(unspelled: Sequence[Unspelled], phrases: int) -> list[str]:
     if not unspelled:
         return []
     named = [
-        f"line {phrase.line} {_shown(phrase.text)} ({', '.join(map(_shown, characters[:SHOWN]))}"
+        f"line {phrase.line} {shown(phrase.text)} ({', '.join(map(shown, characters[:SHOWN]))}"
         + (", …)" if len(characters) > SHOWN else ")")
         for phrase, characters in unspelled[:SHOWN]
     ]
@@ -167,12 +144,8 @@ def sentences_about(unspelled: Sequence[Unspelled], phrases: int) -> list[str]:
     told = [f"{len(unspelled):,} of {phrases:,} phrases cannot be written by the model: {'; '.join(named)}{more}"]
     if more:
         blamed = Counter(char for _, characters in unspelled for char in characters).most_common(SHOWN)
-        told.append(f"most often for {', '.join(f'{_shown(char)} (in {count:,})' for char, count in blamed)}")
+        told.append(f"most often for {', '.join(f'{shown(char)} (in {count:,})' for char, count in blamed)}")
     return told
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…")
 
 
 def automaton_of(weights: dict[tuple[int, ...], float], tokens: int) -> Phrases:

@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from actors.engine.interface import MAX_CANDIDATES
 from actors.schema import ErrorKind, UsageError
 from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage
 from actors.storage.urls import Signatures, is_signed, is_web, public_url
 from jobs.cli.config_of_jobs import Align, Benchmark, Evaluate, Export, History, LanguageModel, Metrics, Tune
+from jobs.cli.config_of_texts import Decoding as Decoding
+from jobs.cli.config_of_texts import Text
 from jobs.cli.errors import ConfigError as ConfigError
 from jobs.cli.sections import Auto, Location, Positive, Section, Share, StorageOptions, Stored
 
@@ -185,39 +186,6 @@ class Model(Stored):
         return self
 
 
-class Decoding(Stored):
-    """From emissions, what the model says of each frame, to text."""
-
-    beam: Annotated[int, Field(ge=1, le=256)] | None = None
-    """null: greedy, or 16 with a language model, phrases or alternatives; a number: a beam of that width"""
-    lm: Location | None = None
-    """language model: path or URL of an ARPA file (also .gz) of characters, or of the model's SentencePiece pieces
-
-    `python -m jobs.language_model` makes one from texts."""
-    lm_weight: Annotated[float, Field(ge=0, le=10)] = 0.9
-    """of the language model's log-probabilities; `python -m jobs.tune` finds the best"""
-    token_bonus: Annotated[float, Field(ge=-10, le=10)] = 3.5
-    """with a language model: nats for each token, or the texts would be too short"""
-    phrases: Location | None = None
-    """phrases to prefer: path or URL of a text file, a phrase a line, with its own weight after a tab if wanted"""
-    phrase_weight: Annotated[float, Field(ge=0, le=100)] = 1.5
-    """nats for each token of a phrase in a text; 1 to 2 are usual, more finds phrases that were not said"""
-    alternatives: Annotated[int, Field(ge=0, le=32)] = 0
-    """so many of the best texts of each segment are kept, with their scores, in the column alternatives"""
-    candidates: Annotated[int, Field(gt=0, le=MAX_CANDIDATES)] = 32
-    """candidates of each frame, for a beam and to be kept with output.emissions; less than 1 in 10,000 is none
-
-    Another number has what was kept with the old one transcribed again, as output.on_mismatch says."""
-    storage_options: StorageOptions = {}
-    """as for input, if lm or phrases is a URL"""
-
-    @model_validator(mode="after")
-    def _wide_enough(self) -> "Decoding":
-        if self.beam is not None and self.alternatives > self.beam:
-            raise ValueError(f"alternatives: {self.alternatives} are more than the beam holds, {self.beam}")
-        return self
-
-
 class Batch(Section):
     """Batches of the model. They never change a text."""
 
@@ -282,6 +250,7 @@ class Config(Section):
     audio: Audio = Audio()
     segmentation: Segmentation = Segmentation()
     decoding: Decoding = Decoding()
+    text: Text = Text()
     batch: Batch = Batch()
     unit: Units = Units()
     ray: Cluster = Cluster()

@@ -241,6 +241,8 @@ class Judge:
         if reuse.lacks_emissions or "emissions" in reuse.updates:
             how = "no emissions were kept" if reuse.lacks_emissions else "from emissions"
             reasons.append(f"settings differ: {self._others.differing(*reuse.said_with)}; {how}")
+        if reuse.written_with and not reuse.hear:
+            reasons.append(f"settings differ: {self._others.differing(*reuse.written_with)}; from rows")
         if self.is_asked(members):
             reasons.append(ASKED)
         elif is_tried_again:

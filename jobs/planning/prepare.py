@@ -13,6 +13,7 @@ from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage, check_writable
 from actors.text.decoding import load_decoder
+from actors.text.written.write import load_write
 from actors.units import Unit
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine
@@ -27,6 +28,7 @@ from jobs.planning.redo import objects_to_redo
 from jobs.planning.sizing import planned_cut
 from jobs.planning.state import load_state, made_of, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
+from jobs.planning.written import resolve_text
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,13 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     max_bytes = config.input.max_list_megabytes * 1e6
     accepted = read_accepted(config.errors, config.output.options(), max_bytes, listing.roots)
     redo = objects_to_redo(config.input, listing)
-    decoding = resolve_decoding(config)
+    decoding, text = resolve_decoding(config), resolve_text(config)
     if decoding.lm:
         line.say("reading the language model …")
     loaded = load_decoder(decoding, read_vocabulary(model))
+    load_write(text)  # a mistake in it is told before any work
     state = load_state(output)
-    recipe = Recipe.of(config, model, find_devices(), decoding)
+    recipe = Recipe.of(config, model, find_devices(), decoding, text)
     asked, reading = frozenset[str](config.errors.retry), recipe.reading
     policy = Policy(
         target_seconds=recipe.piece_seconds,

@@ -17,6 +17,7 @@ from actors.engine.interface import CODES_PER_NAT, THRESHOLD, EngineSettings
 from actors.engine.models import ModelFile
 from actors.sources.objects import ReadSettings
 from actors.text.decoding import DecodingSettings
+from actors.text.written.write import TextSettings
 from actors.units import NO_EMISSIONS, digest
 from jobs.cli.config import Config, ConfigError, Model
 
@@ -72,6 +73,7 @@ class Recipe:
     max_padded_seconds: float
     patience_s: float
     decoding: DecodingSettings
+    text: TextSettings
     candidates: int
     settings: Settings
 
@@ -82,6 +84,7 @@ class Recipe:
         model: ModelFile,
         devices: Devices,
         decoding: DecodingSettings = DecodingSettings(),  # noqa: B008 - it is immutable
+        text: TextSettings = TextSettings(),  # noqa: B008 - it is immutable
     ) -> "Recipe":
         """Resolves a configuration. Raises ConfigError if a secret is not set, or the device lacks the precision."""
         device: Device = config.model.device if config.model.device != "auto" else "cuda" if devices.gpus else "cpu"
@@ -94,6 +97,7 @@ class Recipe:
             PADDED_SECONDS[device] if padded == "auto" else padded,
             config.errors.patience_seconds,
             decoding,
+            text,
             config.decoding.candidates if config.output.emissions or decoding.beam else 0,
             {
                 "heard": {
@@ -105,7 +109,7 @@ class Recipe:
                 },
                 "emissions": _emissions(config) if config.output.emissions else None,
                 "said": {"decoding": _decoding(config, decoding), "tokens": config.output.tokens},
-                "written": {},
+                "written": {"text": told} if (told := text.to_dict()) else {},
             },
         )
 
@@ -228,5 +232,5 @@ def _flat(section: Settings) -> dict[str, object]:
 
 
 def _abbreviated(value: object) -> str:
-    text = str(value)
+    text = "none" if value is None else str(value)
     return f"{text[:12]}…" if len(text) == 64 else text

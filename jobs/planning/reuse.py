@@ -16,9 +16,10 @@ class Reuse:
     """What a run does with the rows of a unit: `hear` its objects anew, and take over those of the `carried` ones.
 
     `updates` are what the latter are brought up to date from. `heard_with` are the settings that listed objects were
-    heard or their emissions kept with, where those are not the run's, and `said_with` those that their texts were
-    decoded with. `lacks_rows` tells that a listed object has no rows, `lacks_emissions` that one is heard again because
-    its text is to be decoded otherwise and its emissions were not kept.
+    heard or their emissions kept with, where those are not the run's, `said_with` those that their texts were decoded
+    with, and `written_with` those that they were written with. `lacks_rows` tells that a listed object has no rows,
+    `lacks_emissions` that one is heard again because its text is to be decoded otherwise and its emissions were not
+    kept.
     """
 
     hear: list[SourceObject] = field(default_factory=list)
@@ -26,6 +27,7 @@ class Reuse:
     updates: set[Redone] = field(default_factory=set)
     heard_with: Sections = ()  # of one of them
     said_with: Sections = ()
+    written_with: Sections = ()
     lacks_rows: bool = False
     lacks_emissions: bool = False
 
@@ -70,7 +72,9 @@ def reuse_of(
             continue
         heard_with = heard_otherwise(of.heard, of.emissions, recipe)
         said_with: Sections = () if of.said == wanted.said else (("said", of.said),)
+        written_with: Sections = () if of.written == wanted.written else (("written", of.written),)
         reuse.heard_with, reuse.said_with = reuse.heard_with or heard_with, reuse.said_with or said_with
+        reuse.written_with = reuse.written_with or written_with
         source, has_changed = of.redone_from(wanted, has_emissions), of.version != wanted.version
         is_left = source == "audio" and keeps_mismatched and not has_changed
         if key in again or (source == "audio" and not is_left):

@@ -1,7 +1,6 @@
 """How many phrases of references were recognised: recall, precision and false alarms."""
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from itertools import islice
 
 from actors.text.normalise import Normalisation, normalise
 from actors.text.phrases import Phrase
-from actors.text.scripts import UNSPACED
+from actors.text.scripts import UNSPACED, is_in_word
 from jobs.transcripts.rates import rounded
 from jobs.transcripts.scoring import interval
 
@@ -79,13 +78,13 @@ class PhraseScores:
     def _occurrences(self, text: str) -> Iterator[str]:
         text = _without_spaces(text)
         for begin in range(len(text)):
-            if _is_in_word(text, begin):
+            if is_in_word(text, begin):
                 continue
             for start in dict.fromkeys((text[begin], text[begin : begin + 2])):
                 for size in self._sizes.get(start, ()):
                     end = begin + size
                     form = text[begin:end]
-                    if end <= len(text) and form in self._phrases and not _is_in_word(text, end):
+                    if end <= len(text) and form in self._phrases and not is_in_word(text, end):
                         yield form
 
     def rates(self, samples: int, shown: int) -> PhraseRates:
@@ -127,12 +126,3 @@ def _interval(hits: Sequence[int], of: Sequence[int], samples: int) -> tuple[flo
 
 def _without_spaces(text: str) -> str:
     return _SPACE.sub("", text)
-
-
-def _is_in_word(text: str, place: int) -> bool:
-    """Whether a place is within a word of a script that has spaces between words."""
-    return 0 < place < len(text) and _is_of_word(text[place - 1]) and _is_of_word(text[place])
-
-
-def _is_of_word(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LMN" and not UNSPACED.match(char)
