@@ -167,15 +167,20 @@ def test_rows_without_a_written_form_stay_as_they_are() -> None:
 @pytest.mark.parametrize("with_tokens", [True, False])
 @pytest.mark.parametrize("width", range(2, 17))
 def test_no_line_breaks_within_a_number(width: int, with_tokens: bool) -> None:
-    text = "在二零二六年十一月二十五日的三百万元增长百分之三十点五是第三章十二块五"
-    written = "在2026年11月25日的300万元增长30.5%是第3章12.5元"
+    text = "在二零二六年十一月二十五日的三百多万元增长百分之三十点五是第三章十二块五跑五公里"
+    written = "在2026年11月25日的300多万元增长30.5%是第3章12.5元跑5公里"
     row = row_of("a.wav", text=text, written=written, tokens=tokens_of(text, 0, 0.3) if with_tokens else None)
     for rows in (as_written(Transcript([row]), with_times=True).rows, [row | {"text": written, "tokens": None}]):
         lines = [line for cue in cues_of(rows, SubtitleLayout(width, 2)) for line in cue.text.split("\n")]
         assert "".join(lines) == written
         assert len(lines) > len(written) // (4 * width)  # it is broken elsewhere
-        for number in ("2026年", "11月", "25日", "300万元", "30.5%", "第3章", "12.5元"):
+        for number in ("2026年", "11月", "25日", "300多万元", "30.5%", "第3章", "12.5元", "5公里"):
             assert any(number in line for line in lines), (number, lines)
+
+
+def test_a_break_follows_a_number_without_a_unit() -> None:
+    row = row_of("a.wav", text="电话是13800138000这件事", tokens=None)
+    assert [each.text for each in words_of(row)] == ["电", "话", "是", "13800138000", "这", "件", "事"]
 
 
 def test_a_number_of_any_length_is_broken_at_last() -> None:

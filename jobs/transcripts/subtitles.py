@@ -15,10 +15,15 @@ PUNCTUATION = SENTENCE_ENDS + "，,、：:"
 PAUSE_RATIO = 4.0  # times the median distance between word starts: a pause of that length is worth a comma
 CUE_COST = 1.0  # in commas: many short cues are harder to read
 
-#: What a number goes on behind, and what goes on behind a number: the sign before it, the next digit, the unit. Beyond
-#: so many characters it is none that a line must keep whole.
-_BEFORE_NUMBER = re.compile(r"(?:[第$¥￥€£#+−-]|\d[.,:/])$")
-_NUMBER = re.compile(r"\d[百千万亿]*$")
+#: A number goes on with a digit, also after its sign or a point, and after its digits with its unit, which has several
+#: characters in 300多万元, 5公里 and 30分钟. Beyond so many characters it is none that a line must keep whole.
+_BEFORE_DIGIT = re.compile(r"(?:[第$¥￥€£#+−-]|\d[.,:/]?)$")
+_BEFORE_UNIT = re.compile(r"\d[十百千万亿多余几来公平方立毫厘小美欧分]*$")
+_UNITS = frozenset(
+    "%％‰℃°十百千万亿多余几来年月日号时点分秒钟天周小刻元块角毛钱美欧岁个人名位口户家次遍趟倍成度斤两克吨升公毫厘微米"
+    "里尺寸亩平方立层楼栋幢单室房路线届期章节页集条款项册卷版件箱张只本台辆艘架部套双对场种类批组级股瓦伏兆字句头匹棵"
+    "朵颗粒杯瓶碗盒袋桶包座所间"
+)
 _LONGEST_NUMBER = 40
 
 
@@ -79,7 +84,7 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]
 
 def words_of(row: dict[str, Any]) -> list[Word]:
     """The words of a segment with times: those of its tokens, else spread evenly over the segment. A number is one with
-    what follows it without a space."""
+    its unit."""
     tokens = [Word(each["token"], each["start_s"], each["end_s"]) for each in row["tokens"] or () if each["token"]]
     spaced = " " in row["text"].strip()
     words = list[Word]()
@@ -112,7 +117,9 @@ def _is_number_before(before: str, token: str) -> bool:
     """Whether a number goes on with a token, or begins with it."""
     if len(before) >= _LONGEST_NUMBER:
         return False
-    return _NUMBER.search(before) is not None or (token[0].isdecimal() and _BEFORE_NUMBER.search(before) is not None)
+    if token[0].isdecimal():
+        return _BEFORE_DIGIT.search(before) is not None
+    return token[0] in _UNITS and _BEFORE_UNIT.search(before) is not None
 
 
 def _cues(words: Sequence[Word], layout: SubtitleLayout) -> Iterator[Cue]:

@@ -3,7 +3,8 @@
 Both are divided into units: a number, a word of a script with spaces, else a character. Equal units are matched from
 left to right. Where two differ, and it is not only that punctuation was inserted, the nearest unit that both have is
 looked for, and what lies before it on either side replaces each other. Numerals are never looked for: the
-wrong 十 is nearer in 十点十分十分准时, which is 10:10十分准时. From the unit that is found, matches go back over them.
+wrong 十 is nearer in 十点十分十分准时, which is 10:10十分准时. From the unit that is found, matches go back over them;
+and in a replacement those count that are there as often as in what is replaced: 点 in 八点十五, which is 8点15.
 
 Where the nearest one lies is looked for in windows of growing size. One that is found in a window was in none of a
 quarter of its size, so the search moves on by a share of what it read: all of it takes linear time, on any two texts.
@@ -11,7 +12,8 @@ quarter of its size, so the search moves on by a share of what it read: all of i
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from actors.text.scripts import UNSPACED
@@ -128,6 +130,29 @@ def _key(piece: str) -> str:
 
 def _blocks(said: Sequence[str], written: Sequence[str]) -> Iterator[_Block]:
     """Blocks of two lists of units, one after the other, that cover both."""
+    for block in _matched(said, written, _is_anchor):
+        if block.is_equal:
+            yield block
+            continue
+        here, there = said[block.begin : block.end], written[block.written_begin : block.written_end]
+        counts, others = Counter(here), Counter(there)
+        common = {key for key, count in counts.items() if others[key] == count}
+        for inner in _matched(here, there, common.__contains__) if common else (_whole(here, there),):
+            yield _Block(
+                block.begin + inner.begin,
+                block.begin + inner.end,
+                block.written_begin + inner.written_begin,
+                block.written_begin + inner.written_end,
+                inner.is_equal,
+            )
+
+
+def _whole(said: Sequence[str], written: Sequence[str]) -> _Block:
+    return _Block(0, len(said), 0, len(written), False)
+
+
+def _matched(said: Sequence[str], written: Sequence[str], is_anchor: Callable[[str], bool]) -> Iterator[_Block]:
+    """The same, where equal units are looked for that are anchors."""
     at = other = 0
     while at < len(said) and other < len(written):
         if said[at] == written[other]:
@@ -138,7 +163,7 @@ def _blocks(said: Sequence[str], written: Sequence[str]) -> Iterator[_Block]:
         while next_other < len(written) and _is_punctuation(written[next_other]):
             next_other += 1
         if next_other == len(written) or written[next_other] != said[at]:  # not only punctuation is inserted
-            next_at, next_other = _next_equal(said, at, written, other)
+            next_at, next_other = _next_equal(said, at, written, other, is_anchor)
         back = 0
         while (
             next_at - back > at
@@ -152,8 +177,10 @@ def _blocks(said: Sequence[str], written: Sequence[str]) -> Iterator[_Block]:
         yield _Block(at, len(said), other, len(written), False)
 
 
-def _next_equal(said: Sequence[str], at: int, written: Sequence[str], other: int) -> tuple[int, int]:
-    """Where the nearest unit is that both have, no numeral and no punctuation; the ends of both if there is none."""
+def _next_equal(
+    said: Sequence[str], at: int, written: Sequence[str], other: int, is_anchor: Callable[[str], bool]
+) -> tuple[int, int]:
+    """Where the nearest anchor is that both have; the ends of both if there is none."""
     size = _WINDOW
     while True:
         places = dict[str, int]()
@@ -164,7 +191,7 @@ def _next_equal(said: Sequence[str], at: int, written: Sequence[str], other: int
             if place - other >= distance:
                 break
             there = places.get(written[place])
-            if there is not None and there - at + place - other < distance and _is_anchor(written[place]):
+            if there is not None and there - at + place - other < distance and is_anchor(written[place]):
                 best, distance = (there, place), there - at + place - other
         if distance <= 2 * size or (at + size >= len(said) and other + size >= len(written)):
             return best
@@ -172,4 +199,5 @@ def _next_equal(said: Sequence[str], at: int, written: Sequence[str], other: int
 
 
 def _is_anchor(key: str) -> bool:
+    """Whether a unit is no numeral and no punctuation."""
     return key not in _NUMERALS and key not in _NUMBER_WORDS and key[:1].isalpha()
