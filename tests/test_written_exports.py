@@ -17,7 +17,7 @@ from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import export
-from jobs.transcripts.read import Transcript
+from jobs.transcripts.read import Transcript, recordings_of
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of, words_of
 from jobs.transcripts.written import as_written
 
@@ -207,6 +207,13 @@ def test_cues_end_at_the_punctuation_of_the_written_form() -> None:
     assert ends == ["，", "，", "。", "。"]
     spoken = [cue.text for cue in cues_of([row], SubtitleLayout(12, 1))]
     assert any(not written.replace("\n", "").startswith(cue) and f"{cue}，" not in written for cue in spoken)
+
+
+def test_a_written_form_of_any_size_is_impossible() -> None:
+    row, problems = date_row(written="5" * 200_001), list[str]()
+    (found,) = recordings_of([pa.Table.from_pylist([row], schema=PART_SCHEMA)], Place.at("/part"), problems)
+    assert "more than 200,000 bytes" in found.fault
+    assert len(problems) == 1
 
 
 @settings(max_examples=200, deadline=None)
