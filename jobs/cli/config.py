@@ -115,8 +115,8 @@ class Output(Stored):
     fail: stop and name what differs. keep: leave their text, and use the new settings for new and changed objects only.
     replace: transcribe all of them again. It is about what takes the audio: model, engine, precision, audio,
     segmentation, and how emissions are kept. What takes none is always brought up to date: decoding and
-    output.tokens from the emissions, if output.emissions kept them, and references and fields from the rows. Without
-    emissions, another decoding has the recordings transcribed again; with keep, left as they are."""
+    output.tokens from the emissions, if output.emissions kept them; references, fields and written forms from the rows.
+    Without emissions, another decoding has the recordings transcribed again; with keep, left as they are."""
     on_deleted: Literal["keep", "remove"] = "keep"
     """rows of objects that are no longer listed: keep | remove"""
     on_excluded: Literal["keep", "remove"] = "keep"

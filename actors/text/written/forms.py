@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from actors.text.written.english import written_english
 from actors.text.written.mandarin import written_mandarin
 
-_WRITERS: dict[str, Callable[[str], str]] = {"zh": written_mandarin}
+_WRITERS: dict[str, Callable[[str], str]] = {"en": written_english, "zh": written_mandarin}
 
 
 def written_form(text: str, language: str) -> str:

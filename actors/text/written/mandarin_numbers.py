@@ -2,16 +2,30 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 #: The digit of each numeral that is one. 幺 is said for 一 in telephone numbers, 两 for 二 where things are counted.
-DIGITS = dict(zip("零〇一幺二两三四五六七八九", "0011223456789", strict=True))
+DIGITS = dict(zip("零〇○一幺二两三四五六七八九", "00011223456789", strict=True))
+ZEROS = "零〇○"
 TENS = {"十": 10, "百": 100, "千": 1000}
-DIGIT_NUMERALS = "零〇一二三四五六七八九幺"  # those that are said one by one
+DIGIT_NUMERALS = "零〇○一二三四五六七八九幺"  # those that are said one by one
 NUMERALS = DIGIT_NUMERALS + "两十百千万亿"
 #: No number that people say is longer: 九千九百九十九万 of 亿 and all digits below have 32.
 LONGEST = 40
 _WAN, _YI = 10_000, 100_000_000
 _FIGURES = str.maketrans(DIGITS)
+
+
+class Edit(NamedTuple):
+    """What is written instead of text[begin:end]."""
+
+    begin: int
+    end: int
+    text: str
+
+
+#: Where to go on in a text, and what is written for what was passed.
+Judged = tuple[int, list[Edit]]
 
 
 def digits_of(run: str) -> str:
@@ -31,7 +45,7 @@ def value_of(run: str) -> int | None:
     head, yi, tail = run.rpartition("亿")
     if not yi:
         return _below_yi(run)
-    if tail and "万" not in tail and tail[0] not in "零〇" and len(tail) > 1:
+    if tail and "万" not in tail and tail[0] not in ZEROS and len(tail) > 1:
         return None  # 一亿两千 mostly means 一亿两千万
     return _joined(_below_yi(head), _YI, tail, _below_yi)
 
@@ -58,7 +72,7 @@ def _joined(count: int | None, unit: int, tail: str, value: Callable[[str], int 
     if len(tail) == 1:
         digit = int(DIGITS.get(tail, 0)) if tail not in "两幺" else 0
         return count * unit + digit * unit // 10 if digit else None
-    rest = value(tail[1:] if tail[0] in "零〇" else tail)
+    rest = value(tail[1:] if tail[0] in ZEROS else tail)
     return count * unit + rest if rest else None
 
 
@@ -71,7 +85,7 @@ def _below_wan(run: str) -> int | None:
             total, last, digit, has_zero = total + int(DIGITS[digit or "一"]) * unit, unit, "", False
         elif digit or char not in DIGITS or char == "幺":
             return None
-        elif char in "零〇":
+        elif char in ZEROS:
             if has_zero or not total:
                 return 0 if run == char else None
             has_zero = True
