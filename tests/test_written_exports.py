@@ -1,6 +1,7 @@
 """Exports of the written form: numbers and punctuation as people write them, at the times of what was said."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import praatio.textgrid
 import pyarrow as pa
 import pytest
 import webvtt
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_export import exported, row_of, tokens_of
@@ -61,6 +63,30 @@ def test_subtitles_have_the_written_form_at_the_times_of_what_was_said(job: Any,
     assert (before[-1].start, before[-1].end) == (cues[-1].start, cues[-1].end)
     (share,) = read(folder / f"b.{kind}")
     assert (share.text, share.start, share.end) == ("增长30.5%", "00:00:00.000", "00:00:05.000")
+
+
+@pytest.mark.usefixtures("ray_two_cpus")
+def test_subtitles_of_the_demo_show_written_numbers(job: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    for name in ("02.wav", "05.wav", "14.opus"):
+        shutil.copy(ROOT / "demo" / "audio" / "loose" / name, folder)
+    where = (f"input.uri={folder}", f"output.uri={tmp_path / 'out'}")
+    assert job(*where)[0] == 0
+
+    def cues(name: str) -> list[Any]:
+        into, _ = exported(job, tmp_path / "out", "srt", f"export.text={name}")
+        return [webvtt.from_srt(into / f"{number}.srt").captions for number in ("02", "05", "14")]
+
+    written, heard = cues("auto"), cues("text")
+    assert ["".join(each.text.replace("\n", "") for each in captions) for captions in written] == [
+        "1975年6月26日张先生去了重庆",
+        "蔬菜一共32元便宜得很",
+        "这件绿色的鞋子比那件舒服668%",
+    ]
+    assert heard[0][0].text.startswith("一九七五年六月")
+    for after, before in zip(written, heard, strict=True):
+        assert (after[0].start, after[-1].end) == (before[0].start, before[-1].end)
 
 
 def test_each_format_has_what_its_readers_want(job: Any, output: Path) -> None:
