@@ -80,7 +80,7 @@ def _judged(plain: str, begin: int, end: int) -> Judged:
     if after == "分" and plain.startswith("之", end + 1):
         return fraction(plain, begin, end)
     is_vague = before in words.VAGUE and plain[begin] in "十百千万亿"
-    if before in ("几", "来", "多") and begin > 1 and (plain[begin - 2] in NUMERALS or plain[begin - 2].isdigit()):
+    if before in ("几", "来", "多") and _is_numeral(plain[max(begin - 2, 0) : begin - 1]):
         return end, []  # 十几二十个
     if is_vague or before in words.NAMES or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
         return end, []
@@ -104,6 +104,11 @@ def _is_weekday(plain: str, begin: int) -> bool:
     """Whether the numeral ends the name of a weekday, as in 周三十点; 两周三十天 has none."""
     counted = plain[begin - 2 : begin - 1] if begin > 1 else ""
     return plain[begin] in _WEEKDAYS and counted not in (*NUMERALS, "几", "每") and not counted.isdigit()
+
+
+def _is_numeral(char: str) -> bool:
+    """Whether a character is part of a number, said or written."""
+    return char.isdigit() or char == "%" or (char != "" and char in NUMERALS)
 
 
 def _number(plain: str, begin: int, end: int) -> list[Edit]:
@@ -152,7 +157,7 @@ def _is_counted(plain: str, begin: int, end: int, run: str) -> bool:
 def _single(plain: str, begin: int, end: int) -> list[Edit]:
     """A single digit before a measure, or in the number of a floor, a line or a room."""
     run, before, after = plain[begin:end], plain[begin - 1 : begin], plain[end : end + 1]
-    if run in f"{ZEROS}幺" or before == "同" or (before == "、" and begin > 1 and plain[begin - 2] in NUMERALS):
+    if run in f"{ZEROS}幺" or before == "同" or (before == "、" and _is_numeral(plain[max(begin - 2, 0) : begin - 1])):
         return []  # 三、四楼 would be half in digits
     is_number = bool(words.MEASURED.match(plain, end)) and (run != "一" or after in ("号", "单", "楼"))
     is_number = is_number or bool(_TO_A_DAY.match(plain, end))
