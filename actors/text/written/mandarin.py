@@ -6,7 +6,7 @@ takes time in proportion to its length.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from actors.text.written import mandarin_words as words
 from actors.text.written.mandarin_amounts import DIGIT_RUN, fraction, measure_and_more, money, point, signed
@@ -28,6 +28,15 @@ _RUN = re.compile(
 )
 _TO_A_DAY = re.compile(f"[日号][到至][{NUMERALS}]{{1,3}}[日号]")
 _DAYS_TO = frozenset(["日到", "日至", "号到", "号至"])
+#: Who judges a run by what follows it; None from one of them is said of any other number.
+_BY_UNIT: dict[str, Callable[[str, int, int], Judged | None]] = {
+    "点": point,
+    "时": formal_time,
+    "年": year,
+    "月": month,
+    **dict.fromkeys("元块毛角分", money),
+    **dict.fromkeys("米度", measure_and_more),
+}
 _WEEKDAYS = "一二三四五六"
 _PAIRS = re.compile(r"(.)\1(?!\1)(.)\2")  # 七七八八
 
@@ -84,20 +93,8 @@ def _judged(plain: str, begin: int, end: int) -> Judged:
         return end, []  # 十几二十个
     if is_vague or before in words.NAMES or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
         return end, []
-    found: Judged | None = None
-    if after == "点":
-        found = point(plain, begin, end)
-    elif after == "时":
-        found = formal_time(plain, begin, end)
-    elif after == "年":
-        found = year(plain, begin, end)
-    elif after == "月":
-        found = month(plain, begin, end)
-    elif after in ("元", "块", "毛", "角", "分"):
-        found = money(plain, begin, end)
-    elif after in ("米", "度"):
-        found = measure_and_more(plain, begin, end)
-    return found or (end, _number(plain, begin, end))
+    judge = _BY_UNIT.get(after)
+    return (judge and judge(plain, begin, end)) or (end, _number(plain, begin, end))
 
 
 def _is_weekday(plain: str, begin: int) -> bool:
