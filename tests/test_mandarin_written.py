@@ -123,6 +123,8 @@ def test_a_language_without_rules_is_refused() -> None:
 @example("周天十四负三公里刻九三日")
 @example("早上一点三点半")
 @example("二十多三十个")
+@example("百分之九多幺八二五元")
+@example("三百、两秒")
 def test_idempotent_and_nothing_else_changes(text: str) -> None:
     once = written(text)
     assert written(once) == once

@@ -6,7 +6,7 @@ takes time in proportion to its length.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from actors.text.written import mandarin_words as words
 from actors.text.written.mandarin_amounts import DIGIT_RUN, fraction, measure_and_more, money, point, signed
@@ -28,6 +28,15 @@ _RUN = re.compile(
 )
 _TO_A_DAY = re.compile(f"[日号][到至][{NUMERALS}]{{1,3}}[日号]")
 _DAYS_TO = frozenset(["日到", "日至", "号到", "号至"])
+#: Who judges a run by what follows it; None from one of them is said of any other number.
+_BY_UNIT: dict[str, Callable[[str, int, int], Judged | None]] = {
+    "点": point,
+    "时": formal_time,
+    "年": year,
+    "月": month,
+    **dict.fromkeys("元块毛角分", money),
+    **dict.fromkeys("米度", measure_and_more),
+}
 _WEEKDAYS = "一二三四五六"
 _PAIRS = re.compile(r"(.)\1(?!\1)(.)\2")  # 七七八八
 
@@ -80,30 +89,23 @@ def _judged(plain: str, begin: int, end: int) -> Judged:
     if after == "分" and plain.startswith("之", end + 1):
         return fraction(plain, begin, end)
     is_vague = before in words.VAGUE and plain[begin] in "十百千万亿"
-    if before in ("几", "来", "多") and begin > 1 and (plain[begin - 2] in NUMERALS or plain[begin - 2].isdigit()):
+    if before in ("几", "来", "多") and _is_numeral(plain[max(begin - 2, 0) : begin - 1]):
         return end, []  # 十几二十个
     if is_vague or before in words.NAMES or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
         return end, []
-    found: Judged | None = None
-    if after == "点":
-        found = point(plain, begin, end)
-    elif after == "时":
-        found = formal_time(plain, begin, end)
-    elif after == "年":
-        found = year(plain, begin, end)
-    elif after == "月":
-        found = month(plain, begin, end)
-    elif after in ("元", "块", "毛", "角", "分"):
-        found = money(plain, begin, end)
-    elif after in ("米", "度"):
-        found = measure_and_more(plain, begin, end)
-    return found or (end, _number(plain, begin, end))
+    judge = _BY_UNIT.get(after)
+    return (judge and judge(plain, begin, end)) or (end, _number(plain, begin, end))
 
 
 def _is_weekday(plain: str, begin: int) -> bool:
     """Whether the numeral ends the name of a weekday, as in 周三十点; 两周三十天 has none."""
     counted = plain[begin - 2 : begin - 1] if begin > 1 else ""
     return plain[begin] in _WEEKDAYS and counted not in (*NUMERALS, "几", "每") and not counted.isdigit()
+
+
+def _is_numeral(char: str) -> bool:
+    """Whether a character is part of a number, said or written."""
+    return char.isdigit() or char == "%" or (char != "" and char in NUMERALS)
 
 
 def _number(plain: str, begin: int, end: int) -> list[Edit]:
@@ -152,7 +154,7 @@ def _is_counted(plain: str, begin: int, end: int, run: str) -> bool:
 def _single(plain: str, begin: int, end: int) -> list[Edit]:
     """A single digit before a measure, or in the number of a floor, a line or a room."""
     run, before, after = plain[begin:end], plain[begin - 1 : begin], plain[end : end + 1]
-    if run in f"{ZEROS}幺" or before == "同" or (before == "、" and begin > 1 and plain[begin - 2] in NUMERALS):
+    if run in f"{ZEROS}幺" or before == "同" or (before == "、" and _is_numeral(plain[max(begin - 2, 0) : begin - 1])):
         return []  # 三、四楼 would be half in digits
     is_number = bool(words.MEASURED.match(plain, end)) and (run != "一" or after in ("号", "单", "楼"))
     is_number = is_number or bool(_TO_A_DAY.match(plain, end))
