@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sherpa_onnx
 from conftest import ROOT
@@ -108,6 +109,32 @@ def test_sherpa_onnx_puts_the_same_marks(path: str, punctuate: Punctuator) -> No
         assert punctuate([text]) == [theirs(text)]
     assert theirs("降 30.5%") == "降30 . 5 %。"  # why it is not what runs here
     assert punctuate(["降 30.5%"]) == ["降 30.5%。"]
+
+
+def ended(model: Any) -> Any:
+    """A model that takes the end of what it sees for that of a sentence, as real ones do."""
+    constants = {"zero": [0], "last": [-1], "far": [1 << 40], "along": [1]}
+    stop = np.eye(len(MARKS), dtype=np.float32)[[MARKS.index("。")]]
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(each), name) for name, each in constants.items())
+    model.graph.initializer.append(numpy_helper.from_array(stop, "stop"))
+    del model.graph.node[:]
+    model.graph.node.extend(
+        [
+            helper.make_node("Slice", ["inputs", "zero", "last", "along"], ["before"]),
+            helper.make_node("Slice", ["inputs", "last", "far", "along"], ["final"]),
+            helper.make_node("Sub", ["final", "final"], ["first_row"]),
+            helper.make_node("Gather", ["table", "before"], ["scores_before"]),
+            helper.make_node("Gather", ["stop", "first_row"], ["scores_of_final"]),
+            helper.make_node("Concat", ["scores_before", "scores_of_final"], ["logits"], axis=1),
+        ]
+    )
+    return model
+
+
+@pytest.mark.parametrize("length", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 5 * STEP, 1234])
+def test_the_end_of_a_window_is_no_sentences_end(tmp_path: Path, length: int) -> None:
+    punctuate = Punctuator(written(ended(table_model(TABLE)), tmp_path))
+    assert punctuate(["天" * length]) == ["天" * length + "。"]
 
 
 def failing(marks: dict[str, str]) -> Any:
