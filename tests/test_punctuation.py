@@ -260,6 +260,11 @@ def test_wrong_metadata_are_refused(tmp_path: Path, metadata: dict[str, str], wh
     assert len(str(refused.value)) < 500
 
 
+def test_metadata_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its metadata is not UTF-8"):
+        Punctuator(written(table_model(TABLE), tmp_path, lambda whole: whole.replace("了".encode(), b"\xff\xff\xff")))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -286,7 +291,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Punctuator(written(table_model(TABLE), tmp_path))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(369, 2, b"\x00\x00")
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 8), st.binary(min_size=1, max_size=8))
 def test_damaged_models_are_refused_or_run(tmp_path: Path, at: int, cut: int, put: bytes) -> None:
     def damaged(whole: bytes) -> bytes:
