@@ -109,6 +109,7 @@ def test_lone_surrogates_and_other_scripts_stay() -> None:
     assert written("\ud800三点五\udfff") == "\ud8003.5\udfff"
     assert written("abc 二十五 公里 пять 三百 km") == "abc 25 公里 пять 300 km"
     assert written("1.5万五 100％ 3点五十") == "1.5万五 100％ 3点50"
+    assert written("3五十个 1.三百元 二十%三十个") == "3五十个 1.三百元 20%三十个"
 
 
 def test_a_language_without_rules_is_refused() -> None:
@@ -121,6 +122,9 @@ def test_a_language_without_rules_is_refused() -> None:
 @example("十点二點半三个塊")
 @example("周天十四负三公里刻九三日")
 @example("早上一点三点半")
+@example("二十多三十个")
+@example("百分之九多幺八二五元")
+@example("三百、两秒")
 def test_idempotent_and_nothing_else_changes(text: str) -> None:
     once = written(text)
     assert written(once) == once

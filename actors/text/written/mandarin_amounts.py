@@ -142,6 +142,7 @@ def measure_and_more(plain: str, begin: int, end: int) -> Judged | None:
     value, more = value_of(plain[begin:end]), _AND_MORE.match(plain, end)
     if value is None or not more or (plain[end] == "度" and value < 10):
         return None
-    if plain[more.end() : more.end() + 1] in words.COUNTED | words.WORDS_WITH_ONE | words.ONE_OF or more[1] == "一":
+    after = plain[more.end() : more.end() + 1]
+    if after in words.COUNTED | words.WORDS_WITH_ONE | words.ONE_OF or (more[1] == "一" and after.isalpha()):
         return None
     return more.end(), [Edit(begin, end, str(value)), Edit(*more.span(1), digits_of(more[1]))]

@@ -77,7 +77,7 @@ def hour_alone(plain: str, begin: int, end: int) -> list[Edit]:
     is_hour = is_hour or bool(_TO_AN_HOUR.match(plain, end))
     is_hour = is_hour or (begin > 1 and plain[begin - 2 : begin] in ("点到", "点至", "半到", "半至"))
     if not is_hour and is_in_day(plain, begin):
-        is_hour = hour != 1 or not (after in NUMERALS or after.isdigit() or after in "都也没不吧啊")
+        is_hour = hour != 1 or (after not in (*NUMERALS, *"都也没不吧啊") and not after.isdigit())
     return [Edit(begin, end, str(hour))] if is_hour else []
 
 
@@ -98,7 +98,7 @@ def time(plain: str, begin: int, end: int, said: re.Match[str]) -> list[Edit]:
         return []  # 有一点十分重要
     if not _MINUTES.fullmatch(minutes) and not (len(minutes) == 1 and after == "分" and is_in_day(plain, begin)):
         return []
-    if minutes[0] == "零" and after != "分" and not is_in_day(plain, begin):
+    if minutes[0] == "零" and after != "分" and plain[begin:end] != "两" and not is_in_day(plain, begin):
         return []  # 五点零三 is 5.03
     if (written := _of_clock(minutes)) is None:
         return []
