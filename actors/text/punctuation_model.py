@@ -47,8 +47,10 @@ class PunctuationModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # as many processes as cores are the job's way
         options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        try:  # no fallback: it prints, and tries the same again
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
             self(["a", "b", "c"])
         except self.faults as error:
             raise UsageError(f"{path} is no model of punctuation that can be run: {error}") from None

@@ -143,7 +143,7 @@ def _amount(run: Run) -> Span | None:
         if run.word_before(2) in ("half", "many", "quite", "such") or set(words.split()) <= SCALES:
             return None
         before, words = len(run.before) - len(run.before.rstrip()[:-1]), f"one {words}"
-    if re.fullmatch("dollars?|euros?", run.word_before()):
+    if grammar.MONEY_BEFORE.search(run.before):
         return None  # a dollar fifty
     decimal = grammar.DECIMAL.fullmatch(words)
     if not decimal and not grammar.CARDINAL.fullmatch(words):
