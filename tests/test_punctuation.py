@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sherpa_onnx
 from conftest import ROOT
@@ -108,6 +109,32 @@ def test_sherpa_onnx_puts_the_same_marks(path: str, punctuate: Punctuator) -> No
         assert punctuate([text]) == [theirs(text)]
     assert theirs("降 30.5%") == "降30 . 5 %。"  # why it is not what runs here
     assert punctuate(["降 30.5%"]) == ["降 30.5%。"]
+
+
+def ended(model: Any) -> Any:
+    """A model that takes the end of what it sees for that of a sentence, as real ones do."""
+    constants = {"zero": [0], "last": [-1], "far": [1 << 40], "along": [1]}
+    stop = np.eye(len(MARKS), dtype=np.float32)[[MARKS.index("。")]]
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(each), name) for name, each in constants.items())
+    model.graph.initializer.append(numpy_helper.from_array(stop, "stop"))
+    del model.graph.node[:]
+    model.graph.node.extend(
+        [
+            helper.make_node("Slice", ["inputs", "zero", "last", "along"], ["before"]),
+            helper.make_node("Slice", ["inputs", "last", "far", "along"], ["final"]),
+            helper.make_node("Sub", ["final", "final"], ["first_row"]),
+            helper.make_node("Gather", ["table", "before"], ["scores_before"]),
+            helper.make_node("Gather", ["stop", "first_row"], ["scores_of_final"]),
+            helper.make_node("Concat", ["scores_before", "scores_of_final"], ["logits"], axis=1),
+        ]
+    )
+    return model
+
+
+@pytest.mark.parametrize("length", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 5 * STEP, 1234])
+def test_the_end_of_a_window_is_no_sentences_end(tmp_path: Path, length: int) -> None:
+    punctuate = Punctuator(written(ended(table_model(TABLE)), tmp_path))
+    assert punctuate(["天" * length]) == ["天" * length + "。"]
 
 
 def failing(marks: dict[str, str]) -> Any:
@@ -233,6 +260,11 @@ def test_wrong_metadata_are_refused(tmp_path: Path, metadata: dict[str, str], wh
     assert len(str(refused.value)) < 500
 
 
+def test_metadata_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its metadata is not UTF-8"):
+        Punctuator(written(table_model(TABLE), tmp_path, lambda whole: whole.replace("了".encode(), b"\xff\xff\xff")))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -259,7 +291,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Punctuator(written(table_model(TABLE), tmp_path))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(369, 2, b"\x00\x00")
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 8), st.binary(min_size=1, max_size=8))
 def test_damaged_models_are_refused_or_run(tmp_path: Path, at: int, cut: int, put: bytes) -> None:
     def damaged(whole: bytes) -> bytes:

@@ -47,8 +47,10 @@ class PunctuationModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # as many processes as cores are the job's way
         options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        try:  # no fallback: it prints, and tries the same again
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
             self(["a", "b", "c"])
         except self.faults as error:
             raise UsageError(f"{path} is no model of punctuation that can be run: {error}") from None
@@ -100,7 +102,7 @@ def _checked(content: bytes) -> tuple[dict[str, int], int, list[str]]:
         raise _Wrong("it is not an ONNX file, or not all of one") from None
     if not model.graph.node:
         raise _Wrong("it is not an ONNX file, or not all of one")
-    foreign = {each.domain for each in model.opset_import} | {node.domain for node in _nodes(model)}
+    foreign = {str(each.domain) for each in (*model.opset_import, *_nodes(model))}
     if foreign - DOMAINS or model.functions:
         raise _Wrong(f"it uses operators of its own ({', '.join(sorted(foreign - DOMAINS)) or 'functions'})")
     for tensor in _tensors(model):
@@ -117,7 +119,10 @@ def _checked(content: bytes) -> tuple[dict[str, int], int, list[str]]:
     outputs = [_signature(each) for each in model.graph.output]
     if [each[1:3] for each in outputs] != [("float32", 3)]:
         raise _Wrong(f"it gives {_listed(outputs)}, where scores (float32, 3 axes) are due")
-    return _vocabulary({each.key: each.value for each in model.metadata_props}, outputs[0][3])
+    metadata = {each.key: each.value for each in model.metadata_props}
+    if not all(isinstance(each, str) for each in metadata.values()):  # protobuf gives what is not UTF-8 as bytes
+        raise _Wrong("its metadata is not UTF-8")
+    return _vocabulary(metadata, outputs[0][3])
 
 
 def _vocabulary(metadata: dict[str, str], scores: int) -> tuple[dict[str, int], int, list[str]]:
@@ -145,7 +150,7 @@ def _signature(value: Any) -> tuple[str, str, int, int]:
     tensor = value.type.tensor_type
     kind = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT32: "int32"}.get(tensor.elem_type, "another type")
     dims = tensor.shape.dim
-    return value.name, kind, len(dims), dims[-1].dim_value if dims else 0
+    return str(value.name), kind, len(dims), dims[-1].dim_value if dims else 0
 
 
 def _listed(signatures: list[tuple[str, str, int, int]]) -> str:

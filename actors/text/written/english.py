@@ -74,8 +74,8 @@ def written_english(text: str) -> str:
         if found.start() < done:  # was taken with the number before it
             continue
         for run in _alone(Run(text, found.start(), found.end())):
-            span = next((span for kind in KINDS if (span := kind(run)) is not None), None)
-            if span is not None and span[0] >= done:
+            span = next((span for kind in KINDS if (span := kind(run)) is not None and span[0] >= done), None)
+            if span is not None:
                 pieces += [text[done : span[0]], _written(span[2], text[span[0] : span[1]])]
                 done = span[1]
     return "".join(pieces) + text[done:] if pieces else text
@@ -103,7 +103,7 @@ def _alone(run: Run) -> Iterator[Run]:
 def _date(run: Run) -> Span | None:
     words, month = run.words, grammar.MONTH_BEFORE.search(run.before)
     dated = grammar.DAY_AND_YEAR.fullmatch(words)
-    if month is not None:
+    if month is not None and not re.search(r"\d(?:st|nd|rd|th) of $", run.before[: month.start()]):
         first = words in ("first", "second", "third")
         verb = month[1].lower() in ("may", "march")
         word_before = run.before[: month.start()].lower().split()[-1:]
@@ -143,7 +143,7 @@ def _amount(run: Run) -> Span | None:
         if run.word_before(2) in ("half", "many", "quite", "such") or set(words.split()) <= SCALES:
             return None
         before, words = len(run.before) - len(run.before.rstrip()[:-1]), f"one {words}"
-    if re.fullmatch("dollars?|euros?", run.word_before()):
+    if grammar.MONEY_BEFORE.search(run.before):
         return None  # a dollar fifty
     decimal = grammar.DECIMAL.fullmatch(words)
     if not decimal and not grammar.CARDINAL.fullmatch(words):

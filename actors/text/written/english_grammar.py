@@ -24,7 +24,7 @@ _WORD = (
 )
 _GAP = r"(?:[^\S\r\n]+|-)"
 #: The longest row of number words. `and`, `point` and `oh` belong to it only between two of them.
-RUN = re.compile(rf"\b{_WORD}(?:{_GAP}(?:(?:and|point|oh|o){_GAP}){{0,2}}{_WORD})*+", re.IGNORECASE)
+RUN = re.compile(rf"\b{_WORD}(?:{_GAP}(?:(?:(?:(?:point|oh?){_GAP})?oh?|and|point){_GAP})?{_WORD})*+", re.IGNORECASE)
 
 _TO_99 = rf"(?:{_TENS} {_DIGIT}|{_TENS}|{_TEENS}|{_DIGIT})"
 _TO_999 = rf"(?:{_DIGIT} hundred(?: and)? {_TO_99}|{_DIGIT} hundred|{_TO_99})"
@@ -70,11 +70,12 @@ MINUS_BEFORE = re.compile(r"\bminus $", re.IGNORECASE)
 OF_MONTH_AFTER = re.compile(rf" of {_MONTH}(?: {_YEAR})?\b", re.IGNORECASE)
 HALF_OF_DAY_AFTER = re.compile(r" (?:[ap] m|[ap]m)\b(?! i\b)", re.IGNORECASE)
 O_CLOCK_AFTER = re.compile(r" o'clock\b", re.IGNORECASE)
-TO_HOUR_AFTER = re.compile(rf" to (?:{_DIGIT}|ten|eleven|twelve)\b(?![ -](?:{_WORD}))", re.IGNORECASE)
+TO_HOUR_AFTER = re.compile(rf" to (?:\d\d?:|{_DIGIT}\b|ten\b|eleven\b|twelve\b)(?![ -](?:{_WORD}))", re.IGNORECASE)
 PAST_HOUR_AFTER = re.compile(rf" past (?:{_DIGIT}|ten|eleven|twelve)\b(?![ -](?:{_WORD}))", re.IGNORECASE)
 PERCENT_AFTER = re.compile(r" per ?cent\b", re.IGNORECASE)
 MONEY_AFTER = re.compile(r" (?:dollars?|euros?|yen|rupees|pounds sterling|cents)\b", re.IGNORECASE)
 CENTS_AFTER = re.compile(rf"(?: and)? ({_TO_99}) cents?\b", re.IGNORECASE)
+MONEY_BEFORE = re.compile(r"(?:\b(?:dollars?|euros?)|[$€]\d[\d.]*(?: (?:m|b|tr)illion)?)[^\S\r\n]+$", re.IGNORECASE)
 MEASURE_AFTER = re.compile(
     r" (?:(?:kilo)?meters per (?:hour|second)|miles per hour|(?:kilo|centi|milli)?meters|(?:kilo|milli)?grams)\b"
     r"(?! (?:per|an?|of)\b)",
