@@ -16,7 +16,7 @@ from jobs.planning.files import EXPORT_FOLDER
 from jobs.transcripts.aligned import references
 from jobs.transcripts.failures import Failures
 from jobs.transcripts.file_names import FileNames
-from jobs.transcripts.formats import PER_RECORDING, SUFFIXES, WRITERS, Writer
+from jobs.transcripts.formats import FOR_READERS, PER_RECORDING, SUFFIXES, Writer, writer_of
 from jobs.transcripts.out_files import atomic_file, write_below
 from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
 from jobs.transcripts.subtitles import SubtitleLayout
@@ -26,10 +26,14 @@ examples:
   python -m jobs.export configs/demo.yaml
   python -m jobs.export configs/demo.yaml export.format=vtt export.uri=s3://archive/subtitles
   python -m jobs.export configs/demo.yaml export.format=manifest export.min_confidence=0.9
+  python -m jobs.export configs/demo.yaml export.format=vtt export.text=text             # as it was heard
   python -m jobs.export configs/demo.yaml export.format=textgrid export.text=reference   # after jobs.align
 
 Formats: srt, vtt, textgrid, text, jsonl, manifest (NeMo's, one line per segment). The first three are one file per
 recording, named like the recording; the others are a single file, or with export.files=recording one per recording too.
+Where parts have the written form (text.itn), srt, vtt and text have that, and its numbers the times of their words;
+textgrid and manifest have the text as it was heard, for training; jsonl has both. export.text=written and
+export.text=text ask for one of them in any format. A segment without a written form has its text.
 Recordings with an error are counted and left out; one without words has a file without cues. A recording that cannot be
 written is named, the others are written, and the exit status is 1. Times are those of the tokens if the audio was
 transcribed with output.tokens=true, else they are spread evenly over the segment. All keys are described in
@@ -52,7 +56,8 @@ def run(config: Config) -> int:
     if is_one_file and policy.format in PER_RECORDING:
         raise ConfigError(f"export.files: a {policy.format} file holds one recording; use files=recording")
     target = _target(config)
-    writer = WRITERS[policy.format, is_one_file]
+    is_written = policy.text == "written" or (policy.text == "auto" and policy.format in FOR_READERS)
+    writer = writer_of(policy.format, is_one_file, is_written)
     names = tuple(policy.channel_names)
     layout = SubtitleLayout(policy.characters_per_line, policy.lines, policy.min_seconds, policy.max_seconds, names)
     counts, line, problems = Counter[str](), StatusLine(), list[str]()
@@ -94,7 +99,7 @@ def _target(config: Config) -> Place:
     if policy.uri:
         return Place.at(policy.uri, options)
     own = Place.at(config.output.uri, options) / EXPORT_FOLDER
-    target = own / (policy.format if policy.text == "transcript" else f"{policy.format}-{policy.text}")
+    target = own / (policy.format if policy.text == "auto" else f"{policy.format}-{policy.text}")
     for folder in (own, target):
         check_folder(folder)
     return target

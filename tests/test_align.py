@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from actors.text.references import Referring, word_spans
 from jobs import align, export
 from jobs.cli.config import ConfigError, Input
 from jobs.planning.listing import list_input
+from jobs.transcripts import aligned as aligned_files
+from jobs.transcripts.read import Transcript, recordings_of
 
 RATE = 16_000
 LETTERS = Vocabulary(tuple("abcdefghijkl"))
@@ -555,6 +557,23 @@ def test_references_are_exported_with_their_times(job: Any, output: Path, speech
     into, _ = exported("jsonl")
     first = json.loads((into / "all.jsonl").read_text().splitlines()[0])
     assert "".join(each["token"] for each in first["segments"][0]["tokens"]) == speech[0][1]
+
+
+def test_a_reference_has_no_written_form_of_what_was_heard(
+    job: Any, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job(where(output), main=align.main)[0] == 0
+
+    def with_written(*arguments: Any) -> Iterator[Transcript]:
+        for each in recordings_of(*arguments):
+            yield Transcript([row | {"written": "11"} for row in each.rows], fault=each.fault)
+
+    monkeypatch.setattr(aligned_files, "recordings_of", with_written)
+    keys = ("export.text=reference", "export.format=jsonl", f"export.uri={tmp_path / 'into'}")
+    assert job(where(output), *keys, main=export.main)[0] == 0
+    lines = [json.loads(line) for line in (tmp_path / "into" / "all.jsonl").read_text().splitlines()]
+    assert [line["written"] for line in lines] == [None] * 3
+    assert not any("written" in segment for line in lines for segment in line["segments"])
 
 
 def test_damaged_columns_are_not_exported(job: Any, output: Path) -> None:

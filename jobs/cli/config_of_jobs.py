@@ -14,12 +14,12 @@ class Export(Stored):
 
     format: Literal["srt", "vtt", "textgrid", "text", "jsonl", "manifest"] = "srt"
     """srt | vtt | textgrid (Praat) | text | jsonl | manifest (NeMo, a line per segment)"""
-    text: Literal["transcript", "reference"] = "transcript"
-    """transcript | reference, with the times and scores that jobs.align found for it"""
+    text: Literal["auto", "written", "text", "reference"] = "auto"
+    """auto (written for srt, vtt, text, else text) | written | text | reference, timed by jobs.align"""
     files: Literal["auto", "recording", "one"] = "auto"
     """auto (recording for srt, vtt, textgrid, else one) | recording | one"""
     uri: Location | None = None
-    """folder or URL; null: _export/<format> below output.uri, or <format>-reference"""
+    """folder or URL; null: _export/<format> below output.uri, with -<text> unless that is auto"""
     characters_per_line: Annotated[int, Field(gt=0)] = 16
     """of subtitles, as wide as Chinese ones; Latin ones count half"""
     lines: Annotated[int, Field(gt=0)] = 2

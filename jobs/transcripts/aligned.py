@@ -156,9 +156,9 @@ def _as_transcript(transcript: Transcript, aligned: Sequence[Row]) -> Transcript
 
 
 def _said(aligned: Row) -> Row:
-    """The columns of a transcript that an aligned row has."""
+    """The columns of a transcript that an aligned row has, and none for the written form of what was heard."""
     if aligned["words"] is None:
-        return {"text": None, "tokens": None, "confidence": None}
+        return {"text": None, "written": None, "tokens": None, "confidence": None}
     text, tokens, place = aligned["reference"] or "", list[Row](), 0
     for each in aligned["words"]:
         begin = max(text.find(each["word"], place), place)
@@ -168,7 +168,7 @@ def _said(aligned: Row) -> Row:
         tokens.append({"token": (" " if is_spaced else "") + each["word"]} | times)
     is_scored = aligned["score"] is not None
     confidence = _confidence(aligned["score"]) if is_scored else 0.0 if text else None
-    return {"text": text, "tokens": tokens, "confidence": confidence}
+    return {"text": text, "written": None, "tokens": tokens, "confidence": confidence}
 
 
 def _confidence(score: float) -> float:

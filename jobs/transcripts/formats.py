@@ -1,4 +1,4 @@
-"""Formats transcripts as SRT, WebVTT, TextGrid, text, JSON lines or NeMo manifests.
+"""Formats transcripts as SRT, WebVTT, TextGrid, text, JSON lines or NeMo manifests; as heard, or in written form.
 
 Texts are untrusted: whatever they contain, the file remains valid, and markup in them is shown as text. A recording
 without words has a file without cues, lines or labels. One that a format cannot hold raises Unwritable.
@@ -14,6 +14,7 @@ from actors.schema import KEY
 from jobs.transcripts.failures import Unwritable
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of
+from jobs.transcripts.written import as_written, written_text
 
 Writer = Callable[[Transcript, SubtitleLayout], str]
 SUFFIXES = {
@@ -25,6 +26,8 @@ SUFFIXES = {
     "manifest": ".json",
 }
 PER_RECORDING = frozenset({"srt", "vtt", "textgrid"})  # formats that hold one recording
+FOR_READERS = frozenset({"srt", "vtt", "text"})  # formats that have the written form unless the text is asked for
+SUBTITLES = frozenset({"srt", "vtt"})  # formats whose words need times
 MAX_CUE_S = 100 * 3_600.0  # hours have two digits in subtitles
 MIN_INTERVAL_S = 0.001  # Praat has no intervals without a length
 
@@ -131,15 +134,17 @@ def text_line(transcript: Transcript, layout: SubtitleLayout) -> str:
 
 
 def json_lines(transcript: Transcript, layout: SubtitleLayout) -> str:
-    """A recording with all its segments as one JSON object; each channel of a dialogue is one."""
+    """A recording with all its segments as one JSON object, with the written form beside the text; each channel of a
+    dialogue is one."""
     return "".join(map(_json_line, transcript.channels))
 
 
 def _json_line(transcript: Transcript) -> str:
     names = ("recording_id", *KEY, "duration_s", "reference", "warning")
-    recording = {name: transcript.first[name] for name in names} | {"text": transcript.text, "extra": transcript.fields}
-    columns = ("start_s", "end_s", "text", "confidence", "tokens", "error_kind")
-    segments = [{name: row[name] for name in columns if row[name] is not None} for row in transcript.rows]
+    recording = {name: transcript.first[name] for name in names}
+    recording |= {"text": transcript.text, "written": written_text(transcript), "extra": transcript.fields}
+    columns = ("start_s", "end_s", "text", "written", "confidence", "tokens", "error_kind")
+    segments = [{name: row[name] for name in columns if row.get(name) is not None} for row in transcript.rows]
     return to_json(recording | {"segments": segments}) + "\n"
 
 
@@ -187,3 +192,11 @@ WRITERS: dict[tuple[str, bool], Writer] = {
     ("manifest", False): manifest_lines,
     ("manifest", True): manifest_lines,
 }
+
+
+def writer_of(kind: str, holds_all: bool, is_written: bool) -> Writer:
+    """The writer of a format, of texts or of their written form."""
+    writer = WRITERS[kind, holds_all]
+    if not is_written:
+        return writer
+    return lambda transcript, layout: writer(as_written(transcript, with_times=kind in SUBTITLES), layout)

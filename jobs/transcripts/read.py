@@ -27,7 +27,7 @@ from jobs.planning.plans import State
 from jobs.planning.state import load_state
 
 READ_AHEAD = 4  # parts read in advance while one is processed
-_COLUMNS = ["recording_id", *KEY, "segment_index", "start_s", "end_s", "duration_s", "text"]
+_COLUMNS = ["recording_id", *KEY, "segment_index", "start_s", "end_s", "duration_s", "text", "written"]
 _COLUMNS += ["confidence", "tokens", "reference", "extra", "error_kind", "error_detail", "warning"]
 
 _REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s")
@@ -238,7 +238,7 @@ def _fault(rows: pa.Table) -> str | None:
         pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MAX_SECONDS) for time in times))
     ):
         return "it has impossible times"
-    if (pc.max(pc.binary_length(rows.column("text"))).as_py() or 0) > MAX_TEXT:
+    if any((pc.max(pc.binary_length(rows.column(name))).as_py() or 0) > MAX_TEXT for name in ("text", "written")):
         return f"it has a segment of more than {MAX_TEXT:,} bytes of text"
     return None
 

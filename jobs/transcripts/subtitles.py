@@ -1,5 +1,6 @@
 """Divides transcripts into subtitle cues with times and line breaks."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,10 +8,23 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
-SENTENCE_ENDS = "。！？!?…；;"
+from actors.text.scripts import UNSPACED
+
+SENTENCE_ENDS = "。！？!?…；;."
 PUNCTUATION = SENTENCE_ENDS + "，,、：:"
 PAUSE_RATIO = 4.0  # times the median distance between word starts: a pause of that length is worth a comma
 CUE_COST = 1.0  # in commas: many short cues are harder to read
+
+#: A number goes on with a digit, also after its sign or a point, and after its digits with its unit, which has several
+#: characters in 300多万元, 5公里 and 30分钟. Beyond so many characters it is none that a line must keep whole.
+_BEFORE_DIGIT = re.compile(r"(?:[第$¥￥€£#+−-]|\d[.,:/]?)$")
+_BEFORE_UNIT = re.compile(r"\d[十百千万亿多余几来公平方立毫厘小美欧分]*$")
+_UNITS = frozenset(
+    "%％‰℃°十百千万亿多余几来年月日号时点分秒钟天周小刻元块角毛钱美欧岁个人名位口户家次遍趟倍成度斤两克吨升公毫厘微米"
+    "里尺寸亩平方立层楼栋幢单室房路线届期章节页集条款项册卷版件箱张只本台辆艘架部套双对场种类批组级股瓦伏兆字句头匹棵"
+    "朵颗粒杯瓶碗盒袋桶包座所间"
+)
+_LONGEST_NUMBER = 40
 
 
 @dataclass(frozen=True)
@@ -69,25 +83,43 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]
 
 
 def words_of(row: dict[str, Any]) -> list[Word]:
-    """The words of a segment with times: those of its tokens, else spread evenly over the segment."""
+    """The words of a segment with times: those of its tokens, else spread evenly over the segment. A number is one with
+    its unit."""
     tokens = [Word(each["token"], each["start_s"], each["end_s"]) for each in row["tokens"] or () if each["token"]]
     spaced = " " in row["text"].strip()
-    if not tokens:
-        step = (row["end_s"] - row["start_s"]) / len(row["text"])
-        times = [
-            (row["start_s"] + place * step, row["start_s"] + (place + 1) * step) for place in range(len(row["text"]))
-        ]
-        tokens = [Word(char, *time) for char, time in zip(row["text"], times, strict=True)]
     words = list[Word]()
-    for token in tokens:
-        begins = token.text[0].isspace() if spaced else token.text not in PUNCTUATION
-        if words and not begins:
+    for token in tokens or spread_evenly(row["text"], row["start_s"], row["end_s"]):
+        if words and not _begins(token.text, words[-1].text, spaced):
             words[-1] = Word(words[-1].text + token.text, words[-1].start, token.end)
         else:
             words.append(token)
     if spaced:  # segments do not include the space between them
         words[0] = words[0]._replace(text=" " + words[0].text.lstrip())
     return words
+
+
+def spread_evenly(text: str, start: float, end: float) -> list[Word]:
+    """The characters of a text without times, one by one."""
+    step = (end - start) / max(len(text), 1)
+    return [Word(char, start + place * step, start + (place + 1) * step) for place, char in enumerate(text)]
+
+
+def _begins(token: str, before: str, spaced: bool) -> bool:
+    """Whether a token begins a word, in a text with spaces between words or without."""
+    if token[0].isspace():
+        return True
+    if token in PUNCTUATION or _is_number_before(before, token):
+        return False
+    return not spaced or UNSPACED.match(token) is not None
+
+
+def _is_number_before(before: str, token: str) -> bool:
+    """Whether a number goes on with a token, or begins with it."""
+    if len(before) >= _LONGEST_NUMBER:
+        return False
+    if token[0].isdecimal():
+        return _BEFORE_DIGIT.search(before) is not None
+    return token[0] in _UNITS and _BEFORE_UNIT.search(before) is not None
 
 
 def _cues(words: Sequence[Word], layout: SubtitleLayout) -> Iterator[Cue]:
