@@ -77,7 +77,7 @@ class Update:
     def __call__(
         self, rows: pa.Table, emissions: pa.ChunkedArray, owners: Sequence[Carried]
     ) -> tuple[pa.Table, pa.ChunkedArray]:
-        """Updates rows, of PART_SCHEMA, of whole recordings, each with the object that it is of; returns them with their
+        """Updates rows of whole recordings, of PART_SCHEMA, each with the object that it is of; returns them with their
         emissions. Raises InvalidData for emissions that no run can have kept with such rows."""
         objects = {each.key: each for each in owners}
         said = {key for key, each in objects.items() if self.is_said_anew(each)}
