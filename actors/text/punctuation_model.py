@@ -100,7 +100,7 @@ def _checked(content: bytes) -> tuple[dict[str, int], int, list[str]]:
         raise _Wrong("it is not an ONNX file, or not all of one") from None
     if not model.graph.node:
         raise _Wrong("it is not an ONNX file, or not all of one")
-    foreign = {each.domain for each in model.opset_import} | {node.domain for node in _nodes(model)}
+    foreign = {_text(each.domain) for each in [*model.opset_import, *_nodes(model)]}
     if foreign - DOMAINS or model.functions:
         raise _Wrong(f"it uses operators of its own ({', '.join(sorted(foreign - DOMAINS)) or 'functions'})")
     for tensor in _tensors(model):
@@ -117,7 +117,14 @@ def _checked(content: bytes) -> tuple[dict[str, int], int, list[str]]:
     outputs = [_signature(each) for each in model.graph.output]
     if [each[1:3] for each in outputs] != [("float32", 3)]:
         raise _Wrong(f"it gives {_listed(outputs)}, where scores (float32, 3 axes) are due")
-    return _vocabulary({each.key: each.value for each in model.metadata_props}, outputs[0][3])
+    return _vocabulary({_text(each.key): _text(each.value) for each in model.metadata_props}, outputs[0][3])
+
+
+def _text(value: str | bytes) -> str:
+    """A string of a model, which protobuf gives as bytes where it is no text."""
+    if isinstance(value, bytes):
+        raise _Wrong(f"it has {value[:20]!r} where a text in UTF-8 is due")
+    return value
 
 
 def _vocabulary(metadata: dict[str, str], scores: int) -> tuple[dict[str, int], int, list[str]]:
