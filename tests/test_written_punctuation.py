@@ -118,7 +118,7 @@ def test_recordings_channels_and_what_has_no_text(text: TextSettings) -> None:
         "好。",
         "他来。",
         None,
-        "三十，",
+        "30，",
         "天。",
     ]
 
@@ -184,7 +184,7 @@ def check_marks(rows: pd.DataFrame) -> None:
     assert [each.translate(ADDED) for each in texts["written"]] == forms
     for form, each in zip(forms, texts["written"], strict=True):
         assert re.findall(r"\d+年|\d+月\d+日|\d+点\d*分?", form) == re.findall(r"\d+年|\d+月\d+日|\d+点\d*分?", each)
-    assert texts["written"].str.contains("[。，？][^。，？]").sum() > 10
+    assert texts["written"].str.contains("[。，？][^。，？]").sum() > 5
 
 
 @pytest.mark.usefixtures("ray_two_cpus")
