@@ -145,18 +145,21 @@ class Histories(RuleBasedStateMachine):
         self.world.run(job, self.is_damaged)
 
 
-KEPT = Job(candidates=32, tokens=False)
+KEPT = Job(candidates=32, tokens=False, itn="zh")
 REMOVING = replace(KEPT, on_deleted="remove")
 #: What changed, and how the next run is configured, which then has nothing to hear.
 REWRITES: dict[str, tuple[Callable[[Archive], object], Job]] = {
     "companions": (lambda archive: [archive.describe("b"), archive.describe("c"), archive.bare("a")], KEPT),
-    "written": (lambda archive: None, replace(KEPT, itn="zh")),
+    "written": (lambda archive: None, replace(KEPT, itn="none")),
     "tokens": (lambda archive: None, replace(KEPT, tokens=True)),
     "tokens, in pieces": (lambda archive: None, replace(KEPT, tokens=True, cuts=True)),
-    "emissions are not kept any more": (lambda archive: None, replace(KEPT, tokens=True, candidates=0, itn="zh")),
+    "emissions are not kept any more": (lambda archive: None, replace(KEPT, tokens=True, candidates=0, itn="none")),
     "removed": (lambda archive: [archive.sounds.pop(name) for name in "ad"], REMOVING),
     "deleted and kept": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(KEPT, tokens=True)),
-    "all": (lambda archive: [archive.sounds.pop("a"), archive.describe("b")], replace(REMOVING, tokens=True, itn="zh")),
+    "all": (
+        lambda archive: [archive.sounds.pop("a"), archive.describe("b")],
+        replace(REMOVING, tokens=True, itn="none"),
+    ),
 }
 #: Those after which some is to be heard.
 HEARINGS: dict[str, tuple[Callable[[Archive], object], Job]] = {

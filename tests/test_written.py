@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import ROOT
+from hostile_storage import Answer
 from test_heard_once import without_sound
 from test_recipe import CPUS, recipe_of
 from test_transcribe import forbid_ray
@@ -158,6 +159,17 @@ def test_outputs_of_before_match_while_nothing_is_asked_for() -> None:
     """The digits are those of versions without the section `text`."""
     assert Fingerprint.written(recipe_of(CPUS).digest) == "17263a94"
     assert TextSettings("zh").to_dict() == {"itn": "zh"}
+
+
+def test_replacements_are_known_by_their_content_wherever_they_lie(job: Any, tmp_path: Path, serve: Any) -> None:
+    file = tmp_path / "pairs.txt"
+    file.write_text("一\t壹\n", encoding="utf-8")
+    server = serve(lambda asked: Answer(file.read_bytes(), headers={"ETag": '"1"'}))
+    told = [
+        job(FEW, f"output.uri={tmp_path / 'out'}", f"text.replace={uri}", main=plan.main)[1]["written"]
+        for uri in (file, f"{server.url}/pairs.txt")
+    ]
+    assert told == [f"itn=zh replace={sha256_of(file)[:16]}"] * 2
 
 
 WITHOUT_WETEXT = """

@@ -121,17 +121,17 @@ def _time(run: Run) -> Span | None:
     words, part = run.words, grammar.PART_OF_HOUR_BEFORE.search(run.before)
     if part is not None and words in SMALL - {"zero"}:
         return run.span(len(part[0]), spoken=f"{part[1].lower()} {words}")
-    early = grammar.EARLY.fullmatch(words)  # two oh five, which the library takes for the number of a room
-    if early:
-        words = f"{early[2]} past {early[1]}"
-    day_half = run.after(grammar.HALF_OF_DAY_AFTER) if early or grammar.HOUR.fullmatch(words) else None
+    clock = grammar.CLOCK.fullmatch(words)
+    if clock:  # the library takes two oh five for the number of a room, but not five past two
+        words = f"{clock[2] or clock[3]} past {clock[1]}"
+    day_half = run.after(grammar.HALF_OF_DAY_AFTER) if clock or words in SMALL - {"zero"} else None
     if day_half is not None and run.word_before() not in ("no", "the", "this", "that"):
         return run.span(0, day_half, f"{words} {day_half[0].lower().replace(' ', '')}")
     if words in SMALL - {"zero"} and (o_clock := run.after(grammar.O_CLOCK_AFTER)):
         return run.span(0, o_clock)
     if grammar.MINUTES.fullmatch(words) and (past := run.after(grammar.PAST_HOUR_AFTER)):
         return run.span(0, past)
-    if run.word_before() == "at" and not run.after(grammar.COUNTED_AFTER) and (early or grammar.CLOCK.fullmatch(words)):
+    if run.word_before() == "at" and not run.after(grammar.COUNTED_AFTER) and clock:
         return run.span(spoken=words)
     return None
 
@@ -143,12 +143,14 @@ def _amount(run: Run) -> Span | None:
         if run.word_before(2) in ("half", "many", "quite", "such") or set(words.split()) <= SCALES:
             return None
         before, words = len(run.before) - len(run.before.rstrip()[:-1]), f"one {words}"
+    if re.fullmatch("dollars?|euros?", run.word_before()):
+        return None  # a dollar fifty
     decimal = grammar.DECIMAL.fullmatch(words)
     if not decimal and not grammar.CARDINAL.fullmatch(words):
         return None
     if grammar.MINUTES.fullmatch(words) and run.after(grammar.TO_HOUR_AFTER):
         return None  # twenty to three, which may be a time
-    words = re.sub(r"\boh?\b", "zero", words)
+    words = _with_zeros(words)
     unit = None  # five or six dollars are no five or $6
     if not (run.word_before() in grammar.ENUMERATED and _is_number(run.word_before(2))):
         units = (grammar.PERCENT_AFTER, grammar.MONEY_AFTER, grammar.MEASURE_AFTER)
@@ -165,6 +167,10 @@ def _amount(run: Run) -> Span | None:
     return run.span(before, spoken=words) if words not in SMALL else None
 
 
+def _with_zeros(words: str) -> str:
+    return re.sub(r"\boh?\b", "zero", words)
+
+
 def _is_number(word: str) -> bool:
     return bool(grammar.NUMBER_WORD.fullmatch(word) or re.search(r"\d", word))
 
@@ -176,7 +182,7 @@ def _year(run: Run) -> Span | None:
 
 def _digits(run: Run) -> Span | None:
     counting = any(run.words in each for each in COUNTING) and run.word_before() not in NAMED_BY_DIGITS
-    return run.span() if grammar.DIGITS.fullmatch(run.words) and not counting else None
+    return run.span(spoken=_with_zeros(run.words)) if grammar.DIGITS.fullmatch(run.words) and not counting else None
 
 
 def _ordinal(run: Run) -> Span | None:

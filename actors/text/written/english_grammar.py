@@ -43,24 +43,23 @@ _YEAR = (
 )
 
 CARDINAL = re.compile(rf"(?=.){_THOUSANDS}(?:{_TO_999})?(?<! )|{_HUNDREDS}")
+_SPELT = rf"(?:zero|oh|o|{_DIGIT})"
 DECIMAL = re.compile(
-    rf"(?:zero|{_TO_999}) point (?:zero|oh|o|{_DIGIT})(?: (?:zero|oh|o|{_DIGIT}))*(?: (?:m|b|tr)illion)?"
+    rf"(?:zero|(?:{_TO_999} thousand (?:and )?)?{_TO_999}) point {_SPELT}(?: {_SPELT})*(?: (?:m|b|tr)illion)?"
 )
 #: Of ten and more: first to ninth are words (first of all, second hand), but for days.
 ORDINAL = re.compile(
     rf"(?:{_DIGIT} hundred (?:and )?(?:{_TENS} )?{_FIRST}|{_TENS} {_FIRST}|(?:{_DIGIT} hundred (?:and )?)?{_TENTH})"
 )
-WITH_AND = re.compile(rf"{CARDINAL.pattern}|{ORDINAL.pattern}")
+WITH_AND = re.compile(rf"{CARDINAL.pattern}|{DECIMAL.pattern}|{ORDINAL.pattern}")
 YEAR = re.compile(_YEAR)
 DECADE = re.compile(rf"(?:sixteen|seventeen|eighteen|nineteen|twenty) {_DECADE}")
 DAY = re.compile(_DAY)
-DAY_AND_YEAR = re.compile(rf"(?P<day>{_DAY}|{_TO_99}) (?P<year>{_YEAR})")
-DIGITS = re.compile(rf"(?:zero|{_DIGIT})(?: (?:zero|oh|o|{_DIGIT})){{2,30}}")
-CLOCK = re.compile(rf"(?:{_DIGIT}|ten|eleven|twelve) (?:{_TEENS}|(?:twenty|thirty|forty|fifty)(?: {_DIGIT})?)")
-HOUR = re.compile(
-    rf"(?:{_DIGIT}|ten|eleven|twelve)(?: (?:oh {_DIGIT}|{_TEENS}|(?:twenty|thirty|forty|fifty)(?: {_DIGIT})?))?"
+DAY_AND_YEAR = re.compile(rf"(?:{_DAY}|{_TO_99}) {_YEAR}")
+DIGITS = re.compile(rf"(?:zero|{_DIGIT})(?: {_SPELT}){{2,30}}")
+CLOCK = re.compile(
+    rf"({_DIGIT}|ten|eleven|twelve) (?:oh? ({_DIGIT})|({_TEENS}|(?:twenty|thirty|forty|fifty)(?: {_DIGIT})?))"
 )
-EARLY = re.compile(rf"({_DIGIT}|ten|eleven|twelve) oh? ({_DIGIT})")
 MINUTES = re.compile(rf"(?:{_TEENS}|five|twenty five|twenty)")
 
 #: What may stand around a run.
@@ -68,7 +67,7 @@ MONTH = re.compile(rf"\b{_MONTH}\b", re.IGNORECASE)
 MONTH_BEFORE = re.compile(rf"\b({_MONTH})[^\S\r\n]+$", re.IGNORECASE)
 PART_OF_HOUR_BEFORE = re.compile(r"\b(?:a )?((?:half|quarter) past|quarter to) $", re.IGNORECASE)
 MINUS_BEFORE = re.compile(r"\bminus $", re.IGNORECASE)
-OF_MONTH_AFTER = re.compile(rf" of ({_MONTH})(?: ({_YEAR}))?\b", re.IGNORECASE)
+OF_MONTH_AFTER = re.compile(rf" of {_MONTH}(?: {_YEAR})?\b", re.IGNORECASE)
 HALF_OF_DAY_AFTER = re.compile(r" (?:[ap] m|[ap]m)\b(?! i\b)", re.IGNORECASE)
 O_CLOCK_AFTER = re.compile(r" o'clock\b", re.IGNORECASE)
 TO_HOUR_AFTER = re.compile(rf" to (?:{_DIGIT}|ten|eleven|twelve)\b(?![ -](?:{_WORD}))", re.IGNORECASE)

@@ -6,6 +6,7 @@ takes time in proportion to its length.
 """
 
 import re
+from collections.abc import Iterator
 
 from actors.text.written import mandarin_words as words
 from actors.text.written.mandarin_amounts import DIGIT_RUN, fraction, measure_and_more, money, point, signed
@@ -17,12 +18,16 @@ _SIMPLIFIED = str.maketrans(
     "點塊萬億號樓兩層單棟幢時鐘鍾週間線門廳館機車庫負華氏釐兆噸個錢頁級會歲條張幾來後",
     "点块万亿号楼两层单栋幢时钟钟周间线门厅馆机车库负华氏厘兆吨个钱页级会岁条张几来后",
 )
+_UNITS = str.maketrans("万亿", "萬億")
 _TRADITIONAL = re.compile("[點塊萬億號樓兩層負釐噸個錢條歲張幾來後線單]")
 #: A run of numerals; a single digit only where what stands beside it may make a number of it.
 _RUN = re.compile(
-    f"[{NUMERALS}](?:(?<=[十百千万亿])|(?=[{NUMERALS}点年月{words.MEASURE_STARTS}]|个百分)|(?<=[第负上下].)(?=[行层页排列度]))"
+    f"[{NUMERALS}](?:(?<=[十百千万亿])|(?=[{NUMERALS}点年月{words.MEASURE_STARTS}]|个百分)|(?<=[第负上下].)(?=[行层页排列度])"
+    f"|(?=[日号][到至][{NUMERALS}]{{1,3}}[日号])|(?<=[日号][到至].)(?=[日号]))"
     f"[{NUMERALS}]*+"
 )
+_TO_A_DAY = re.compile(f"[日号][到至][{NUMERALS}]{{1,3}}[日号]")
+_DAYS_TO = frozenset(["日到", "日至", "号到", "号至"])
 _WEEKDAYS = "一二三四五六"
 _PAIRS = re.compile(r"(.)\1(?!\1)(.)\2")  # 七七八八
 
@@ -35,14 +40,34 @@ def written_mandarin(text: str) -> str:
     >>> written_mandarin("万一十分方便")
     '万一十分方便'
     """
-    plain = text.translate(_SIMPLIFIED) if _TRADITIONAL.search(text) else text
-    parts, done, at = list[str](), 0, 0
-    while run := _RUN.search(plain, at):
-        at, edits = _judged(plain, *run.span())
+    parts, done = list[str](), 0
+    for edits in numbers_in(text):
         for edit in edits:
             parts += text[done : edit.begin], edit.text
             done = edit.end
     return "".join([*parts, text[done:]]) if parts else text
+
+
+def numbers_in(text: str) -> Iterator[list[Edit]]:
+    """The edits of each number of a text, in order.
+
+    >>> list(numbers_in("五塊錢"))
+    [[Edit(begin=0, end=1, text='5')]]
+    """
+    is_traditional = bool(_TRADITIONAL.search(text))
+    plain = text.translate(_SIMPLIFIED) if is_traditional else text
+    at = 0
+    while run := _RUN.search(plain, at):
+        at, edits = _judged(plain, *run.span())
+        if edits:
+            yield [_as_in(text, edit) for edit in edits] if is_traditional else edits
+
+
+def _as_in(text: str, edit: Edit) -> Edit:
+    """An edit of a text in traditional characters, with its 萬 and 億 if it has any."""
+    if {"萬", "億"}.isdisjoint(text[edit.begin : edit.end]):
+        return edit
+    return edit._replace(text=edit.text.translate(_UNITS))
 
 
 def _judged(plain: str, begin: int, end: int) -> Judged:
@@ -55,6 +80,8 @@ def _judged(plain: str, begin: int, end: int) -> Judged:
     if after == "分" and plain.startswith("之", end + 1):
         return fraction(plain, begin, end)
     is_vague = before in words.VAGUE and plain[begin] in "十百千万亿"
+    if before in ("几", "来", "多") and begin > 1 and (plain[begin - 2] in NUMERALS or plain[begin - 2].isdigit()):
+        return end, []  # 十几二十个
     if is_vague or before in words.NAMES or (begin > 1 and plain[begin - 2 : begin] in words.NAMED):
         return end, []
     found: Judged | None = None
@@ -91,7 +118,9 @@ def _number(plain: str, begin: int, end: int) -> list[Edit]:
     if _ends_before_last(run, plain[end : end + 1]):
         run, end = run[:-1], end - 1
     value = value_of(run)
-    if value is None or value < 10 or plain[end : end + 1] in ("几", "来") or words.SAYINGS.match(plain, begin):
+    if value is None or value < 10 or plain[end : end + 1] in ("几", "来"):
+        return []
+    if (saying := words.SAYINGS.match(plain, begin)) and saying.end() >= end:
         return []
     if value < 100 and not _is_counted(plain, begin, end, run):
         return []
@@ -126,6 +155,8 @@ def _single(plain: str, begin: int, end: int) -> list[Edit]:
     if run in f"{ZEROS}幺" or before == "同" or (before == "、" and begin > 1 and plain[begin - 2] in NUMERALS):
         return []  # 三、四楼 would be half in digits
     is_number = bool(words.MEASURED.match(plain, end)) and (run != "一" or after in ("号", "单", "楼"))
+    is_number = is_number or bool(_TO_A_DAY.match(plain, end))
+    is_number = is_number or (after in ("日", "号") and plain[max(begin - 2, 0) : begin] in _DAYS_TO)
     is_number = is_number or (before == "第" and bool(words.NUMBERED.match(plain, end)))
     is_number = is_number or (
         after == "度" and (before == "负" or plain[max(begin - 2, 0) : begin] in ("零下", "零上"))
@@ -143,7 +174,7 @@ def _is_code(plain: str, begin: int, end: int, run: str) -> bool:
         return (after == "后" and run[1] in "零五" and run[0] not in "二三四") or (
             after == "折" and run not in words.UP
         )
-    if after == "几":
+    if after == "几" or plain[end : end + 2] in words.HISTORY:
         return False
     is_counting = run in words.UP or run in words.DOWN or run in words.SEQUENCES or bool(_PAIRS.fullmatch(run))
     return not is_counting or before in words.LABELS or after in ("室", "房")

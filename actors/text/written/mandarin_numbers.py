@@ -51,12 +51,18 @@ def value_of(run: str) -> int | None:
 
 
 def shown(value: int) -> str:
-    """A number as people write it: with 万 and 亿 where nothing is below them, else in digits."""
+    """A number as people write it: with 万 and 亿 where nothing is below them, else in digits.
+
+    >>> shown(120_000_000), shown(35_000), shown(100_000)
+    ('1亿2000万', '35000', '10万')
+    """
     if value % _WAN or not value:
         return str(value)
     if value % (_YI * _WAN) == 0:
         return f"{value // _YI // _WAN}万亿"
     yi, wan = divmod(value // _WAN, _WAN)
+    if yi and 0 < wan < 1000:
+        return str(value)  # 一亿零二十万, whose zero would be lost
     return (f"{yi}亿" if yi else "") + (f"{wan}万" if wan else "")
 
 

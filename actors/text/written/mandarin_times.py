@@ -19,7 +19,7 @@ def year(plain: str, begin: int, end: int) -> Judged | None:
     """The edits of a year that is said digit by digit, before 年, and of its month and day; None if it is none.
 
     >>> year("九八年六月四号", 0, 2)
-    (5, [Edit(begin=0, end=2, text='98'), Edit(begin=3, end=4, text='6'), Edit(begin=5, end=6, text='4')])
+    (6, [Edit(begin=0, end=2, text='98'), Edit(begin=3, end=4, text='6'), Edit(begin=5, end=6, text='4')])
     """
     run = plain[begin:end]
     if not _YEAR.fullmatch(run):
