@@ -20,7 +20,7 @@ _PUNCTUATED = re.compile(r"\s*[,.;:!?…。，、？！；：]")
 _DIGITS = r"\d[\d.,:/]*+(?:[百千万亿]++\d*+)*+"
 #: Numbers that are written in several pieces; a date, a time of day and an amount are one each.
 _NUMBER = re.compile(
-    rf"[负第$¥￥€£+−-]*+(?:{_DIGITS}年(?:{_DIGITS}月(?:{_DIGITS}[日号])?)?|{_DIGITS}月(?:{_DIGITS}[日号])?"
+    rf"[负第$¥￥€£+−-]{{0,2}}+(?:{_DIGITS}年(?:{_DIGITS}月(?:{_DIGITS}[日号])?)?|{_DIGITS}月(?:{_DIGITS}[日号])?"
     rf"|{_DIGITS}[点时](?:半|[一三]刻|{_DIGITS}(?:分(?:{_DIGITS}秒)?)?)?|{_DIGITS}分{_DIGITS}秒"
     rf"|{_DIGITS}[元块](?:{_DIGITS}[角毛]?(?:{_DIGITS}分)?)?|{_DIGITS}[角毛](?:{_DIGITS}分)?|{_DIGITS}[%‰℃]?)"
 )
