@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO_MODEL, ROOT
@@ -121,6 +122,13 @@ def test_recordings_channels_and_what_has_no_text(text: TextSettings) -> None:
         "30，",
         "天。",
     ]
+
+
+def test_recordings_without_a_first_row_are_not_joined(text: TextSettings) -> None:
+    """As no run writes them, but a part may be anyone's."""
+    rows = rows_of([["我来", "他来"], ["我去", "他去"], ["我走", "他走"]])
+    rows = rows.filter(pc.equal(rows.column("segment_index"), 1))
+    assert written_of([rows], load_write(text)) == ["他来。", "他去。", "他走。"]
 
 
 @given(
