@@ -23,7 +23,7 @@ from actors.storage.place import Place
 from actors.text.decoding import DecodingSettings, load_decoder
 from actors.text.join import join_segments
 from actors.text.say import Speaker
-from actors.text.written.write import TextSettings, load_write
+from actors.text.written.write import TextSettings, load_write, whole_recordings
 from actors.units import NO_EMISSIONS, Fingerprint
 
 _WRITTEN = PART_SCHEMA.field("written")
@@ -84,15 +84,17 @@ class Writer:
         unit, entries = unit_of(pieces, piece)
         rows = rows_of(pieces, piece.count) if unit.objects else ()
         keeps_emissions = Fingerprint.emissions(unit.fingerprint) != NO_EMISSIONS
-        said = (self.said(table, keeps_emissions) for table in rows)
-        return commit_unit(unit, said, self._output, work, entries, self._updating)
+        said = whole_recordings(self.said(table, keeps_emissions) for table in rows)
+        return commit_unit(unit, map(self._written, said), self._output, work, entries, self._updating)
 
     def said(self, heard: pa.Table, keeps_emissions: bool) -> pa.Table:
-        """Rows of PART_SCHEMA, with their emissions if they are kept."""
+        """Rows of PART_SCHEMA, with their emissions if they are kept; how they are written is not told yet."""
         emissions = heard.column("emission")
         said = self._updating.speak(heard, emissions)
-        said = said.set_column(said.schema.get_field_index("written"), _WRITTEN, self._updating.write(said))
         return said.append_column(HEARD_SCHEMA.field("emission"), emissions) if keeps_emissions else said
+
+    def _written(self, said: pa.Table) -> pa.Table:
+        return said.set_column(said.schema.get_field_index("written"), _WRITTEN, self._updating.write(said))
 
     def joined(self, unit: str, emissions: pa.Table) -> pa.Table:
         """What was heard of a unit's own segments, of HEARD_SCHEMA, with the metadata of the emissions."""

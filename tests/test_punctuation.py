@@ -294,6 +294,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @example(369, 2, b"\x00\x00")
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 8), st.binary(min_size=1, max_size=8))
+@example(3852, 1, b"\0")  # the marks are no UTF-8
 def test_damaged_models_are_refused_or_run(tmp_path: Path, at: int, cut: int, put: bytes) -> None:
     def damaged(whole: bytes) -> bytes:
         place = at % len(whole)

@@ -16,6 +16,7 @@ from actors.parts.stored import open_part, part_name, remove_unit
 from actors.parts.update import Update, Updating
 from actors.schema import EMISSION
 from actors.storage.place import Place
+from actors.text.written.write import whole_recordings
 from actors.units import Unit
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class CarriedRows:
         if not self._part:
             return
         known = self._carried.keys() | {(escape_surrogates(each.uri), each.selection) for each in self._unit.objects}
-        for table in self._part.tables():
+        for table in whole_recordings(self._part.tables()):
             rows = table.num_rows
             emissions = self._emissions.take(rows) if self._emissions else _no_emissions(rows)
             owners = [self._carried.get(owner_of(key, known)) for key in object_keys(table)]

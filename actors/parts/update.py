@@ -77,8 +77,8 @@ class Update:
     def __call__(
         self, rows: pa.Table, emissions: pa.ChunkedArray, owners: Sequence[Carried]
     ) -> tuple[pa.Table, pa.ChunkedArray]:
-        """Updates rows, of PART_SCHEMA, each with the object that it is of; returns them with their emissions. Raises
-        InvalidData for emissions that no run can have kept with such rows."""
+        """Updates rows of whole recordings, of PART_SCHEMA, each with the object that it is of; returns them with their
+        emissions. Raises InvalidData for emissions that no run can have kept with such rows."""
         objects = {each.key: each for each in owners}
         said = {key for key, each in objects.items() if self.is_said_anew(each)}
         written = {key for key, each in objects.items() if self.is_written_anew(each)}
@@ -118,9 +118,9 @@ class Update:
     def _written_rows(self, rows: pa.Table, is_anew: NDArray[np.bool_]) -> pa.Table:
         """Rows of which some have another written form of their text."""
         assert self._updating
-        written, mask = self._updating.write(rows), pa.array(is_anew)
-        before = rows.column("written").combine_chunks()
-        return _with_columns(rows, {"written": pc.if_else(mask, written, before)})
+        mask, before = pa.array(is_anew), rows.column("written").combine_chunks()
+        written = self._updating.write(rows.filter(mask))
+        return _with_columns(rows, {"written": pc.replace_with_mask(before, mask, written)})
 
     def _described_rows(self, rows: pa.Table, objects: Sequence[Carried | None]) -> pa.Table:
         """Rows with the names and companions that the recordings of these objects have now; companions are in the first

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from actors.text.punctuation_model import COMMA, PAUSE, QUESTION, STOP, PunctuationModel
+from actors.text.written.marks import Mark, place_marks
 
 #: Tokens that the model sees at once, as FunASR's at most.
 WINDOW = 200
@@ -21,8 +22,6 @@ ENDS = {STOP, QUESTION}
 MARKS = {STOP, QUESTION, COMMA, PAUSE}
 #: A word, number or address in Latin letters, or one character; with the accents that are written as ones of their own.
 TOKEN = re.compile(r"(?:[!-\u024f\u2019]+|\S)[\u0300-\u036f\ufe0e\ufe0f]*")
-#: What is punctuated as it stands.
-PUNCTUATED = re.compile(r"\s*[,.;:!?…。，、？！；：]")
 
 _log = logging.getLogger(__name__)
 
@@ -39,23 +38,31 @@ class Punctuator:
         self._model = PunctuationModel(path)
         self._failed = False
 
-    def __call__(self, segments: Sequence[str]) -> list[str]:
-        """The segments of one recording, in their order, punctuated; as they were where the model fails."""
+    def __call__(
+        self, segments: Sequence[str], written: Sequence[str] | None = None, is_whole: bool = True
+    ) -> list[str]:
+        """The written forms of a recording's segments, in their order, punctuated; as they were where the model fails.
+
+        The marks are found in the segments as they were said, which are punctuated themselves if no written forms are
+        given. If they are not all of the recording (`is_whole`), the last one ends without a mark.
+        """
+        written = segments if written is None else written
         found = [list(TOKEN.finditer(segment)) for segment in segments]
         tokens = [token[0] for each in found for token in each]
         try:
-            marks = iter(self._marks(tokens))
+            marks = iter(self._marks(tokens, is_whole))
         except self._model.faults as error:
             if not self._failed:
                 _log.warning("the model of punctuation failed, and what it failed on stays without: %s", error)
             self._failed = True
-            return list(segments)
+            return list(written)
+        marked = [[Mark(token.end(), next(marks)) for token in each] for each in found]
         return [
-            _with_marks(segment, [(token, next(marks)) for token in each])
-            for segment, each in zip(segments, found, strict=True)
+            place_marks(segment, form, [each for each in of_it if each.mark])
+            for segment, form, of_it in zip(segments, written, marked, strict=True)
         ]
 
-    def _marks(self, tokens: list[str]) -> list[str]:
+    def _marks(self, tokens: list[str], is_whole: bool) -> list[str]:
         """The mark after each token: one of MARKS, or nothing."""
         marks: list[str] = []
         while len(marks) < len(tokens):
@@ -64,7 +71,9 @@ class Punctuator:
             if len(marks) + len(window) < len(tokens):
                 found = found[: _sentences_end(found)]
             marks += found
-        if marks and marks[-1] not in ENDS:
+        if marks and not is_whole:  # the model takes the end of what it sees for one of a sentence
+            marks[-1] = ""
+        elif marks and marks[-1] not in ENDS:
             marks[-1] = STOP
         return [mark if mark in MARKS else "" for mark in marks]
 
@@ -79,13 +88,3 @@ def _sentences_end(marks: list[str]) -> int:
             if marks[index] in wanted:
                 return index + 1
     return STEP
-
-
-def _with_marks(segment: str, marked: list[tuple[re.Match[str], str]]) -> str:
-    pieces, done = [], 0
-    for token, mark in marked:
-        pieces.append(segment[done : token.end()])
-        done = token.end()
-        if mark and not PUNCTUATED.match(segment, done) and not PUNCTUATED.fullmatch(token[0][-1]):
-            pieces.append(mark)
-    return "".join(pieces) + segment[done:]

@@ -52,5 +52,10 @@ class Text(Stored):
     """replacements, after that: path or URL of a text file, a pair a line, with a tab between
 
     The longest that fits is replaced; in scripts with spaces between words, whole words are."""
+    punctuation: Location | None = None
+    """model of punctuation: path or URL of a CT-transformer in ONNX, as sherpa-onnx publishes it
+
+    It sees whole recordings of text; its marks are put into what the other keys make of that. Needs the extra
+    punctuation."""
     storage_options: StorageOptions = {}
-    """as for input, if replace is a URL"""
+    """as for input, if replace or punctuation is a URL"""

@@ -1,7 +1,8 @@
-"""Resolves how a run writes texts: the inverse text normalisation, and the file of replacements."""
+"""Resolves how a run writes texts: the inverse text normalisation, and the files of replacements and of punctuation."""
 
 from actors.storage.fetched import resolve_file
 from actors.text.lists import MAX_BYTES
+from actors.text.punctuation_model import MAX_BYTES as MAX_MODEL_BYTES
 from actors.text.written.write import TextSettings
 from jobs.cli.config import Config
 
@@ -11,4 +12,6 @@ def resolve_text(config: Config) -> TextSettings:
     ConfigError if a secret is not set."""
     stated, options = config.text, config.text.options()
     replace = resolve_file(stated.replace, options, "text.replace", MAX_BYTES) if stated.replace else None
-    return TextSettings(stated.itn, replace)
+    model = stated.punctuation
+    punctuation = resolve_file(model, options, "text.punctuation", MAX_MODEL_BYTES) if model else None
+    return TextSettings(stated.itn, replace, punctuation)
