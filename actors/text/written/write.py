@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -11,18 +12,20 @@ import pyarrow as pa
 from actors.schema import KEY, UsageError
 from actors.storage.fetched import StoredFile, fetch_file
 from actors.text.punctuation import Punctuator
+from actors.text.written.across import written_across
 from actors.text.written.forms import written_form
 from actors.text.written.replacements import read_pairs, replacing
 
 #: The column `written` of rows with the column `text`, the rows of each recording together (`whole_recordings`).
 Write = Callable[[pa.Table], pa.Array]
-_Step = Callable[[str], str]
+_Step = Callable[[list[str]], list[str]]  # of the texts of a recording
 _Loaded = TypeVar("_Loaded")
 
-#: Rows of a recording that are punctuated together at most: a day of segments of ten seconds. They are held as rows
+#: Rows of a recording that are written together at most: a day of segments of ten seconds. They are held as rows
 #: until the last of them is there.
 STRETCH_ROWS = 10_000
 _OF_RECORDING = ["recording_id", *KEY]
+_SPACED = frozenset({"en"})  # languages with spaces between words
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class TextSettings:
 def load_write(settings: TextSettings) -> Write:
     """Loads what makes the column `written`: null in every row where nothing is asked for, else null without a text.
 
-    The marks of punctuation are found in `text`, as models are trained on what is said, and whole recordings of it;
-    then they are put into what the other steps make of each text, which no mark disturbs so.
+    The segments of a recording are written together, for a cut may halve a number. The marks of punctuation are found
+    in `text`, as models are trained on what is said; then they are put into what the other steps make of each text,
+    which no mark disturbs so.
 
     Raises UsageError, which names the key, if a library is not there, or a file is not what it should be.
     """
@@ -58,7 +62,8 @@ def load_write(settings: TextSettings) -> Write:
     if settings.itn != "none":
         steps.append(_itn(settings.itn))
     if settings.replace:
-        steps.append(_loaded(settings.replace, lambda path: replacing(read_pairs(path))))
+        replace = _loaded(settings.replace, lambda path: replacing(read_pairs(path)))
+        steps.append(lambda texts: [replace(text) for text in texts])
     punctuate = _loaded(settings.punctuation, lambda path: Punctuator(str(path))) if settings.punctuation else None
     return lambda rows: _written(rows, steps, punctuate)
 
@@ -76,27 +81,29 @@ def _itn(language: str) -> _Step:
         written_form("twenty three", language)  # a number, so that its library is loaded
     except (ValueError, ModuleNotFoundError) as problem:
         raise UsageError(f"text.itn: {problem}") from None
-    return lambda text: written_form(text, language)
+    write, between = partial(written_form, language=language), " " if language in _SPACED else ""
+    return lambda texts: written_across(texts, write, between)
 
 
 def _written(rows: pa.Table, steps: Sequence[_Step], punctuate: Punctuator | None) -> pa.Array:
     if not steps and not punctuate:
         return pa.nulls(rows.num_rows, pa.string())
-    texts = written = rows.column("text").to_pylist()
-    for step in steps:
-        written = [text and step(text) for text in written]
-    if punctuate:
-        written = list(written)
-        for stretch, is_whole in _stretches(rows):
-            spoken = [row for row in stretch if texts[row]]
-            marked = punctuate([texts[row] for row in spoken], [written[row] for row in spoken], is_whole)
-            for row, text in zip(spoken, marked, strict=True):
-                written[row] = text
+    texts = rows.column("text").to_pylist()
+    written = list(texts)
+    for stretch, is_whole in _stretches(rows):
+        spoken = [row for row in stretch if texts[row]]
+        said = found = [texts[row] for row in spoken]
+        for step in steps:
+            found = step(found)
+        if punctuate:
+            found = punctuate(said, found, is_whole)
+        for row, text in zip(spoken, found, strict=True):
+            written[row] = text
     return pa.array(written, pa.string())
 
 
 def _stretches(rows: pa.Table) -> Iterator[tuple[range, bool]]:
-    """The rows that are punctuated together, and whether they are to the end of a recording: that is not known where
+    """The rows that are written together, and whether they are to the end of a recording: that is not known where
     there are as many as may be."""
     indices = rows.column("segment_index").to_pylist()
     recordings = list(zip(*(rows.column(name).to_pylist() for name in _OF_RECORDING), strict=True))
