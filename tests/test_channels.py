@@ -363,7 +363,8 @@ def test_calls_through_the_whole_job(job: Any, speech: list[tuple[Any, str]], tm
     }
 
     def exported(*overrides: str) -> Path:
-        status, summary, _ = job(*where, *overrides, f"export.uri={tmp_path / 'x'}", main=export.main)
+        keys = ("export.text=text", f"export.uri={tmp_path / 'x'}")
+        status, summary, _ = job(*where, *overrides, *keys, main=export.main)
         assert (status, summary["recordings"], summary["errors"]) == (0, 3, 1)
         return tmp_path / "x"
 
