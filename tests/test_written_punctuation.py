@@ -24,7 +24,15 @@ from punctuation_models import table_model, written
 from test_heard_once import without_sound
 from test_pieces import cut, unit_of
 from test_transcribe import forbid_ray
-from test_written import FEW, assert_same_but_written, in_chinese, parts_of, written_as
+from test_written import (
+    FEW,
+    all_in_chinese,
+    assert_same_but_written,
+    in_chinese,
+    parts_of,
+    recordings_of,
+    written_as,
+)
 from transcribing import MODEL, Transcribing
 
 from actors.engine.interface import EngineSettings
@@ -181,14 +189,15 @@ def check_marks(rows: pd.DataFrame) -> None:
     """That what is written is punctuated, with no mark at a cut, or within a number, that is not the model's."""
     texts = rows[rows["text"].fillna("") != ""]
     cuts = 0
-    for _, recording in texts.groupby(["uri", "member", "offset_s", "stretch_s", "channel"], dropna=False):
-        *before, last = recording.sort_values("segment_index").to_dict("records")
+    for recording in recordings_of(texts):
+        *before, last = recording.to_dict("records")
         assert last["written"][-1] in "。？"
         for each in before:
             cuts += 1
             assert (each["written"][-1] in ADDED_MARKS) <= (each["text"][-1] in TABLE)
     assert cuts > 10
-    forms = [in_chinese(each) for each in texts["text"]]
+    texts = pd.concat(recordings_of(texts))
+    forms = [form for each in recordings_of(texts) for form in all_in_chinese(list(each["text"]))]
     assert [each.translate(ADDED) for each in texts["written"]] == forms
     for form, each in zip(forms, texts["written"], strict=True):
         assert re.findall(r"\d+年|\d+月\d+日|\d+点\d*分?", form) == re.findall(r"\d+年|\d+月\d+日|\d+点\d*分?", each)
@@ -226,7 +235,7 @@ def test_a_finished_output_is_punctuated_from_its_rows(
     key = ["uri", "member", "segment_index", "text", "written"]
     pd.testing.assert_frame_equal(at_once[key], marked[key])
     assert job(*where)[1]["rewritten"] == count
-    written_as(parts_of(tmp_path / "out"), in_chinese)
+    written_as(parts_of(tmp_path / "out"), all_in_chinese)
 
 
 def test_what_a_model_fails_on_stays_without_marks(
