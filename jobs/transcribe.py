@@ -194,14 +194,17 @@ def transcribe(
 ) -> None:
     """Hears the planned units of which something is to be heard; what becomes of each is in `ledger`. If the share of
     the cluster that this takes is lost with a machine, another one is taken for what is left."""
-    plan, lost = prepared.plan, ""
+    plan, lost, left_before = prepared.plan, "", 0
     while True:
         try:
             with claim_share(config, prepared, writing.run_id) as share:
                 return send(prepared, writing, share, ledger, kept_cuts)
         except ShareLost as problem:
-            lost = str(problem)  # not the exception, whose frames hold the workers
-            say(f"{lost}; starting anew, with {sum(unit.id in ledger.waiting for unit in plan.units)} units", "yellow")
+            lost, left = str(problem), sum(unit.id in ledger.waiting for unit in plan.units)  # its frames hold workers
+            if left == left_before:
+                raise GraphError(f"{lost}, for the second time without a unit done") from None
+            left_before = left
+            say(f"{lost}; starting anew, with {left} units", "yellow")
             kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, prepared.output)
         except ConfigError as problem:
             if not lost:
@@ -222,7 +225,7 @@ def send(
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
     ledger.publish(Metrics(writing.run_id, len(ledger.waiting), prepared.output_uri))
     cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.committed}
-    units, isolated = [unit for unit in plan.units if unit.id in ledger.waiting], False
+    units, isolated = [unit for unit in plan.units if unit.id in ledger.waiting] or ledger.to_retry(), False
     while units:
         pieces = list[Piece]()
         for unit in units:

@@ -121,7 +121,7 @@ def test_a_second_run_leaves_the_output_to_the_first(
     output = Place.at(str(tmp_path / "out"))
     (output / "_runs/000001/other").write(b"")
     where = [f"output.uri={output.path}", "input.uri=demo/audio/loose/00.wav"]
-    monkeypatch.setattr(transcribe, "transcribe", lambda *given: given[3].waiting.clear())  # of the ledger
+    monkeypatch.setattr(transcribe, "send", lambda *given: given[3].waiting.clear())  # of the ledger
     monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext())
     for status, sign in ((4, {"machine": "another", "process": 1, "began": "1"}), (0, None)):
         file = output / "_runs/000000/heartbeat"

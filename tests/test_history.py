@@ -39,7 +39,7 @@ from jobs.running.record import RunRecord, recorded
 from jobs.running.runs import all_runs, read_runs
 from jobs.running.summary import UnitCounts
 
-TRANSCRIBE = transcribe.transcribe
+SEND = transcribe.send
 ONE = ("input.uri=demo/audio/loose/00.wav",)
 
 
@@ -55,7 +55,7 @@ def told(seen: str) -> str:
 @pytest.fixture
 def _no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs plan and claim, and do nothing."""
-    monkeypatch.setattr(transcribe, "transcribe", lambda *given: given[3].waiting.clear())  # of the ledger
+    monkeypatch.setattr(transcribe, "send", lambda *given: given[3].waiting.clear())  # of the ledger
     monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext())
 
 
@@ -546,7 +546,7 @@ def test_a_run_that_stops_at_work_says_why(
 
     nothing = SimpleNamespace(add=lambda *_: None, retry=lambda _: None)
     share = SimpleNamespace(resources=SimpleNamespace(described=lambda: "one actor"))
-    monkeypatch.setattr(transcribe, "transcribe", TRANSCRIBE)
+    monkeypatch.setattr(transcribe, "send", SEND)
     monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext(share))
     monkeypatch.setattr(transcribe, "Metrics", lambda *_: nothing)
     monkeypatch.setattr(pipeline, "build_graph", lambda *_: None)

@@ -3,12 +3,15 @@
 import re
 from itertools import pairwise
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.schema import KEY
 from actors.text.written.across import written_across
 from actors.text.written.forms import written_form
+from actors.text.written.write import TextSettings, load_write
 
 
 def in_mandarin(text: str) -> str:
@@ -72,3 +75,11 @@ def test_any_texts_keep_their_places(texts: list[str]) -> None:
     written = written_across(texts, in_mandarin, "")
     assert len(written) == len(texts)
     assert all(bool(text) == bool(said) for text, said in zip(written, texts, strict=True))
+
+
+def test_no_number_goes_on_beyond_silence_or_an_error() -> None:
+    texts = ["涨了百分之六", "", "十五个人", "涨了百分之六", None, "十五个人", "涨了百分之六", "十五个人"]
+    columns = {name: [None] * len(texts) for name in ("recording_id", *KEY)}
+    rows = pa.table({"text": texts, "segment_index": range(len(texts))} | columns)
+    written = load_write(TextSettings("zh"))(rows).to_pylist()
+    assert written == ["涨了6%", "", "15个人", "涨了6%", None, "15个人", "涨了百分之六", "十五个人"]

@@ -51,6 +51,8 @@ class Punctuator:
         tokens = [token[0] for each in found for token in each]
         try:
             marks = iter(self._marks(tokens, is_whole))
+        except MemoryError:
+            raise  # which says nothing of the text: it is tried again
         except self._model.faults as error:
             if not self._failed:
                 _log.warning("the model of punctuation failed, and what it failed on stays without: %s", error)

@@ -34,6 +34,7 @@ _REQUIRED_WITH_TEXT = ("start_s", "end_s", "duration_s")
 _TOKEN_FIELDS = ("token", "start_s", "end_s", "confidence")
 MAX_SECONDS = 1e8  # of a recording; three years
 MAX_TEXT = 200_000  # bytes of a segment; it has two minutes at most, so 1,500 tokens, which take 20 kB
+MAX_WRITTEN = 4_000_000  # bytes of what replacements may make of it
 
 Opened = TypeVar("Opened")
 Found = TypeVar("Found")
@@ -238,8 +239,9 @@ def _fault(rows: pa.Table) -> str | None:
         pc.all(each).as_py() is not False for each in (in_order, *(pc.less(time, MAX_SECONDS) for time in times))
     ):
         return "it has impossible times"
-    if any((pc.max(pc.binary_length(rows.column(name))).as_py() or 0) > MAX_TEXT for name in ("text", "written")):
-        return f"it has a segment of more than {MAX_TEXT:,} bytes of text"
+    for name, most in (("text", MAX_TEXT), ("written", MAX_WRITTEN)):
+        if (pc.max(pc.binary_length(rows.column(name))).as_py() or 0) > most:
+            return f"it has a segment of more than {most:,} bytes of {name}"
     return None
 
 

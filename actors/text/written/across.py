@@ -51,5 +51,5 @@ def _together(texts: Sequence[str], write: Callable[[str], str], between: str) -
         for number in range(first, last + 1):
             parts[number].append(joined[max(begin, begins[number]) : min(end, begins[number] + len(texts[number]))])
     if between:
-        return ["".join(part).strip() for part in parts]
+        return ["".join(part).strip() or text for part, text in zip(parts, texts, strict=True)]
     return ["".join(part) for part in parts]

@@ -122,6 +122,8 @@ def _number(plain: str, begin: int, end: int) -> list[Edit]:
     value = value_of(run)
     if value is None or value < 10 or plain[end : end + 1] in ("几", "来"):
         return []
+    if plain[end : end + 1] == "世" and plain[end + 1 : end + 2] not in ("纪", "界"):
+        return []  # 约翰二十三世
     if (saying := words.SAYINGS.match(plain, begin)) and saying.end() >= end:
         return []
     if value < 100 and not _is_counted(plain, begin, end, run):

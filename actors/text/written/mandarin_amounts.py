@@ -90,7 +90,7 @@ def _decimal(plain: str, begin: int, end: int, said: re.Match[str]) -> list[Edit
 def _is_decimal(plain: str, begin: int, said: re.Match[str]) -> bool:
     """Whether a digit, 点 and a digit is a number, and not 一点 (a bit) or 三点 (of a list) before another word."""
     after, before = plain[said.end() : said.end() + 1], plain[begin - 1 : begin]
-    if not after.isalpha() or after in words.QUANTITY or said[0] in ZEROS:
+    if (not after.isalpha() and after != "-") or after in words.QUANTITY or said[0] in ZEROS:
         return True
     if said[0] == "一":
         return False  # 一点一滴, 三点一线
@@ -123,7 +123,7 @@ def money(plain: str, begin: int, end: int) -> Judged | None:
     after = plain[end + 1 : end + 2]
     if value >= 10:
         return None
-    if after == "钱" or (unit == "元" and run not in "一二三零" and after not in (*"数论化组",)):
+    if after == "钱" or (unit == "元" and run not in "一二三零" and after not in (*"数论化组素桥",)):
         return end, edits
     return end, []
 

@@ -92,14 +92,29 @@ def _written(rows: pa.Table, steps: Sequence[_Step], punctuate: Punctuator | Non
     written = list(texts)
     for stretch, is_whole in _stretches(rows):
         spoken = [row for row in stretch if texts[row]]
-        said = found = [texts[row] for row in spoken]
-        for step in steps:
-            found = step(found)
+        said, found = [texts[row] for row in spoken], list[str]()
+        for together in _adjacent(spoken):
+            part = [texts[row] for row in together]
+            for step in steps:
+                part = step(part)
+            found += part
         if punctuate:
             found = punctuate(said, found, is_whole)
         for row, text in zip(spoken, found, strict=True):
             written[row] = text
     return pa.array(written, pa.string())
+
+
+def _adjacent(rows: Sequence[int]) -> Iterator[list[int]]:
+    """The rows in lists of those that follow one another: beyond silence, or an error, no number goes on."""
+    found = list[int]()
+    for row in rows:
+        if found and row != found[-1] + 1:
+            yield found
+            found = []
+        found.append(row)
+    if found:
+        yield found
 
 
 def _stretches(rows: pa.Table) -> Iterator[tuple[range, bool]]:
