@@ -61,13 +61,18 @@ def output(tmp_path: Path) -> Path:
         row_of("../../etc/pass:wd\x07", text="出去"),
         row_of("broken.wav", text=None, error_kind="unreadable", start_s=None, end_s=None, confidence=None),
     ]
+    return output_of(rows, tmp_path / "out")
+
+
+def output_of(rows: list[dict[str, Any]], folder: Path) -> Path:
+    """An output of one unit with these rows."""
     names = dict.fromkeys(row["recording_id"] for row in rows)
     objects = tuple(
         SourceObject(f"file:///audio/{each}", f"file:///audio/{each}", each, "audio", "e", 9) for each in names
     )
     table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
-    commit_unit(Unit("0a", "f", objects), [table], Place.at(str(tmp_path / "out")))
-    return tmp_path / "out"
+    commit_unit(Unit("0a", "f", objects), [table], Place.at(str(folder)))
+    return folder
 
 
 def exported(job: Any, output: Path, kind: str, *more: str) -> tuple[Path, dict[str, Any]]:

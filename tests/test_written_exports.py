@@ -12,12 +12,10 @@ import webvtt
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_export import exported, row_of, tokens_of
+from test_export import exported, output_of, row_of, tokens_of
 
-from actors.parts.commit import commit_unit
 from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
-from actors.units import SourceObject, Unit
 from jobs import export
 from jobs.transcripts.read import Transcript, recordings_of
 from jobs.transcripts.subtitles import SubtitleLayout, cues_of, words_of
@@ -41,13 +39,7 @@ def output(tmp_path: Path) -> Path:
         row_of("b.wav", text=SHARE, written="增长30.5%", reference="增长", end_s=5.0),
         row_of("broken.wav", text=None, error_kind="unreadable", start_s=None, end_s=None, confidence=None),
     ]
-    names = dict.fromkeys(row["recording_id"] for row in rows)
-    objects = tuple(
-        SourceObject(f"file:///audio/{each}", f"file:///audio/{each}", each, "audio", "e", 9) for each in names
-    )
-    table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
-    commit_unit(Unit("0a", "f", objects), [table], Place.at(str(tmp_path / "out")))
-    return tmp_path / "out"
+    return output_of(rows, tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["srt", "vtt"])
