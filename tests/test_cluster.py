@@ -21,8 +21,10 @@ from jobs.cli.terminal import read_json
 @contextmanager
 def cluster_of(cpus: int) -> Iterator[Any]:
     """A head without CPUs, and three machines of so many each; all of them are this one."""
+    import ray
     from ray.cluster_utils import Cluster
 
+    ray.shutdown()  # the Ray of other tests, if any: this process can be connected to one at a time
     made = Cluster(True, head_node_args={"num_cpus": 0, "dashboard_agent_listen_port": free_port()})
     for _ in range(3):
         made.add_node(num_cpus=cpus, dashboard_agent_listen_port=free_port())
