@@ -14,7 +14,7 @@ from actors.storage.connect import SIGNATURES
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage
 from actors.storage.urls import Signatures, is_signed, is_web, public_url
-from jobs.cli.config_of_jobs import Align, Benchmark, Evaluate, Export, History, LanguageModel, Metrics, Tune
+from jobs.cli.config_of_jobs import Align, Benchmark, Evaluate, Export, History, LanguageModel, Metrics, Plan, Tune
 from jobs.cli.config_of_texts import Decoding as Decoding
 from jobs.cli.config_of_texts import Text
 from jobs.cli.errors import ConfigError as ConfigError
@@ -38,8 +38,10 @@ class Input(Stored):
     A folder stands for all that is listed below it. The unit of each is transcribed again as a whole, in every run that
     names it, also with output.on_mismatch=keep. A file of recordings is as for errors.accept. A name that is
     nothing listed is refused; those in files are counted."""
+    sample: Annotated[int, Field(gt=0)] | None = None
+    """recordings; so many, spread over the archive. Start with 10"""
     limit: Annotated[int, Field(gt=0)] | None = None
-    """recordings; only the first so many. Start with 10"""
+    """recordings; only the first so many by name"""
     allowed_roots: list[Location] = []
     """folders outside the input that manifests and links may lead to; elsewhere is an error row"""
     max_list_megabytes: Positive = 1_000.0
@@ -135,6 +137,8 @@ class Output(Stored):
     newest plans, which stay."""
     tokens: bool = True
     """fill the column tokens: each token with its times and confidence"""
+    show: bool = False
+    """true: jobs print some of the transcripts, which may be private, and logs are kept"""
     emissions: bool = False
     """true: keep what the model said of each frame, so that texts can be decoded again without the audio and a GPU
 
@@ -256,6 +260,7 @@ class Config(Section):
     ray: Cluster = Cluster()
     errors: Errors = Errors()
     metrics: Metrics = Metrics()
+    plan: Plan = Plan()
     export: Export = Export()
     evaluate: Evaluate = Evaluate()
     align: Align = Align()

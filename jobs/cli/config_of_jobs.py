@@ -9,6 +9,17 @@ from actors.text.normalise import Normalisation
 from jobs.cli.sections import Auto, Location, Positive, Section, Share, StorageOptions, Stored
 
 
+class Plan(Stored):
+    """For jobs.plan alone."""
+
+    cost_per_hour: Positive | None = None
+    """what a machine costs an hour, in any currency; null: no cost is told"""
+    list: Location | None = None
+    """a Parquet or CSV file or URL for every object, with its verdict and the reason; null: none is written"""
+    storage_options: StorageOptions = {}
+    """as for input; empty: those of output"""
+
+
 class Export(Stored):
     """For jobs.export alone: subtitles and other files."""
 
