@@ -174,6 +174,8 @@ def _nothing(texts: Texts, sentences: Sentences) -> str:
         )
     if texts.problems:
         return f"input.uri: {texts.problems[0]}"
+    if texts.counts["files"] and (count := texts.counts["without_text"]):
+        return f"language_model.column: it is missing, or no text, in {count:,} records; name the column of the texts"
     if texts.counts["files"] or texts.counts["references"]:
         return "input.uri: its texts are empty"
     skipped = ", ".join(f"{suffix} ({count:,})" for suffix, count in texts.skipped.most_common(5))

@@ -230,8 +230,15 @@ def test_labels_that_are_spaces(train: Callable[..., Any], lively_model: Callabl
     assert scores(model, [vocabulary.pieces.index(each) for each in lines[0]])[5] > math.log(1e-3)
 
 
+def parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
 LONG = "今天" * 150_000
 GOOD = "今天天气很好\n" * 3
+NUMBERS = parquet_bytes(pa.table({"text": [1, 2, 3]}))
 REFUSED: dict[str, tuple[str, bytes, str]] = {
     "empty": ("texts.txt", b"", "its texts are empty"),
     "empty lines": ("texts.txt", b"\n \n\n", "its texts are empty"),
@@ -252,7 +259,12 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
         "texts.jsonl: its line 2: it is not JSON.*object in each line",
     ),
     "no object": ("texts.jsonl", b'{"text": "a"}\n[1]\n', "texts.jsonl: its line 2 is no JSON object"),
-    "no such key": ("texts.jsonl", b'{"words": "a"}\n', "its texts are empty"),
+    "no such key": (
+        "texts.jsonl",
+        b'{"words": "a"}\n',
+        "column: it is missing, or no text, in 1 records",
+    ),
+    "numbers": ("texts.parquet", NUMBERS, "column: it is missing, or no text, in 3 records"),
     "too few": ("texts.txt", "今天天气很好\n".encode(), "too few texts for language_model.order=4"),
     "nothing of its kind": ("sound.wav/x.wav", b"RIFF", r"it has no texts, but .wav \(1\)"),
 }

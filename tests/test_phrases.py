@@ -1,5 +1,8 @@
 """Phrases: their files, and an automaton that adds what counting their occurrences adds."""
 
+import bz2
+import gzip
+import lzma
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -177,6 +180,9 @@ def test_a_file_of_phrases(tmp_path: Path) -> None:
         (b"a\t1\t2\n", "line 1: it has 2 tabs"),
         (b"a\n\t1\n", "line 2: it has a weight, but no phrase"),
         (b"a\n" + b"b" * 501, "line 2: a phrase has at most 500 characters, and this one 501"),
+        (gzip.compress(b"a"), "it is packed by gzip; unpack it first"),
+        (bz2.compress(b"a"), "it is packed by bzip2"),
+        (lzma.compress(b"a"), "it is packed by xz"),
         (b"", "it has no phrases"),
         (b"# one\n\n", "it has no phrases"),
         (b"a\n" * (MAX_PHRASES + 1), "it has 1,000,001 phrases"),

@@ -8,6 +8,7 @@ from actors.schema import UsageError
 
 MAX_BYTES = 32 << 20  # of a file
 _COMMENT = "#"
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 _MAX_SHOWN = 40  # characters of an item in a sentence
 
 
@@ -18,6 +19,8 @@ def items_in(data: bytes, holds: str) -> Iterator[tuple[str, int]]:
     """
     if len(data) > MAX_BYTES:
         raise UsageError(f"it has more than {MAX_BYTES >> 20} MiB; {holds}")
+    if packer := next((name for magic, name in _PACKED.items() if data.startswith(magic)), None):
+        raise UsageError(f"it is packed by {packer}; unpack it first: {holds}")
     try:
         text = decode_text(data)
     except InvalidData as problem:
