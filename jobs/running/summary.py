@@ -9,12 +9,14 @@ from actors import VERSION
 from actors.schema import PASSING, SCHEMA_VERSION
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.config import Errors
-from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
+from jobs.cli.terminal import say, show_table
 from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.budget import Account, advice, exceeded
 from jobs.running.outcomes import Totals
+
+MAX_FAILURES = 20  # in the closing table
 
 
 class UnitCounts(TypedDict):
@@ -59,7 +61,7 @@ class Finished:
     them that are `hopeless` fail in the same way however they are tried.
 
     `start_seconds` is the time until an actor first had work, planning included. `in_output` are the recordings in the
-    output now; `files` those of the input.
+    output now; `files` those of the input. `number` is the run's, and `shows` tells whether transcripts may be printed.
     """
 
     run_id: str
@@ -73,6 +75,8 @@ class Finished:
     output: str
     hopeless: frozenset[str] = frozenset()
     files: Files = field(default_factory=Files)
+    number: int | None = None
+    shows: bool = False
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
@@ -125,8 +129,8 @@ def sum_up(run: Finished) -> Summary:
 def close(run: Finished, summary: Summary, limits: Errors) -> int:
     """Shows the closing tables and returns the exit status: OVER_BUDGET if more recordings have an error, and one that
     is not accepted, than the configuration allows."""
-    show_transcripts(run.totals.transcripts)
-    show_failures(run.totals.failures, sum(run.totals.counts.errors.values()))
+    _show_transcripts(run)
+    _show_failures(run)
     show_table("This run", ("", ""), list(_facts(run, summary)))
     if run.failed:
         example = {reason: unit for unit, reason in run.failed.items()}
@@ -149,6 +153,43 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
     if sentences:
         say(advice(run.output))
     return OVER_BUDGET if sentences else DONE
+
+
+def _show_transcripts(run: Finished) -> None:
+    """Shows some transcripts, if that is asked for: whoever reads a log may not be meant to read them."""
+    if run.shows and run.totals.transcripts:
+        columns = ("recording", "reference", "transcript")
+        rows = [(each.recording_id, each.reference, each.text) for each in run.totals.transcripts]
+        show_table("Some transcripts", columns, rows)
+    elif not run.shows and run.totals.counts.segments:
+        say("transcripts are not shown here; output.show=true shows some of them")
+
+
+def _show_failures(run: Finished) -> None:
+    """Names recordings with an error, and where to find all of them."""
+    named, total = run.totals.failures, sum(run.totals.counts.errors.values())
+    if not named:
+        return
+    shown, below = named[:MAX_FAILURES], ""
+    if len(shown) < len(named) == total:
+        below = f"all of them: python -m jobs.history CONFIG history.run={run.number or 'last'}"
+    elif len(shown) < total:
+        where = f"run_id = '{run.run_id}' AND error_kind IS NOT NULL"
+        query = f"SELECT DISTINCT recording_id, error_kind, error_detail FROM '{_parts(run.output)}' WHERE {where}"
+        below = f'all of them: duckdb -c "{query}"'
+    title = f"{_count(len(shown), total)} with an error"
+    rows = [(each.recording_id, each.error_kind, each.error_detail) for each in shown]
+    show_table(title, ("recording", "kind", "what is wrong"), rows, below)
+
+
+def _count(shown: int, total: int) -> str:
+    recordings = "recording" if total == 1 else "recordings"
+    return f"{total:,} {recordings}" if shown == total else f"{shown:,} of {total:,} {recordings}"
+
+
+def _parts(output: str) -> str:
+    """The parts of an output, as a file pattern in a query."""
+    return f"{output.removeprefix('file://')}/part-*.parquet".replace("'", "''")
 
 
 def _advice(run: Finished) -> str:
