@@ -60,7 +60,7 @@ def run(config: Config) -> int:
     done.kept.check(output, done.problems)
     _check(config, done)
     _sweep(folder, done.files, is_own=policy.uri is None)
-    _tell(done, folder, config.output.show)
+    show_aligned(done, folder, config.output.show)
     status = report_problems(done.problems)
     return FAILED if done.failed.count else status
 
@@ -115,7 +115,7 @@ def _sweep(folder: Place, written: dict[str, str], is_own: bool) -> None:
             (folder / name).delete()
 
 
-def _tell(done: Aligned, folder: Place, shows: bool) -> None:
+def show_aligned(done: Aligned, folder: Place, shows: bool) -> None:
     """Prints the tables, with texts if it `shows` them, and the JSON."""
     counts, quantiles = done.counts, done.quantiles()
     rows: list[Sequence[object]] = [("recordings", counts["aligned"]), ("segments with a score", len(done.scores))]

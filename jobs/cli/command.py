@@ -64,6 +64,7 @@ def run_job(
         raise
     finally:
         end_line()
+        be_quiet(False)
 
 
 def exit_process(status: int) -> NoReturn:

@@ -93,6 +93,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int, elli
         yield cut(GAP.join(cells).rstrip(), width, ellipsis)
 
 
+def without_spare(
+    header: Sequence[str], rows: Sequence[Sequence[str]], width: int, spare: Sequence[str]
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """A table without as many of its `spare` columns, the first ones first, as it takes to fit without being cut; and
+    what they are."""
+    columns, left_out = list(zip(header, *rows, strict=True)), list[str]()
+    for name in spare:
+        if sum(max(map(cell_len, column)) + len(GAP) for column in columns) - len(GAP) <= width:
+            break
+        columns = [column for column in columns if column[0] != name]
+        left_out.append(name)
+    first, *others = map(list, zip(*columns, strict=True))
+    return first, others, left_out
+
+
 def _is_numeric(column: Sequence[str]) -> bool:
     """Whether a column has numbers only, below its header."""
     found = [cell for cell in column[1:] if cell]

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
@@ -19,7 +19,7 @@ from rich.text import Text
 from actors.foreign.escape import for_terminal, without_credentials
 from actors.foreign.plain_json import to_json
 from jobs.cli.streams import StandardError, redirect_to_null
-from jobs.cli.tables import cut, facts, table, wrapped
+from jobs.cli.tables import cut, facts, table, without_spare, wrapped
 
 SOON_S, LOG_EVERY_S = 5.0, 60.0  # until the first line of progress in a log, and between two
 TICK_S = 1.0  # between two of them on a terminal, if nothing else has it rewritten
@@ -133,9 +133,12 @@ def say(sentence: object, style: str = "") -> None:
         _print_wrapped(sentence, style)
 
 
-def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], below: str = "") -> None:
+def show_table(
+    title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], below: str = "", spare: Sequence[str] = ()
+) -> None:
     """Prints a table, a line for each row, cut to the width. If all columns are without a name, the rows are facts, or
-    names and values, of which nothing is cut. `below` tells how to see more than is there."""
+    names and values, of which nothing is cut. `below` tells how to see more than is there. Where there is no room,
+    columns in `spare` are left out, the first ones first."""
     if _SCREEN.is_quiet:
         return
     header = [_SCREEN.safe(column) for column in columns]
@@ -144,12 +147,15 @@ def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[objec
     width = stderr.columns()
     _print_wrapped(title, "italic")
     if any(header):
+        header, cells, left_out = without_spare(header, cells, width, spare)
         first, *lines = table(header, cells, width, _SCREEN.ellipsis)
         _SCREEN.print([Text(first, "bold"), *map(Text, lines)])
+        if left_out:
+            _print_wrapped(f"for want of room without: {', '.join(left_out)}")
     else:
         _SCREEN.print(map(Text, facts(cells, width if stderr.isatty() else sys.maxsize)))
     if below:
-        _print_wrapped(below)
+        _SCREEN.print([Text(_SCREEN.safe(below))])  # in one piece, for it may be a command to copy
 
 
 def _print_wrapped(sentence: object, style: str = "") -> None:

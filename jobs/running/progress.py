@@ -38,7 +38,8 @@ class Progress:
         self._left = {unit: max(seconds, 0.0) for unit, seconds in planned.items()}  # of units that are not committed
         self._total = self._left_seconds = sum(self._left.values())
         self._units, self._done, self._failed = len(planned), 0, set[str]()
-        self._heard, self._paced, self._errors = 0.0, 0.0, 0
+        self._heard, self._errors = 0.0, 0
+        self._paced = Sample(0.0, 0.0, 0.0)  # what was done by now of which the time is known
         self._clock, self._lock, self._began = clock, threading.Lock(), clock()
         self._samples = deque[Sample]()
 
@@ -69,11 +70,11 @@ class Progress:
         if took is None or done <= 0:
             return
         if not self._samples:
-            self._samples.append(Sample(max(now - max(took, 0.0), self._began), 0.0, 0.0))
+            self._samples.append(self._paced._replace(at=max(now - max(took, 0.0), self._began)))
         elif len(self._samples) > 1 and now - self._samples[-2].at < SAMPLE_EVERY_S:
             self._samples.pop()
-        self._paced += done
-        self._samples.append(Sample(now, self._paced, self._heard))
+        self._paced = Sample(now, self._paced.planned + done, self._paced.heard + max(seconds, 0.0))
+        self._samples.append(self._paced)
         while len(self._samples) > MIN_SAMPLES and now - self._samples[1].at > WINDOW_S:
             self._samples.popleft()
 
@@ -105,13 +106,14 @@ class Progress:
             shown["failed"] = f"{_counted(len(self._failed), 'unit')} failed"
         if self._errors:
             shown["errors"] = _counted(self._errors, "error")
-        if len(self._samples) >= MIN_RATED and self._heard:
+        is_over = len(self._left) == len(self._failed)
+        if len(self._samples) >= (2 if is_over else MIN_RATED) and self._heard:
             first, last = self._samples[0], self._samples[-1]
             shown["speed"] = f"{(last.heard - first.heard) / (last.at - first.at):,.0f} x"
-        if len(self._left) == len(self._failed):
+        if is_over:
             shown["time"] = f"in {in_words(now - self._began)}"
         elif (seconds := self._seconds_left(now)) is not None:
-            shown["time"] = f"{in_words(seconds)} left"
+            shown["time"] = f"{in_words(max(seconds, 1.0))} left"
         else:
             shown["time"] = f"{in_words(now - self._began)} so far"
         return shown

@@ -14,7 +14,10 @@ from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.budget import Account, advice, exceeded
+from jobs.running.facts import failing
+from jobs.running.failing import show_failing
 from jobs.running.outcomes import Totals
+from jobs.running.progress import in_words
 
 MAX_FAILURES = 20  # in the closing table
 
@@ -130,7 +133,9 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
     """Shows the closing tables and returns the exit status: OVER_BUDGET if more recordings have an error, and one that
     is not accepted, than the configuration allows."""
     _show_transcripts(run)
-    _show_failures(run)
+    if run.totals.failures:
+        errors, number = sum(run.totals.counts.errors.values()), str(run.number or "last")
+        show_failing(failing(run.totals.failures), errors, run.output, run.run_id, MAX_FAILURES, number)
     show_table("This run", ("", ""), list(_facts(run, summary)))
     if run.failed:
         example = {reason: unit for unit, reason in run.failed.items()}
@@ -165,33 +170,6 @@ def _show_transcripts(run: Finished) -> None:
         say("transcripts are not shown here; output.show=true shows some of them")
 
 
-def _show_failures(run: Finished) -> None:
-    """Names recordings with an error, and where to find all of them."""
-    named, total = run.totals.failures, sum(run.totals.counts.errors.values())
-    if not named:
-        return
-    shown, below = named[:MAX_FAILURES], ""
-    if len(shown) < len(named) == total:
-        below = f"all of them: python -m jobs.history CONFIG history.run={run.number or 'last'}"
-    elif len(shown) < total:
-        where = f"run_id = '{run.run_id}' AND error_kind IS NOT NULL"
-        query = f"SELECT DISTINCT recording_id, error_kind, error_detail FROM '{_parts(run.output)}' WHERE {where}"
-        below = f'all of them: duckdb -c "{query}"'
-    title = f"{_count(len(shown), total)} with an error"
-    rows = [(each.recording_id, each.error_kind, each.error_detail) for each in shown]
-    show_table(title, ("recording", "kind", "what is wrong"), rows, below)
-
-
-def _count(shown: int, total: int) -> str:
-    recordings = "recording" if total == 1 else "recordings"
-    return f"{total:,} {recordings}" if shown == total else f"{shown:,} of {total:,} {recordings}"
-
-
-def _parts(output: str) -> str:
-    """The parts of an output, as a file pattern in a query."""
-    return f"{output.removeprefix('file://')}/part-*.parquet".replace("'", "''")
-
-
 def _advice(run: Finished) -> str:
     """What can be done about failed units: running again helps only if they may not fail in the same way."""
     if not run.hopeless:
@@ -207,8 +185,8 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     heard_nothing = f", {rewritten} of them without hearing anything" if rewritten else ""
     yield "units", "{done} done{}, {skipped} skipped".format(heard_nothing, **summary["units"])
     accepted = f", {summary['accepted']} of them accepted" if summary["accepted"] else ""
-    yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error{accepted}"
-    yield "segments", summary["segments"]
+    yield "recordings", f"{summary['recordings']:,}, {sum(summary['errors'].values()):,} with an error{accepted}"
+    yield "segments", f"{summary['segments']:,}"
     entries = run.totals.entries
     if entries.found:
         skipped = [f"{count} {reason}" for reason, count in entries.skipped.most_common()]
@@ -216,9 +194,11 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
         yield "in containers", ", ".join([found, *(["skipped: " + ", ".join(skipped)] if skipped else [])])
     totals = summary["totals"]
     accepted = f", {totals['accepted']} of them accepted" if totals["accepted"] else ""
-    yield "in the output", "{recordings} recordings, {errors} with an error".format(**totals) + accepted
-    yield "audio", f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s"
+    yield "in the output", "{recordings:,} recordings, {errors:,} with an error".format(**totals) + accepted
+    seconds = summary["wall_seconds"]
+    yield "audio", f"{summary['audio_hours']:,.3f} h in {f'{seconds:.1f} s' if seconds < 60 else in_words(seconds)}"
     yield "speed", f"{summary['rtfx']:.1f} x real time, start-up included"
-    yield "actors busy", "" if summary["busy_share"] is None else f"{summary['busy_share']:.0%} of the time"
+    if summary["busy_share"] is not None:
+        yield "actors busy", f"{summary['busy_share']:.0%} of the time"
     yield "character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"
     yield "output", summary["output"]
