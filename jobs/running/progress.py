@@ -107,8 +107,8 @@ class Progress:
         if self._errors:
             shown["errors"] = _counted(self._errors, "error")
         is_over = len(self._left) == len(self._failed)
-        if len(self._samples) >= (2 if is_over else MIN_RATED) and self._heard:
-            first, last = self._samples[0], self._samples[-1]
+        first, last = (self._samples[0], self._samples[-1]) if self._samples else (self._paced, self._paced)
+        if len(self._samples) >= (2 if is_over else MIN_RATED) and last.heard > first.heard and last.at > first.at:
             shown["speed"] = f"{(last.heard - first.heard) / (last.at - first.at):,.0f} x"
         if is_over:
             shown["time"] = f"in {in_words(now - self._began)}"
