@@ -259,6 +259,26 @@ def test_other_lines_of_progress_fit_and_have_the_time(
     assert "\rlisting the files of a very …\x1b[K" in written()
 
 
+def test_while_others_are_silenced_what_a_job_says_stands() -> None:
+    program = """
+import os, sys
+from jobs.cli.terminal import StatusLine, others_silenced, say
+line = StatusLine()
+with others_silenced():
+    os.write(2, b"the log level of others")
+    print("others", file=sys.stderr, flush=True)
+    say("mine")
+    line.say("x" * 99)
+    line.clear()
+os.write(2, b"after\\n")
+say("end")
+"""
+    with terminal(60) as written:
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=sys.stderr.fileno(), check=True)
+    assert shown(written(), 60) == "mine\nafter\nend\n"
+    assert "\r" + "x" * 58 + "…" in written()
+
+
 def test_a_dumb_terminal_gets_lines_and_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(60) as written:
         monkeypatch.setenv("TERM", "dumb")
@@ -440,7 +460,7 @@ SETTINGS = {"errors": {"max_fraction": 0.05, "accept": ["too_short"]}, "input": 
         ("manifest.json", b'[{"audio_filepath": "00.wav", "text": "SECRET"}, {"audio_filepath": "00.wav" "SECRET"}]'),
         ("manifest.json", b'{"a": {"audio_filepath": "00.wav"} "SECRET"'),
         ("metadata.csv", b"file_name,text\n00.wav,SECRET,SECRET\n"),
-        ("metadata.csv", b"file_name,text\n,SECRET\n"),
+        ("metadata.csv", b"file_name,text\n00.wav,a\n,SECRET\n"),
     ],
 )
 def test_errors_of_lists_do_not_quote_texts(tmp_path: Path, name: str, content: bytes) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
@@ -36,10 +36,10 @@ class _Screen:
     def __init__(self) -> None:
         self.is_quiet = False
         self.stderr = StandardError()
-        self._lock, self._status = threading.RLock(), ""
+        self.lock, self._status = threading.RLock(), ""
 
     def print(self, lines: Iterable[Text]) -> None:
-        with self._lock:
+        with self.lock:
             status = self._status
             self.rewrite("")
             console = Console(file=cast(TextIO, self.stderr), highlight=False, soft_wrap=True)  # of these surroundings
@@ -49,7 +49,7 @@ class _Screen:
 
     def rewrite(self, status: str) -> None:
         """Rewrites the status line; an empty one leaves none."""
-        with self._lock:
+        with self.lock:
             if self.stderr.is_live() and (status or self._status):
                 # One column stays free: in the last one, a terminal would erase what it has just written there.
                 self.stderr.write(f"\r{cut(status, self.stderr.columns() - 1, self.ellipsis)}\x1b[K")
@@ -119,6 +119,11 @@ def shown_live(line: Callable[[int], str]) -> Iterator[None]:
         is_left.set()
         thread.join()
         show(is_last=True)
+
+
+def others_silenced() -> AbstractContextManager[None]:
+    """Until the block is left, what others print to standard error is lost, and what this module prints is not."""
+    return _SCREEN.stderr.others_silenced(_SCREEN.lock)
 
 
 def be_quiet(is_quiet: bool) -> None:
