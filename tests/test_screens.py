@@ -119,7 +119,7 @@ def test_what_is_rewritten_or_was_kept_tells_nothing_of_the_rate() -> None:
     progress.keep("a", 0.0, took=None)
     clock.now += 100
     progress.commit("a", 3_600.0, 0, took=None)  # all of its pieces were kept by an earlier run
-    assert progress.line(100) == "1.00 of 3.00 h · 4 of 6 units · 7 min so far"
+    assert progress.line(100) == "1.00 of 3.00 h · 4 of 6 units · 400 s so far"
     clock.now += 60
     progress.keep("b", 1_800.0, took=60.0)
     clock.now += 60
@@ -301,11 +301,12 @@ def test_the_quiet_see_warnings_and_errors_only(capsys: pytest.CaptureFixture[st
         run_line(lambda _: "1 of 2")
         printing.StatusLine().say("x", is_last=True)
         printing.show_table("t", ("a",), [("b",)])
+        printing.show_table("errors", ("a",), [("c",)], style="red")
         printing.say("a warning", "yellow")
         printing.say("an error", "red")
     finally:
         printing.be_quiet(False)
-    assert capsys.readouterr().err == "a warning\nan error\n"
+    assert capsys.readouterr().err == "errors\na\nc\na warning\nan error\n"
 
 
 @pytest.mark.parametrize("option", ["-q", "--quiet"])

@@ -139,18 +139,24 @@ def say(sentence: object, style: str = "") -> None:
 
 
 def show_table(
-    title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], below: str = "", spare: Sequence[str] = ()
+    title: str,
+    columns: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    below: str = "",
+    spare: Sequence[str] = (),
+    style: str = "",
 ) -> None:
     """Prints a table, a line for each row, cut to the width. If all columns are without a name, the rows are facts, or
     names and values, of which nothing is cut. `below` tells how to see more than is there. Where there is no room,
-    columns in `spare` are left out, the first ones first."""
-    if _SCREEN.is_quiet:
+    columns in `spare` are left out, the first ones first. A title with a `style` is that of errors, which the quiet
+    see too."""
+    if _SCREEN.is_quiet and not style:
         return
     header = [_SCREEN.safe(column) for column in columns]
     cells = [[_SCREEN.safe(cell) for cell in row] for row in rows]
     stderr = _SCREEN.stderr
     width = stderr.columns()
-    _print_wrapped(title, "italic")
+    _print_wrapped(title, style or "italic")
     if any(header):
         header, cells, left_out = without_spare(header, cells, width, spare)
         first, *lines = table(header, cells, width, _SCREEN.ellipsis)
