@@ -15,12 +15,15 @@ from actors.text.phrases import MAX_BYTES, read_phrases
 from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say
+from jobs.transcripts.failures import Failures
+from jobs.transcripts.groups import Groups
 from jobs.transcripts.paired import ErrorsByKey, Paired, pair
 from jobs.transcripts.phrase_scores import PhraseScores
 from jobs.transcripts.rate_tables import show_paired, show_phrases, show_rates
 from jobs.transcripts.rates import Group, merged
 from jobs.transcripts.read import report_problems, transcripts, transcripts_in
-from jobs.transcripts.scores import Account, Score, compared, scores_file
+from jobs.transcripts.scores import Account, compared, scores_file
+from jobs.transcripts.worst import Worst
 
 EPILOG = """
 examples:
@@ -55,27 +58,30 @@ def run(config: Config) -> int:
     phrases = _phrases(policy.phrases, options, normalisation) if policy.phrases else None
     other = _read_other(config, policy.against, options, normalisation) if policy.against else None
     here = ErrorsByKey()
-    groups, confusions, account = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Account()
-    worst, line, problems = list[tuple[int, Score]](), StatusLine(), list[str]()
+    groups, confusions = defaultdict[str, Group](Group), Counter[tuple[str, str]]()
+    account, line, problems = Account(Failures(kept=policy.shown)), StatusLine(), list[str]()
+    group_of = Groups(policy.group, may_show=config.output.show)
+    worst = Worst(policy.shown, normalisation, has_differences=config.output.show)
     with scores_file(Place.at(policy.write, options) if policy.write else None) as write:
-        for each in compared(transcripts(config, problems), normalisation, policy.group, account, confusions):
+        found = transcripts(config, problems, group_of.columns)
+        for each in compared(found, normalisation, group_of, account, confusions):
             groups[each.group].add(each.characters, each.words)
-            score = each.score
-            write(score)
+            write(each.score)
+            worst.add(each)
             if phrases:
                 phrases.add(each.reference_words, each.transcript_words)
             if other:
                 here.add(each)
-            if each.characters.errors:
-                worst = sorted([*worst, (each.characters.errors, score)], key=lambda one: -one[0])[: policy.shown]
             line.say(f"{groups[each.group].recordings:,} recordings of {each.group} …")
-    line.clear()
+        line.clear()
+        if groups:
+            group_of.check()
     if not groups and not account.failed.count and not problems:
         raise ConfigError("output.uri: no recording has a reference to compare with")
     paired = _pair(here, other, policy.bootstrap) if other else None
     rates = {name: group.rates(policy.bootstrap) for name, group in sorted(groups.items())}
     overall = merged(groups.values()).rates(policy.bootstrap)
-    show_rates(rates, overall, [score for _, score in worst], confusions.most_common(policy.shown))
+    show_rates(rates, overall, worst, confusions, policy.shown)
     summary: dict[str, object] = {
         "groups": {name: asdict(each) for name, each in rates.items()},
         "all": asdict(overall),
@@ -91,7 +97,7 @@ def run(config: Config) -> int:
     if normalisation.digits == "spoken":
         say("evaluate.digits=spoken: digits were read aloud before the texts were compared")
     _say_counts(account)
-    account.failed.show(FAILED_RECORDINGS)
+    account.failed.show(FAILED_RECORDINGS, "evaluate.shown")
     print_json(
         summary
         | {
@@ -152,7 +158,7 @@ def _read_other(config: Config, uri: str, options: Mapping[str, object], normali
     check_storage(other.place / "_", AGAINST, must_list=True)
     line = StatusLine()
     found = transcripts_in(other.place, AGAINST, other.problems)
-    for number, each in enumerate(compared(found, normalisation, "none", other.account), 1):
+    for number, each in enumerate(compared(found, normalisation, Groups("none"), other.account), 1):
         other.errors.add(each)
         line.say(f"{number:,} recordings of {AGAINST} …")
     line.clear()
