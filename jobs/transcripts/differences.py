@@ -170,9 +170,8 @@ def _heard(rows: Sequence[Row]) -> Iterator[tuple[str, Moment]]:
     for row in rows:
         if not row["text"]:
             continue
-        if row["tokens"]:
-            yield from (
-                (char, Moment(max(each["start_s"], 0.0), False)) for each in row["tokens"] for char in each["token"]
-            )
-        else:
+        tokens = [each for each in row["tokens"] or () if each["token"].strip()]
+        for each in tokens:
+            yield from ((char, Moment(max(each["start_s"], 0.0), False)) for char in each["token"])
+        if not tokens:
             yield from ((char, Moment(row["start_s"] or 0.0, True)) for char in row["text"])

@@ -71,7 +71,7 @@ class Groups:
             f"these came with the audio: {', '.join(fields[:MAX_NAMED])}{more}" if fields else "no field came with it"
         )
         raise ConfigError(
-            f"{GROUP}: no recording with a reference has a field {self._by}, nor is a column called so{meant} {came};"
+            f'{GROUP}: no recording with a reference has a field "{self._by}", nor is a column called so{meant} {came};'
             f" the columns are {', '.join(COLUMNS)}; folder and none can be taken, too"
         )
 
