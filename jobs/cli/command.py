@@ -15,7 +15,7 @@ from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
 from jobs.cli.signals import INTERRUPTED, SIGNALS
 from jobs.cli.streams import open_streams
-from jobs.cli.terminal import print_json, say
+from jobs.cli.terminal import be_quiet, end_line, print_json, say
 from jobs.cli.utf8 import ensure_utf8
 
 DONE, USAGE, OVER_BUDGET, BUSY = 0, 2, 3, 4  # exit statuses, beside FAILED
@@ -41,25 +41,30 @@ def run_job(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"citrascribe {VERSION}")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings, errors and the JSON line")
     parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file")
-    options, unknown = parser.parse_known_args(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:  # named without their values, which may be secret
         parser.error("unknown option " + ", ".join(for_terminal(each.partition("=")[0]) for each in unknown))
+    be_quiet(options.quiet)
     try:
         with SIGNALS.working():
             return job(load(options.config, options.overrides))
     except KeyboardInterrupt:
-        return _tell(FAILED, [INTERRUPTED])
+        return _tell(FAILED, [INTERRUPTED], "yellow")
     except Exception as problem:
         if SIGNALS.asked is not None:  # an interrupted import, or call of Ray, may fail in any way
-            return _tell(FAILED, [INTERRUPTED])
+            return _tell(FAILED, [INTERRUPTED], "yellow")
         if isinstance(problem, (ConfigError, UsageError)):
             return _tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
         if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph
             return _tell(FAILED, [f"storage: {problem}"], "red")
         _print_error(FAILED, f"{type(problem).__name__}: {problem}")
         raise
+    finally:
+        end_line()
+        be_quiet(False)
 
 
 def exit_process(status: int) -> NoReturn:
@@ -81,6 +86,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _tell(status: int, sentences: list[str], style: str = "") -> int:
     """Says what ended a job, and prints it as the JSON line. Returns the status."""
+    end_line()
     for sentence in sentences:
         say(sentence, style)
     return _print_error(status, "; ".join(sentences))

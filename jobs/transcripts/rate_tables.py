@@ -65,7 +65,8 @@ def _show_groups(groups: Mapping[str, Rates], whole: Rates, shown: int) -> None:
     header = ("group", "recordings", "characters", "CER", "95 %", "S", "D", "I", *(["WER"] if has_words else ()))
     title = "Error rates" if len(names) == len(groups) else f"Error rates ({len(names)} of {len(groups):,} groups,"
     title += "" if len(names) == len(groups) else " those with the most errors)"
-    show_table(title, header, [_row(name, each)[: len(header)] for name, each in rows])
+    cells = [_row(name, each)[: len(header)] for name, each in rows]
+    show_table(title, header, cells, spare=("S", "D", "I", "recordings"))
 
 
 def _show_wrong(title: str, recordings: Sequence[Wrong], count: int) -> None:
