@@ -28,21 +28,24 @@ from jobs.transcripts.worst import Worst
 EPILOG = """
 examples:
   python -m jobs.evaluate configs/demo.yaml
-  python -m jobs.evaluate configs/demo.yaml evaluate.group=speaker evaluate.write=/data/scores.parquet
+  python -m jobs.evaluate configs/demo.yaml evaluate.group=speaker evaluate.shown=50
+  python -m jobs.evaluate configs/demo.yaml evaluate.write=/data/scores.parquet
   python -m jobs.evaluate configs/demo.yaml evaluate.phrases=names.txt
   python -m jobs.evaluate configs/demo.yaml evaluate.against=/data/transcripts-before
   python -m jobs.evaluate configs/aishell2.yaml
 
 Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
 substituted, deleted or inserted; the word error rate (WER) is the same for words between spaces. With
-evaluate.digits=spoken, references such as 2026年 and 30.5% are read aloud first (Mandarin). A recording that could
-not be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
-exit status is 1. evaluate.group is folder, none, a column, or a field that came with the audio. Intervals are 95 %
-confidence intervals (bootstrap over recordings). For the folders of AISHELL-2, the six columns of the model card are
-shown. With evaluate.phrases, recall is the share of the phrases in references that transcripts have, and precision the
-share of those in transcripts that are right. With evaluate.against, another output of the same audio is compared with
-this one, recording by recording: the difference of their CERs, its interval, and how likely it is by chance (p). All
-keys are described in docs/configuration.md. The last line of standard output is one JSON object.
+evaluate.digits=spoken, references such as 2026年 and 30.5% are read aloud first (Mandarin). A recording that could not
+be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
+exit status is 1. Where texts differ, and when, is shown with output.show=true. evaluate.group is folder, none, a
+column, or a field that came with the audio. Intervals are 95 % confidence intervals: a bootstrap over recordings;
+Wilson's if all have the same rate, as without errors; none for fewer than five. For the folders of AISHELL-2, the six
+columns of the model card are shown. With evaluate.phrases, recall is the share of the phrases in references that
+transcripts have, and precision the share of those in transcripts that are right. With evaluate.against, another output
+of the same audio is compared with this one, recording by recording: the difference of their CERs, its interval, and how
+likely it is by chance (p). All keys are described in docs/configuration.md. The last line of standard output is one
+JSON object.
 """
 FAILED_RECORDINGS = "recordings that could not be compared"
 AGAINST, PHRASES = "evaluate.against", "evaluate.phrases"
