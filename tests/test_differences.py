@@ -2,6 +2,7 @@
 nothing of texts unless it is asked for."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -304,8 +305,12 @@ def test_a_run_and_an_evaluation_agree(job: Any, demo_copy: Path, tmp_path: Path
     where = (f"input.uri={demo_copy}", f"output.uri={tmp_path / 'out'}")
     status, run, seen = job(*where)
     assert (status, sum(run["errors"].values())) == (0, 3)
-    status, rates, _ = job(*where, main=evaluate.main)
+    status, rates, shown = job(*where, main=evaluate.main)
     found = rates["all"]["characters"]
+    long = re.findall(r"^(\d+):(\d\d)  .*\[.+→.+\].*  long/reading\.ogg$", shown, re.MULTILINE)
+    times = [60 * int(minutes) + int(seconds) for minutes, seconds in long]
+    assert times == sorted(times)
+    assert 10 < times[0] < times[-1] < 373  # seconds, its length
     assert (status, rates["with_error"], found["tokens"]) == (0, 2, run["reference_characters"])
     assert run["cer"] == round(
         sum(found[name] for name in ("substitutions", "deletions", "insertions")) / found["tokens"], 5

@@ -65,7 +65,7 @@ class Groups:
         by_lower = {each.lower(): each for each in ("folder", "none", *COLUMNS, *sorted(self._fields))}
         near = [by_lower[each] for each in difflib.get_close_matches(self._by.lower(), by_lower, cutoff=0.6)]
         meant = f"; did you mean {' or '.join(near)}?" if near else ";"
-        fields = sorted(self._fields)
+        fields = sorted(map(_printable, self._fields))
         more = f" and {len(fields) - MAX_NAMED:,} more" if len(fields) > MAX_NAMED else ""
         came = (
             f"these came with the audio: {', '.join(fields[:MAX_NAMED])}{more}" if fields else "no field came with it"
