@@ -15,31 +15,37 @@ from actors.text.phrases import MAX_BYTES, read_phrases
 from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import StatusLine, print_json, say
+from jobs.transcripts.failures import Failures
+from jobs.transcripts.groups import Groups
 from jobs.transcripts.paired import ErrorsByKey, Paired, pair
 from jobs.transcripts.phrase_scores import PhraseScores
 from jobs.transcripts.rate_tables import show_paired, show_phrases, show_rates
 from jobs.transcripts.rates import Group, merged
 from jobs.transcripts.read import report_problems, transcripts, transcripts_in
-from jobs.transcripts.scores import Account, Score, compared, scores_file
+from jobs.transcripts.scores import Account, compared, scores_file
+from jobs.transcripts.worst import Worst
 
 EPILOG = """
 examples:
   python -m jobs.evaluate configs/demo.yaml
-  python -m jobs.evaluate configs/demo.yaml evaluate.group=speaker evaluate.write=/data/scores.parquet
+  python -m jobs.evaluate configs/demo.yaml evaluate.group=speaker evaluate.shown=50
+  python -m jobs.evaluate configs/demo.yaml evaluate.write=/data/scores.parquet
   python -m jobs.evaluate configs/demo.yaml evaluate.phrases=names.txt
   python -m jobs.evaluate configs/demo.yaml evaluate.against=/data/transcripts-before
   python -m jobs.evaluate configs/aishell2.yaml
 
 Run jobs.transcribe first. The character error rate (CER) is the share of the references' characters that had to be
 substituted, deleted or inserted; the word error rate (WER) is the same for words between spaces. With
-evaluate.digits=spoken, references such as 2026年 and 30.5% are read aloud first (Mandarin). A recording that could
-not be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
-exit status is 1. evaluate.group is folder, none, a column, or a field that came with the audio. Intervals are 95 %
-confidence intervals (bootstrap over recordings). For the folders of AISHELL-2, the six columns of the model card are
-shown. With evaluate.phrases, recall is the share of the phrases in references that transcripts have, and precision the
-share of those in transcripts that are right. With evaluate.against, another output of the same audio is compared with
-this one, recording by recording: the difference of their CERs, its interval, and how likely it is by chance (p). All
-keys are described in docs/configuration.md. The last line of standard output is one JSON object.
+evaluate.digits=spoken, references such as 2026年 and 30.5% are read aloud first (Mandarin). A recording that could not
+be transcribed counts with all its characters deleted. One that cannot be compared is named, the others are, and the
+exit status is 1. Where texts differ, and when, is shown with output.show=true. evaluate.group is folder, none, a
+column, or a field that came with the audio. Intervals are 95 % confidence intervals: a bootstrap over recordings;
+Wilson's if all have the same rate, as without errors; none for fewer than five. For the folders of AISHELL-2, the six
+columns of the model card are shown. With evaluate.phrases, recall is the share of the phrases in references that
+transcripts have, and precision the share of those in transcripts that are right. With evaluate.against, another output
+of the same audio is compared with this one, recording by recording: the difference of their CERs, its interval, and how
+likely it is by chance (p). All keys are described in docs/configuration.md. The last line of standard output is one
+JSON object.
 """
 FAILED_RECORDINGS = "recordings that could not be compared"
 AGAINST, PHRASES = "evaluate.against", "evaluate.phrases"
@@ -55,27 +61,30 @@ def run(config: Config) -> int:
     phrases = _phrases(policy.phrases, options, normalisation) if policy.phrases else None
     other = _read_other(config, policy.against, options, normalisation) if policy.against else None
     here = ErrorsByKey()
-    groups, confusions, account = defaultdict[str, Group](Group), Counter[tuple[str, str]](), Account()
-    worst, line, problems = list[tuple[int, Score]](), StatusLine(), list[str]()
+    groups, confusions = defaultdict[str, Group](Group), Counter[tuple[str, str]]()
+    account, line, problems = Account(Failures(kept=policy.shown)), StatusLine(), list[str]()
+    group_of = Groups(policy.group, may_show=config.output.show)
+    worst = Worst(policy.shown, normalisation, has_differences=config.output.show)
     with scores_file(Place.at(policy.write, options) if policy.write else None) as write:
-        for each in compared(transcripts(config, problems), normalisation, policy.group, account, confusions):
+        found = transcripts(config, problems, group_of.columns)
+        for each in compared(found, normalisation, group_of, account, confusions):
             groups[each.group].add(each.characters, each.words)
-            score = each.score
-            write(score)
+            write(each.score)
+            worst.add(each)
             if phrases:
                 phrases.add(each.reference_words, each.transcript_words)
             if other:
                 here.add(each)
-            if each.characters.errors:
-                worst = sorted([*worst, (each.characters.errors, score)], key=lambda one: -one[0])[: policy.shown]
             line.say(f"{groups[each.group].recordings:,} recordings of {each.group} …")
-    line.clear()
+        line.clear()
+        if groups:
+            group_of.check()
     if not groups and not account.failed.count and not problems:
         raise ConfigError("output.uri: no recording has a reference to compare with")
     paired = _pair(here, other, policy.bootstrap) if other else None
     rates = {name: group.rates(policy.bootstrap) for name, group in sorted(groups.items())}
     overall = merged(groups.values()).rates(policy.bootstrap)
-    show_rates(rates, overall, [score for _, score in worst], confusions.most_common(policy.shown))
+    show_rates(rates, overall, worst, confusions, policy.shown)
     summary: dict[str, object] = {
         "groups": {name: asdict(each) for name, each in rates.items()},
         "all": asdict(overall),
@@ -91,7 +100,7 @@ def run(config: Config) -> int:
     if normalisation.digits == "spoken":
         say("evaluate.digits=spoken: digits were read aloud before the texts were compared")
     _say_counts(account)
-    account.failed.show(FAILED_RECORDINGS)
+    account.failed.show(FAILED_RECORDINGS, "evaluate.shown")
     print_json(
         summary
         | {
@@ -152,7 +161,7 @@ def _read_other(config: Config, uri: str, options: Mapping[str, object], normali
     check_storage(other.place / "_", AGAINST, must_list=True)
     line = StatusLine()
     found = transcripts_in(other.place, AGAINST, other.problems)
-    for number, each in enumerate(compared(found, normalisation, "none", other.account), 1):
+    for number, each in enumerate(compared(found, normalisation, Groups("none"), other.account), 1):
         other.errors.add(each)
         line.say(f"{number:,} recordings of {AGAINST} …")
     line.clear()

@@ -18,7 +18,7 @@ from jobs.planning.decoding import notes_of, resolve_decoding, say_what_takes_ti
 from jobs.transcripts.failures import Failures
 from jobs.transcripts.heard import HeardRecording, Kept, committed_parts, heard_in_parts
 from jobs.transcripts.read import report_problems
-from jobs.transcripts.scoring import interval
+from jobs.transcripts.scoring import Interval, interval
 from jobs.transcripts.tuning import Sample, Tried, sample_of, size_of, sized, with_channels
 from jobs.transcripts.weight_search import LM_AXES, PHRASE_AXES, Axis, Weights, WeightSearch
 
@@ -44,12 +44,13 @@ GREEDY, DEFAULTS, CONFIGURED, TUNED = "greedy", "defaults", "as configured", "tu
 
 class Measured(NamedTuple):
     """What some weights bring: the character error rate on the half that was searched, and on the one held back, with
-    its confidence interval."""
+    its confidence interval, with how that was found; None where none can be given."""
 
     weights: Weights | None
     cer_of_search: float
     cer: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
+    interval_method: str | None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,8 +230,8 @@ def _measure(
     for name, weights in chosen.items():
         rate = _rate(sum(tried.errors(searched, weights)), searched)
         errors = tried.errors(held_back, weights)
-        low, high = interval(errors, lengths, bootstrap)
-        measured[name] = Measured(weights, rate, _rate(sum(errors), held_back), (round(low, 5), round(high, 5)))
+        between, method = Interval.described(interval(errors, lengths, bootstrap))
+        measured[name] = Measured(weights, rate, _rate(sum(errors), held_back), between, method)
     return measured
 
 
@@ -246,7 +247,11 @@ def _told(measured: Measured, names: Sequence[str]) -> dict[str, object]:
     """What was measured, as in the summary."""
     rates = {
         "search": {"cer": measured.cer_of_search},
-        "held_back": {"cer": measured.cer, "interval": measured.interval},
+        "held_back": {
+            "cer": measured.cer,
+            "interval": measured.interval,
+            "interval_method": measured.interval_method,
+        },
     }
     return _named(measured.weights, names) | rates
 
@@ -266,7 +271,7 @@ def _show_measured(measured: Mapping[str, Measured], samples: Sequence[Sample], 
     for name, each in measured.items():
         weights = _named(each.weights, names)
         change = f"{each.cer / greedy - 1:+.1%}" if greedy and each.weights else ""
-        cells = (f"{each.cer:.2%}", "{:.1%} to {:.1%}".format(*each.interval), change)
+        cells = (f"{each.cer:.2%}", "{:.1%} to {:.1%}".format(*each.interval) if each.interval else "–", change)
         rows.append((name, *(f"{weights[key]:g}" if weights else "" for key in names), *cells))
     columns = ("", *names, "CER", "95 % interval", "change")
     show_table(f"On those held back: {sized(samples)}", columns, rows)

@@ -27,7 +27,7 @@ from jobs.transcripts.paired import ErrorsByKey, pair
 from jobs.transcripts.phrase_scores import PhraseScore, PhraseScores
 from jobs.transcripts.read import Transcript
 from jobs.transcripts.scores import Compared
-from jobs.transcripts.scoring import Edits, compare, difference, interval
+from jobs.transcripts.scoring import Edits, Interval, compare, difference, interval, wilson
 
 
 @pytest.fixture
@@ -73,7 +73,11 @@ def test_the_six_conditions_of_aishell(job: Any, aishell: Path, tmp_path: Path) 
         ours = rates["groups"][group] if group else rates["all"]
         assert ours["cer"] == pytest.approx(theirs.cer, abs=1e-6)
         assert ours["characters"]["tokens"] == theirs.hits + theirs.substitutions + theirs.deletions
-        assert ours["interval"][0] <= ours["cer"] <= ours["interval"][1]
+        if group:
+            assert (ours["interval"], ours["interval_method"]) == (None, None)  # of four recordings
+        else:
+            assert ours["interval"][0] < ours["cer"] < ours["interval"][1]
+            assert ours["interval_method"] == "bootstrap"
     assert rates["all"]["cer"] == pytest.approx(summary["cer"], abs=1e-5)
     assert 0 < rates["all"]["cer"] < 0.2
     by_speaker = job(out, "evaluate.group=uri", "evaluate.punctuation=false", main=evaluate.main)[1]
@@ -218,12 +222,17 @@ def test_intervals_of_phrases_are_of_recordings_that_have_some() -> None:
     for _ in range(20):
         scores.add("好", "今天好")
     rates = scores.rates(1_000, 0)
-    assert (rates.recall, rates.recall_interval) == (1.0, (1.0, 1.0))
+    assert (rates.recall, rates.recall_interval) == (1.0, None)  # of two recordings
     assert rates.precision_interval is not None
     assert rates.precision_interval[0] < 2 / 22 < rates.precision_interval[1]
+    assert rates.precision_interval_method == "bootstrap"
     never = PhraseScores(phrases_in("今天".encode()), Normalisation())
-    never.add("好", "今天好")
-    assert (never.rates(100, 0).recall_interval, never.rates(100, 0).precision_interval) == (None, (0.0, 0.0))
+    for _ in range(6):
+        never.add("好", "今天好")
+    rates = never.rates(100, 0)
+    assert (rates.recall_interval, rates.recall_interval_method) == (None, None)
+    assert (rates.precision_interval, rates.precision_interval_method) == ((0.0, 0.39033), "wilson")
+    assert (rates.with_errors, rates.worst) == (1, [])
 
 
 def test_an_interval_holds_the_rate() -> None:
@@ -231,12 +240,48 @@ def test_an_interval_holds_the_rate() -> None:
     lengths = draw.integers(5, 25, 400)
     held = 0
     for _ in range(40):
-        low, high = interval(draw.binomial(lengths, 0.1), lengths, 400)
-        held += low <= 0.1 <= high
+        found = interval(draw.binomial(lengths, 0.1), lengths, 400)
+        assert found
+        assert found.method == "bootstrap"
+        held += found.low <= 0.1 <= found.high
     assert held >= 35
     many = draw.integers(5, 25, 50_000)
-    low, high = interval(draw.binomial(many, 0.1), many, 200)
-    assert 0.098 < low < high < 0.102
+    found = interval(draw.binomial(many, 0.1), many, 200)
+    assert found
+    assert 0.098 < found.low < found.high < 0.102
+
+
+def test_an_interval_of_what_is_alike_is_wilsons() -> None:
+    """By hand, and by scipy.stats.binomtest(k, n).proportion_ci(method="wilson")."""
+    square = 1.959964**2
+    for count, tokens in ((5, 10), (100, 30)):
+        found = interval([0] * count, [tokens] * count, 1_000)
+        assert found == Interval(0.0, pytest.approx(square / (count * tokens + square), abs=1e-6), "wilson")
+    for errors, tokens, low, high in (
+        (1, 4, 0.111862, 0.468701),  # 5 of 20
+        (4, 4, 0.838875, 1.0),  # 20 of 20
+    ):
+        assert interval([errors] * 5, [tokens] * 5, 1_000) == Interval(
+            pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6), "wilson"
+        )
+    assert interval([1, 2, 3, 4, 5, 6], [10, 20, 30, 40, 50, 60], 100) == wilson(21, 210)
+    assert interval([9] * 8, [4] * 8, 100) is None  # more errors than tokens: no share of them
+    one_sample = interval([0, 1, 2, 0, 1, 4], [9] * 6, 1)
+    assert one_sample
+    assert one_sample.low < 8 / 54 < one_sample.high
+
+
+def test_few_recordings_have_no_interval() -> None:
+    for count in range(5):
+        assert interval([0] * count, [1_000] * count, 100) is None
+        assert interval([*range(count)], [1_000] * count, 100) is None
+        assert difference([*range(count)], [0] * count, [1_000] * count, 100).interval is None
+    assert interval([3, 0, 1, 2, 1, 1], [9, 9, 9, 9, 0, 0], 100) is None  # two have only insertions
+    assert interval([3, 0, 1, 2, 1], [9] * 5, 100) is not None
+    assert difference([3, 0, 1, 2, 1], [0, 0, 1, 2, 1], [9] * 5, 100).interval is not None
+    nothing = difference([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], [9] * 6, 100)
+    assert (nothing.interval, nothing.p_value) == (None, 1)
+    assert difference([2] * 6, [1] * 6, [9] * 6, 100).interval is None  # the same in each
 
 
 def test_a_difference_is_tested() -> None:
@@ -248,7 +293,7 @@ def test_a_difference_is_tested() -> None:
     assert tested.p_value == pytest.approx(far.mean(), abs=0.015)  # all 4,096 ways to swap
     drawn = draw.integers(0, 12, (20_000, 12))
     rates = (mine - theirs)[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
-    assert (tested.low, tested.high) == pytest.approx(tuple(np.quantile(rates, [0.025, 0.975])), abs=0.004)
+    assert tested.interval == pytest.approx(tuple(np.quantile(rates, [0.025, 0.975])), abs=0.004)
     assert difference(mine, mine, tokens, 100).p_value == 1
     assert difference([1], [0], [5], 100).p_value == 1  # one recording shows nothing
     many = draw.integers(5, 25, 30_000)

@@ -215,6 +215,7 @@ def test_a_summary_is_what_programs_read() -> None:
         "accepted": 0,
         "totals": {"recordings": 6, "errors": 0, "accepted": 0},
         "cer": 0.05,
+        "reference_characters": 80,
         "audio_hours": 0.0333,
         "wall_seconds": 20.0,
         "start_seconds": 8.0,

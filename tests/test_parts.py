@@ -120,7 +120,7 @@ def test_a_commits_name_says_what_it_is() -> None:
 def test_a_summary_counts_errors_by_kind() -> None:
     rows = pa.concat_tables([part_rows(UNIT), part_rows(UNIT, error="missing")])
     tally = tallied(rows)
-    assert tally.counts == Counts(4, 4, 4.0, {"missing": 2}, 2, 4)
+    assert tally.counts == Counts(4, 4, 4.0, {"missing": 2}, 2 + 4, 4 + 4)  # what has no text is deleted
     assert tally.failures == [Example(name, error_kind="missing", error_detail="why") for name in ("x", "y")]
 
 
@@ -131,6 +131,6 @@ def test_a_recording_of_several_segments_counts_once() -> None:
     wrong = [first | {"text": None, "error_kind": "crashed"}, later[0], later[1] | {"error_kind": "crashed"}]
     counts = tallied(pa.Table.from_pylist(right + wrong, schema=PART_SCHEMA)).counts
     assert (counts.recordings, counts.segments, counts.errors) == (2, 6, {"crashed": 1})
-    assert (counts.character_errors, counts.reference_characters) == (0, 4)
+    assert (counts.character_errors, counts.reference_characters) == (2, 8)  # the other says 今天今天
     long = pa.Table.from_pylist([first | {"text": "今" * 1_000}], schema=PART_SCHEMA)
     assert len(tallied(long).transcripts[0].text) < 400

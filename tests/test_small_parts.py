@@ -43,7 +43,7 @@ def test_what_compares_is_not_loaded_for_units_without_references() -> None:
 
 def test_character_errors_by_hand() -> None:
     pairs = [("今天天气", "今天气"), ("ＡＢＣ，d", "abcd!"), (None, "x"), ("", "y"), ("。", "z"), ("你好", "")]
-    assert character_errors(pairs) == (1 + 0 + 2, 4 + 4 + 2)
+    assert character_errors(pairs) == (1 + 0 + 1 + 2, 4 + 4 + 0 + 2)
     assert normalise(" Ａ b，。\n") == "ab"
     assert character_errors([]) == (0, 0)
 

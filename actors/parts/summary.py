@@ -26,7 +26,8 @@ class Tally:
     """Totals over recordings, whose rows come in order, and a few of them as examples.
 
     Of the transcripts, so many are kept to be `shown`. Each channel that is a recording of its own counts as one.
-    Channels with the same reference, that of all they say, are compared with it together.
+    Channels with the same reference, that of all they say, are compared with it together. Characters of a recording
+    with an error are counted as jobs.evaluate does: what has no text is deleted.
     """
 
     shown: int = 0
@@ -77,12 +78,11 @@ class Tally:
             if len(self.failures) < MAX_NAMED:
                 kind, detail = failed["error_kind"], _shortened(failed["error_detail"])
                 self.failures.append(Example(_shortened(first["recording_id"]), error_kind=kind, error_detail=detail))
-            return
-        text = join_texts(row["text"] for row in recording) if len(recording) > 1 else first["text"] or ""
         if self._channels and not have_one_reference(self._channels[0][0], first):
             self._compare()
         self._channels.append(recording)
-        if len(self.transcripts) < self.shown:
+        if len(self.transcripts) < self.shown and not failed:
+            text = join_texts(row["text"] for row in recording) if len(recording) > 1 else first["text"] or ""
             texts = (first["recording_id"], first["reference"], text)
             self.transcripts.append(Example(*map(_shortened, texts)))
 

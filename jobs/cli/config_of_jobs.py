@@ -8,6 +8,8 @@ from actors.foreign.escape import without_credentials
 from actors.text.normalise import Normalisation
 from jobs.cli.sections import Auto, Location, Positive, Section, Share, StorageOptions, Stored
 
+MAX_SHOWN = 10_000  # rows of a table
+
 
 class Plan(Stored):
     """For jobs.plan alone."""
@@ -67,11 +69,14 @@ class Evaluate(Stored):
     digits: Literal["keep", "chinese", "spoken"] = "keep"
     """keep | chinese (0 to 9 become 零 to 九, one by one) | spoken (read aloud: 30.5% is 百分之三十点五)"""
     group: str = "folder"
-    """folder | none | a column | a field that came with the audio, such as speaker"""
+    """folder | none | a column | a field that came with the audio, such as speaker
+
+    A name that is neither a column nor a field of any recording is refused. Recordings without the field are the group
+    (none). Columns of texts are refused unless output.show is true."""
     bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000
     """samples for the confidence intervals"""
-    shown: Annotated[int, Field(ge=0, le=10_000)] = 10
-    """recordings with the most errors, and commonest errors, in the tables"""
+    shown: Annotated[int, Field(ge=0, le=MAX_SHOWN)] = 10
+    """recordings with the most errors, and commonest errors, in the tables; up to three differences for each"""
     write: Location | None = None
     """a Parquet file or URL for the counts of every recording"""
     phrases: Location | None = None
@@ -93,7 +98,7 @@ class Align(Stored):
     """folder or URL for the aligned references; null: _align below output.uri"""
     min_score: Annotated[float, Field(ge=-1e9, le=0)] = -3.0
     """nats a token; segments below it are counted as suspicious: their reference is hardly what is said"""
-    shown: Annotated[int, Field(ge=0, le=10_000)] = 10
+    shown: Annotated[int, Field(ge=0, le=MAX_SHOWN)] = 10
     """segments with the lowest scores in the table"""
     storage_options: StorageOptions = {}
     """as for input; empty: those of output"""
@@ -110,7 +115,7 @@ class Tune(Section):
     """auto: one for each CPU"""
     bootstrap: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000
     """samples for the confidence intervals"""
-    shown: Annotated[int, Field(gt=0, le=10_000)] = 10
+    shown: Annotated[int, Field(gt=0, le=MAX_SHOWN)] = 10
     """the best weights in the table"""
 
 

@@ -50,6 +50,7 @@ class Summary(TypedDict):
     accepted: int
     totals: RecordingCounts
     cer: float | None
+    reference_characters: int
     audio_hours: float
     wall_seconds: float
     start_seconds: float
@@ -120,6 +121,7 @@ def sum_up(run: Finished) -> Summary:
         "accepted": found.own_accepted,
         "totals": {"recordings": found.recordings, "errors": found.errors, "accepted": found.accepted},
         "cer": round(done.character_errors / done.reference_characters, 5) if done.reference_characters else None,
+        "reference_characters": done.reference_characters,
         "audio_hours": round(done.audio_seconds / 3600, 4),
         "wall_seconds": round(run.wall_seconds, 2),
         "start_seconds": round(run.start_seconds, 2),
@@ -200,5 +202,6 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     yield "speed", f"{summary['rtfx']:.1f} x real time, start-up included"
     if summary["busy_share"] is not None:
         yield "actors busy", f"{summary['busy_share']:.0%} of the time"
-    yield "character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"
+    of = f" over {summary['reference_characters']:,} characters"
+    yield "character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}{of}"
     yield "output", summary["output"]

@@ -39,7 +39,8 @@ def _hash(text: str) -> int:
 @dataclass(frozen=True)
 class Paired:
     """Two outputs on the recordings that both have with the same reference: character error rates here and there, their
-    difference (below 0 if it is lower here), its 95 % interval, and how likely one as large is by chance (`p_value`).
+    difference (below 0 if it is lower here), its 95 % interval if it has one, and how likely one as large is by chance
+    (`p_value`).
 
     `better` and `worse` count recordings with fewer and with more errors here. Recordings `only_here` and `only_there`,
     and those with `other_references`, are left out.
@@ -49,7 +50,7 @@ class Paired:
     cer_here: float
     cer_there: float
     difference: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     p_value: float
     better: int
     worse: int
@@ -76,7 +77,7 @@ def pair(here: ErrorsByKey, there: ErrorsByKey, samples: int) -> Paired | None:
         cer_here=round(int(mine.sum()) / total, 6),
         cer_there=round(int(theirs.sum()) / total, 6),
         difference=round(int((mine - theirs).sum()) / total, 6),
-        interval=(round(tested.low, 6), round(tested.high, 6)),
+        interval=tested.interval and (round(tested.interval[0], 6), round(tested.interval[1], 6)),
         p_value=round(tested.p_value, 6),
         better=int((mine < theirs).sum()),
         worse=int((mine > theirs).sum()),

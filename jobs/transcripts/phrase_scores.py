@@ -4,14 +4,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from actors.text.normalise import Normalisation, normalise
 from actors.text.phrases import Phrase
 from actors.text.scripts import UNSPACED, is_in_word
 from actors.text.written.readings import alike
 from jobs.transcripts.rates import rounded
-from jobs.transcripts.scoring import interval
+from jobs.transcripts.scoring import Interval, interval
 
 _LATIN = re.compile("[A-Za-z]")
 _SPACE = re.compile(f"(?<={UNSPACED.pattern}) | (?={UNSPACED.pattern})")  # one that says nothing
@@ -34,7 +33,7 @@ class PhraseScore:
 class PhraseRates:
     """Occurrences of all phrases, `occurring` of which are in references. Recall is the share of occurrences in
     references that transcripts have, precision the share of those in transcripts that are right, with 95 % intervals;
-    None where there are none."""
+    None where there are none. `with_errors` phrases were missed or falsely found, of which `worst` are the first."""
 
     phrases: int
     occurring: int
@@ -44,8 +43,11 @@ class PhraseRates:
     false_alarms: int
     recall: float | None
     recall_interval: tuple[float, float] | None
+    recall_interval_method: str | None
     precision: float | None
     precision_interval: tuple[float, float] | None
+    precision_interval_method: str | None
+    with_errors: int
     worst: list[PhraseScore]
 
 
@@ -107,6 +109,7 @@ class PhraseScores:
         worst = sorted(wrong, key=lambda each: (-each.misses - each.false_alarms, each.line))
         totals = [each.total() for each in self._counts]
         expected_of, hits_of, actual_of = self._by_recording
+        recall, precision = (Interval.described(_interval(hits_of, of, samples)) for of in (expected_of, actual_of))
         return PhraseRates(
             phrases=len(self._phrases),
             occurring=len(expected),
@@ -115,20 +118,20 @@ class PhraseScores:
             misses=totals[0] - totals[1],
             false_alarms=totals[2] - totals[1],
             recall=rounded(totals[1] / totals[0]) if totals[0] else None,
-            recall_interval=_interval(hits_of, expected_of, samples),
+            recall_interval=recall[0],
+            recall_interval_method=recall[1],
             precision=rounded(totals[1] / totals[2]) if totals[2] else None,
-            precision_interval=_interval(hits_of, actual_of, samples),
-            worst=[*islice(worst, shown)],
+            precision_interval=precision[0],
+            precision_interval_method=precision[1],
+            with_errors=len(worst),
+            worst=worst[:shown],
         )
 
 
-def _interval(hits: Sequence[int], of: Sequence[int], samples: int) -> tuple[float, float] | None:
-    """The interval of a share of occurrences, over the recordings that have any; None if none has."""
-    if not any(of):
-        return None
+def _interval(hits: Sequence[int], of: Sequence[int], samples: int) -> Interval | None:
+    """The interval of a share of occurrences, over the recordings that have any."""
     counted = [number for number, count in enumerate(of) if count]
-    low, high = interval([hits[each] for each in counted], [of[each] for each in counted], samples)
-    return round(low, 5), round(high, 5)
+    return interval([hits[each] for each in counted], [of[each] for each in counted], samples)
 
 
 def _language(phrase: str) -> str:

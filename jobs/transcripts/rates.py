@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from jobs.transcripts.scoring import Edits, interval
+from jobs.transcripts.scoring import Edits, Interval, interval
 
 
 @dataclass
@@ -24,18 +24,19 @@ class Group:
 
     def rates(self, samples: int) -> "Rates":
         """Its error rates, with a confidence interval from so many samples."""
-        low, high = interval(self.errors, self.lengths, samples)
+        between, method = Interval.described(interval(self.errors, self.lengths, samples))
         cer, wer = rounded(self.characters.rate), rounded(self.words.rate)
-        return Rates(self.recordings, cer, (round(low, 5), round(high, 5)), self.characters, wer, self.words)
+        return Rates(self.recordings, cer, between, method, self.characters, wer, self.words)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """A group's error rates and edits, as in the summary."""
+    """A group's error rates and edits, as in the summary; the interval of the CER is None where none can be given."""
 
     recordings: int
     cer: float | None
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
+    interval_method: str | None
     characters: Edits
     wer: float | None
     words: Edits

@@ -98,14 +98,14 @@ def _joined(channels: Sequence[Transcript]) -> Transcript:
     return channels[0] if len(channels) == 1 else Transcript([*as_dialogue([each.rows for each in channels])], True)
 
 
-def transcripts(config: Config, problems: list[str]) -> Iterator[Transcript]:
+def transcripts(config: Config, problems: list[str], more: Sequence[str] = ()) -> Iterator[Transcript]:
     """Yields all recordings in committed parts of the output, as `transcripts_in`."""
-    return transcripts_in(config.output.asked_place(), OUTPUT, problems)
+    return transcripts_in(config.output.asked_place(), OUTPUT, problems, more)
 
 
-def transcripts_in(output: Place, key: str, problems: list[str]) -> Iterator[Transcript]:
-    """Yields all recordings in committed parts of an output, part by part. Raises ConfigError, which names `key`, if
-    there are none, and OSError if the storage fails.
+def transcripts_in(output: Place, key: str, problems: list[str], more: Sequence[str] = ()) -> Iterator[Transcript]:
+    """Yields all recordings in committed parts of an output, part by part, with `more` columns than transcripts need.
+    Raises ConfigError, which names `key`, if there are none, and OSError if the storage fails.
 
     A part that cannot be read is skipped. Recordings of which a row is impossible have a fault. A sentence about each
     such part is added to `problems`.
@@ -116,7 +116,7 @@ def transcripts_in(output: Place, key: str, problems: list[str]) -> Iterator[Tra
         return open_part(unit, output, lambda _: None)  # its rows are checked as they come
 
     def recordings(unit: str, part: Part) -> Iterator[Transcript]:
-        return recordings_of(part.tables(), output / part_name(unit), problems)
+        return recordings_of(part.tables(), output / part_name(unit), problems, more)
 
     yield from each_part(output, committed_units(state), opened, recordings, problems)
 
@@ -215,7 +215,7 @@ def _with_faults(rows: pa.Table, more: Sequence[str]) -> pa.Table:
     found = None
     if _fault(rows):
         found = pa.array([_fault(rows.slice(number, 1)) for number in range(rows.num_rows)], pa.string())
-    return rows.select([*_COLUMNS, *more]).append_column(
+    return rows.select([*_COLUMNS, *(name for name in more if name not in _COLUMNS)]).append_column(
         "fault", pa.nulls(rows.num_rows, pa.string()) if found is None else found
     )
 

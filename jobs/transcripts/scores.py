@@ -1,6 +1,5 @@
 """Compares recordings with their references, one by one, and writes the counts of each to a file."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.foreign.escape import escape_surrogates, without_credentials
 from actors.parts.recordings import have_one_reference
 from actors.schema import KEY
 from actors.storage.place import Place
@@ -74,19 +72,20 @@ class Compared:
 class Account:
     """How many recordings have no reference, or an error, and which could not be compared."""
 
+    failed: Failures = field(default_factory=Failures)
     without_reference: int = 0
     with_error: int = 0
-    failed: Failures = field(default_factory=Failures)
 
 
 def compared(
     recordings: Iterable[Transcript],
     normalisation: Normalisation,
-    group: str,
+    group_of: Callable[[Transcript], str],
     account: Account,
     confusions: Counter[tuple[str, str]] | None = None,
 ) -> Iterator[Compared]:
-    """Compares recordings that have a reference; the others are counted in `account`."""
+    """Compares recordings that have a reference, with the name of the group of each; the others are counted in
+    `account`."""
     for transcript in conversations(recordings, have_one_reference):
         if transcript.fault:
             account.failed.add(transcript.first["recording_id"], transcript.fault)
@@ -95,7 +94,7 @@ def compared(
             account.without_reference += 1
             continue
         try:
-            found = _compared(transcript, normalisation, _group_of(transcript, group), confusions)
+            found = _compared(transcript, normalisation, group_of(transcript), confusions)
         except Exception as problem:  # noqa: BLE001 - of this recording: nothing is stored here
             account.failed.add(transcript.first["recording_id"], problem)
             continue
@@ -121,17 +120,6 @@ def _compared(
         characters=compare(reference, hypothesis, confusions),
         words=compare(words[0].split(), words[1].split()),
     )
-
-
-def _group_of(transcript: Transcript, group: str) -> str:
-    if group == "none":
-        return "all"
-    known = transcript.first | transcript.fields
-    if group == "folder" and "folder" not in known:
-        return os.path.basename(os.path.dirname(str(transcript.first["uri"])))
-    return escape_surrogates(
-        without_credentials(str(known.get(group, "(none)")))
-    )  # it is printed, and a key of the JSON
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Decoded:
     name: str
     weights: str
     cer: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     recall: float
     precision: float
 
@@ -168,7 +168,7 @@ def cells(rows: list[Decoded]) -> list[list[str]]:
             each.name,
             each.weights,
             f"{each.cer:.2%}",
-            "{:.1%} to {:.1%}".format(*each.interval),
+            "{:.1%} to {:.1%}".format(*each.interval) if each.interval else "–",
             f"{each.cer / rows[0].cer - 1:+.0%}" if each is not rows[0] else "",
             f"{each.recall:.1%}",
             f"{each.precision:.2f}",

@@ -42,7 +42,7 @@ class Measured:
     characters: int
     errors: int
     more: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
 
 def make_speech(folder: Path, copies: int) -> None:
@@ -59,9 +59,9 @@ def measured(folder: Path, speech: str, precision: str) -> Measured:
     against = () if precision == BASE else (f"evaluate.against={out}/{BASE}",)
     rates = job("jobs.evaluate", f"output.uri={out}/{precision}", "evaluate.group=none", *against)
     edits = rates["all"]["characters"]
-    pair = rates["against"] if against else {"difference": 0.0, "interval": (0.0, 0.0)}
+    pair = rates["against"] if against else {"difference": 0.0, "interval": None}
     errors = edits["substitutions"] + edits["deletions"] + edits["insertions"]
-    found = Measured(speech, precision, edits["tokens"], errors, pair["difference"], tuple(pair["interval"]))
+    found = Measured(speech, precision, edits["tokens"], errors, pair["difference"], pair["interval"])
     print(found, flush=True)
     return found
 
@@ -76,7 +76,7 @@ def cells(rows: list[Measured]) -> list[list[str]]:
             str(each.errors),
             f"{each.errors / each.characters:.2%}",
             "" if each.precision == BASE else f"{100 * each.more:+.2f}",
-            "" if each.precision == BASE else "{:+.2f} to {:+.2f}".format(*(100 * one for one in each.interval)),
+            "{:+.2f} to {:+.2f}".format(*(100 * one for one in each.interval)) if each.interval else "",
         ]
         for each in rows
     ]
