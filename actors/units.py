@@ -18,6 +18,10 @@ Format = Literal["audio", "tar", "parquet", "manifest"]
 
 _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
 
+#: What is heard of an object, as `SourceObject.version` writes it.
+_VERSION = re.compile(
+    r"(?P<etag>.*)/(?P<size>\d{1,18})/(?P<limit>None|\d{1,18})/(?P<lines>[^/]*)", re.DOTALL | re.ASCII
+)
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
@@ -47,6 +51,7 @@ class SourceObject:
     lines_version: str = ""  # of what the lines of a tar shard select in it
     refusal: tuple[str, str] | None = None  # (error kind, detail) if a manifest's line is not allowed or invalid
     limit: int | None = None  # how many of its recordings to read, None for all
+    is_sampled: bool = False  # the limit is that of input.sample
     listed_by: str | None = None  # URI of the manifest whose line it is
 
     @property
@@ -65,6 +70,11 @@ class SourceObject:
         if self.format != "manifest" or not (fields := json.loads(self.lines or "{}")):
             return ALL
         return Selection.of(fields)
+
+    @property
+    def over_limit(self) -> str:
+        """Why recordings of it beyond the limit are skipped."""
+        return "not in input.sample" if self.is_sampled else "over input.limit"
 
     @property
     def is_container(self) -> bool:
@@ -101,6 +111,12 @@ class Version(NamedTuple):
 
     heard: str
     companions: str = ""
+
+    @property
+    def limit(self) -> int | None:
+        """How many of the object's recordings were to be read, None for all."""
+        found = _VERSION.fullmatch(self.heard)
+        return int(found["limit"]) if found and found["limit"] != "None" else None
 
 
 class Carried(NamedTuple):

@@ -132,9 +132,12 @@ class Sorted:
         files = (file for file in (*passed_over, *others) if not file.fault and format_of(file, "auto") == "audio")
         return {file.uri: _object_of(file, "audio", {}) for file in files} | self.objects
 
-    def account(self, standing: Container[str] | None, named: set[str]) -> Files:
-        """Accounts for all files, and completes `skipped`. `standing` are the URIs of the objects that input.limit
-        leaves, None without a limit; `named` are the URIs that a manifest names."""
+    def account(
+        self, standing: Container[str] | None, named: set[str], not_standing: str = account.OVER_LIMIT
+    ) -> Files:
+        """Accounts for all files, and completes `skipped`. `standing` are the URIs of the objects that input.limit or
+        input.sample leaves, None without either, and `not_standing` why others are skipped; `named` are the URIs that a
+        manifest names."""
         spoken_of = {uri for uri in named if uri in self.objects or self._is_nameable(uri)}
         for uri in spoken_of:
             self.skipped.pop(uri, None)
@@ -142,11 +145,11 @@ class Sorted:
         if standing is not None:
             over = {uri for uri in self.objects.keys() | spoken_of if uri not in standing}
             spoken_of -= over
-            self.skipped |= dict.fromkeys(over, account.OVER_LIMIT)
+            self.skipped |= dict.fromkeys(over, not_standing)
         if not_files := spoken_of | over:
             in_use = {each.companion for uri, each in self.objects.items() if uri not in not_files}
             self.skipped |= {
-                uri: account.COMPANION_UNUSED if recording in spoken_of else account.OVER_LIMIT
+                uri: account.COMPANION_UNUSED if recording in spoken_of else not_standing
                 for uri, recording in self.companions.items()
                 if uri not in in_use
             }
