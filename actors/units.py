@@ -19,9 +19,7 @@ Format = Literal["audio", "tar", "parquet", "manifest"]
 _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
 
 #: What is heard of an object, as `SourceObject.version` writes it.
-_VERSION = re.compile(
-    r"(?P<etag>.*)/(?P<size>\d{1,18})/(?P<limit>None|\d{1,18})/(?P<lines>[^/]*)", re.DOTALL | re.ASCII
-)
+_HEARD = re.compile(r"(.*)/(\d{1,18})/(None|\d{1,18})/([^/]*)", re.DOTALL | re.ASCII)
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
@@ -113,10 +111,23 @@ class Version(NamedTuple):
     companions: str = ""
 
     @property
-    def limit(self) -> int | None:
-        """How many of the object's recordings were to be read, None for all."""
-        found = _VERSION.fullmatch(self.heard)
-        return int(found["limit"]) if found and found["limit"] != "None" else None
+    def of_heard(self) -> "HeardOf | None":
+        """What `heard` states; None if no version of this job wrote it."""
+        found = _HEARD.fullmatch(self.heard)
+        if found is None:
+            return None
+        etag, size, limit, lines = found.groups()
+        return HeardOf(None if etag == "None" else etag, int(size), None if limit == "None" else int(limit), lines)
+
+
+class HeardOf(NamedTuple):
+    """The version of what is heard of an object: as stored, how many of its recordings, and which of them its lines
+    select, by a digest."""
+
+    etag: str | None
+    size: int
+    limit: int | None
+    lines: str
 
 
 class Carried(NamedTuple):

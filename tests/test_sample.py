@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_planning import Archive, wav
+from test_planning import Archive
 from test_reading import tar_of
 
 from actors.units import SourceObject

@@ -90,7 +90,7 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
 
 
 def _coverage(config: Input, scope: Scope, options: Mapping[str, object]) -> Callable[[str], bool]:
-    """`Listing.covers`: files below plain URIs that are in scope. Patterns, limits, samples and formats cover nothing."""
+    """`Listing.covers`: files below plain URIs that are in scope. Patterns, limits, samples, formats cover nothing."""
     plain = [uri for uri in config.uris if not is_pattern(uri)]
     if not config.takes_all or config.format != "auto":
         plain = []

@@ -37,9 +37,7 @@ def take_sample(size: int, objects: Sequence[SourceObject], count: Count) -> lis
         left -= sum(taken[each] for each in some)
     larger = [each for each in held if held[each] > 1]
     if left > 0 and larger:
-        held.update(
-            _counted(larger, objects, count, left + 2)
-        )  # the one taken, what is left, and whether there is more
+        held.update(_counted(larger, objects, count, left + 2))  # the one taken, all that is left, and if there is more
     while left > 0 and (larger := [each for each in larger if held[each] > taken[each]]):
         for each in larger[:left]:
             taken[each] += 1
@@ -94,7 +92,6 @@ def as_many_as_before(objects: Sequence[SourceObject], state: State) -> list[Sou
 
 def _as_many_as_before(source: SourceObject, state: State) -> SourceObject:
     known = state.objects.get(source.key)
-    if known is None or known.removed or known.unit not in state.parts:
+    if known is None or known.removed or known.unit not in state.parts or not (of := known.version.of_heard):
         return source
-    before = known.version.limit
-    return replace(source, limit=before) if before is None or before > (source.limit or 0) else source
+    return replace(source, limit=of.limit) if of.limit is None or of.limit > (source.limit or 0) else source
