@@ -9,6 +9,7 @@ from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, say, show_table
 from jobs.planning.account import FileCounts
+from jobs.planning.gone import Gone, count_gone, gone_sentence
 from jobs.planning.prepare import Prepared, prepare
 from jobs.running.connect import check_address, find_devices
 
@@ -33,6 +34,8 @@ def run(config: Config) -> int:
     prepared = prepare(config, partial(find_devices, config), partial(check_address, config))
     summary = describe(prepared)
     show(config, summary)
+    if gone := gone_sentence(summary["no_longer_listed"]):
+        say(gone)
     if advice := prepared.plan.advice:
         say(advice, "yellow")
     for note in prepared.notes:
@@ -84,6 +87,7 @@ class Summary(TypedDict):
     reasons: dict[str, dict[str, int]]
     asked: AskedCounts
     removed: RemovedCounts
+    no_longer_listed: Gone
     pieces: int
     estimated_hours_to_do: float
     files: FileCounts
@@ -128,6 +132,7 @@ def describe(prepared: Prepared) -> Summary:
         "reasons": dict(reasons),
         "asked": {"units": len(plan.asked), "recordings": plan.asked_recordings},
         "removed": {"deleted": plan.deleted, "excluded": plan.excluded},
+        "no_longer_listed": count_gone(plan.changes, prepared.listing.roots),
         "pieces": sum(len(cut_unit(unit, prepared.cut_of(unit))) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
         "files": prepared.listing.files.counts(),
