@@ -10,8 +10,10 @@ from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, say, show_table
 from jobs.planning.account import FileCounts
 from jobs.planning.gone import Gone, count_gone, gone_sentence
+from jobs.planning.plan_list import Written, list_place, listed_in, write_list
 from jobs.planning.prepare import Prepared, prepare
 from jobs.running.connect import check_address, find_devices
+from jobs.transcripts.out_files import atomic_file
 
 EPILOG = """
 examples:
@@ -31,8 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    prepared = prepare(config, partial(find_devices, config), partial(check_address, config))
+    place = list_place(config)
+    devices, address = partial(find_devices, config), partial(check_address, config)
+    prepared = prepare(config, devices, address, keeps_files=place is not None)
     summary = describe(prepared)
+    if place is not None:
+        with atomic_file(place) as file:
+            summary["list"] = write_list(file, place, prepared)
     show(config, summary)
     if gone := gone_sentence(summary["no_longer_listed"]):
         say(gone)
@@ -98,6 +105,7 @@ class Summary(TypedDict):
     decoding: str
     written: str
     output: str
+    list: Written | None
 
 
 def describe(prepared: Prepared) -> Summary:
@@ -143,6 +151,7 @@ def describe(prepared: Prepared) -> Summary:
         "decoding": prepared.recipe.decoding.described,
         "written": prepared.recipe.text.described,
         "output": prepared.output_uri,
+        "list": None,
     }
 
 
@@ -170,6 +179,7 @@ def show(config: Config, summary: Summary) -> None:
         ("decoding", summary["decoding"]),
         ("written form", summary["written"]),
         ("output", summary["output"]),
+        *((("list", listed_in(summary["list"])),) if summary["list"] else ()),
     ]
     show_table("Plan", ("", ""), facts)
 

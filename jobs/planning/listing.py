@@ -20,6 +20,7 @@ from jobs.planning.account import EXCLUDED, NOT_SAMPLED, OVER_LIMIT, UNKNOWN_TYP
 from jobs.planning.containment import AllowedFolders
 from jobs.planning.files import KNOWN
 from jobs.planning.finding import Scope, find_files, place_of
+from jobs.planning.listed_files import ListedFile, files_without_object
 from jobs.planning.lists import ListReader
 from jobs.planning.manifests import read_manifests
 from jobs.planning.patterns import is_pattern
@@ -37,6 +38,7 @@ class Listing:
     entry is among the objects, `named` those of the files that they name. `excluded` are the URIs of files that are
     there, and that input.include, input.exclude or input.format leaves out; none unless the listing is complete,
     nor of a sample. `roots` are the URIs of the folders that names of objects are below.
+    `files_without_object` yields the files that are no objects themselves, if they were to be kept.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
@@ -48,13 +50,17 @@ class Listing:
     named: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     roots: tuple[str, ...] = ()
+    files_without_object: Callable[[], Iterator[ListedFile]] = lambda: iter(())
 
 
-def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
+def list_input(
+    config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None, keeps_files: bool = False
+) -> Listing:
     """Lists an input, without files below the output. Raises ConfigError if a URI yields nothing, Unaccounted, and an
     OSError or UsageError if anything could not be listed.
 
-    `say` is called now and then with the number of files found so far.
+    `say` is called now and then with the number of files found so far. With `keeps_files`, the listing tells of each
+    file what became of it, for which all of them stay in memory.
     """
     options = config.options()
     roots = [place_of(root, options) for root in config.allowed_roots]
@@ -86,6 +92,8 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
             escape_surrogates(uri) for uri, reason in files.skipped.items() if reason == EXCLUDED
         )
     _refuse_useless(files, lists_in_use)
+    if keeps_files:
+        listing.files_without_object = partial(files_without_object, files)
     return listing
 
 

@@ -56,10 +56,14 @@ class Prepared:
 
 
 def prepare(
-    config: Config, find_devices: Callable[[], Devices], check_address: Callable[[], None] = lambda: None
+    config: Config,
+    find_devices: Callable[[], Devices],
+    check_address: Callable[[], None] = lambda: None,
+    keeps_files: bool = False,
 ) -> Prepared:
     """Lists the input, reads the state of the output, and plans a run on the devices found. Raises ConfigError.
 
+    With `keeps_files`, the listing tells of each file what became of it.
     A cluster may have to be asked for its devices, so that comes after all that may be wrong with the configuration.
     Whether it answers at its address, `check_address` finds out before anything is read.
     """
@@ -68,7 +72,7 @@ def prepare(
     line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
-        return _prepare(config, find_devices, line)
+        return _prepare(config, find_devices, line, keeps_files)
     except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     finally:
@@ -92,14 +96,18 @@ def _check(config: Config) -> None:
         )
 
 
-def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
+def _prepare(
+    config: Config, find_devices: Callable[[], Devices], line: StatusLine, keeps_files: bool = False
+) -> Prepared:
     check_writable(config.output.place(), "output.uri")
     output = config.output.asked_place()
     _check_inputs(config)
     model = resolve(
         config.model.name, config.model.revision, config.model.options(), is_fused=config.model.engine != "nemo"
     )
-    listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
+    listing = list_input(
+        config.input, config.output.uri, lambda files: line.say(f"listing: {files:,} files …"), keeps_files
+    )
     line.say(f"planning {len(listing.objects):,} objects …")
     max_bytes = config.input.max_list_megabytes * 1e6
     accepted = read_accepted(config.errors, config.output.options(), max_bytes, listing.roots)

@@ -20,7 +20,8 @@ from jobs.planning.finding import Found
 @dataclass
 class Sorted:
     """The files of an input. `objects` are by URI; `tables` are Kaldi's beside a wav.scp; `companions` have the URI of
-    a recording that each goes with; `skipped` has the reasons why others are skipped, by URI."""
+    a recording that each goes with; `skipped` has the reasons why others are skipped, by URI; `spoken_of` are the URIs
+    of those that are read through a manifest, once they are accounted for."""
 
     found: Found
     requested: str  # input.format
@@ -30,6 +31,7 @@ class Sorted:
     tables: list[File] = field(default_factory=list)
     companions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    spoken_of: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, found: Found, requested: str, uri_column: str | None = None) -> "Sorted":
@@ -153,6 +155,7 @@ class Sorted:
                 for uri, recording in self.companions.items()
                 if uri not in in_use
             }
+        self.spoken_of = spoken_of
         lists = [each for each in (*self.manifests, *self.tables) if each.uri not in self.skipped]
         return Files(
             listed=self.found.listed,
