@@ -41,6 +41,8 @@ def run(config: Config) -> int:
         with atomic_file(place) as file:
             summary["list"] = write_list(file, place, prepared)
     show(config, summary)
+    if written := summary["list"]:
+        say(listed_in(written))
     if gone := gone_sentence(summary["no_longer_listed"]):
         say(gone)
     if advice := prepared.plan.advice:
@@ -179,7 +181,6 @@ def show(config: Config, summary: Summary) -> None:
         ("decoding", summary["decoding"]),
         ("written form", summary["written"]),
         ("output", summary["output"]),
-        *((("list", listed_in(summary["list"])),) if summary["list"] else ()),
     ]
     show_table("Plan", ("", ""), facts)
 

@@ -63,6 +63,8 @@ class _Objects:
             planned = self._plan.objects.get(each.key) or known
             assert planned is not None  # every listed object is in a unit
             verdict, reason = self._verdict(each, known, planned)
+            if each.refusal:
+                reason += f"; an error: {': '.join(each.refusal)}"
             is_line = each.format == "manifest"
             yield _row(
                 each.uri,

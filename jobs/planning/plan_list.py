@@ -64,17 +64,27 @@ def list_place(config: Config) -> Place | None:
 
 
 def write_list(file: BinaryIO, place: Place, prepared: Prepared) -> Written:
-    """Writes every object of a plan, and every file that is none itself, to the open file of a place."""
+    """Writes every object of a plan, and every file that is none itself, to the open file of a place.
+
+    Raises ConfigError if the next run would take that file for one of the archive's.
+    """
+    _refuse_to_be_input(place, prepared)
     verdicts = Counter[str]()
     found = _counted(rows(prepared.listing, prepared.state, prepared.plan), verdicts)
     (_write_csv if place.path.lower().endswith(".csv") else _write_parquet)(file, found)
     return {"uri": place.uri, "verdicts": dict(verdicts.most_common())}
 
 
+def _refuse_to_be_input(place: Place, prepared: Prepared) -> None:
+    is_below = any(place.uri.startswith(f"{root}/") for root in prepared.listing.roots)
+    if is_below and not place.uri.startswith(f"{prepared.output_uri}/") and place.path.lower().endswith(".parquet"):
+        raise ConfigError(f"{KEY}: {place.uri} is below the input, so that a run would read it; give another folder")
+
+
 def listed_in(written: Written) -> str:
-    """The list of a plan in words."""
+    """The list of a plan in a sentence."""
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in written["verdicts"].items())
-    return f"{written['uri']}: {counts}"
+    return f"{KEY}: {counts}, in {written['uri']}"
 
 
 def _counted(found: Iterator[Row], verdicts: Counter[str]) -> Iterator[Row]:
