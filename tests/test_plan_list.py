@@ -120,7 +120,7 @@ def test_the_list_of_a_run_that_is_half_done(job: Callable[..., Any], demo_copy:
     _, excluding, _ = job(*where, "input.exclude=['*.tar']", "output.on_excluded=remove", main=plan_job.main)
     check_counts(rows_of(target), excluding)
     gone = "excluded by the configuration; its rows are removed (output.on_excluded)"
-    assert by_name(rows_of(target))["speech-000.tar"] == [("gone", gone), ("skipped", "excluded")]
+    assert by_name(rows_of(target))["speech-000.tar"] == [("skipped", "excluded"), ("gone", gone)]
 
 
 @pytest.mark.usefixtures("ray_two_cpus")

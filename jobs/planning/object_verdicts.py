@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 def rows(listing: Listing, state: State, plan: Plan) -> Iterator[Row]:
     """Yields the objects of a plan and the files of its input, by URI, always in the same order; of one URI first the
-    objects, in the order of the listing.
+    objects that are listed, in the order of the listing, then the file, then what is gone.
 
     The objects are those that are listed, and those of earlier plans that no longer are, where the listing tells. Each
     file is told once: with its object, or by itself.
