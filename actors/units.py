@@ -18,8 +18,6 @@ Format = Literal["audio", "tar", "parquet", "manifest"]
 
 _DEFAULT_SECONDS_PER_BYTE = 1 / 16_000  # of shards, which mostly hold FLAC, and of unknown suffixes
 
-#: What is heard of an object, as `SourceObject.version` writes it.
-_HEARD = re.compile(r"(.*)/(\d{1,18})/(None|\d{1,18})/([^/]*)", re.DOTALL | re.ASCII)
 _DURATION = re.compile(r'"duration"\s*:\s*([-+.\deE]+)')
 
 MAX_CLAIMED_SECONDS = 4 * 3_600.0  # limit of a manifest entry's duration if the size of its file is unknown
@@ -49,8 +47,8 @@ class SourceObject:
     lines_version: str = ""  # of what the lines of a tar shard select in it
     refusal: tuple[str, str] | None = None  # (error kind, detail) if a manifest's line is not allowed or invalid
     limit: int | None = None  # how many of its recordings to read, None for all
-    is_sampled: bool = False  # the limit is that of input.sample
     listed_by: str | None = None  # URI of the manifest whose line it is
+    is_sampled: bool = False  # `limit` is that of input.sample
 
     @property
     def version(self) -> "Version":
@@ -109,25 +107,6 @@ class Version(NamedTuple):
 
     heard: str
     companions: str = ""
-
-    @property
-    def of_heard(self) -> "HeardOf | None":
-        """What `heard` states; None if no version of this job wrote it."""
-        found = _HEARD.fullmatch(self.heard)
-        if found is None:
-            return None
-        etag, size, limit, lines = found.groups()
-        return HeardOf(None if etag == "None" else etag, int(size), None if limit == "None" else int(limit), lines)
-
-
-class HeardOf(NamedTuple):
-    """The version of what is heard of an object: as stored, how many of its recordings, and which of them its lines
-    select, by a digest."""
-
-    etag: str | None
-    size: int
-    limit: int | None
-    lines: str
 
 
 class Carried(NamedTuple):

@@ -18,11 +18,13 @@ from jobs.transcripts.out_files import atomic_file
 EPILOG = """
 examples:
   python -m jobs.plan configs/demo.yaml
-  python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/
+  python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/ input.sample=10
+  python -m jobs.plan configs/local.yaml plan.list=/data/plan.parquet
 
-Lists the input and reads the state of the output; nothing is written, Ray is not started. Hours are taken from
-manifests, or estimated from sizes and the headers of at most 200 of the objects to be transcribed; no other audio is
-opened. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
+Lists the input and reads the state of the output; Ray is not started, and nothing is written but plan.list, a Parquet
+or CSV file with the verdict on every object. input.sample=10 takes ten recordings, spread over the archive. Hours are
+taken from manifests, or estimated from sizes and the headers of at most 200 of the objects to be transcribed; no other
+audio is opened. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
 """
 
 MAX_REASONS = 30  # shown, of those why units are done or not

@@ -17,7 +17,8 @@ from actors.storage.place import Place
 from actors.units import Version
 from jobs import plan as plan_job
 from jobs.planning import plan_list
-from jobs.planning.object_verdicts import Row, changes_between
+from jobs.planning.object_verdicts import Row
+from jobs.planning.versions import changes_between
 
 WAV = encoded(tone(0.2))
 Rows = list[dict[str, Any]]

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 from actors.foreign.escape import escape_surrogates, without_credentials
 from actors.storage.urls import without_signatures
-from actors.units import SourceObject, Version
+from actors.units import SourceObject
 from jobs.planning.listed_files import ListedFile
 from jobs.planning.listing import Listing
 from jobs.planning.plans import PlannedObject, State
 from jobs.planning.reasons import NEW
 from jobs.planning.verdicts import Plan
-
-_TIME_DIGITS = 16  # at least, of a time in nanoseconds
+from jobs.planning.versions import changes_between, heard_of
 
 
 class Row(NamedTuple):
@@ -103,7 +102,7 @@ class _Objects:
         keys |= {key for key, each in known.items() if each.removed and each.unit in units} if units else set()
         for key in sorted(keys, key=lambda key: (known[key].uri, key)):
             each, verdict = known[key], plan.verdicts.get(known[key].unit)
-            of = each.version.of_heard
+            of = heard_of(each.version)
             yield _row(
                 each.uri,
                 known=each,
@@ -129,32 +128,6 @@ class _Objects:
         if known.listed_by in listing.lists:
             return "its manifest has it no longer, and its only row is an error, which is removed"
         return "no longer listed, and it has no rows"
-
-
-def changes_between(before: Version, now: Version, kind: str) -> list[str]:
-    """What differs between two versions of an object of a format, in words."""
-    of, is_now, changes = before.of_heard, now.of_heard, list[str]()
-    if before.heard != now.heard and (of is None or is_now is None):
-        changes.append("its version changed")
-    elif of and is_now:
-        if of.size != is_now.size:
-            changes.append(f"size was {of.size:,} bytes and is {is_now.size:,}")
-        if of.etag != is_now.etag:
-            changes.append(f"{_name_of_version(of.etag)} changed")
-        if of.limit != is_now.limit:
-            changes.append(f"recordings to read were {of.limit or 'all'} and are {is_now.limit or 'all'}")
-        if of.lines != is_now.lines:
-            changes.append("lines of its manifest select other recordings")
-    if before.companions != now.companions:
-        what = {"audio": "companion", "manifest": "fields of its line"}.get(kind, "lines of its manifest")
-        how = "changed" if before.companions and now.companions else "new" if now.companions else "no longer there"
-        changes.append(f"{what} {how}")
-    return changes
-
-
-def _name_of_version(etag: str | None) -> str:
-    is_time = etag is not None and etag.isdecimal() and len(etag) >= _TIME_DIGITS
-    return "time of modification" if is_time else "version (ETag or date)"
 
 
 def _of_file(file: ListedFile) -> Row:

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from actors.units import HeardOf, Selection, SourceObject
+from actors.units import Selection, SourceObject
 from jobs.planning.plans import PlannedObject
+from jobs.planning.versions import Heard, heard_of
 
 _SECOND_NS = "0" * 9  # the end of a time of whole seconds, in nanoseconds
 
@@ -19,7 +20,7 @@ def renamed(gone: Iterable[str], known: Mapping[str, PlannedObject], new: Iterab
     """
     waiting = defaultdict[tuple[str, Selection], list[str]](list)
     for key in sorted(gone):
-        of = known[key].version.of_heard
+        of = heard_of(known[key].version)
         if of and of.size and of.etag and not of.etag.startswith("size-"):
             waiting[known[key].version.heard, known[key].selection].append(key)
     found = defaultdict[tuple[str, Selection], list[SourceObject]](list)
@@ -29,12 +30,12 @@ def renamed(gone: Iterable[str], known: Mapping[str, PlannedObject], new: Iterab
     pairs = dict[str, str]()
     for what, sources in found.items():
         keys = waiting[what]
-        if len(keys) == len(sources) == 1 or not _is_coarse(known[keys[0]].version.of_heard):
+        if len(keys) == len(sources) == 1 or not _is_coarse(heard_of(known[keys[0]].version)):
             pairs |= _paired(keys, known, sources)
     return pairs
 
 
-def _is_coarse(of: HeardOf | None) -> bool:
+def _is_coarse(of: Heard | None) -> bool:
     """Whether a version is a time of whole seconds."""
     etag = of.etag or "" if of else ""
     return ":" in etag or (etag.isdecimal() and etag.endswith(_SECOND_NS))

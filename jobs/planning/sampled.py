@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from actors.units import SourceObject
 from jobs.planning.plans import State
+from jobs.planning.versions import heard_of
 
 AT_ONCE = 64  # containers of which the recordings are counted side by side
 CONCURRENT_COUNTS = 16
@@ -92,6 +93,6 @@ def as_many_as_before(objects: Sequence[SourceObject], state: State) -> list[Sou
 
 def _as_many_as_before(source: SourceObject, state: State) -> SourceObject:
     known = state.objects.get(source.key)
-    if known is None or known.removed or known.unit not in state.parts or not (of := known.version.of_heard):
+    if known is None or known.removed or known.unit not in state.parts or not (of := heard_of(known.version)):
         return source
     return replace(source, limit=of.limit) if of.limit is None or of.limit > (source.limit or 0) else source
