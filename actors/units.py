@@ -48,6 +48,7 @@ class SourceObject:
     refusal: tuple[str, str] | None = None  # (error kind, detail) if a manifest's line is not allowed or invalid
     limit: int | None = None  # how many of its recordings to read, None for all
     listed_by: str | None = None  # URI of the manifest whose line it is
+    is_sampled: bool = False  # `limit` is that of input.sample
 
     @property
     def version(self) -> "Version":
@@ -65,6 +66,11 @@ class SourceObject:
         if self.format != "manifest" or not (fields := json.loads(self.lines or "{}")):
             return ALL
         return Selection.of(fields)
+
+    @property
+    def over_limit(self) -> str:
+        """Why recordings of it beyond the limit are skipped."""
+        return "not in input.sample" if self.is_sampled else "over input.limit"
 
     @property
     def is_container(self) -> bool:

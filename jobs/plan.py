@@ -9,17 +9,22 @@ from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, say, show_table
 from jobs.planning.account import FileCounts
+from jobs.planning.gone import Gone, count_gone, gone_sentence
+from jobs.planning.plan_list import Written, list_place, listed_in, write_list
 from jobs.planning.prepare import Prepared, prepare
 from jobs.running.connect import check_address, find_devices
+from jobs.transcripts.out_files import atomic_file
 
 EPILOG = """
 examples:
   python -m jobs.plan configs/demo.yaml
-  python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/
+  python -m jobs.plan configs/s3.yaml input.uri=s3://archive/2026/ input.sample=10
+  python -m jobs.plan configs/local.yaml plan.list=/data/plan.parquet
 
-Lists the input and reads the state of the output; nothing is written, Ray is not started. Hours are taken from
-manifests, or estimated from sizes and the headers of at most 200 of the objects to be transcribed; no other audio is
-opened. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
+Lists the input and reads the state of the output; Ray is not started, and nothing is written but plan.list, a Parquet
+or CSV file with the verdict on every object. input.sample=10 takes ten recordings, spread over the archive. Hours are
+taken from manifests, or estimated from sizes and the headers of at most 200 of the objects to be transcribed; no other
+audio is opened. All keys are described in docs/configuration.md. The last line of standard output is one JSON object.
 """
 
 MAX_REASONS = 30  # shown, of those why units are done or not
@@ -30,9 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    prepared = prepare(config, partial(find_devices, config), partial(check_address, config))
+    place = list_place(config)
+    devices, address = partial(find_devices, config), partial(check_address, config)
+    prepared = prepare(config, devices, address, keeps_files=place is not None)
     summary = describe(prepared)
+    if place is not None:
+        with atomic_file(place) as file:
+            summary["list"] = write_list(file, place, prepared)
     show(config, summary)
+    if written := summary["list"]:
+        say(listed_in(written))
+    if gone := gone_sentence(summary["no_longer_listed"]):
+        say(gone)
     if advice := prepared.plan.advice:
         say(advice, "yellow")
     for note in prepared.notes:
@@ -84,6 +98,7 @@ class Summary(TypedDict):
     reasons: dict[str, dict[str, int]]
     asked: AskedCounts
     removed: RemovedCounts
+    no_longer_listed: Gone
     pieces: int
     estimated_hours_to_do: float
     files: FileCounts
@@ -94,6 +109,7 @@ class Summary(TypedDict):
     decoding: str
     written: str
     output: str
+    list: Written | None
 
 
 def describe(prepared: Prepared) -> Summary:
@@ -128,6 +144,7 @@ def describe(prepared: Prepared) -> Summary:
         "reasons": dict(reasons),
         "asked": {"units": len(plan.asked), "recordings": plan.asked_recordings},
         "removed": {"deleted": plan.deleted, "excluded": plan.excluded},
+        "no_longer_listed": count_gone(plan.changes, prepared.listing.roots),
         "pieces": sum(len(cut_unit(unit, prepared.cut_of(unit))) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
         "files": prepared.listing.files.counts(),
@@ -138,6 +155,7 @@ def describe(prepared: Prepared) -> Summary:
         "decoding": prepared.recipe.decoding.described,
         "written": prepared.recipe.text.described,
         "output": prepared.output_uri,
+        "list": None,
     }
 
 

@@ -39,11 +39,12 @@ EPILOG = """
 examples:
   python -m jobs.transcribe configs/demo.yaml
   python -m jobs.transcribe configs/local.yaml input.uri=/archive output.uri=/transcripts
-  python -m jobs.transcribe configs/s3.yaml input.uri=s3://archive/2026/ input.limit=10
+  python -m jobs.transcribe configs/s3.yaml input.uri=s3://archive/2026/ input.sample=10
   RAY_AUTH_MODE=token ray job submit --working-dir . -- python -m jobs.transcribe configs/s3.yaml
 
-Run it again at any time: what is done is skipped, what is new or changed is transcribed. Start with input.limit=10, or
-check first with `python -m jobs.plan`. All keys are described in docs/configuration.md and in configs/local.yaml.
+Start with input.sample=10: ten recordings, spread over the archive; or check first with `python -m jobs.plan`. Run it
+again at any time: what is done is skipped, what is new or changed is transcribed. All keys are described in
+docs/configuration.md and in configs/local.yaml.
 
 exit status: 0 done, within the error budget; 1 failed or interrupted, run it again; 2 wrong usage or configuration;
 3 more recordings with errors than errors.max_fraction or errors.max_new_fraction allows; 4 another run is at work on

@@ -52,7 +52,7 @@ def read_parquet(
             last = min(within, row + MAX_ROWS)
             unread = last - row
             entries.found += end - row
-            entries.skip("over input.limit", end - within)
+            entries.skip(source.over_limit, end - within)
             entries.skip("over the limit of rows", within - last)
             audio, names = columns_of(parquet.schema_arrow)
             reader = GroupReader(file, parquet, audio, names, list_columns(parquet), max_bytes)

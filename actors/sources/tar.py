@@ -121,7 +121,7 @@ class Shard:
         if not member.is_sound:
             return "text that a manifest replaces" if self.source.lines is not None else None
         if self.source.limit is not None and self._sounds >= self.source.limit:
-            return "over input.limit"
+            return self.source.over_limit
         if self._sounds >= MAX_RECORDINGS or self._names_bytes > MAX_NAMES:
             detail = f"the tar contains more than {self._sounds:,} recordings; the others were not read"
             self._problem = RecordingError(ErrorKind.TOO_LARGE, detail)

@@ -63,6 +63,17 @@ class Input(Stored):
         signed_urls = [uri for uri in self.uris if is_signed(uri)]
         return super().options() | ({SIGNATURES: Signatures(signed_urls)} if signed_urls else {})
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether all recordings of the input are asked for."""
+        return self.limit is None and self.sample is None
+
+    @model_validator(mode="after")
+    def _one_of_limit_and_sample(self) -> "Input":
+        if self.limit is not None and self.sample is not None:
+            raise ValueError("sample: not together with input.limit; give one of them, and null for the other")
+        return self
+
     @model_validator(mode="after")
     def _distinct(self) -> "Input":
         known = Counter(public_url(uri) for uri in {*self.uris} if is_web(uri))

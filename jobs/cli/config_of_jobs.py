@@ -21,6 +21,14 @@ class Plan(Stored):
     storage_options: StorageOptions = {}
     """as for input; empty: those of output"""
 
+    @model_validator(mode="after")
+    def _with_a_suffix(self) -> "Plan":
+        if self.list is not None and not self.list.lower().endswith((".parquet", ".csv")):
+            raise ValueError(
+                f"list: {without_credentials(self.list)} must end in .parquet or .csv, which says the format"
+            )
+        return self
+
 
 class Export(Stored):
     """For jobs.export alone: subtitles and other files."""

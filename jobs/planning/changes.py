@@ -10,16 +10,25 @@ from actors.units import ALL, SourceObject
 from jobs.planning.listing import Listing
 from jobs.planning.plans import PlannedObject, State
 from jobs.planning.policy import Policy
+from jobs.planning.renamed import renamed
 
 
 @dataclass
 class Changes:
     """Objects as planned now, by key, where that differs from earlier plans; the keys of those that are removed because
-    they are no longer listed, and because the configuration excludes them."""
+    they are no longer listed, and because the configuration excludes them; of those that are `kept` although they are
+    no longer listed; and what the latter and the deleted ones seem to be `renamed` to."""
 
     objects: dict[str, PlannedObject] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     excluded: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def gone(self) -> set[str]:
+        """Those that are no longer listed."""
+        return self.deleted | self.kept
 
 
 def changed_objects(listing: Listing, listed: Mapping[str, SourceObject], state: State, policy: Policy) -> Changes:
@@ -40,12 +49,17 @@ def changed_objects(listing: Listing, listed: Mapping[str, SourceObject], state:
             changes.deleted.add(key)
         elif policy.on_excluded == "remove" and (known.listed_by or known.uri) in listing.excluded:
             changes.excluded.add(key)
-        elif known.listed_by in listing.lists:
-            dropped[known.unit].append(key)
+        else:
+            if known.listed_by in listing.lists:
+                dropped[known.unit].append(key)
+            if listing.covers(known.uri):
+                changes.kept.add(key)
     removed = changes.deleted | changes.excluded
     _refuse_too_many(changes, considered + len(removed), policy.max_removed_fraction)
     changes.objects |= {key: state.objects[key]._replace(removed=True) for key in removed}
     changes.objects |= superseded | _corrected(dropped, state, policy)
+    new = (each for key, each in listed.items() if key not in state.objects)
+    changes.renamed = renamed(changes.gone, state.objects, new)
     return changes
 
 

@@ -11,6 +11,7 @@ from jobs.planning.sample import candidates, group_of, known_suffix, measure, sp
 MAX_OPENED = 200  # objects of which the header is read
 MAX_CONTAINERS = 20  # of these; megabytes are read of each
 MAX_FACTOR = 64.0  # on the nominal seconds, and its inverse the least; 8 channels of 96 kHz and 16 bit have 1/48
+LIMITED_SECONDS = 60.0  # at most of a recording, where only so many of a container are read: most hold utterances
 AGREEMENT = 1.25  # a folder whose factor differs by less from that of the folder above has that one
 MAX_REMEMBERED = 10_000  # folders whose factors are looked up once; objects come in order, so a few would do
 
@@ -38,7 +39,8 @@ class Estimates:
             return known
         uri = source.uri
         folder = uri.rpartition("/")[0] if self._folders_differ else ""
-        return source.size * self._rate(folder, uri.rpartition(".")[2])
+        seconds = source.size * self._rate(folder, uri.rpartition(".")[2])
+        return seconds if source.limit is None else min(seconds, source.limit * LIMITED_SECONDS)
 
     def _rate_in(self, folder: str, suffix: str) -> float:
         """The seconds per byte of a folder's objects with a suffix, as it is spelled."""

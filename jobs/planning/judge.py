@@ -41,12 +41,14 @@ Objects = Mapping[str, PlannedObject]  # by key
 
 class Judged(NamedTuple):
     """The verdict on a unit and, if it is to be redone or rewritten, the unit and from what. `lacks_emissions` tells
-    that some of it is heard because its text is wanted otherwise, and its emissions were not kept."""
+    that some of it is heard because its text is wanted otherwise, and its emissions were not kept; `is_made_otherwise`
+    that rows that stay are said or written otherwise."""
 
     verdict: Verdict
     unit: Unit | None = None
     source: Redone = "rows"
     lacks_emissions: bool = False
+    is_made_otherwise: bool = False
 
 
 class _Inside(NamedTuple):
@@ -176,7 +178,8 @@ class Judge:
         is_unknown = bool(reuse.hear) and made is None  # what its part was made with
         reason = self._reason(unit_id, members, commit, reuse, is_unknown, is_tried_again=bool(again))
         unit = reuse.unit(unit_id, self._recipe)
-        return Judged(Verdict("redo", reason), unit, reuse.source, reuse.lacks_emissions)
+        is_made_otherwise = bool(reuse.updates and (reuse.said_with or reuse.written_with))
+        return Judged(Verdict("redo", reason), unit, reuse.source, reuse.lacks_emissions, is_made_otherwise)
 
     def _reuse(
         self, unit_id: str, commit: Commit | None, present: Objects, made: Made | None, again: frozenset[str]

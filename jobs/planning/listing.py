@@ -5,8 +5,9 @@ manifest only, not a second time as a file of its own. Every file is accounted f
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 
 from actors.foreign.escape import escape_surrogates
@@ -15,13 +16,15 @@ from actors.sources.tar import count_in_tar
 from actors.storage.place import Place
 from actors.units import SourceObject
 from jobs.cli.config import ConfigError, Input
-from jobs.planning.account import EXCLUDED, UNKNOWN_TYPE, Files, listed_reasons
+from jobs.planning.account import EXCLUDED, NOT_SAMPLED, OVER_LIMIT, UNKNOWN_TYPE, Files, listed_reasons
 from jobs.planning.containment import AllowedFolders
 from jobs.planning.files import KNOWN
 from jobs.planning.finding import Scope, find_files, place_of
+from jobs.planning.listed_files import ListedFile, files_without_object
 from jobs.planning.lists import ListReader
 from jobs.planning.manifests import read_manifests
 from jobs.planning.patterns import is_pattern
+from jobs.planning.sampled import take_sample
 from jobs.planning.sorting import Sorted
 
 
@@ -33,8 +36,9 @@ class Listing:
     tells whether an object with a URI would be listed if it existed, so that an unlisted one counts as deleted. It
     covers nothing unless `is_complete`: every manifest could be read. `lists` are the URIs of manifests of which every
     entry is among the objects, `named` those of the files that they name. `excluded` are the URIs of files that are
-    there, and that input.include, input.exclude or input.format leaves out; none unless the listing is complete.
-    `roots` are the URIs of the folders that names of objects are below.
+    there, and that input.include, input.exclude or input.format leaves out; none unless the listing is complete,
+    nor of a sample. `roots` are the URIs of the folders that names of objects are below.
+    `files_without_object` yields the files that are no objects themselves, if they were to be kept.
     """
 
     objects: list[SourceObject] = field(default_factory=list)
@@ -46,13 +50,17 @@ class Listing:
     named: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     roots: tuple[str, ...] = ()
+    files_without_object: Callable[[], Iterator[ListedFile]] = lambda: iter(())
 
 
-def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None) -> Listing:
+def list_input(
+    config: Input, output_uri: str, say: Callable[[int], None] = lambda files: None, keeps_files: bool = False
+) -> Listing:
     """Lists an input, without files below the output. Raises ConfigError if a URI yields nothing, Unaccounted, and an
     OSError or UsageError if anything could not be listed.
 
-    `say` is called now and then with the number of files found so far.
+    `say` is called now and then with the number of files found so far. With `keeps_files`, the listing tells of each
+    file what became of it, for which all of them stay in memory.
     """
     options = config.options()
     roots = [place_of(root, options) for root in config.allowed_roots]
@@ -69,28 +77,30 @@ def list_input(config: Input, output_uri: str, say: Callable[[int], None] = lamb
     listing.objects.sort(key=attrgetter("uri", "key"))
     if listing.is_complete:
         listing.covers = _coverage(config, scope, options)
-        if config.limit is None:
+        if config.takes_all:
             listing.lists = frozenset(escape_surrogates(each.uri) for each in files.manifests)
             listing.named = frozenset(map(escape_surrogates, named))
     standing = None
-    if config.limit is not None:
-        listing.objects = list(_take_recordings(config.limit, listing.objects, options))
+    if not config.takes_all:
+        listing.objects = list(_take_recordings(config, listing.objects, options))
         standing = {each.uri for each in listing.objects}
-    listing.files = files.account(standing, named)
+    listing.files = files.account(standing, named, NOT_SAMPLED if config.sample else OVER_LIMIT)
     listing.files.check()
     listing.roots = tuple(sorted(each.uri.rstrip("/") for each in files.found.roots))
-    if listing.is_complete:
+    if listing.is_complete and config.sample is None:
         listing.excluded = frozenset(
             escape_surrogates(uri) for uri, reason in files.skipped.items() if reason == EXCLUDED
         )
     _refuse_useless(files, lists_in_use)
+    if keeps_files:
+        listing.files_without_object = partial(files_without_object, files)
     return listing
 
 
 def _coverage(config: Input, scope: Scope, options: Mapping[str, object]) -> Callable[[str], bool]:
-    """`Listing.covers`: files below plain URIs that are in scope. Patterns, limits and formats cover nothing."""
+    """`Listing.covers`: files below plain URIs that are in scope. Patterns, limits, samples, formats cover nothing."""
     plain = [uri for uri in config.uris if not is_pattern(uri)]
-    if config.limit is not None or config.format != "auto":
+    if not config.takes_all or config.format != "auto":
         plain = []
     roots = [place_of(uri, options).uri.rstrip("/") for uri in plain]
 
@@ -136,8 +146,16 @@ def _refuse_useless(files: Sorted, lists_in_use: set[str]) -> None:
 
 
 def _take_recordings(
-    limit: int, objects: Iterable[SourceObject], options: Mapping[str, object]
-) -> Iterator[SourceObject]:
+    config: Input, objects: Sequence[SourceObject], options: Mapping[str, object]
+) -> Iterable[SourceObject]:
+    """The objects that hold the recordings of input.sample or input.limit."""
+    if config.sample is not None:
+        return take_sample(config.sample, objects, partial(_count_recordings, options=options))
+    assert config.limit is not None
+    return _take_first(config.limit, objects, options)
+
+
+def _take_first(limit: int, objects: Iterable[SourceObject], options: Mapping[str, object]) -> Iterator[SourceObject]:
     """Yields the objects that hold the first `limit` recordings; the last one may be limited itself."""
     left = limit
     for each in objects:

@@ -25,6 +25,7 @@ from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.redo import objects_to_redo
+from jobs.planning.sampled import as_many_as_before
 from jobs.planning.sizing import planned_cut
 from jobs.planning.state import load_state, made_of, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
@@ -55,10 +56,14 @@ class Prepared:
 
 
 def prepare(
-    config: Config, find_devices: Callable[[], Devices], check_address: Callable[[], None] = lambda: None
+    config: Config,
+    find_devices: Callable[[], Devices],
+    check_address: Callable[[], None] = lambda: None,
+    keeps_files: bool = False,
 ) -> Prepared:
     """Lists the input, reads the state of the output, and plans a run on the devices found. Raises ConfigError.
 
+    With `keeps_files`, the listing tells of each file what became of it.
     A cluster may have to be asked for its devices, so that comes after all that may be wrong with the configuration.
     Whether it answers at its address, `check_address` finds out before anything is read.
     """
@@ -67,7 +72,7 @@ def prepare(
     line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
     try:
-        return _prepare(config, find_devices, line)
+        return _prepare(config, find_devices, line, keeps_files)
     except (UsageError, PermissionError) as problem:
         raise ConfigError(str(problem)) from None
     finally:
@@ -91,14 +96,18 @@ def _check(config: Config) -> None:
         )
 
 
-def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLine) -> Prepared:
+def _prepare(
+    config: Config, find_devices: Callable[[], Devices], line: StatusLine, keeps_files: bool = False
+) -> Prepared:
     check_writable(config.output.place(), "output.uri")
     output = config.output.asked_place()
     _check_inputs(config)
     model = resolve(
         config.model.name, config.model.revision, config.model.options(), is_fused=config.model.engine != "nemo"
     )
-    listing = list_input(config.input, config.output.uri, say=lambda files: line.say(f"listing: {files:,} files …"))
+    listing = list_input(
+        config.input, config.output.uri, lambda files: line.say(f"listing: {files:,} files …"), keeps_files
+    )
     line.say(f"planning {len(listing.objects):,} objects …")
     max_bytes = config.input.max_list_megabytes * 1e6
     accepted = read_accepted(config.errors, config.output.options(), max_bytes, listing.roots)
@@ -109,6 +118,8 @@ def _prepare(config: Config, find_devices: Callable[[], Devices], line: StatusLi
     loaded = load_decoder(decoding, read_vocabulary(model))
     load_write(text)  # a mistake in it is told before any work
     state = load_state(output)
+    if not config.input.takes_all:
+        listing.objects = as_many_as_before(listing.objects, state)
     recipe = Recipe.of(config, model, find_devices(), decoding, text)
     asked, reading = frozenset[str](config.errors.retry), recipe.reading
     policy = Policy(

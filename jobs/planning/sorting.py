@@ -20,7 +20,8 @@ from jobs.planning.finding import Found
 @dataclass
 class Sorted:
     """The files of an input. `objects` are by URI; `tables` are Kaldi's beside a wav.scp; `companions` have the URI of
-    a recording that each goes with; `skipped` has the reasons why others are skipped, by URI."""
+    a recording that each goes with; `skipped` has the reasons why others are skipped, by URI; `spoken_of` are the URIs
+    of those that are read through a manifest, once they are accounted for."""
 
     found: Found
     requested: str  # input.format
@@ -30,6 +31,7 @@ class Sorted:
     tables: list[File] = field(default_factory=list)
     companions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    spoken_of: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, found: Found, requested: str, uri_column: str | None = None) -> "Sorted":
@@ -132,9 +134,12 @@ class Sorted:
         files = (file for file in (*passed_over, *others) if not file.fault and format_of(file, "auto") == "audio")
         return {file.uri: _object_of(file, "audio", {}) for file in files} | self.objects
 
-    def account(self, standing: Container[str] | None, named: set[str]) -> Files:
-        """Accounts for all files, and completes `skipped`. `standing` are the URIs of the objects that input.limit
-        leaves, None without a limit; `named` are the URIs that a manifest names."""
+    def account(
+        self, standing: Container[str] | None, named: set[str], not_standing: str = account.OVER_LIMIT
+    ) -> Files:
+        """Accounts for all files, and completes `skipped`. `standing` are the URIs of the objects that input.limit or
+        input.sample leaves, None without either, and `not_standing` why others are skipped; `named` are the URIs that a
+        manifest names."""
         spoken_of = {uri for uri in named if uri in self.objects or self._is_nameable(uri)}
         for uri in spoken_of:
             self.skipped.pop(uri, None)
@@ -142,14 +147,15 @@ class Sorted:
         if standing is not None:
             over = {uri for uri in self.objects.keys() | spoken_of if uri not in standing}
             spoken_of -= over
-            self.skipped |= dict.fromkeys(over, account.OVER_LIMIT)
+            self.skipped |= dict.fromkeys(over, not_standing)
         if not_files := spoken_of | over:
             in_use = {each.companion for uri, each in self.objects.items() if uri not in not_files}
             self.skipped |= {
-                uri: account.COMPANION_UNUSED if recording in spoken_of else account.OVER_LIMIT
+                uri: account.COMPANION_UNUSED if recording in spoken_of else not_standing
                 for uri, recording in self.companions.items()
                 if uri not in in_use
             }
+        self.spoken_of = spoken_of
         lists = [each for each in (*self.manifests, *self.tables) if each.uri not in self.skipped]
         return Files(
             listed=self.found.listed,

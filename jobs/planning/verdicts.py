@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from actors.parts.made import Redone
 from actors.units import SourceObject, Unit, digest, nominal_seconds
-from jobs.planning.changes import changed_objects, planned_object
+from jobs.planning.changes import Changes, changed_objects, planned_object
 from jobs.planning.judge import Judge
 from jobs.planning.listing import Listing
 from jobs.planning.plans import PlannedObject, State
@@ -29,7 +29,8 @@ class Plan:
     `redone_from` counts the units to redo and to rewrite by what they are made of; `without_emissions` those that are
     heard again because their text is wanted otherwise and no emissions were kept. `asked` are the ids of the units to
     redo that hold an object of input.redo, in which `asked_recordings` are committed; `deleted` and `excluded` count
-    the objects whose rows are removed.
+    the objects whose rows are removed. `changes` are those since earlier plans; `made_otherwise` are the ids of the
+    units of which rows are made anew because of other settings of what is said or written.
     """
 
     new: list[Unit] = field(default_factory=list)
@@ -44,6 +45,8 @@ class Plan:
     asked_recordings: int = 0
     deleted: int = 0
     excluded: int = 0
+    changes: Changes = field(default_factory=Changes)
+    made_otherwise: set[str] = field(default_factory=set)
 
     @property
     def units(self) -> list[Unit]:
@@ -82,7 +85,7 @@ def make_plan(listing: Listing, state: State, settings: Settings, policy: Policy
     """Plans a run. Raises UsageError if settings changed, or too many objects disappeared, and `policy` forbids it."""
     listed = {each.key: each for each in listing.objects}
     changes = changed_objects(listing, listed, state, policy)
-    plan = Plan(objects=changes.objects, deleted=len(changes.deleted), excluded=len(changes.excluded))
+    plan = Plan(objects=changes.objects, deleted=len(changes.deleted), excluded=len(changes.excluded), changes=changes)
     judge, members = Judge(state, listed, changes, settings, policy), state.members()
     for unit_id, judged in judge(_touched_units(state, listed, plan.objects), members):
         plan.verdicts[unit_id] = judged.verdict
@@ -91,11 +94,14 @@ def make_plan(listing: Listing, state: State, settings: Settings, policy: Policy
         (plan.redo if judged.source == "audio" else plan.rewrite).append(judged.unit)
         plan.redone_from[judged.source] += 1
         plan.without_emissions += judged.lacks_emissions
+        if judged.is_made_otherwise:
+            plan.made_otherwise.add(unit_id)
         if judge.is_asked(members[unit_id]):
             commit = state.commit_of(unit_id)
             plan.asked.append(unit_id)
             plan.asked_recordings += commit.recordings if commit else 0
     judge.refuse_mismatch()
+    changes.kept = {key for key in changes.kept - changes.objects.keys() if state.objects[key].unit in state.parts}
     new = [each for key, each in listed.items() if key not in state.objects]
     plan.estimate = policy.calibrate([*(each for unit in plan.redo for each in unit.objects), *new])
     recipe = recipe_digest(settings)

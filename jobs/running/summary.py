@@ -11,6 +11,7 @@ from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.config import Errors
 from jobs.cli.terminal import say, show_table
 from jobs.planning.account import FileCounts, Files
+from jobs.planning.gone import count_gone, gone_sentence
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.budget import Account, advice, exceeded
@@ -95,6 +96,8 @@ def say_plan(listing: Listing, plan: Plan) -> None:
         say(f"input.redo: {len(plan.asked)} units with {plan.asked_recordings} recordings are done again")
     if plan.deleted or plan.excluded:
         say(f"objects whose rows are removed: {plan.deleted} no longer listed, {plan.excluded} excluded")
+    if gone := gone_sentence(count_gone(plan.changes, listing.roots)):
+        say(gone)
     say(listing.files)
 
 
