@@ -74,6 +74,8 @@ class _Parser(argparse.ArgumentParser):
     """Prints mistakes in the arguments as the JSON line too."""
 
     def error(self, message: str) -> NoReturn:
+        if "arguments are required" in message:
+            message = f"no configuration is given, as in: {self.prog} configs/demo.yaml"
         message = re.sub("ignored explicit argument .*", "takes no value", message)  # the value may be secret
         _print_error(USAGE, message)
         super().error(message)
