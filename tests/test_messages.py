@@ -47,8 +47,8 @@ def sentences(*overrides: str) -> tuple[str, ...]:
     [
         (
             "ray.actors=4",
-            "ray.actors: must be 'auto' or a list of two whole numbers, such as [1, 8], not 4; write [4, 4] for exactly 4,"
-            " or [1, 4] for up to 4",
+            "ray.actors: must be 'auto' or a list of two whole numbers, such as [1, 8], not 4; write [4, 4] for exactly"
+            " 4, or [1, 4] for up to 4",
         ),
         ("ray.actors=[8,1]", "ray.actors: the minimum (8) is more than the maximum (1); write [1, 8]"),
         ("ray.actors=[]", "ray.actors: must be 'auto' or a list of two whole numbers, such as [1, 8]"),

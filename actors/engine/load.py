@@ -13,7 +13,8 @@ def check_device(device: str) -> None:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
-            "model.device: cuda is requested, but torch finds no GPU that it can use on this machine; set model.device=cpu"
+            "model.device: cuda is asked for, and torch finds no GPU that it can use on this machine; set"
+            " model.device=cpu"
         )
 
 
