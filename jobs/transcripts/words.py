@@ -27,6 +27,7 @@ _LONGEST_NUMBER = 40
 _CHINESE_NUMBER = re.compile(r"[零〇一二三四五六七八九十百千万亿两几点]+$|百分之[零〇一二三四五六七八九十百千万亿点]*$")
 _CHINESE_DIGITS = frozenset("零〇一二三四五六七八九十百千万亿")
 _WIDEST_WORD = 12.0  # as SubtitleLayout counts: what is joined beyond that may be broken
+_PARTICLES = frozenset("的了着过们吗呢吧啊嘛呀")  # which belong to the word before them
 _LONGEST_GAP_S = 1.0  # within a word
 
 
@@ -131,6 +132,8 @@ def _borders(text: str) -> set[int]:
 
     ends, at = set[int](), 0
     for word in rjieba.cut(text.encode("utf-8", "replace").decode()):  # half a surrogate becomes a question mark
+        if word in _PARTICLES:
+            ends.discard(at)
         at += len(word)
         ends.add(at)
     return ends
