@@ -4,7 +4,6 @@ import errno
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 
 from actors.parts.recordings import Row, are_channels, as_dialogue
@@ -78,13 +77,9 @@ def run(config: Config) -> int:
         exported = ExportedFiles(target, suffix, Place.at(config.output.uri, config.output.options()).uri)
         try:
             unwritten = _write_each(target, suffix, selected, writer, layout, failed, exported)
-        except BaseException:
-            with suppress(OSError):
-                exported.save()
-            raise
-        if problems or invalid.count:
+        finally:  # also when it is interrupted: what is written is to be known as its own
             exported.save()
-        else:
+        if not problems and not invalid.count:  # else what is left out may be there all the same
             counts["removed"] = exported.remove_others(unwritten)
     line.clear()
     summary = {

@@ -106,12 +106,10 @@ def test_a_list_that_is_none(job: Any, tmp_path: Path, content: bytes) -> None:
 def test_nothing_is_removed_where_not_all_could_be_read(job: Any, tmp_path: Path) -> None:
     out, into = tmp_path / "out", tmp_path / "into"
     exported(job, output(out, "1.wav", "2.wav"), into)
-    output(out, "1.wav")
-    output(tmp_path / "more", "2.wav")
     bad = output_of([row_of("1.wav", text="好"), row_of("2.wav", text="好", start_s=float("nan"))], tmp_path / "bad")
     shutil.rmtree(out)
     bad.rename(out)
-    summary = exported(job, out, into)
+    summary = exported(job, out, into, status=1)
     assert (summary["invalid"], summary["removed"]) == (1, 0)
     assert files_in(into) == ["1.srt", "2.srt"]
     assert exported(job, output(out, "1.wav"), into)["removed"] == 1

@@ -57,7 +57,8 @@ class ExportedFiles:
             removed = sum(pool.map(partial(self._remove, gone), gone))
         if changed := len(gone) - removed:
             say(f"{changed} files of recordings that are gone were changed, or are gone already: they stay as they are")
-        self._write({name: mark for name, mark in self._before.items() if name in kept} | self._written)
+        if gone:
+            self._write({name: mark for name, mark in self._before.items() if name not in gone} | self._written)
         return removed
 
     def _remove(self, gone: Mapping[str, str], name: str) -> bool:
