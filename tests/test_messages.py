@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from jobs import transcribe
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.kinds import kinds_of
 from jobs.cli.loading import load
+from jobs.planning.recipe import differences
+from jobs.running.budget import advice_to_retry
 
+CONFIG = {"input": {"uri": "a"}, "output": {"uri": "b"}, "model": {"name": "c"}}
 KEYS = [(name, key) for name, section in Config.model_fields.items() for key in section.annotation.model_fields]
 WRONG = ["", "4", "-1", "0", "x", "left", "[]", "[8,1]", "[0, 1]", "[a, b]", "[1, 2, 3]", "[[a]]", "{a: 1}", "{", "["]
 WRONG += ["true", "1e30", "null", "1.5", "~", "'", '"a', "NaN", "\N{ESCAPE}[31m", "今天", "x" * 500]
@@ -234,3 +238,85 @@ def test_a_gpu_is_asked_for_where_there_is_none(
     told = "model.device: cuda is asked for, and this machine has no GPU that can be used; set model.device=cpu"
     assert json.loads(seen.out.splitlines()[-1])["error"] == f"configuration: {told}"
     assert "starting Ray" not in seen.err
+
+
+MOUNTS = subprocess.run(["unshare", "-rm", "true"]).returncode == 0
+
+
+def on_a_full_disk(folder: Path, size: str, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a command does where `folder` is a disk of that size."""
+    folder.mkdir(exist_ok=True)
+    script = f"mount -t tmpfs -o mode=700,size={size} none {folder}\n{sys.executable} -m {command}\n"
+    called = ["unshare", "-rm", "sh", "-c", script]
+    return subprocess.run(called, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=200)
+
+
+def told_by(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr
+    return str(json.loads(done.stdout.splitlines()[-1])["error"])
+
+
+@pytest.mark.skipif(not MOUNTS, reason="may not mount")
+def test_a_full_disk_is_named_for_the_output_the_cache_and_the_temporary_folder(tmp_path: Path) -> None:
+    full, run = tmp_path / "full", "jobs.transcribe configs/demo.yaml input.uri=demo/audio/loose/00.wav"
+    done = on_a_full_disk(full, "4k", f"{run} output.uri={full}/out")
+    told = told_by(done)
+    assert done.returncode == 1
+    assert told.startswith(f"storage: [Errno 28] No space left on device: '{full}/out/_runs/")
+    assert told.endswith("; free some room on that disk, and run the job again")
+    done = on_a_full_disk(full, "4k", f"{run} output.uri={tmp_path}/out", CITRASCRIBE_CACHE=f"{full}/cache")
+    assert done.returncode == 2
+    assert f"the cache folder {full}/cache/" in told_by(done)
+    assert told_by(done).endswith("free some there, or set CITRASCRIBE_CACHE to another folder")
+    done = on_a_full_disk(full, "16k", f"{run} output.uri={tmp_path}/out", RAY_TMPDIR=str(full))
+    assert done.returncode == 2
+    assert f"needs 30 MB of room in {full}, which has less; free some there, or set RAY_TMPDIR to" in told_by(done)
+
+
+def test_a_file_of_the_cache_may_be_refused_by_a_limit(tmp_path: Path) -> None:
+    script = (
+        "import resource\n"
+        "from pathlib import Path\n"
+        "from actors.storage.cache import new_file\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"with new_file(Path({str(tmp_path / 'a' / 'b.bin')!r})) as path:\n"
+        "    path.write_bytes(bytes(2000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert f"MachineError: the cache folder {tmp_path / 'a'} is on a disk that is full, and has no room" in done.stderr
+    assert not list((tmp_path / "a").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ({}, None),
+        ({"empty": 3, "not_audio": 1, "unreachable": 2}, None),
+        ({"missing": 2, "empty": 1}, "2 missing: runs do not try these again by themselves while the files stay"),
+        ({"missing": 1, "crashed": 2}, "2 crashed, 1 missing: runs do not try"),
+    ],
+)
+def test_errors_that_may_be_tried_again_say_how(errors: dict[str, int], told: str | None) -> None:
+    said = advice_to_retry(errors)
+    assert (said is None) == (told is None)
+    if said and told:
+        assert said.startswith(told)
+        kinds = said.partition("errors.retry=")[2].partition("'")[0]
+        config = load(str(ROOT / "configs/demo.yaml"), [f"errors.retry={kinds}"])
+        assert set(config.errors.retry) == {"missing", "crashed"} & set(errors)
+
+
+def test_only_what_changed_is_told_with_both_values() -> None:
+    before = Config.model_validate(CONFIG).audio.recipe()
+    audio = CONFIG | {"audio": {"track": "eng", "max_hours": 3, "channel": 1}}
+    now = Config.model_validate(audio).audio.recipe()
+    heard = {"precision": "bfloat16", "segmentation": {"vad": "none", "max_seconds": 20.0}}
+    other = {"segmentation": {"max_seconds": 20.0, "vad": "silero"}, "precision": "int8"}
+    assert sorted(differences(heard | {"audio": before}, {"audio": now} | other)) == [
+        "audio.channel was average and is 1",
+        "audio.max_hours was 24 and is 3",
+        "audio.track was best and is eng",
+        "model.precision was bfloat16 and is int8",
+        "segmentation.vad was none and is silero",
+    ]
+    assert differences({"tokens": True}, {"tokens": False}) == ["output.tokens was true and is false"]

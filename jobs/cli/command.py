@@ -10,6 +10,7 @@ from typing import NoReturn
 from actors import VERSION
 from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
+from actors.storage.local_writes import is_full
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
@@ -57,7 +58,8 @@ def run_job(
         if isinstance(problem, (ConfigError, UsageError)):
             return _tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
         if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph
-            return _tell(FAILED, [f"storage: {problem}"], "red")
+            room = "; free some room on that disk, and run the job again" if is_full(problem) else ""
+            return _tell(FAILED, [f"storage: {problem}{room}"], "red")
         _print_error(FAILED, f"{type(problem).__name__}: {problem}")
         raise
 

@@ -13,7 +13,7 @@ from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
 from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
-from jobs.running.budget import Account, advice, exceeded
+from jobs.running.budget import Account, advice, advice_to_retry, exceeded
 from jobs.running.outcomes import Totals
 
 
@@ -137,6 +137,8 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
         return FAILED
     if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
         say(f"{passing} recordings could not be read now; run the job again to try them again")
+    if again := advice_to_retry(summary["errors"]):
+        say(again)
     if missing := run.in_output.missing_names:
         say(
             f"errors.accept: {missing} of {run.in_output.accepted_names} names in files are no recording with an error",
