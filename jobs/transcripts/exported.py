@@ -32,7 +32,7 @@ class ExportedFiles:
     def __init__(self, target: Place, suffix: str, output: str) -> None:
         digits = hashlib.sha256(output.encode("utf-8", "replace")).hexdigest()[:8]
         self._target, self._suffix, self._output = target, suffix, output
-        self._list = target / f".exported{suffix}.{digits}.json"
+        self._list = target / f".exported{suffix}.{digits}"  # no suffix that anything reads
         self._before = self._read()
         self._written = dict[str, str]()
         self._save_at = FIRST_SAVE
