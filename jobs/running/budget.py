@@ -162,5 +162,5 @@ def advice_to_retry(errors: Mapping[str, int]) -> str | None:
     kinds = next(iter(found)) if len(found) == 1 else f"[{', '.join(found)}]"
     return (
         f"{counts}: runs do not try these again by themselves while the files stay as they are; once the cause is gone,"
-        f" run the job with 'errors.retry={kinds}', which tries again all that have such an error"
+        f" run the job once with 'errors.retry={kinds}', which tries again all that have such an error"
     )

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,8 @@ from jobs.cli.config import Config, ConfigError, Model
 from jobs.planning.prepare import cluster_address, is_on_cluster
 from jobs.planning.recipe import Devices, depends_on_devices
 from jobs.running.address import check_cluster, check_form
+from jobs.running.local_ray import check_room, not_started
 
-NEEDED_BYTES = 30_000_000  # of each folder that a local Ray writes to, for it to start at all
-_SHARED_MEMORY = "/dev/shm"
 ANSWER_PATIENCE_S = 120.0  # for a task on each machine of a cluster
 #: Keys beside Ray's own resource names; the latter is there if there are GPUs.
 LARGEST_NODE, CPUS_BY_GPU = "CPU of the largest node", "CPU for each GPU of the node that has the fewest"
@@ -36,17 +34,17 @@ def connect_ray(address: str | None) -> dict[str, float]:
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     options |= {"address": "local", "include_dashboard": False} if where is None else {"address": where}
+    if where is None and not ray.is_initialized():
+        check_room()
     try:
         if not ray.is_initialized():
             if where is not None:
                 check_cluster(where)
-            else:
-                _check_room()
             with _without_stderr(), _own_handler():
                 ray.init(**options)
     except Exception as problem:  # Ray raises any kind, Exception itself if its processes do not start in time
         if where is None:
-            raise _not_started(problem) from problem
+            raise not_started(problem) from problem
         if not isinstance(problem, (ConnectionError, RuntimeError, ValueError)):
             raise
         raise ConfigError(f"ray.address: Ray cannot connect to {where}: {one_line(problem)}") from None
@@ -55,35 +53,6 @@ def connect_ray(address: str | None) -> dict[str, float]:
     if by_gpu := [node.get("CPU", 0.0) / node["GPU"] for node in nodes if node.get("GPU")]:
         of_nodes[CPUS_BY_GPU] = min(by_gpu)
     return dict(ray.cluster_resources()) | of_nodes
-
-
-def _check_room() -> None:
-    """Raises ConfigError if a folder that a local Ray writes to is full: it would wait for long, and say nothing."""
-    for folder, advice in (
-        (_temporary_folder(), "or set RAY_TMPDIR to another folder"),
-        (_SHARED_MEMORY, "or give the machine or its container more of it (docker run --shm-size)"),
-    ):
-        with contextlib.suppress(FileNotFoundError):
-            if shutil.disk_usage(folder).free < NEEDED_BYTES:
-                raise ConfigError(
-                    f"ray.address: a local Ray needs {NEEDED_BYTES // 10**6} MB of room in {folder}, which has less;"
-                    f" free some there, {advice}"
-                )
-
-
-def _temporary_folder() -> str:
-    """Where a local Ray keeps its files: https://docs.ray.io/en/latest/ray-core/configure.html."""
-    return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-
-
-def _not_started(problem: Exception) -> Exception:
-    """The error of a local Ray that does not start, with where it tells why; a mistake of ours stays as it is."""
-    if isinstance(problem, (ConfigError, TypeError, ImportError)):
-        return problem
-    return ConfigError(
-        f"ray.address: a local Ray does not start on this machine ({one_line(problem, 200)}); its own logs are in"
-        f" {_temporary_folder()}/ray/session_latest/logs"
-    )
 
 
 @contextlib.contextmanager
