@@ -137,14 +137,14 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
         return FAILED
     if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
         say(f"{passing} recordings could not be read now; run the job again to try them again")
-    if again := advice_to_retry(summary["errors"]):
-        say(again)
     if missing := run.in_output.missing_names:
         say(
             f"errors.accept: {missing} of {run.in_output.accepted_names} names in files are no recording with an error",
             "yellow",
         )
     own = summary["recordings"], sum(summary["errors"].values()) - summary["accepted"]
+    if again := advice_to_retry(summary["errors"]):
+        say(again)
     sentences = list(exceeded(limits, run.in_output, own))
     for sentence in sentences:
         say(sentence, "red")
