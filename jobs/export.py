@@ -2,7 +2,7 @@
 
 import errno
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -11,12 +11,13 @@ from actors.storage.outputs import check_folder
 from actors.storage.place import Place
 from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
-from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, show_table
+from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, say, show_table
 from jobs.planning.files import EXPORT_FOLDER
 from jobs.transcripts.aligned import references
+from jobs.transcripts.exported import ExportedFiles
 from jobs.transcripts.failures import Failures
 from jobs.transcripts.file_names import FileNames
-from jobs.transcripts.formats import FOR_READERS, PER_RECORDING, SUFFIXES, Writer, writer_of
+from jobs.transcripts.formats import FOR_READERS, PER_RECORDING, SUBTITLES, SUFFIXES, Writer, writer_of
 from jobs.transcripts.out_files import atomic_file, write_below
 from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
 from jobs.transcripts.subtitles import SubtitleLayout
@@ -35,8 +36,10 @@ Where parts have the written form (text.itn), srt, vtt and text have that, and i
 textgrid and manifest have the text as it was heard, for training; jsonl has both. export.text=written and
 export.text=text ask for one of them in any format. A segment without a written form has its text.
 Recordings with an error are counted and left out; one without words has a file without cues. A recording that cannot be
-written is named, the others are written, and the exit status is 1. Times are those of the tokens if the audio was
-transcribed with output.tokens=true, else they are spread evenly over the segment. All keys are described in
+written is named, the others are written, and the exit status is 1. Times are those of the tokens, which output.tokens
+keeps unless it is false: then they are spread evenly over each segment, and it is said of how many recordings. Lines
+and cues end between words, also of Chinese. Where each recording has a file, that of one that is gone, or left out now,
+is removed: only what an export of the same output wrote, and nobody changed since. All keys are described in
 docs/configuration.md. The last line of standard output is one JSON object.
 """
 CONCURRENT_WRITES = 16  # files
@@ -65,11 +68,19 @@ def run(config: Config) -> int:
     is_reference = policy.text == "reference"
     each = references(config, problems, counts) if is_reference else transcripts(config, problems)
     found = conversations(each, are_channels)
-    selected = _select(found, policy.min_confidence, counts, invalid, line)
+    has_times = policy.format in SUBTITLES
+    selected = _select(found, policy.min_confidence, counts, invalid, line, has_times)
+    suffix = SUFFIXES[policy.format]
     if is_one_file:
-        _write_one(target / f"all{SUFFIXES[policy.format]}", selected, writer, layout, failed)
+        _write_one(target / f"all{suffix}", selected, writer, layout, failed)
     else:
-        _write_each(target, SUFFIXES[policy.format], selected, writer, layout, failed)
+        exported = ExportedFiles(target, suffix, Place.at(config.output.uri, config.output.options()).uri)
+        try:
+            unwritten = _write_each(target, suffix, selected, writer, layout, failed, exported)
+        finally:  # also when it is interrupted: what is written is to be known as its own
+            exported.save()
+        if not problems and not invalid.count:  # else what is left out may be there all the same
+            counts["removed"] = exported.remove_others(unwritten)
     line.clear()
     summary = {
         "format": policy.format,
@@ -81,6 +92,8 @@ def run(config: Config) -> int:
         "unaligned": counts["unaligned"],
         "invalid": invalid.count,
         "failed": failed.count,
+        "removed": counts["removed"],
+        "spread": counts["spread"],
         "failures": [*failed.to_dicts(), *invalid.to_dicts()][:MAX_EXAMPLES],
         "export": target.uri,
     }
@@ -116,16 +129,29 @@ def _show(summary: Mapping[str, object]) -> None:
             ("unaligned", "left out, without an aligned reference"),
             ("invalid", "left out, with impossible rows"),
             ("failed", "not written"),
+            ("removed", "files removed, their recordings are gone or left out now"),
         )
     ]
     show_table("Exported", ("", ""), rows)
+    if spread := summary["spread"]:
+        say(
+            f"{spread} recordings have no times within their segments, so their words are spread evenly over each of"
+            " them: run jobs.transcribe with output.tokens=true, which takes the times from kept emissions"
+            " (output.emissions), or else transcribes again",
+            "yellow",
+        )
 
 
 def _select(
-    candidates: Iterator[Transcript], min_confidence: float, counts: Counter[str], invalid: Failures, line: StatusLine
+    candidates: Iterator[Transcript],
+    min_confidence: float,
+    counts: Counter[str],
+    invalid: Failures,
+    line: StatusLine,
+    has_times: bool,
 ) -> Iterator[Transcript]:
     """Yields the recordings to write, without those with an error, those with a fault, and segments of low confidence.
-    Each channel of a dialogue counts as one."""
+    Each channel of a dialogue counts as one. Where words have times, counts those whose words have none of theirs."""
     for transcript in candidates:
         if transcript.fault:
             invalid.add(transcript.first["recording_id"], transcript.fault)
@@ -139,8 +165,13 @@ def _select(
             counts["recordings"] += len(said)
             counts["silent"] += sum(not any((row["text"] or "").strip() for row in rows) for rows in said)
             counts["files"] += 1
+            counts["spread"] += has_times and any(_lacks_times(rows) for rows in said)
             line.say(f"{counts['recordings']:,} recordings …")
             yield Transcript([*as_dialogue(said)], transcript.is_dialogue)
+
+
+def _lacks_times(rows: Sequence[Row]) -> bool:
+    return any(row["text"] and not row["tokens"] for row in rows)
 
 
 def _confidence(row: Row) -> float:
@@ -171,21 +202,23 @@ def _write_each(
     writer: Writer,
     layout: SubtitleLayout,
     failed: Failures,
-) -> None:
-    """Writes a file per recording; those that cannot be written are added to `failed`. Raises OSError if the storage
-    itself fails.
+    exported: ExportedFiles,
+) -> set[str]:
+    """Writes a file per recording; those that cannot be written are added to `failed`, and their names are returned.
+    Raises OSError if the storage itself fails.
 
     An invalid name, missing permission, or an exception that nobody foresaw concerns one file. A full disk concerns the
     storage, and so does any other error of storage for many files in a row.
     """
-    names, in_a_row = FileNames(target.path, suffix), 0
+    names, in_a_row, unwritten = FileNames(target.path, suffix), 0, set[str]()
 
-    def write(transcript: Transcript, name: str) -> Exception | None:
+    def write(transcript: Transcript, name: str) -> bytes | Exception:
         try:
-            write_below(target, name, writer(transcript, layout).encode("utf-8", "replace"))
+            data = writer(transcript, layout).encode("utf-8", "replace")
+            write_below(target, name, data)
         except Exception as problem:  # noqa: BLE001 - of this recording, or told apart below
             return problem
-        return None
+        return data
 
     def named(transcript: Transcript) -> str:
         return names.name(transcript.first["recording_id"], transcript.key)
@@ -193,14 +226,17 @@ def _write_each(
     with ThreadPoolExecutor(CONCURRENT_WRITES) as pool:
         while batch := [(each, named(each)) for each in islice(selected, 16 * CONCURRENT_WRITES)]:
             for (transcript, name), problem in zip(batch, pool.map(lambda pair: write(*pair), batch), strict=True):
-                if problem is None:
+                if isinstance(problem, bytes):
                     in_a_row = 0
+                    exported.add(name, problem)
                     continue
+                unwritten.add(name)
                 if isinstance(problem, OSError) and not _concerns_one_file(problem):
                     in_a_row += 1
                     if problem.errno in STORAGE_ERRNOS or in_a_row == FAILURES_IN_A_ROW:
                         raise problem
                 failed.add(transcript.first["recording_id"], problem, name)
+    return unwritten
 
 
 def _concerns_one_file(problem: OSError) -> bool:

@@ -19,12 +19,13 @@ from jobs.cli.terminal import print_json, say, shown_live
 from jobs.planning.decoding import say_what_takes_time
 from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
+from jobs.planning.recipe import Devices
 from jobs.planning.run_files import sweep_runs
 from jobs.planning.state import sweep, sweep_emissions
 from jobs.planning.verdicts import Plan, new_run_id
 from jobs.running import connect
 from jobs.running.budget import take_account
-from jobs.running.cluster import GraphError, ShareLost
+from jobs.running.cluster import NO_GPU, GraphError, ShareLost
 from jobs.running.lease import active_run, heartbeat
 from jobs.running.metrics import Metrics
 from jobs.running.outcomes import LOST, NOT_STARTED, Ledger, TooManyFailures
@@ -160,7 +161,10 @@ def write_settings(prepared: Prepared, run_id: str, shows: bool) -> WriteSetting
 def claim_share(config: Config, prepared: Prepared, run_id: str, hears: bool = True) -> AbstractContextManager[Share]:
     """Connects to Ray, or starts it, and waits for a share of it, which is held until the block is left. Raises
     ConfigError."""
-    say("connecting to Ray …" if is_on_cluster(config) else f"starting Ray{' and loading the model' * hears} …")
+    is_here = not is_on_cluster(config)
+    if hears and prepared.recipe.device == "cuda" and is_here and not Devices.of_this_machine().gpus:
+        raise ConfigError(f"model.device: {NO_GPU.format('this machine')}")  # before Ray is started in vain
+    say("connecting to Ray …" if not is_here else f"starting Ray{' and loading the model' * hears} …")
     total = connect.connect_ray(config.ray.address)
     return hold(config.ray, total, prepared.recipe.device if hears else None, run_id, prepared.output_uri)
 

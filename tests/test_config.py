@@ -52,8 +52,8 @@ def test_the_configs_that_come_with_the_project(name: str) -> None:
         ("input.uri=[a", "input.uri: a list begins with [ and must end with ]"),
         ("input.uri.deep=3", "'uri' is a value, not a section"),
         ("model.engine=fast", "model.engine"),
-        ("decoding.candidates=0", "decoding.candidates: must be a whole number above 0 to 255, not 0"),
-        ("decoding.candidates=256", "decoding.candidates: must be a whole number above 0 to 255, not 256"),
+        ("decoding.candidates=0", "decoding.candidates: must be a whole number from 1 to 255, not 0"),
+        ("decoding.candidates=256", "decoding.candidates: must be a whole number from 1 to 255, not 256"),
         ("output.emission=true", "did you mean output.emissions"),
     ],
 )

@@ -21,7 +21,8 @@ from actors.storage.place import Place
 from actors.units import SourceObject, Unit
 from jobs import export
 from jobs.transcripts.read import Transcript
-from jobs.transcripts.subtitles import PUNCTUATION, SubtitleLayout, cues_of, words_of
+from jobs.transcripts.subtitles import SubtitleLayout, cues_of
+from jobs.transcripts.words import PUNCTUATION, words_of
 
 EVIL = '\x1b[31m<b>今天</b> --> &amp; {\\an8}\u2028\x00\n\n2\n00:00:01,000 --> 00:00:09,000\n"天气"\u202e'
 
@@ -85,7 +86,9 @@ def exported(job: Any, output: Path, kind: str, *more: str) -> tuple[Path, dict[
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """The files in a folder, without the list of them that jobs.export keeps there."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".exported."))
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
 @pytest.mark.parametrize("kind", ["srt", "vtt"])

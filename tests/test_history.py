@@ -119,8 +119,8 @@ def test_runs_are_told_of_when_input_and_model_are_gone(job: Any, demo_copy: Pat
     assert "broken-text.wav not_audio" in told(seen)
     status, one, seen = job(*where, "history.run=last", main=history.main)
     assert (one["run"]["run"], one["previous"]) == (2, 1)
-    assert one["differences"] == ["errors.max_fraction was 0.5 and is 0.0"]
-    assert "errors.max_fraction was 0.5 and is 0.0" in told(seen)
+    assert one["differences"] == ["errors.max_fraction was 0.5 and is 0"]
+    assert "errors.max_fraction was 0.5 and is 0" in told(seen)
     assert job(*where, "history.limit=1", main=history.main)[1]["runs"] == listed["runs"][1:]
     assert sorted(path for path in out.rglob("*")) == before
     status, _, seen = job(*where, "history.run=3", main=history.main)

@@ -125,7 +125,7 @@ def test_all_that_is_odd_is_written(job: Any, tmp_path: Path, kind: str, files: 
         said = said_in(kind, (into / file).read_text())
         assert all(words in said for _, words in ODD.values())
         return
-    names = {path.stem: path for path in into.iterdir()}
+    names = {Path(name).stem: into / name for name in files_in(into)}
     assert set(names) == {"first", "last", *ODD}
     for name, (columns, words) in ODD.items():
         if kind != "textgrid":

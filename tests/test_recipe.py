@@ -56,7 +56,7 @@ def test_the_device_is_no_part_of_the_fingerprint_but_the_precision_is() -> None
     assert recipe_of(GPUS).digest == recipe_of(CPUS).digest != recipe_of(OLD_CPUS).digest
     assert recipe_of(CPUS).digest == recipe_digest(recipe_of(CPUS).settings)
     assert section_differences(recipe_of(CPUS).settings, recipe_of(OLD_CPUS).settings) == [
-        "precision was bfloat16 and is float32"
+        "model.precision was bfloat16 and is float32"
     ]
 
 
@@ -100,14 +100,14 @@ def test_differences_are_told_by_key_and_without_noise() -> None:
     assert section_differences(plain, kept) == section_differences(kept, plain) == []
     assert section_differences(kept, more) == ["decoding.candidates was 32 and is 64"]
     assert section_differences(plain, recipe_of(CPUS, "output.tokens=false").settings) == [
-        "tokens was True and is False"
+        "output.tokens was true and is false"
     ]
     both = recipe_of(OLD_CPUS, "audio.channel=1", "output.tokens=false").settings
     assert section_differences(plain, both, ["heard"]) == [
-        "precision was bfloat16 and is float32",
+        "model.precision was bfloat16 and is float32",
         "audio.channel was average and is 1",
     ]
-    assert section_differences(plain, both, ["said", "written"]) == ["tokens was True and is False"]
+    assert section_differences(plain, both, ["said", "written"]) == ["output.tokens was true and is false"]
 
 
 @pytest.mark.parametrize("section", [None, [], "text", 7, {"audio": None}, {"audio": {"channel": []}}])

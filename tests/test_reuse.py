@@ -192,7 +192,7 @@ def test_texts_are_decoded_anew_from_emissions_where_they_were_kept(archive: Arc
     for mismatch in ("fail", "replace", "keep"):
         plan = archive.plan(A, B, settings=other, on_mismatch=mismatch)
         assert did(plan) == {"a": "updated", "b": "updated"}
-        assert reasons(plan) == {("redo", "settings differ: tokens was False and is True; from emissions")}
+        assert reasons(plan) == {("redo", "settings differ: output.tokens was false and is true; from emissions")}
         assert (plan.redone_from, plan.without_emissions, plan.advice) == ({"emissions": 1}, 0, None)
     archive.run(A, B, settings=other)
     assert archive.rows() == {"a": SAID_ANEW, "b": SAID_ANEW}
@@ -209,7 +209,9 @@ def test_texts_are_heard_anew_where_no_emissions_were_kept_and_the_plan_says_so(
     for mismatch in ("fail", "replace"):
         plan = archive.plan(A, B, wav("c"), settings=other, on_mismatch=mismatch)
         assert set(did(plan).values()) == {"heard"}
-        assert reasons(plan) == {("redo", "settings differ: tokens was False and is True; no emissions were kept")}
+        assert reasons(plan) == {
+            ("redo", "settings differ: output.tokens was false and is true; no emissions were kept")
+        }
         assert (plan.redone_from, plan.without_emissions) == ({"audio": 2}, 2)
         assert str(plan.advice).startswith("output.emissions: 2 units are transcribed again")
     kept = archive.plan(A, B, wav("c"), settings=other, on_mismatch="keep")
@@ -312,7 +314,7 @@ def test_without_a_commit_the_part_itself_says_that_it_was_heard_otherwise(archi
     archive.run(A, B)
     without_commit(archive)
     other = heard(precision="bfloat16")
-    with pytest.raises(UsageError, match=r"1 unit .* \(precision was float32 and is bfloat16\)"):
+    with pytest.raises(UsageError, match=r"1 unit .* \(model\.precision was float32 and is bfloat16\)"):
         archive.plan(A, B, settings=other)
     kept = archive.plan(A, B, settings=other, on_mismatch="keep")
     assert (did(kept), reasons(kept)) == (

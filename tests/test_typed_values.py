@@ -157,7 +157,7 @@ def test_options_are_plain(tmp_path: Path) -> None:
         ("batch.max_padded_seconds=much", "must be 'auto' or a number above 0, not 'much'"),
         ("audio.channel=-1", "must be 'average', 'each' or a whole number from 0, not -1"),
         ("ray.actors=[1, 2, 3]", "ray.actors: must be 'auto' or a list of two whole numbers"),
-        ("ray.actors=[1, x]", "ray.actors: must be 'auto' or a list of two whole numbers, not 'x'"),
+        ("ray.actors=[1, x]", "must be 'auto' or a list of two whole numbers, such as [1, 8], not 'x'"),
         ("ray.actors=[1", "ray.actors: a list begins with [ and must end with ]"),
         ("errors.retry=[mising]", "errors.retry: must be a list of kinds of error, not 'mising'"),
         ("output.uri=", "output.uri: must be text"),

@@ -101,7 +101,7 @@ def test_rows_that_could_not_be_kept_are_told(archive: Archive) -> None:
 def test_settings_that_differ_are_named(archive: Archive) -> None:
     archive.run(wav("a"), settings=heard(audio={"channel": "average"}))
     other = heard(audio={"channel": 1}, precision="bfloat16")
-    reason = "settings differ: precision was float32 and is bfloat16; audio.channel was average and is 1"
+    reason = "settings differ: model.precision was float32 and is bfloat16; audio.channel was average and is 1"
     assert verdict(archive.plan(wav("a"), settings=other, on_mismatch="replace")) == ("redo", reason)
     assert verdict(archive.plan(wav("a"), settings=other, on_mismatch="keep")) == DONE
     changed = archive.plan(wav("a", etag="2"), settings=other, on_mismatch="replace")

@@ -18,7 +18,8 @@ from actors.schema import PART_SCHEMA
 from actors.storage.place import Place
 from jobs import export
 from jobs.transcripts.read import Transcript, recordings_of
-from jobs.transcripts.subtitles import SubtitleLayout, cues_of, words_of
+from jobs.transcripts.subtitles import SubtitleLayout, cues_of
+from jobs.transcripts.words import words_of
 from jobs.transcripts.written import as_written
 
 DATE = "会议在二零二六年十一月二十五日开始请大家准时到会"

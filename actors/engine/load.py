@@ -12,7 +12,10 @@ def check_device(device: str) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("model.device: cuda is requested, but torch finds no GPU that it can use on this machine")
+        raise UsageError(
+            "model.device: cuda is asked for, and torch finds no GPU that it can use on this machine; set"
+            " model.device=cpu"
+        )
 
 
 def load_engine(model: ModelFile, settings: EngineSettings) -> Engine:

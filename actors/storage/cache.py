@@ -7,6 +7,7 @@ is refused. A file that took long to make has its SHA-256 beside it, so that a d
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import platformdirs
 
-from actors.schema import UsageError
+from actors.schema import MachineError, UsageError
+from actors.storage.local_writes import is_full
 
+_NO_ROOM_BYTES = 1_000_000  # with less room than that, a file was not written because of it
 _ADVICE = "set CITRASCRIBE_CACHE to a folder of your own"
 
 
@@ -60,8 +63,8 @@ def sha256_of_open(file: BufferedIOBase) -> str:
 def new_file(path: Path, with_digest: bool = False) -> Iterator[Path]:
     """A path to write a file to that becomes `path` when the block ends: no reader ever sees half of it.
 
-    If the block fails, nothing is left. With a digest, its SHA-256 is kept beside it, for `is_intact`. Processes that
-    may write the same file at once need a lock.
+    If the block fails, nothing is left; MachineError is raised if the disk is full. With a digest, its SHA-256 is kept
+    beside it, for `is_intact`. Processes that may write the same file at once need a lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")  # libraries choose a format by the suffix
@@ -70,8 +73,20 @@ def new_file(path: Path, with_digest: bool = False) -> Iterator[Path]:
         if with_digest:
             _digest_file(path).write_text(sha256_of(partial), encoding="utf-8")
         partial.replace(path)
+    except Exception as problem:
+        if not isinstance(problem, UsageError) and _is_full(path.parent, problem):
+            raise MachineError(
+                f"the cache folder {path.parent} is on a disk that is full, and has no room for {path.name}; free some"
+                " there, or set CITRASCRIBE_CACHE to another folder"
+            ) from None
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path, problem: Exception) -> bool:
+    """Whether writing to a folder failed because its disk is full: libraries say so in errors of their own."""
+    return is_full(problem) or shutil.disk_usage(folder).free < _NO_ROOM_BYTES
 
 
 def is_intact(path: Path) -> bool:

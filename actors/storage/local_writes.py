@@ -26,12 +26,17 @@ def temporary_file(path: str) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
     except OSError as problem:
-        if problem.errno in _IS_FULL and problem.filename is None:
+        if is_full(problem) and problem.filename is None:
             problem.filename = path
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def is_full(problem: Exception) -> bool:
+    """Whether an error says that a disk is full, a quota used up, or a limit of the size of files reached."""
+    return isinstance(problem, OSError) and problem.errno in _IS_FULL
 
 
 def finished(file: BinaryIO) -> str:

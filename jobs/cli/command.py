@@ -10,6 +10,7 @@ from typing import NoReturn
 from actors import VERSION
 from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
+from actors.storage.local_writes import is_full
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
@@ -59,7 +60,8 @@ def run_job(
         if isinstance(problem, (ConfigError, UsageError)):
             return _tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
         if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph
-            return _tell(FAILED, [f"storage: {problem}"], "red")
+            room = "; free some room on that disk, and run the job again" if is_full(problem) else ""
+            return _tell(FAILED, [f"storage: {problem}{room}"], "red")
         _print_error(FAILED, f"{type(problem).__name__}: {problem}")
         raise
     finally:
@@ -79,6 +81,8 @@ class _Parser(argparse.ArgumentParser):
     """Prints mistakes in the arguments as the JSON line too."""
 
     def error(self, message: str) -> NoReturn:
+        if "arguments are required" in message:
+            message = f"no configuration is given, as in: {self.prog} configs/demo.yaml"
         message = re.sub("ignored explicit argument .*", "takes no value", message)  # the value may be secret
         _print_error(USAGE, message)
         super().error(message)

@@ -234,7 +234,10 @@ class Cluster(Section):
     @model_validator(mode="after")
     def _ordered(self) -> "Cluster":
         if self.actors != "auto" and self.actors[0] > self.actors[1]:
-            raise ValueError(f"actors: the minimum ({self.actors[0]}) is more than the maximum ({self.actors[1]})")
+            most, least = self.actors
+            raise ValueError(
+                f"actors: the minimum ({most}) is more than the maximum ({least}); write [{least}, {most}]"
+            )
         return self
 
 

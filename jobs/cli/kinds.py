@@ -75,11 +75,12 @@ def in_words(field: FieldInfo) -> str:
 
 
 def in_a_sentence(field: FieldInfo) -> str:
-    """The values that a key takes, as the end of "must be …"."""
-    words = in_words(field).replace("`null`", "null").replace("`", "'")
-    if " or " not in words and "', '" in words:
-        words = " or ".join(words.rsplit(", ", 1))
-    return re.sub(r"(^| or )(?=whole|number|list|mapping)", r"\1a ", words)
+    """The values that a key takes, as the end of "must be …": `'auto', a number above 0 or null`."""
+    words = re.sub(r"(^| or )(?=whole|number|list|mapping)", r"\1a ", in_words(field))
+    words = words.replace("`null`", "null").replace("`", "'").replace("whole numbers", "whole numbers, such as [1, 8]")
+    words = words.replace("a mapping", "a mapping, such as {anon: true}")
+    *others, last = re.split(r" or |(?<='), (?=')", words)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def as_yaml(value: object) -> str:
@@ -111,7 +112,8 @@ def _in_words(kind: object, bounds: tuple[object, ...] = ()) -> str:
     if kind is type(None):
         return "`null`"
     numbers: dict[object, str] = {int: "whole number", float: "number"}
-    return " ".join([numbers[kind], *_limits(bounds)])
+    limits = " ".join([numbers[kind], *_limits(bounds)])
+    return limits.replace("whole number above 0 to", "whole number from 1 to")
 
 
 def _bounds_in(metadata: tuple[object, ...]) -> tuple[object, ...]:

@@ -15,15 +15,20 @@ from jobs.cli.config import Config, ConfigError
 from jobs.cli.kinds import ANY, in_a_sentence, kinds_of
 from jobs.cli.secrets import has_secret, leaves
 from jobs.cli.sections import Section
-from jobs.cli.values import node_of, shown, value_of
+from jobs.cli.values import hint_for, node_of, shown, value_of
 from jobs.cli.yaml_text import compose, items
 
 _LARGE = 1e9  # no number is larger
+_OVERRIDES = "an override, section.key=value such as input.limit=10, comes after it"
 
 
 def load(path: str, overrides: list[str]) -> Config:
     """The configuration of a YAML file with `section.key=value` overrides. Raises ConfigError."""
     values = _read(path)
+    if any(each.startswith("=") or (each.endswith("=") and "." not in each) for each in overrides):
+        raise ConfigError(
+            "an override is section.key=value in one word, such as input.limit=10, without spaces around ="
+        )
     mistakes = list[object]()
     for override in overrides:
         try:
@@ -46,12 +51,19 @@ def _read(path: str) -> dict[str, object]:
     """The values of a YAML file, by section and key."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        if "=" in path:  # its value may be secret
+            raise ConfigError(
+                f"the first argument must be a YAML file, such as configs/demo.yaml; {_OVERRIDES}"
+            ) from None
         raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
-    except OSError as problem:
-        raise ConfigError(f"{path} cannot be read: {problem}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; give a YAML file, such as configs/demo.yaml") from None
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, UnicodeDecodeError):
+            raise ConfigError(f"{path} is not UTF-8 text; give a YAML file, such as configs/demo.yaml") from None
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        raise ConfigError(f"the config file {path!r} cannot be read: {why}") from None
     root = compose(text, path)
     if not isinstance(root, yaml.MappingNode):
         kind = "nothing" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "a text"
@@ -92,8 +104,10 @@ def _apply(values: dict[str, object], override: str) -> None:
     key, equals, text = override.partition("=")
     path = key.strip().split(".")
     if not equals or len(path) < 2:
-        shown_key = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
-        raise ConfigError(f"{shown_key and shown_key[0]!r}: an override is section.key=value, such as input.limit=10")
+        match = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
+        shown_key = match[0] if match else ""
+        told = f"{shown_key!r}: an override is section.key=value, such as input.limit=10"
+        raise ConfigError(told + (_did_you_mean(_keys_called(shown_key)) if shown_key == key.strip() else ""))
     value = _value(path, text)
     if has_secret(path, value):
         where = "use env:NAME, or the config file"
@@ -110,10 +124,14 @@ def _apply(values: dict[str, object], override: str) -> None:
 
 
 def _sentences(errors: list[ErrorDetails]) -> Iterator[str]:
-    """Pydantic's errors as sentences. Of a key that takes a name or a list, a name that is refused is told alone, not
-    also that it is no list."""
-    refused = {error["loc"][:2] for error in errors if error["type"] == "value_error" and len(error["loc"]) > 1}
-    return (_sentence(each) for each in errors if each["type"] == "value_error" or each["loc"][:2] not in refused)
+    """Pydantic's errors as sentences, one for each key: of one that takes a name or a list, a name that is refused is
+    told, not also that it is no list; of one that takes a word or a list, what is wrong in the list."""
+    told = dict[tuple[int | str, ...], ErrorDetails]()
+    for each in errors:
+        known = told.setdefault(each["loc"][:2], each)
+        if known["type"] != "value_error" and each["type"] != "missing":
+            told[each["loc"][:2]] = each
+    return map(_sentence, told.values())
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -121,8 +139,7 @@ def _sentence(error: ErrorDetails) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
-        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+        return _no_such_key(path)
     if error["type"] == "missing":
         return f"{key}: this key is needed"
     if error["type"] == "value_error" and len(path) > 1:
@@ -132,14 +149,39 @@ def _sentence(error: ErrorDetails) -> str:
     field = _field_at(path) if len(path) > 1 else None
     if field is None:
         return f"{key}: must be a section, with keys below it"
-    words = f"one of {error['ctx']['expected']}" if error["type"] == "enum" else in_a_sentence(field)
+    words = in_a_sentence(field)
+    if error["type"] == "string_pattern_mismatch":
+        words = (field.description or "").splitlines()[0]
     value = error["input"]
     if isinstance(value, int | float) and value > _LARGE:
-        words += f", at most {_LARGE:,.0f}"
+        words += "" if re.search(r" to \d", words) else f", at most {_LARGE:,.0f}"
     key = ".".join(path[:2])
-    return f"{key}: must be {words}{shown(value, key)}"
+    hint = hint_for(value, kinds_of(field.annotation)) if len(path) < 4 else ""  # deeper is what a list holds
+    return f"{key}: must be {words}{shown(value, key)}{hint}"
 
 
-def _all_keys() -> list[str]:
-    sections = {name: each.annotation for name, each in Config.model_fields.items()}
-    return [f"{name}.{key}" for name, section in sections.items() for key in section.model_fields] + list(sections)  # type: ignore[union-attr]
+def _no_such_key(path: list[str]) -> str:
+    """That there is no section or key of this name, with the nearest one, or those that there are."""
+    section, keys = path[0], _keys()
+    key = ".".join(path[:2])
+    if section not in keys:
+        near = difflib.get_close_matches(section, keys, n=1) or _keys_called(section)
+        return f"{section}: no such section" + (_did_you_mean(near) or f"; there are {', '.join(keys)}")
+    near = difflib.get_close_matches(path[1], keys[section], n=1)
+    suggested = [f"{section}.{each}" for each in near] or _keys_called(path[1])
+    return f"{key}: no such key" + (_did_you_mean(suggested) or f"; {section} has {', '.join(keys[section])}")
+
+
+def _did_you_mean(names: list[str]) -> str:
+    return f"; did you mean {' or '.join(names)}?" if names else ""
+
+
+def _keys_called(name: str) -> list[str]:
+    """The keys of this name in all sections, at most three of them; of a section, its first key."""
+    of_section = [f"{name}.{key}" for key in _keys().get(name, ())[:1]]
+    return of_section or [f"{section}.{name}" for section, keys in _keys().items() if name in keys][:3]
+
+
+def _keys() -> dict[str, list[str]]:
+    """The names of the keys, by section."""
+    return {name: [*each.annotation.model_fields] for name, each in Config.model_fields.items()}  # type: ignore[union-attr]

@@ -1,5 +1,6 @@
 """Reads values as typed, by the kind of their key: a text is what was typed, whatever else it might be in YAML."""
 
+import difflib
 import re
 
 import yaml
@@ -46,6 +47,8 @@ def value_of(node: yaml.Node, kinds: Kinds, key: str, words: str = "") -> object
     if isinstance(node, yaml.SequenceNode):
         if kinds.items is None and kinds != ANY.items:
             raise ConfigError(f"{key}: must be {words}, not a list")
+        if kinds != ANY and any(isinstance(each, yaml.CollectionNode) for each in node.value):
+            raise ConfigError(f"{key}: must be {words}; an item of the list is itself a list or a mapping")
         return [value_of(each, kinds.items or ANY, key, words) for each in node.value]
     assert isinstance(node, yaml.ScalarNode)
     value = _scalar_value(node, kinds, key, words)
@@ -56,9 +59,26 @@ def value_of(node: yaml.Node, kinds: Kinds, key: str, words: str = "") -> object
 def shown(value: object, key: str) -> str:
     """The end of a sentence: the value that is wrong, unless it may be secret."""
     path = key.split(".")
+    if value is None:
+        return ", and is empty"
     if "storage_options" in path or isinstance(value, dict | list) or has_secret(path, value):
         return ""
     return f", not {without_credentials(repr(value)):.60}"
+
+
+def hint_for(value: object, kinds: Kinds) -> str:
+    """The end of a sentence: what to write in place of a value that is nearly right."""
+    if kinds.items is None or isinstance(value, bool):
+        return ""
+    if kinds.items.is_number and isinstance(value, int) and value > 0:
+        return f"; write [{value}, {value}] for exactly {value}, or [1, {value}] for up to {value}"
+    if value is None and kinds.items.is_text:
+        return "; write [] for none"
+    if kinds.items.words and isinstance(value, str):
+        known = sorted(kinds.items.words)
+        near = difflib.get_close_matches(value, known, n=1)
+        return f"; did you mean {near[0]}?" if near else f"; the kinds are {', '.join(known)}"
+    return ""
 
 
 def _scalar_value(node: yaml.ScalarNode, kinds: Kinds, key: str, words: str) -> object:
@@ -76,7 +96,7 @@ def _scalar_value(node: yaml.ScalarNode, kinds: Kinds, key: str, words: str) -> 
     if kinds_or_items.is_number and (number := _number(typed)) is not None:
         return number
     odd = _ODD_NUMBER.fullmatch(typed) if kinds_or_items.is_number else None
-    hint = f"; write {odd[1]}{re.sub('[^0-9]', '', odd[2])}" if odd else ""
+    hint = f"; write {odd[1]}{re.sub('[^0-9]', '', odd[2])}" if odd else hint_for(text, kinds)
     raise ConfigError(f"{key}: must be {words}{shown(text, key)}{hint}")
 
 

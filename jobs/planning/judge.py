@@ -99,9 +99,9 @@ class Judge:
             other, _ = self._mismatched.most_common(1)[0]
             raise UsageError(
                 f"output.on_mismatch: {units} {'unit' if units == 1 else 'units'} in the output had other settings"
-                f" ({self._others.differing(*other)}). Choose: output.on_mismatch=keep leaves their text as it is and"
-                " uses the new settings only for new and changed objects, output.on_mismatch=replace transcribes all"
-                " again; or use another output.uri"
+                f" ({self._others.differing(*other)}). Choose: output.on_mismatch=replace transcribes all again with"
+                " the new settings, output.on_mismatch=keep leaves their text as it is and uses the new settings only"
+                " for new and changed objects; or go back to the old settings, or use another output.uri"
             )
 
     def _is_done(self, unit_id: str, members: Objects) -> bool:

@@ -31,6 +31,13 @@ VERSIONS = {"heard": "7", "emissions": "7", "said": "7", "written": "7"}
 TARGET_MINUTES = {"cpu": 30.0, "cuda": 150.0}
 PADDED_SECONDS = {"cpu": 30.0, "cuda": 3_600.0}  # of a batch: fits a CPU's cache; a GPU needs an hour to be busy
 
+#: The keys that people know, of settings under other names.
+_KEYS = {
+    "model_sha256": "the file of model.name (its SHA-256)",
+    "engine": "model.engine",
+    "precision": "model.precision",
+    "tokens": "output.tokens",
+}
 Device = Literal["cpu", "cuda"]
 Settings = Mapping[str, object]  # by section, as VERSIONS; emissions are None if they are not kept
 
@@ -202,13 +209,22 @@ def _section(settings: Settings, name: str) -> Settings:
 
 
 def differences(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """How settings differ, as phrases: `audio.channel was average and is 1`."""
+    """How settings differ, as phrases: `audio.channel was average and is 1`. A key that one of them does not have, for
+    it came later, had its default there."""
     old, new = _flat(before), _flat(now)
-    return [
-        f"{name} was {_abbreviated(old.get(name))} and is {_abbreviated(new.get(name))}"
-        for name in dict.fromkeys([*new, *old])
-        if old.get(name) != new.get(name)
-    ]
+    phrases = list[str]()
+    for name in dict.fromkeys([*new, *old]):
+        was, is_now = old.get(name, _default(name)), new.get(name, _default(name))
+        if was != is_now:
+            phrases.append(f"{_KEYS.get(name, name)} was {_abbreviated(was)} and is {_abbreviated(is_now)}")
+    return phrases
+
+
+def _default(name: str) -> object:
+    """The default of a key by its section and name; None for what is no key."""
+    section, _, key = name.partition(".")
+    fields = getattr(getattr(Config.model_fields.get(section), "annotation", None), "model_fields", {})
+    return fields[key].default if key in fields else None
 
 
 def section_differences(before: Settings, now: Settings, sections: Iterable[str] = tuple(VERSIONS)) -> list[str]:
@@ -232,5 +248,7 @@ def _flat(section: Settings) -> dict[str, object]:
 
 
 def _abbreviated(value: object) -> str:
-    text = "none" if value is None else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = "none" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)
     return f"{text[:12]}…" if len(text) == 64 else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from actors.foreign.errors import InvalidData
 from actors.parts.stored import Commit, open_part, part_name, read_commit
-from actors.schema import KEY
+from actors.schema import KEY, ErrorKind
 from actors.storage.answers import OF_ONE_FILE
 from actors.storage.place import Place
 from jobs.cli.config import Errors
@@ -16,6 +16,18 @@ from jobs.planning.accepted import Accepted
 from jobs.planning.plans import PlannedObject
 from jobs.planning.prepare import Prepared
 from jobs.planning.state import CONCURRENT_READS, load_commits
+
+#: Errors with a cause outside of the file, which a person may end.
+_OUTSIDE_THE_FILE = frozenset(
+    {
+        ErrorKind.MISSING,
+        ErrorKind.FORBIDDEN,
+        ErrorKind.ARCHIVED,
+        ErrorKind.OUTSIDE_INPUT,
+        ErrorKind.OUT_OF_MEMORY,
+        ErrorKind.CRASHED,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,5 +147,20 @@ def advice(output: str) -> str:
     query = f"SELECT uri, member, error_kind, error_detail FROM '{output}/part-*.parquet' WHERE error_kind IS NOT NULL"
     return (
         f"look at them: python -m jobs.history CONFIG history.run=last (those of this run), or {query}; accept those"
-        " that may stay (errors.accept), do others again (errors.retry, input.redo)"
+        " that may stay (errors.accept=KIND, or a file of recordings), do others again (errors.retry=KIND, all of it;"
+        " input.redo=NAME, what you name)"
+    )
+
+
+def advice_to_retry(errors: Mapping[str, int]) -> str | None:
+    """What a person can do about a run's errors, by kind, whose cause may be gone later while the files stay the same;
+    None if there are none."""
+    found = {kind: errors[kind] for kind in sorted(_OUTSIDE_THE_FILE) if errors.get(kind)}
+    if not found:
+        return None
+    counts = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    kinds = next(iter(found)) if len(found) == 1 else f"[{', '.join(found)}]"
+    return (
+        f"{counts}: runs do not try these again by themselves while the files stay as they are; once the cause is gone,"
+        f" run the job once with 'errors.retry={kinds}', which tries again all that have such an error"
     )

@@ -11,6 +11,7 @@ from jobs.running.connect import CPUS_BY_GPU, LARGEST_NODE
 
 LEAST_CPUS = 0.25  # with less of a CPU free for it, an actor waits for a whole one
 GPU_CPUS = 3.0  # for an actor on a GPU at most: it launches, packs and takes apart, and copies sound
+NO_GPU = "cuda is asked for, and {} has no GPU that can be used; set model.device=cpu"
 GPU_SHARE = 1 / 8  # of the CPUs beside its GPU, if that is between 1 and GPU_CPUS: others decode
 
 
@@ -111,6 +112,8 @@ def allocate(
         ("CPUs on one machine", max(actor, decoder), node),
         ("GPUs", together * actor_gpus, gpus),
     ):
+        if name == "GPUs" and needed and not there:
+            raise ConfigError(f"model.device: {NO_GPU.format('Ray')}")
         if needed > there + 1e-6 or actor <= 0:
             raise ConfigError(
                 f"ray.actors: {together} actors, a decoder and a commit need {needed:g} {name}, and Ray has {there:g};"

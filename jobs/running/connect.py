@@ -14,6 +14,7 @@ from jobs.cli.terminal import others_silenced
 from jobs.planning.prepare import cluster_address, is_on_cluster
 from jobs.planning.recipe import Devices, depends_on_devices
 from jobs.running.address import check_cluster, check_form
+from jobs.running.local_ray import check_room, not_started
 
 ANSWER_PATIENCE_S = 120.0  # for a task on each machine of a cluster
 #: Keys beside Ray's own resource names; the latter is there if there are GPUs.
@@ -33,14 +34,18 @@ def connect_ray(address: str | None) -> dict[str, float]:
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     options |= {"address": "local", "include_dashboard": False} if where is None else {"address": where}
+    if where is None and not ray.is_initialized():
+        check_room()
     try:
         if not ray.is_initialized():
             if where is not None:
                 check_cluster(where)
             with others_silenced(), _own_handler():  # Ray's C++ core reports its log level there
                 ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as problem:
+    except Exception as problem:  # Ray raises any kind, Exception itself if its processes do not start in time
         if where is None:
+            raise not_started(problem) from problem
+        if not isinstance(problem, (ConnectionError, RuntimeError, ValueError)):
             raise
         raise ConfigError(f"ray.address: Ray cannot connect to {where}: {one_line(problem)}") from None
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

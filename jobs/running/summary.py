@@ -14,7 +14,7 @@ from jobs.planning.account import FileCounts, Files
 from jobs.planning.gone import count_gone, gone_sentence
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
-from jobs.running.budget import Account, advice, exceeded
+from jobs.running.budget import Account, advice, advice_to_retry, exceeded
 from jobs.running.facts import failing
 from jobs.running.failing import show_failing
 from jobs.running.outcomes import Totals
@@ -157,6 +157,8 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
             "yellow",
         )
     own = summary["recordings"], sum(summary["errors"].values()) - summary["accepted"]
+    if again := advice_to_retry(summary["errors"]):
+        say(again)
     sentences = list(exceeded(limits, run.in_output, own))
     for sentence in sentences:
         say(sentence, "red")

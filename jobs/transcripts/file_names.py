@@ -28,7 +28,7 @@ class FileNames:
     def __init__(self, root: str, suffix: str) -> None:
         self._suffix = suffix
         self._max_bytes = max(MAX_PATH - len(root.encode("utf-8", "replace")) - 1, 2 * MAX_PART)
-        self._files, self._folders = set[str](), set[str]()  # as returned by `_folded`
+        self._files, self._folders = set[str](), set[str]()  # as returned by `folded`
         self._marks_given = Counter[tuple[object, ...]]()  # per key
 
     def name(self, recording_id: str, key: tuple[object, ...]) -> str:
@@ -52,7 +52,7 @@ class FileNames:
         folder = ""
         for part in parts:
             path, tries = f"{folder}{part}", 0
-            while _folded(path) in self._files:
+            while folded(path) in self._files:
                 tries += 1
                 mark = hashlib.sha256(repr((folder, part, tries)).encode()).hexdigest()[:8]
                 path = f"{folder}{part}.{mark}"
@@ -65,14 +65,14 @@ class FileNames:
         return f"{folder}{stem}{self._suffix}"
 
     def _is_free(self, name: str) -> bool:
-        folded = _folded(name)
-        return folded not in self._files and folded not in self._folders
+        form = folded(name)
+        return form not in self._files and form not in self._folders
 
     def _reserve(self, name: str) -> None:
-        self._files.add(_folded(name))
+        self._files.add(folded(name))
         at = name.find("/")
         while at >= 0:
-            self._folders.add(_folded(name[:at]))
+            self._folders.add(folded(name[:at]))
             at = name.find("/", at + 1)
 
 
@@ -83,6 +83,6 @@ def clean(part: str) -> str:
     return f"_{short}" if _DEVICE.fullmatch(short) else short
 
 
-def _folded(path: str) -> str:
+def folded(path: str) -> str:
     """A path as compared by a file system that ignores case and normalizes characters."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).upper().casefold())

@@ -18,12 +18,33 @@ def write_below(target: Place, name: str, data: bytes) -> None:
 
     Raises LinkOutside if one of those folders is a link out of `target`, ValueError if the name leads out, and OSError.
     """
+    _below(target, name).write(data)
+
+
+def remove_below(target: Place, name: str) -> None:
+    """Removes a file below `target`, and the folders there that are empty without it. Raises what `write_below` does;
+    a link is left, and PermissionError raised."""
+    file = _below(target, name)
+    if file.is_link():
+        raise LinkOutside(f"{file.path} is a link")
+    file.delete()
+    folder = file.parent.path
+    while file.is_local and len(folder) > len(target.path.rstrip("/")):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
+        folder = os.path.dirname(folder)
+
+
+def _below(target: Place, name: str) -> Place:
+    """A file below `target`. Raises LinkOutside and ValueError as `write_below` does."""
     file = target / name
     if file.is_local:
         folder, real_root = file.parent.path, os.path.realpath(target.path).rstrip("/")
         if not f"{os.path.realpath(folder)}/".startswith(f"{real_root}/"):
             raise LinkOutside(f"{folder} is, or is below, a link that leads out of {target.path}")
-    file.write(data)
+    return file
 
 
 @contextmanager

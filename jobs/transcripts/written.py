@@ -8,7 +8,7 @@ from actors.parts.recordings import Row
 from actors.text.normalise import join_texts
 from actors.text.written.spans import units_of
 from jobs.transcripts.read import Transcript
-from jobs.transcripts.subtitles import spread_evenly
+from jobs.transcripts.words import spread_evenly
 
 
 class _Character(NamedTuple):

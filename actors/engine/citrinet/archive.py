@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actors.engine.citrinet.finite import find_not_finite
 from actors.engine.citrinet.layout import check_checkpoint
+from actors.engine.citrinet.mistaken import no_file, what_it_is
 from actors.engine.citrinet.records import read_records
 from actors.foreign import plain_yaml
-from actors.foreign.errors import one_line
 from actors.schema import MachineError, UsageError
 from actors.storage.cache import sha256_of_open
 from actors.storage.range_reader import RangeReader
@@ -65,7 +65,7 @@ def read_config(path: Path) -> dict[str, object]:
 
 def read_outline(path: Path) -> Outline:
     """Reads all but the weights. Raises UsageError if the file is not a `.nemo`."""
-    with _open(path) as file, _translate_errors():
+    with _open(path) as file, _translate_errors(file):
         members = _Members(file)
         config = members.config()
         return Outline(config, members.tokenizer(config), WEIGHTS in members)
@@ -74,7 +74,7 @@ def read_outline(path: Path) -> Outline:
 def check_supported(path: Path) -> None:
     """Raises UsageError if the fused engine cannot run a `.nemo`, as far as its configuration, its tokenizer and its
     weights tell, whose numbers are only looked at."""
-    with _open(path) as file, _translate_errors():
+    with _open(path) as file, _translate_errors(file):
         members = _Members(file)
         config = members.config()
         tokenizer = members.tokenizer(config)
@@ -95,7 +95,7 @@ def read_archive(path: Path, sha256: str | None = None) -> Archive:
     Raises UsageError if the file is not a `.nemo`, its weights are not plain tensors, or its content does not have the
     SHA-256 given.
     """
-    with _open(path) as file, _translate_errors():
+    with _open(path) as file, _translate_errors(file):
         if sha256 is not None and sha256_of_open(file) != sha256:
             raise UsageError(f"its content is not what the run was planned with; if {path} is a copy, copy it again")
         members = _Members(file)
@@ -110,7 +110,7 @@ def _open(path: Path) -> Iterator[io.BufferedIOBase]:
     """Opens a file. Raises UsageError if that fails, or it is a pipe or a device, which may never end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError("it is not a regular file")
+            raise UsageError(no_file(path))
         file = path.open("rb")
     except OSError as problem:
         raise MachineError(f"it cannot be read: {problem.strerror}") from None
@@ -119,7 +119,7 @@ def _open(path: Path) -> Iterator[io.BufferedIOBase]:
 
 
 @contextlib.contextmanager
-def _translate_errors() -> Iterator[None]:
+def _translate_errors(file: io.BufferedIOBase) -> Iterator[None]:
     """Translates what tarfile and gzip raise for invalid bytes, a dozen kinds, to UsageError."""
     try:
         yield
@@ -128,7 +128,7 @@ def _translate_errors() -> Iterator[None]:
     except Exception as problem:  # noqa: BLE001 - tarfile and zlib raise a dozen kinds
         if isinstance(problem, OSError) and problem.errno:  # an error of this machine, such as a full disk
             raise MachineError(f"it cannot be read or unpacked: {problem.strerror}") from None
-        raise UsageError(f"it is not a .nemo file: {one_line(problem, 80) or type(problem).__name__}") from None
+        raise UsageError(f"it is not a .nemo file: {what_it_is(file, problem)}") from None
 
 
 def _weights(file: io.BufferedIOBase) -> Mapping[str, torch.Tensor]:
@@ -190,7 +190,7 @@ class _Members:
         member = self._member(name, max_bytes)
         content = self._stream.read(member.size)
         if len(content) < member.size:
-            raise UsageError(f"it is not a .nemo file: it ends within {name}")
+            raise UsageError(f"it is not a .nemo file: it ends early, within {name}; copy or download it again")
         return content
 
     def tokenizer(self, config: Mapping[str, object]) -> bytes | None:
@@ -210,7 +210,7 @@ class _Members:
             return stream.read(last - first)
 
         if end > self._size:
-            raise UsageError(f"it is not a .nemo file: it ends within {name}")
+            raise UsageError(f"it is not a .nemo file: it ends early, within {name}; copy or download it again")
         return io.BufferedReader(RangeReader(read, end, _COPY_BYTES, start))
 
     def unpack(self, name: str) -> io.BufferedIOBase:
@@ -225,7 +225,7 @@ class _Members:
         while remaining:
             chunk = self._stream.read(min(remaining, _COPY_BYTES))
             if not chunk:
-                raise UsageError(f"it is not a .nemo file: it ends within {name}")
+                raise UsageError(f"it is not a .nemo file: it ends early, within {name}; copy or download it again")
             file.write(chunk)
             remaining -= len(chunk)
         return file
