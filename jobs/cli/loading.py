@@ -21,9 +21,9 @@ from jobs.cli.yaml_text import compose, items
 _LARGE = 1e9  # no number is larger
 
 
-def load(path: str, overrides: list[str]) -> Config:
-    """The configuration of a YAML file with `section.key=value` overrides. Raises ConfigError."""
-    values = _read(path)
+def load(path: str | None, overrides: list[str]) -> Config:
+    """The configuration of a YAML file, or of none, with `section.key=value` overrides. Raises ConfigError."""
+    values = _read(path) if path is not None else {}
     mistakes = list[object]()
     for override in overrides:
         try:
