@@ -131,16 +131,9 @@ class FileTranscriber:
     def _objects_of(self, name: str) -> list[SourceObject]:
         """What a file holds, or a folder, or all that a pattern names; nothing, and a sentence, if that cannot be
         listed."""
-        as_given: dict[str, object] = {
-            "uri": name,
-            "sample": None,
-            "limit": None,
-            "redo": [],
-            "include": [],
-            "exclude": [],
-        }
+        whole: dict[str, object] = {"sample": None, "limit": None, "redo": [], "include": [], "exclude": []}
         try:
-            source = Input.model_validate(self._config.input.model_dump() | as_given)
+            source = Input.model_validate(self._config.input.model_dump() | whole | {"uri": name})
             return list_input(source, self._config.output.uri).objects
         except ValidationError as problem:
             self._fail(name, problem.errors()[0]["msg"])
