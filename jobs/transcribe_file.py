@@ -106,27 +106,31 @@ class FileTranscriber:
         """Transcribes files, and prints the transcripts of each. Returns the exit status: FAILED if one has an error,
         of which a sentence is said. Raises UsageError and OSError as the model, and ConfigError."""
         listed = {number: objects for number, name in enumerate(files) if (objects := self._objects_of(name))}
-        if not listed:
-            return self._status
-        self._line.say("loading the model …")
-        stated = self._config.model
-        model = resolve(stated.name, stated.revision, stated.options(), is_fused=stated.engine != "nemo")
-        devices = Devices.of_this_machine()
-        decoding, text = resolve_decoding(self._config), resolve_text(self._config)
-        recipe = Recipe.of(self._config, model, devices, decoding, text)
-        writing = WriteSettings(
-            model, read_vocabulary(model), new_run_id(), recipe.reading, recipe.tokens, decoding, text
-        )
-        say_what_takes_time(decoding)
-        hear = graph_here(recipe, len(os.sched_getaffinity(0)), self._output, writing)
-        for number, objects in listed.items():
-            self._line.say(f"{number + 1} of {len(files)}: {files[number]} …")
-            unit = Unit.of(f"{number:016x}", recipe.digest, objects)
-            found = self._transcripts(files[number], unit, recipe, hear)
+        try:
+            if listed:
+                self._line.say("loading the model …")
+                recipe, hear = self._load()
+            for number, objects in listed.items():
+                self._line.say(f"{number + 1} of {len(files)}: {files[number]} …")
+                unit = Unit.of(f"{number:016x}", recipe.digest, objects)
+                found = self._transcripts(files[number], unit, recipe, hear)
+                self._line.clear()
+                for each in found:
+                    self._show(each, files[number], is_alone=len(files) == len(found) == 1, is_file=len(found) == 1)
+        finally:
             self._line.clear()
-            for each in found:
-                self._show(each, files[number], is_alone=len(files) == len(found) == 1, is_file=len(found) == 1)
         return self._status
+
+    def _load(self) -> tuple[Recipe, Callable[[Piece], Outcome]]:
+        """How files are transcribed, and what takes a piece of them through the graph."""
+        config, stated = self._config, self._config.model
+        model = resolve(stated.name, stated.revision, stated.options(), is_fused=stated.engine != "nemo")
+        decoding, text = resolve_decoding(config), resolve_text(config)
+        say_what_takes_time(decoding)
+        recipe = Recipe.of(config, model, Devices.of_this_machine(), decoding, text)
+        vocabulary = read_vocabulary(model)
+        writing = WriteSettings(model, vocabulary, new_run_id(), recipe.reading, recipe.tokens, decoding, text)
+        return recipe, graph_here(recipe, len(os.sched_getaffinity(0)), self._output, writing)
 
     def _objects_of(self, name: str) -> list[SourceObject]:
         """What a file holds, or a folder, or all that a pattern names; nothing, and a sentence, if that cannot be
