@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 INSTALL = $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt --editable '.[dev,bench]'
-SIZE = It takes minutes: 3.6 GB to download and 7.5 GB on disk with torch for GPUs, which is what PyPI has; 1 GB and 4 GB where pip is offered torch for CPUs.
+SIZE = It takes minutes: 1 GB to download and 4 GB on disk where pip is offered torch for CPUs, 3.6 GB and 8 GB with torch for GPUs, as on PyPI.
 
 .PHONY: demo test faults fuzz lint docs benchmarks lock clean
 

@@ -1,6 +1,7 @@
 """Transcribes a few files to standard output, at once: no Ray, no output folder."""
 
 import argparse
+import json
 import os
 import re
 import tempfile
@@ -20,7 +21,7 @@ from actors.writer import WriteSettings
 from jobs.cli.command import DONE, FAILED, OVERRIDE, exit_process, run_command
 from jobs.cli.config import Config, ConfigError, Input
 from jobs.cli.loading import load
-from jobs.cli.terminal import StatusLine, print_text, say
+from jobs.cli.terminal import StatusLine, print_json, print_text, say
 from jobs.pipeline import graph_here
 from jobs.planning.decoding import resolve_decoding, say_what_takes_time
 from jobs.planning.listing import list_input
@@ -168,7 +169,7 @@ class FileTranscriber:
                 where = f" from {row['start_s']:.1f} s" if len(transcript.rows) > 1 and row["start_s"] else ""
                 self._fail(label + where, f"{row['error_detail']} ({row['error_kind']})")
         if self._shown == "json":
-            print_text(json_lines(transcript, SubtitleLayout()).rstrip("\n"), OUTPUT)
+            print_json(json.loads(json_lines(transcript, SubtitleLayout())))
         elif transcript.is_transcribed and self._shown == "srt" and is_file:
             stated = self._config.export
             layout = SubtitleLayout(
