@@ -15,6 +15,7 @@ from actors.outcomes import Committed, Kept, Work
 from actors.parts.assemble import Pieces, rows_of, unit_of
 from actors.parts.commit import commit_unit
 from actors.parts.kept import KeptPiece, KeptPieces, claim, delete_kept, keep
+from actors.parts.summary import EXAMPLES
 from actors.parts.update import Updating
 from actors.pieces import NeedsRecut, Piece
 from actors.schema import EMISSION_SCHEMA, FRAME_SAMPLES, HEARD_SCHEMA, PART_SCHEMA
@@ -32,7 +33,7 @@ _WRITTEN = PART_SCHEMA.field("written")
 @dataclass(frozen=True)
 class WriteSettings:
     """Settings of the last stage: the model and its vocabulary, the run, how companions are read, whether the column
-    `tokens` is filled, how emissions are decoded, and how texts are written."""
+    `tokens` is filled, how emissions are decoded, how texts are written, and whether some are shown to people."""
 
     model: ModelFile
     vocabulary: Vocabulary = field(repr=False)
@@ -41,6 +42,7 @@ class WriteSettings:
     tokens: bool = True
     decoding: DecodingSettings = DecodingSettings()  # noqa: RUF009 - it is immutable
     text: TextSettings = TextSettings()  # noqa: RUF009 - it is immutable
+    shows: bool = False
 
 
 class Writer:
@@ -85,7 +87,8 @@ class Writer:
         rows = rows_of(pieces, piece.count) if unit.objects else ()
         keeps_emissions = Fingerprint.emissions(unit.fingerprint) != NO_EMISSIONS
         said = whole_recordings(self.said(table, keeps_emissions) for table in rows)
-        return commit_unit(unit, map(self._written, said), self._output, work, entries, self._updating)
+        shown = EXAMPLES if self._settings.shows else 0
+        return commit_unit(unit, map(self._written, said), self._output, work, entries, self._updating, shown)
 
     def said(self, heard: pa.Table, keeps_emissions: bool) -> pa.Table:
         """Rows of PART_SCHEMA, with their emissions if they are kept; how they are written is not told yet."""

@@ -60,7 +60,7 @@ def run(config: Config) -> int:
     done.kept.check(output, done.problems)
     _check(config, done)
     _sweep(folder, done.files, is_own=policy.uri is None)
-    _tell(done, folder)
+    show_aligned(done, folder, config.output.show)
     status = report_problems(done.problems)
     return FAILED if done.failed.count else status
 
@@ -115,8 +115,8 @@ def _sweep(folder: Place, written: dict[str, str], is_own: bool) -> None:
             (folder / name).delete()
 
 
-def _tell(done: Aligned, folder: Place) -> None:
-    """Prints the tables and the JSON."""
+def show_aligned(done: Aligned, folder: Place, shows: bool) -> None:
+    """Prints the tables, with texts if it `shows` them, and the JSON."""
     counts, quantiles = done.counts, done.quantiles()
     rows: list[Sequence[object]] = [("recordings", counts["aligned"]), ("segments with a score", len(done.scores))]
     rows += [(f"segments below {done.min_score:g}, suspicious", counts["suspicious"])]
@@ -128,11 +128,12 @@ def _tell(done: Aligned, folder: Place) -> None:
         show_table("Scores, in nats a token", ("segments", "below"), shares)
     if done.lowest:
         lowest = [
-            (f"{-each.lowness:.2f}", each.recording_id, each.segment_index, each.reference, each.transcript)
+            (each.recording_id, each.segment_index, f"{-each.lowness:.2f}", *(each.reference, each.transcript) * shows)
             for each in sorted(done.lowest, reverse=True)
         ]
-        columns = ("score", "recording", "segment", "reference", "transcript")
-        show_table("Segments with the lowest scores", columns, lowest)
+        columns = ("recording", "segment", "score", *("reference", "transcript") * shows)
+        below = "" if shows else "their texts are not shown here; output.show=true shows them"
+        show_table("Segments with the lowest scores", columns, lowest, below)
     if counts["left_out"]:
         say(
             f"{counts['left_out']} characters of {counts['with_left_out']} references were left out: the model's"

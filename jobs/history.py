@@ -8,6 +8,7 @@ from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, show_table
 from jobs.planning.run_files import RunFile
+from jobs.running.failing import show_failing
 from jobs.running.runs import Run, RunRow, all_runs, changes, previous_with_settings, read_run, read_runs, text_of
 
 EPILOG = """
@@ -38,22 +39,25 @@ def run(config: Config) -> int:
     if not files:
         raise ConfigError(f"output.uri: {output.uri} has no runs; run jobs.transcribe first")
     if config.history.run is None:
-        print_json({"output": output.uri, "runs_in_all": len(files), "runs": _list(config, output.uri, files)})
+        print_json({"output": output.uri, "runs_in_all": len(files), "runs": show_runs(config, output.uri, files)})
         return DONE
     number = max(files) if config.history.run == "last" else config.history.run
     if number not in files:
         known = f"{len(files)}, from {min(files)} to {max(files)}"
         raise ConfigError(f"history.run: {output.uri} has no run {config.history.run}; it has {known}")
-    print_json({"output": output.uri} | _tell(config, files, number))
+    print_json({"output": output.uri} | show_run(config, output.uri, files, number))
     return DONE
 
 
-def _list(config: Config, uri: str, files: Mapping[int, Sequence[RunFile]]) -> list[dict[str, object]]:
+def show_runs(config: Config, uri: str, files: Mapping[int, Sequence[RunFile]]) -> list[dict[str, object]]:
     """Shows the newest runs; returns them as objects, the newest last."""
     newest = sorted(files)[-config.history.limit :]
     runs = read_runs([files[number] for number in newest], config.output.lease_seconds)
-    columns = ("run", "start, UTC", "took", "status", "units", "recordings (errors)", "hours", "speed", "host")
-    show_table(f"{len(runs)} of {len(files)} runs below {uri}", columns, map(_cells, runs))
+    columns = ("run", "start, UTC", "took", "status", "units", "recordings", "errors", "hours", "speed", "host")
+    title, below = f"{len(files)} runs below {uri}", ""
+    if len(runs) < len(files):
+        title, below = f"the last {len(runs)} of {title}", f"all of them: history.limit={len(files)}"
+    show_table(title, columns, map(_cells, runs), below, spare=("host", "speed", "hours", "took", "units"))
     return [{**row} for row in runs]
 
 
@@ -65,13 +69,14 @@ def _cells(row: RunRow) -> Iterator[object]:
     yield _duration(row["wall_seconds"])
     yield row["state"] if row["state"] in ("killed", "running") else row["told"]  # when is told of the run alone
     yield "{done}/{planned}".format(**units) if units else ""
-    yield "" if row["recordings"] is None else f"{row['recordings']} ({row['errors'] or 0})"
+    yield "" if row["recordings"] is None else f"{row['recordings']:,}"
+    yield "" if row["recordings"] is None else f"{row['errors'] or 0:,}"
     yield "" if hours is None else f"{hours:.2f}"
     yield "" if row["rtfx"] is None else f"{row['rtfx']:.1f}"
     yield row["host"] or ""
 
 
-def _tell(config: Config, files: Mapping[int, Sequence[RunFile]], number: int) -> dict[str, object]:
+def show_run(config: Config, uri: str, files: Mapping[int, Sequence[RunFile]], number: int) -> dict[str, object]:
     """Shows one run; returns it as an object."""
     read = partial(read_run, lease_seconds=config.output.lease_seconds)
     told = read(files[number])
@@ -83,12 +88,10 @@ def _tell(config: Config, files: Mapping[int, Sequence[RunFile]], number: int) -
         rows = [(phrase,) for phrase in differing] or [("nothing",)]
         show_table(f"What differs from run {before.number}", ("",), rows)
     if failing:
-        title = f"{len(failing)} of {told.row()['errors']} recordings with an error"
-        show_table(title, ("recording", "kind", "what is wrong"), (row.values() for row in failing))
+        show_failing(failing, told.row()["errors"] or 0, uri, told.row()["run_id"] or "")
     if failed:
-        show_table(
-            "Units that were not committed", ("unit", "why", "objects", "the first"), (r.values() for r in failed)
-        )
+        columns = ("unit", "why", "objects", "the first")
+        show_table("Units that were not committed", columns, (row.values() for row in failed), spare=("unit",))
     return {
         "run": told.row(),
         "summary": told.summary,

@@ -15,7 +15,7 @@ from actors.writer import WriteSettings
 from jobs import pipeline
 from jobs.cli.command import BUSY, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
-from jobs.cli.terminal import print_json, say
+from jobs.cli.terminal import print_json, say, shown_live
 from jobs.planning.decoding import say_what_takes_time
 from jobs.planning.plans import write_plan
 from jobs.planning.prepare import Prepared, is_on_cluster, prepare
@@ -116,11 +116,11 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
     kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
-    ledger = Ledger(plan.committed)
+    ledger = Ledger(plan.committed, plan.estimate)
     record.watch(ledger)
     if ledger.waiting:
-        with ended_early(ledger, record):
-            writing = write_settings(prepared, run_id)
+        with ended_early(ledger, record), shown_live(ledger.progress.line):
+            writing = write_settings(prepared, run_id, config.output.show)
             if plan.rewrite:
                 rewrite(config, prepared, writing, ledger)
             if plan.units:
@@ -138,17 +138,22 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
         in_output=take_account(prepared, run_id, totals.counts.errors, is_complete=not ledger.failed),
         output=prepared.output_uri,
         files=prepared.listing.files,
+        number=record.number,
+        shows=config.output.show,
     )
 
 
-def write_settings(prepared: Prepared, run_id: str) -> WriteSettings:
-    """The settings of the last stage, with the model's vocabulary. Raises ConfigError if it cannot be read."""
+def write_settings(prepared: Prepared, run_id: str, shows: bool) -> WriteSettings:
+    """The settings of the last stage, with the model's vocabulary, and whether it `shows` transcripts. Raises
+    ConfigError if the vocabulary cannot be read."""
     recipe = prepared.recipe
     try:
         vocabulary = read_vocabulary(recipe.model)
     except UsageError as problem:
         raise ConfigError(str(problem)) from None
-    return WriteSettings(recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens, recipe.decoding, recipe.text)
+    return WriteSettings(
+        recipe.model, vocabulary, run_id, recipe.reading, recipe.tokens, recipe.decoding, recipe.text, shows
+    )
 
 
 def claim_share(config: Config, prepared: Prepared, run_id: str, hears: bool = True) -> AbstractContextManager[Share]:
@@ -172,7 +177,7 @@ def ended_early(ledger: Ledger, record: RunRecord) -> Iterator[None]:
     except (KeyboardInterrupt, TooManyFailures) as problem:
         left, why = ledger.give_up(NOT_STARTED), str(problem) or "interrupted"
         record.stopped(why)
-        say(f"{why}: {left} units are left for the next run; committed units are kept")
+        say(f"{why}: {left} units are left for the next run; committed units are kept", "yellow")
 
 
 def rewrite(config: Config, prepared: Prepared, writing: WriteSettings, ledger: Ledger) -> None:
@@ -240,10 +245,11 @@ def send(
         if units:
             say(f"splitting {len(units)} units that hold more audio than estimated")
         elif not isolated and (units := ledger.to_retry()):
-            say(f"{len(units)} units failed; trying them again")
+            say(f"{len(units)} units failed; trying them again", "yellow")
         elif not isolated and (units := ledger.to_isolate()):
             isolated = True
-            say(f"{len(units)} units crashed their worker, or failed twice; trying each of their recordings alone")
+            what = f"{len(units)} units crashed their worker, or failed twice"
+            say(f"{what}; trying each of their recordings alone", "yellow")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_runs_are_told_of_when_input_and_model_are_gone(job: Any, demo_copy: Pat
     assert listed["runs"][0]["units"] == summary["units"]
     assert (listed["runs"][0]["recordings"], listed["runs"][0]["errors"]) == (summary["recordings"], 3)
     assert listed["runs"][0]["start"] == summary["start"]
-    assert f"done 4/4 {summary['recordings']} (3)" in told(seen)
+    assert f"done 4/4 {summary['recordings']} 3" in told(seen)
     status, one, seen = job(*where, "history.run=1", main=history.main)
     assert (status, one["run"]["run"], one["previous"]) == (0, 1, None)
     assert one["failing"] == summary["failing"]

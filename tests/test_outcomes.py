@@ -239,11 +239,12 @@ def closed(run: Finished, capsys: pytest.CaptureFixture[str], **limits: float) -
 
 def test_a_report_shows_what_was_heard(capsys: pytest.CaptureFixture[str]) -> None:
     ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK, *EXAMPLES))
-    status, seen = closed(finished(ledger.totals, in_output=Account(recordings=100, errors=5)), capsys)
+    run = finished(ledger.totals, in_output=Account(recordings=100, errors=5))
+    status, seen = closed(replace(run, shows=True), capsys)
     assert status == DONE
     for line in (
         "Some transcripts recording reference transcript a.wav 今天 今日",
-        "1 of 1 recordings with an error recording kind what is wrong b.wav missing \\udc80",
+        "1 recording with an error recording kind what is wrong b.wav missing \\udc80",
         "units 1 done, 3 skipped",
         "recordings 3, 1 with an error",
         "in the output 100 recordings, 5 with an error",

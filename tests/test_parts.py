@@ -46,7 +46,7 @@ def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.T
 
 
 def tallied(*tables: pa.Table) -> Tally:
-    tally = Tally()
+    tally = Tally(shown=8)
     for table in tables:
         tally.add(table)
     tally.end()
@@ -58,7 +58,7 @@ UNIT = Unit.of("a1", RECIPE, (SourceObject(f"s3://b/{n}", f"s3://b/{n}", n, "aud
 
 
 def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
-    committed = commit_unit(UNIT, [part_rows(UNIT)], Place.at(str(tmp_path)))
+    committed = commit_unit(UNIT, [part_rows(UNIT)], Place.at(str(tmp_path)), shown=8)
     path = tmp_path / part_name("a1")
     assert pq.read_schema(path) == PART_SCHEMA
     (commit,) = (Commit.from_name(each.name) for each in (tmp_path / "_commits").iterdir())

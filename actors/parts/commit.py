@@ -43,16 +43,17 @@ def commit_unit(
     work: Work | None = None,
     entries: Entries | None = None,
     updating: Updating | None = None,
+    shown: int = 0,
 ) -> Committed:
     """Commits a unit's rows below `output`, with what was found in its containers, and the rows that it carries over,
-    which `updating` brings up to date. Safe to repeat.
+    which `updating` brings up to date. The outcome has so many of the transcripts, to be `shown`. Safe to repeat.
 
     The tables, of PART_SCHEMA, may have a last column `emission` with what is to be kept. They are written one after
     the other, without holding them. What the unit carries over is not counted in the outcome. Raises RuntimeError if an
     object has no row, and what `CarriedRows` raises.
     """
     carried = CarriedRows(unit, output, updating)
-    draft, without_rows = _Draft(), {escape_surrogates(each.uri) for each in unit.objects}
+    draft, without_rows = _Draft(shown), {escape_surrogates(each.uri) for each in unit.objects}
     for table in tables:
         without_rows.difference_update(table.column("uri").unique().to_pylist())
         draft.add(
@@ -62,8 +63,8 @@ def commit_unit(
         raise RuntimeError(f"{len(without_rows)} objects of unit {unit.id} have no row, {min(without_rows)} among them")
     tally = draft.tally
     tally.end()
-    found, shown, failed = (entries or Entries()).to_dict(), tuple(tally.transcripts), tuple(tally.failures)
-    committed = Committed(unit.id, tally.counts, work, shown, failed, found)
+    found, texts, failed = (entries or Entries()).to_dict(), tuple(tally.transcripts), tuple(tally.failures)
+    committed = Committed(unit.id, tally.counts, work, texts, failed, found)
     for rows, emissions in carried.tables():
         draft.add(rows, emissions)
     tally.end()
@@ -75,8 +76,8 @@ def commit_unit(
 class _Draft:
     """A part that is being written, and the emissions of its rows."""
 
-    def __init__(self) -> None:
-        self._part, self._emissions, self.tally = PartWriter(), EmissionWriter(), Tally()
+    def __init__(self, shown: int) -> None:
+        self._part, self._emissions, self.tally = PartWriter(), EmissionWriter(), Tally(shown)
 
     def add(self, rows: pa.Table, emissions: pa.ChunkedArray | None) -> None:
         """Adds rows of PART_SCHEMA, with those of their emissions that are kept."""

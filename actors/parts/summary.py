@@ -13,7 +13,7 @@ from actors.schema import KEY
 from actors.text.cer import character_errors
 from actors.text.normalise import join_texts
 
-EXAMPLES = 3  # transcripts per unit, for display at the end of a run
+EXAMPLES = 8  # transcripts per unit and per run, for display at its end, where they may be shown
 MAX_NAMED = 100  # recordings with an error that are named, per unit and per run; failed units, too
 MAX_EXAMPLE = 300  # characters
 
@@ -25,10 +25,11 @@ _OF_CHANNELS = [*KEY, "start_s"]  # of them if there are any
 class Tally:
     """Totals over recordings, whose rows come in order, and a few of them as examples.
 
-    Each channel that is a recording of its own counts as one. Channels with the same reference, that of all they say,
-    are compared with it together.
+    Of the transcripts, so many are kept to be `shown`. Each channel that is a recording of its own counts as one.
+    Channels with the same reference, that of all they say, are compared with it together.
     """
 
+    shown: int = 0
     recordings: int = 0
     segments: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -81,7 +82,7 @@ class Tally:
         if self._channels and not have_one_reference(self._channels[0][0], first):
             self._compare()
         self._channels.append(recording)
-        if len(self.transcripts) < EXAMPLES:
+        if len(self.transcripts) < self.shown:
             texts = (first["recording_id"], first["reference"], text)
             self.transcripts.append(Example(*map(_shortened, texts)))
 

@@ -16,7 +16,7 @@ from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
 from jobs.cli.signals import INTERRUPTED, SIGNALS
 from jobs.cli.streams import open_streams
-from jobs.cli.terminal import print_json, say
+from jobs.cli.terminal import be_quiet, end_line, print_json, say
 from jobs.cli.utf8 import ensure_utf8
 
 DONE, USAGE, OVER_BUDGET, BUSY = 0, 2, 3, 4  # exit statuses, beside FAILED
@@ -67,18 +67,20 @@ def run_command(
     )
     parser.ends_with_json = ends_with_json
     parser.add_argument("--version", action="version", version=f"citrascribe {VERSION}")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings, errors and what is asked for")
     add_arguments(parser)
     options, unknown = parser.parse_known_intermixed_args(arguments)  # an option may stand anywhere
     if unknown:  # named without their values, which may be secret
         parser.error("unknown option " + ", ".join(for_terminal(each.partition("=")[0]) for each in unknown))
+    be_quiet(options.quiet)
     try:
         with SIGNALS.working():
             return run(options)
     except KeyboardInterrupt:
-        return tell(FAILED, [INTERRUPTED])
+        return tell(FAILED, [INTERRUPTED], "yellow")
     except Exception as problem:
         if SIGNALS.asked is not None:  # an interrupted import, or call of Ray, may fail in any way
-            return tell(FAILED, [INTERRUPTED])
+            return tell(FAILED, [INTERRUPTED], "yellow")
         if isinstance(problem, (ConfigError, UsageError)):
             return tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
         if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph
@@ -86,6 +88,9 @@ def run_command(
         if ends_with_json:
             _print_error(FAILED, f"{type(problem).__name__}: {problem}")
         raise
+    finally:
+        end_line()
+        be_quiet(False)
 
 
 def called_as(module: str) -> str:
@@ -120,6 +125,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _tell(status: int, sentences: list[str], style: str = "", ends_with_json: bool = True) -> int:
     """Says what ended a job, and prints it as the JSON line. Returns the status."""
+    end_line()
     for sentence in sentences:
         say(sentence, style)
     return _print_error(status, "; ".join(sentences)) if ends_with_json else status

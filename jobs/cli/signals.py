@@ -114,7 +114,9 @@ def _write(descriptor: int, line: str) -> None:
     """Writes a line to a descriptor that may be closed, full, or a pipe that nobody reads."""
     with suppress(OSError, ValueError):
         if select.select([], [descriptor], [], 1.0)[1]:
-            os.write(descriptor, f"{line}\n".encode())
+            # A line of progress may stand on a terminal.
+            before = "\r\x1b[K" if os.isatty(descriptor) and os.environ.get("TERM") not in ("dumb", "unknown") else ""
+            os.write(descriptor, f"{before}{line}\n".encode())
 
 
 def let_through() -> None:

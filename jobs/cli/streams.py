@@ -1,9 +1,13 @@
 """The process's standard streams, which may be closed, or have no reader any more."""
 
+import contextlib
 import io
 import os
 import sys
 from typing import TextIO
+
+LOG_COLUMNS, TERMINAL_COLUMNS = 160, 80  # where the width is not known
+MIN_COLUMNS, MAX_COLUMNS = 20, 10_000  # a terminal may say 0 or 1, and COLUMNS anything
 
 
 class StandardError:
@@ -15,6 +19,20 @@ class StandardError:
 
     def isatty(self) -> bool:
         return bool(sys.stderr) and sys.stderr.isatty()
+
+    def is_live(self) -> bool:
+        """Whether it is a terminal that can rewrite a line."""
+        return self.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+    def columns(self) -> int:
+        """The width to write in: the terminal's as it is now, else that of COLUMNS, else one for a log."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it may be replaced by what has no number
+            if self.isatty() and (columns := os.get_terminal_size(sys.stderr.fileno()).columns):
+                return max(columns, MIN_COLUMNS)
+        stated = os.environ.get("COLUMNS", "")
+        if stated.isdecimal() and int(stated) < MAX_COLUMNS:
+            return max(int(stated), MIN_COLUMNS)
+        return TERMINAL_COLUMNS if self.isatty() else LOG_COLUMNS
 
     def write(self, text: str) -> int:
         try:

@@ -6,95 +6,173 @@ Nothing else in the project prints. Output contains untrusted file names, keys a
 import codecs
 import json
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from actors.foreign.escape import for_terminal, without_credentials
 from actors.foreign.plain_json import to_json
-from actors.outcomes import Counts, Example
 from jobs.cli.streams import StandardError, redirect_to_null
+from jobs.cli.tables import cut, facts, table, without_spare, wrapped
 
-_STDERR = StandardError()
-_CONSOLE = Console(file=cast(TextIO, _STDERR), highlight=False, soft_wrap=True)
+SOON_S, LOG_EVERY_S = 5.0, 60.0  # until the first line of progress in a log, and between two
+TICK_S = 1.0  # between two of them on a terminal, if nothing else has it rewritten
+MAX_EXAMPLES = 8  # of what failed, in a job's tables
+MAX_SENTENCE = 4_000  # characters
+_IN_ASCII = str.maketrans(
+    {"…": "...", "·": "|", "–": "-", "×": "x"}
+)  # where the encoding lacks what jobs themselves say
 
-LINE_EVERY_S = 10.0  # if standard error is a log file, not a terminal that can rewrite its line
-MAX_EXAMPLE_CELL = 40  # characters of a transcript in a table
-MAX_EXAMPLES = 8  # of transcripts, and of failures, in the closing tables
-MAX_SENTENCE, MAX_LINE = 4_000, 100  # characters
+
+class _Screen:
+    """Standard error: lines that stay and, on a terminal, a status line below them."""
+
+    def __init__(self) -> None:
+        self.is_quiet = False
+        self.stderr = StandardError()
+        self._lock, self._status = threading.RLock(), ""
+
+    def print(self, lines: Iterable[Text]) -> None:
+        with self._lock:
+            status = self._status
+            self.rewrite("")
+            console = Console(file=cast(TextIO, self.stderr), highlight=False, soft_wrap=True)  # of these surroundings
+            for line in lines:
+                console.print(line)
+            self.rewrite(status)
+
+    def rewrite(self, status: str) -> None:
+        """Rewrites the status line; an empty one leaves none."""
+        with self._lock:
+            if self.stderr.is_live() and (status or self._status):
+                # One column stays free: in the last one, a terminal would erase what it has just written there.
+                self.stderr.write(f"\r{cut(status, self.stderr.columns() - 1, self.ellipsis)}\x1b[K")
+                self.stderr.flush()
+            self._status = status
+
+    def safe(self, text: object, max_characters: int = MAX_SENTENCE) -> str:
+        """A text as it can be printed here: without control characters, and in the encoding."""
+        shown, encoding = for_terminal(text, max_characters), self.stderr.encoding
+        try:
+            shown.encode(encoding)
+        except UnicodeEncodeError:
+            return shown.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+        return shown
+
+    @property
+    def ellipsis(self) -> str:
+        return self.safe("…")
+
+
+_SCREEN = _Screen()
 
 
 class StatusLine:
-    """A status line: rewritten in place on a terminal, else written every LINE_EVERY_S and at the end."""
+    """A status line: rewritten in place on a terminal, else a line with the time, soon and then every minute."""
 
     def __init__(self) -> None:
-        self._last_write = time.monotonic()
+        self._due = time.monotonic() + SOON_S
 
     def say(self, text: str, is_last: bool = False) -> None:
-        now, text = time.monotonic(), for_terminal(text, MAX_LINE)
-        if _STDERR.isatty():
-            _STDERR.write(f"\r{text}\x1b[K" + ("\n" if is_last else ""))
-        elif now - self._last_write >= LINE_EVERY_S or is_last:
-            _STDERR.write(text + "\n")
-            self._last_write = now
-        _STDERR.flush()
+        if _SCREEN.is_quiet:
+            return
+        if _SCREEN.stderr.is_live():
+            if is_last:
+                self.clear()
+                _SCREEN.print([Text(cut(_SCREEN.safe(text), _SCREEN.stderr.columns(), _SCREEN.ellipsis))])
+            else:
+                _SCREEN.rewrite(_SCREEN.safe(text))
+        elif is_last or time.monotonic() >= self._due:
+            _SCREEN.print([Text(f"{_now()} {_SCREEN.safe(text)}")])
+            self._due = time.monotonic() + LOG_EVERY_S
 
     def clear(self) -> None:
-        """Erases the line from a terminal, so that other output can follow."""
-        if _STDERR.isatty():
-            _STDERR.write("\r\x1b[K")
+        """Erases the line from a terminal."""
+        _SCREEN.rewrite("")
 
 
-class Progress:
-    """Counts units and recordings as they are committed, and prints the progress of the run."""
+@contextmanager
+def shown_live(line: Callable[[int], str]) -> Iterator[None]:
+    """Shows a status line until the block is left, and then for the last time: what `line` returns for a width, anew
+    every second."""
+    status, is_left = StatusLine(), threading.Event()
 
-    def __init__(self, units: int) -> None:
-        self.units = units
-        self.done = 0
-        self.recordings = 0
-        self.audio_seconds = 0.0
-        self._began = time.monotonic()
-        self._line = StatusLine()
+    def show(is_last: bool = False) -> None:
+        before = 1 if _SCREEN.stderr.is_live() else len(_now()) + 1
+        status.say(line(_SCREEN.stderr.columns() - before), is_last)
 
-    def add(self, counts: Counts, units: int) -> None:
-        """Adds what a piece counts, and the units that ended with it."""
-        self.done += units
-        self.recordings += counts.recordings
-        self.audio_seconds += counts.audio_seconds
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        self._line.say(
-            f"units {self.done}/{self.units} · {self.recordings} recordings · {self.audio_seconds / 3600:.2f} h"
-            f" · {self.audio_seconds / elapsed:.1f} x real time",
-            is_last=self.done == self.units,
-        )
+    def keep_current() -> None:
+        while not is_left.wait(TICK_S):
+            show()
+
+    thread = threading.Thread(target=keep_current, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_left.set()
+        thread.join()
+        show(is_last=True)
+
+
+def be_quiet(is_quiet: bool) -> None:
+    """Whether only warnings, errors and the JSON line are printed from now on."""
+    _SCREEN.is_quiet = is_quiet
 
 
 def say(sentence: object, style: str = "") -> None:
-    """Prints a sentence on a line of its own, in a style of rich; markup in it has no effect."""
-    _print(Text(for_terminal(sentence, MAX_SENTENCE), style))
+    """Prints a sentence on lines of its own, in a style of rich; markup in it has no effect. One with a style is a
+    warning, or an error, which the quiet see too."""
+    if style or not _SCREEN.is_quiet:
+        _print_wrapped(sentence, style)
 
 
-def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    table = Table(
-        title=Text(for_terminal(title), "table.title"),
-        title_justify="left",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-    )
-    for column in columns:
-        table.add_column(Text(for_terminal(column)))
-    for row in rows:
-        table.add_row(*(Text(for_terminal(cell), overflow="fold") for cell in row))
-    _print(table)
+def show_table(
+    title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], below: str = "", spare: Sequence[str] = ()
+) -> None:
+    """Prints a table, a line for each row, cut to the width. If all columns are without a name, the rows are facts, or
+    names and values, of which nothing is cut. `below` tells how to see more than is there. Where there is no room,
+    columns in `spare` are left out, the first ones first."""
+    if _SCREEN.is_quiet:
+        return
+    header = [_SCREEN.safe(column) for column in columns]
+    cells = [[_SCREEN.safe(cell) for cell in row] for row in rows]
+    stderr = _SCREEN.stderr
+    width = stderr.columns()
+    _print_wrapped(title, "italic")
+    if any(header):
+        header, cells, left_out = without_spare(header, cells, width, spare)
+        first, *lines = table(header, cells, width, _SCREEN.ellipsis)
+        _SCREEN.print([Text(first, "bold"), *map(Text, lines)])
+        if left_out:
+            _print_wrapped(f"for want of room without: {', '.join(left_out)}")
+    else:
+        _SCREEN.print(map(Text, facts(cells, width if stderr.isatty() else sys.maxsize)))
+    if below:
+        _SCREEN.print([Text(_SCREEN.safe(below))])  # in one piece, for it may be a command to copy
 
 
-def _print(what: RenderableType) -> None:
-    _CONSOLE.print(what)
+def _print_wrapped(sentence: object, style: str = "") -> None:
+    """Prints a sentence, on a terminal broken between words."""
+    safe, stderr = _SCREEN.safe(sentence), _SCREEN.stderr
+    lines = wrapped(safe, stderr.columns()) if stderr.isatty() else [safe]
+    _SCREEN.print(Text(line, style) for line in lines)
+
+
+def end_line() -> None:
+    """Leaves no status line behind, however a job ended."""
+    _SCREEN.rewrite("")
+
+
+def _now() -> str:
+    """The time in UTC: `2026-11-26T08:14:45Z`."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def print_json(summary: Mapping[str, object]) -> None:
@@ -126,21 +204,3 @@ def read_json(output: str) -> dict[str, Any]:
 def summary_json(summary: Mapping[str, object], is_ascii: bool = False) -> str:
     """A job's summary as one line of JSON, with credentials removed from URLs."""
     return to_json(summary, without_credentials, is_ascii)
-
-
-def show_transcripts(examples: Sequence[Example]) -> None:
-    if examples:
-        columns = ("recording", "reference", "transcript")
-        texts = [(each.recording_id, each.reference, each.text) for each in examples[:MAX_EXAMPLES]]
-        show_table("Some transcripts", columns, [[_beginning(text) for text in row] for row in texts])
-
-
-def _beginning(text: str) -> str:
-    return text if len(text) <= MAX_EXAMPLE_CELL else f"{text[:MAX_EXAMPLE_CELL]}…"
-
-
-def show_failures(examples: Sequence[Example], total: int) -> None:
-    if examples:
-        title = f"{min(len(examples), MAX_EXAMPLES)} of {total} recordings with an error"
-        rows = [(each.recording_id, each.error_kind, each.error_detail) for each in examples[:MAX_EXAMPLES]]
-        show_table(title, ("recording", "kind", "what is wrong"), rows)

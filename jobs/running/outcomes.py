@@ -1,17 +1,17 @@
 """Collects the outcomes of a run's pieces: what is done, what failed, and what is left."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work
-from actors.parts.summary import MAX_NAMED
+from actors.parts.summary import EXAMPLES, MAX_NAMED
 from actors.pieces import MAX_PIECES, Cut
 from actors.schema import ErrorKind
 from actors.sources.account import Entries
-from actors.units import Unit
-from jobs.cli.terminal import MAX_EXAMPLES, Progress
+from actors.units import SourceObject, Unit, nominal_seconds
 from jobs.running.actor_time import ActorTime
 from jobs.running.metrics import Metrics
+from jobs.running.progress import Progress
 
 FAILURES_IN_A_ROW = 20  # after which the output is considered unusable and the run stops
 MAX_INTERNAL_IN_A_ROW = 20  # recordings with an unforeseen exception: then it is not they that are at fault
@@ -40,7 +40,7 @@ class Totals:
         self.rewritten += is_rewritten
         self.counts += committed.counts
         self.entries += Entries.from_dict(committed.entries) if committed.entries else Entries()
-        self.transcripts += committed.transcripts[: MAX_EXAMPLES - len(self.transcripts)]
+        self.transcripts += committed.transcripts[: EXAMPLES - len(self.transcripts)]
         self.failures += committed.failures[: MAX_NAMED - len(self.failures)]
 
     def add_work(self, work: Work | None) -> None:
@@ -52,16 +52,17 @@ class Ledger:
     """The state of every planned unit, as the outcomes of its pieces arrive; reported as progress and metrics.
 
     `waiting` are units without an outcome, by id; `failed` the reasons of those that were not committed, and `hopeless`
-    are those of them that fail in the same way however they are tried.
+    are those of them that fail in the same way however they are tried. `estimate` returns the seconds of audio that an
+    object probably has.
     """
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    def __init__(self, units: Sequence[Unit], estimate: Callable[[SourceObject], float] = nominal_seconds) -> None:
         self.waiting = {unit.id: unit for unit in units}
         self.failed = dict[str, str]()
         self._units, self._reasons = dict(self.waiting), dict[str, list[str]]()  # kinds of failures, not storage's
         self._retried, self._internal_in_a_row = set[str](), 0
         self.totals = Totals()
-        self._progress = Progress(len(units))
+        self.progress = Progress({unit.id: sum(map(estimate, unit.objects)) for unit in units})
         self._metrics: Metrics | None = None
         self._failures_in_a_row = 0
         self._kept_seconds = dict[str, float]()  # of audio, by unit
@@ -79,6 +80,7 @@ class Ledger:
             case Kept(unit, seconds, work):
                 self._failures_in_a_row = 0
                 self._kept_seconds[unit] = self._kept_seconds.get(unit, 0.0) + seconds
+                self.progress.keep(unit, seconds, _took(work))
                 self._report(Counts(audio_seconds=seconds), work)
             case Committed(unit, counts, work):
                 if unit not in self.waiting and unit not in self.failed:
@@ -87,6 +89,7 @@ class Ledger:
                 self.failed.pop(unit, None)
                 self.totals.add_unit(outcome, is_rewritten=not self._units[unit].objects)
                 seconds = max(counts.audio_seconds - self._kept_seconds.pop(unit, 0.0), 0.0)  # not reported before
+                self.progress.commit(unit, seconds, sum(counts.errors.values()), _took(work))
                 self._report(replace(counts, audio_seconds=seconds), work, units=1)
                 self._watch(counts)
             case Failed(unit, reason, is_storage):
@@ -129,6 +132,7 @@ class Ledger:
         for unit in found:
             self.failed.pop(unit.id, None)
             self.waiting[unit.id] = unit
+            self.progress.retry(unit.id)
         if found and self._metrics:
             self._metrics.retry(len(found))
         return found
@@ -136,6 +140,8 @@ class Ledger:
     def give_up(self, reason: str) -> int:
         """Leaves the units without an outcome to the next run, for a reason. Returns their number."""
         given_up = dict.fromkeys(self.waiting, reason)
+        for unit in given_up:
+            self.progress.fail(unit)
         self.waiting.clear()
         self.failed |= given_up
         return len(given_up)
@@ -155,6 +161,7 @@ class Ledger:
     def _fail(self, unit: str, reason: str) -> None:
         self.waiting.pop(unit, None)
         self.failed[unit] = reason
+        self.progress.fail(unit)
         self._count_failure("failed")
 
     def _count_failure(self, what: str) -> None:
@@ -164,6 +171,10 @@ class Ledger:
 
     def _report(self, counts: Counts, work: Work | None, units: int = 0) -> None:
         self.totals.add_work(work)
-        self._progress.add(counts, units)
         if self._metrics:
             self._metrics.add(counts, work, units)
+
+
+def _took(work: Work | None) -> float | None:
+    """The seconds that an actor took, None if there was nothing to hear."""
+    return None if work is None else work.ended - work.began

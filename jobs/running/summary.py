@@ -9,12 +9,17 @@ from actors import VERSION
 from actors.schema import PASSING, SCHEMA_VERSION
 from jobs.cli.command import DONE, FAILED, OVER_BUDGET
 from jobs.cli.config import Errors
-from jobs.cli.terminal import say, show_failures, show_table, show_transcripts
+from jobs.cli.terminal import say, show_table
 from jobs.planning.account import FileCounts, Files
 from jobs.planning.listing import Listing
 from jobs.planning.verdicts import Plan
 from jobs.running.budget import Account, advice, exceeded
+from jobs.running.facts import failing
+from jobs.running.failing import show_failing
 from jobs.running.outcomes import Totals
+from jobs.running.progress import in_words
+
+MAX_FAILURES = 20  # in the closing table
 
 
 class UnitCounts(TypedDict):
@@ -59,7 +64,7 @@ class Finished:
     them that are `hopeless` fail in the same way however they are tried.
 
     `start_seconds` is the time until an actor first had work, planning included. `in_output` are the recordings in the
-    output now; `files` those of the input.
+    output now; `files` those of the input. `number` is the run's, and `shows` tells whether transcripts may be printed.
     """
 
     run_id: str
@@ -73,6 +78,8 @@ class Finished:
     output: str
     hopeless: frozenset[str] = frozenset()
     files: Files = field(default_factory=Files)
+    number: int | None = None
+    shows: bool = False
 
 
 def say_plan(listing: Listing, plan: Plan) -> None:
@@ -125,8 +132,10 @@ def sum_up(run: Finished) -> Summary:
 def close(run: Finished, summary: Summary, limits: Errors) -> int:
     """Shows the closing tables and returns the exit status: OVER_BUDGET if more recordings have an error, and one that
     is not accepted, than the configuration allows."""
-    show_transcripts(run.totals.transcripts)
-    show_failures(run.totals.failures, sum(run.totals.counts.errors.values()))
+    _show_transcripts(run)
+    if run.totals.failures:
+        errors, number = sum(run.totals.counts.errors.values()), str(run.number or "last")
+        show_failing(failing(run.totals.failures), errors, run.output, run.run_id, MAX_FAILURES, number)
     show_table("This run", ("", ""), list(_facts(run, summary)))
     if run.failed:
         example = {reason: unit for unit, reason in run.failed.items()}
@@ -136,7 +145,7 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
         say(f"{len(run.failed)} of {run.planned} units failed{_advice(run)}", "red")
         return FAILED
     if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
-        say(f"{passing} recordings could not be read now; run the job again to try them again")
+        say(f"{passing} recordings could not be read now; run the job again to try them again", "yellow")
     if missing := run.in_output.missing_names:
         say(
             f"errors.accept: {missing} of {run.in_output.accepted_names} names in files are no recording with an error",
@@ -147,8 +156,18 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
     for sentence in sentences:
         say(sentence, "red")
     if sentences:
-        say(advice(run.output))
+        say(advice(run.output), "yellow")
     return OVER_BUDGET if sentences else DONE
+
+
+def _show_transcripts(run: Finished) -> None:
+    """Shows some transcripts, if that is asked for: whoever reads a log may not be meant to read them."""
+    if run.shows and run.totals.transcripts:
+        columns = ("recording", "reference", "transcript")
+        rows = [(each.recording_id, each.reference, each.text) for each in run.totals.transcripts]
+        show_table("Some transcripts", columns, rows)
+    elif not run.shows and run.totals.counts.segments:
+        say("transcripts are not shown here; output.show=true shows some of them")
 
 
 def _advice(run: Finished) -> str:
@@ -166,8 +185,8 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     heard_nothing = f", {rewritten} of them without hearing anything" if rewritten else ""
     yield "units", "{done} done{}, {skipped} skipped".format(heard_nothing, **summary["units"])
     accepted = f", {summary['accepted']} of them accepted" if summary["accepted"] else ""
-    yield "recordings", f"{summary['recordings']}, {sum(summary['errors'].values())} with an error{accepted}"
-    yield "segments", summary["segments"]
+    yield "recordings", f"{summary['recordings']:,}, {sum(summary['errors'].values()):,} with an error{accepted}"
+    yield "segments", f"{summary['segments']:,}"
     entries = run.totals.entries
     if entries.found:
         skipped = [f"{count} {reason}" for reason, count in entries.skipped.most_common()]
@@ -175,9 +194,11 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
         yield "in containers", ", ".join([found, *(["skipped: " + ", ".join(skipped)] if skipped else [])])
     totals = summary["totals"]
     accepted = f", {totals['accepted']} of them accepted" if totals["accepted"] else ""
-    yield "in the output", "{recordings} recordings, {errors} with an error".format(**totals) + accepted
-    yield "audio", f"{summary['audio_hours']:.3f} h in {summary['wall_seconds']:.1f} s"
+    yield "in the output", "{recordings:,} recordings, {errors:,} with an error".format(**totals) + accepted
+    seconds = summary["wall_seconds"]
+    yield "audio", f"{summary['audio_hours']:,.3f} h in {f'{seconds:.1f} s' if seconds < 60 else in_words(seconds)}"
     yield "speed", f"{summary['rtfx']:.1f} x real time, start-up included"
-    yield "actors busy", "" if summary["busy_share"] is None else f"{summary['busy_share']:.0%} of the time"
+    if summary["busy_share"] is not None:
+        yield "actors busy", f"{summary['busy_share']:.0%} of the time"
     yield "character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}"
     yield "output", summary["output"]
