@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all the set-up: a virtual environment with exactly what constraints.txt pins.
 PYTHON ?= python3
 PY := .venv/bin/python
+INSTALL = $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt --editable '.[dev,bench]'
+SIZE = It takes minutes: 1 GB to download and 4 GB on disk where pip is offered torch for CPUs, 3.6 GB and 8 GB with torch for GPUs, as on PyPI.
 
 .PHONY: demo test faults fuzz lint docs benchmarks lock clean
 
@@ -37,10 +39,16 @@ lint: .venv/installed
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# On a terminal pip shows its bars. In a log, which they would fill, it names the packages of 10 MB and more.
+.venv/installed: SHELL := bash
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 13) or sys.exit(f"Python 3.11 or 3.12 is needed, not {v[0]}.{v[1]}; name one with make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	@echo "Installing $$(grep -c == constraints.txt) packages in .venv, once. $(SIZE)"
+	@set -o pipefail; if [ -t 1 ]; then $(INSTALL); else $(INSTALL) | sed -un \
+		-e 's/.*Downloading \([^ ]*\) (\([0-9]\{2,\}[.0-9]* [MG]B\)).*/downloading \1, \2 …/p' \
+		-e 's/^Installing collected packages.*/downloaded; unpacking, a minute or more without a word …/p'; fi
+	@echo "Installed: $$(du -sh .venv | cut -f1) in .venv"
 	touch $@
 
 clean:

@@ -1,8 +1,10 @@
-"""The driver side of citrascribe: jobs started by a person or scheduler with `python -m jobs.NAME`."""
+"""The driver side of citrascribe: what a person or scheduler starts by `citrascribe NAME` or `python -m jobs.NAME`."""
 
 import sys
+from pathlib import PurePath
 
 from jobs.cli.signals import SIGNALS
 
-if sys.argv[0] == "-m":  # so Python names the program until it has found the module: a job starts
+#: So Python names the program until it has found the module; an installed command has its own name. A job starts.
+if sys.argv[0] == "-m" or PurePath(sys.argv[0]).name == "citrascribe":
     SIGNALS.take()

@@ -19,6 +19,7 @@ from actors.benchmark.reports import PIPELINES, Report, SideReport
 from actors.benchmark.results import commit_of_checkout, versions_of
 from actors.benchmark.tables import result_of
 from actors.engine.models import resolve
+from actors.extras import how_to_install
 from actors.schema import Samples, UsageError
 from actors.storage.cache import cache_folder
 from actors.storage.place import Place
@@ -92,7 +93,7 @@ def measure_sides(config: Config, command: str) -> Iterator[tuple[Report, Mappin
     for side in settings.sides:
         if side not in available:
             reason = (
-                f"needs the extra `bench`, or is not for {device}"
+                f"is not for {device}, or needs what is not installed: {how_to_install('bench')}"
                 if side in known
                 else f"is not one of {', '.join(known)}"
             )

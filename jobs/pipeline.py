@@ -12,7 +12,7 @@ heard anew go to the last stage alone.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,24 @@ def rewrite_here(pieces: Sequence[Piece], output: Place, writing: WriteSettings)
     commit = CommitBlock(*_committing(writing, output))
     for piece in pieces:
         yield outcome_of(commit(pa.Table.from_pylist([start(piece)])))
+
+
+def graph_here(recipe: Recipe, threads: int, output: Place, writing: WriteSettings) -> Callable[[Piece], Outcome]:
+    """The three stages in this process, without Ray: what takes a piece through them, to its outcome. Raises UsageError
+    as the stages do."""
+    stages = (
+        ReadBlock(recipe.reading, output),
+        HearBlock(recipe.model, recipe.engine_settings(threads), True, lambda: False),
+        CommitBlock(*_committing(writing, output)),
+    )
+
+    def transcribe(piece: Piece) -> Outcome:
+        block = pa.Table.from_pylist([start(piece)])
+        for stage in stages:
+            block = stage(block)
+        return outcome_of(block)
+
+    return transcribe
 
 
 def _source(pieces: Sequence[Piece]) -> "Dataset":

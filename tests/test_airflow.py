@@ -75,7 +75,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_status_and_signal(example: Callable[[str], Any], version: str, caplog: pytest.LogCaptureFixture) -> None:
     made = example(version)
-    assert made.COMMAND[1:] == ["-m", "jobs.transcribe", "configs/archive.yaml"]
+    assert made.COMMAND == [".venv/bin/citrascribe", "transcribe", "configs/archive.yaml"]
     assert sys.modules["airflow.sdk" if version > "3" else "airflow.decorators"].RETRIES == [3]
     caplog.set_level("INFO")
 
@@ -175,7 +175,7 @@ def test_the_line_for_cron(tmp_path: Path, status: int) -> None:
     assert "%" not in line  # cron ends a command there
     command = line.removeprefix("30 2 * * *").replace("/opt/citrascribe", str(tmp_path))
     command = command.replace("/var/log/asr.log", f"{tmp_path}/log")
-    stub = tmp_path / ".venv" / "bin" / "python"
+    stub = tmp_path / ".venv" / "bin" / "citrascribe"
     stub.parent.mkdir(parents=True)
     stub.write_text(f"#!/bin/sh\necho it ran\nexit {status}\n")
     stub.chmod(0o700)

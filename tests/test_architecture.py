@@ -15,7 +15,7 @@ LAYERS = [
     ["actors/schema.py"],
     ["actors/foreign/"],
     ["actors/storage/"],
-    ["actors/formats.py", "actors/compiler.py"],
+    ["actors/formats.py", "actors/compiler.py", "actors/extras.py"],
     ["actors/units.py", "actors/isolation.py"],
     ["actors/pieces.py"],
     ["actors/outcomes.py"],

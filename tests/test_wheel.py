@@ -1,12 +1,15 @@
-"""The wheel that is built holds every module, and they find each other without the checkout."""
+"""The wheel that is built holds every module, which find each other without the checkout; and its command is of use."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import DEMO_MODEL, ROOT
 
 from actors import VERSION
 
@@ -56,3 +59,56 @@ def test_its_jobs_start_from_any_folder(installed: Path, tmp_path: Path) -> None
     program += "runpy.run_module('jobs.plan', run_name='__main__')"
     done = subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == f"citrascribe {VERSION}\n"
+
+
+@pytest.fixture
+def citrascribe(installed: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command that the wheel installs, in a folder that is not the checkout."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: os.environ[name] for name in ("PATH", "CITRASCRIBE_CACHE")}
+        command = [str(installed / "bin" / "citrascribe"), *arguments]
+        environment = kept | {"PYTHONPATH": str(installed)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def test_its_command_is_of_use_without_the_checkout(
+    citrascribe: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = citrascribe("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: citrascribe COMMAND")
+    assert citrascribe("--version").stdout == f"citrascribe {VERSION}\n"
+    done = citrascribe("plan", "--help")
+    assert done.stdout.startswith("usage: citrascribe plan ")
+    assert "python -m" not in done.stdout
+    audio = shutil.copytree(ROOT / "demo" / "audio", tmp_path / "录音")
+    keys = (f"input.uri={audio}", "output.uri=texts", f"model.name={DEMO_MODEL}")
+    done = citrascribe("init", *keys)
+    assert (done.returncode, (tmp_path / "citrascribe.yaml").is_file()) == (0, True), done.stderr
+    assert "\n  citrascribe plan citrascribe.yaml\n" in done.stderr
+    done = citrascribe("plan", "citrascribe.yaml")
+    assert (done.returncode, json.loads(done.stdout)["objects"]["audio"]) == (0, 23), done.stderr
+    done = citrascribe("transcribe-file", "录音/loose/00.wav", "--config", "citrascribe.yaml")
+    assert (done.returncode, done.stdout) == (0, "今天早上司机在公园买东西\n"), done.stderr
+    done = citrascribe("export", "citrascribe.yaml")
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (2, 2)
+
+
+def test_it_names_extras_by_the_wheel(installed: Path, tmp_path: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(installed)!r})\nfrom actors.extras import how_to_install\n"
+    program += "print(how_to_install('vad'))"
+    done = subprocess.run([sys.executable, "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith(f"pip install './citrascribe-{VERSION}-py3-none-any.whl[vad]'")
+
+
+def test_a_command_that_is_installed_takes_signals_from_its_first_import() -> None:
+    """As `python -m` does: before Ray has threads, and puts handlers of its own in their place."""
+    program = "import sys, threading; sys.argv = [sys.argv[1]]; import jobs\n"
+    program += "print([each.name for each in threading.enumerate()])"
+    for started, takes in (("/usr/bin/citrascribe", True), ("/usr/bin/pytest", False)):
+        command = [sys.executable, "-c", program, started]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert ("'signals'" in done.stdout) == takes

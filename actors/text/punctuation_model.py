@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actors.extras import how_to_install
 from actors.schema import UsageError
 
-EXTRA = "punctuation needs the packages onnx and onnxruntime: pip install -c constraints.txt '.[punctuation]'"
+EXTRA = f"punctuation needs the packages onnx and onnxruntime: {how_to_install('punctuation')}"
 #: Of a model's file. The published one has 292 MB; protobuf ends at 2 GiB.
 MAX_BYTES = 1 << 30
 #: Of kinds of marks; the published one has 6.

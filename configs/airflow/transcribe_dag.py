@@ -19,7 +19,7 @@ except ImportError:
     from airflow.exceptions import AirflowException, AirflowFailException
 
 FOLDER = "/opt/citrascribe"
-COMMAND = [".venv/bin/python", "-m", "jobs.transcribe", "configs/archive.yaml"]
+COMMAND = [".venv/bin/citrascribe", "transcribe", "configs/archive.yaml"]
 
 log = logging.getLogger(__name__)
 

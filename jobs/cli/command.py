@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 from actors import VERSION
@@ -20,53 +21,88 @@ from jobs.cli.terminal import be_quiet, end_line, print_json, say
 from jobs.cli.utf8 import ensure_utf8
 
 DONE, USAGE, OVER_BUDGET, BUSY = 0, 2, 3, 4  # exit statuses, beside FAILED
+OVERRIDE = "section.key=value"
 
 
 def run_job(
     module: str, description: str | None, epilog: str, job: Callable[[Config], int], arguments: list[str] | None
 ) -> int:
-    """Parses the command line, runs `job` on the configuration, and returns the exit status.
+    """Parses the command line of a job, runs `job` on the configuration, and returns the exit status.
 
     The job prints its JSON line itself. If it cannot, because of a mistake, its storage or a signal, the line has the
     status and the `error`.
     """
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
+        parser.add_argument("overrides", nargs="*", default=[], metavar=OVERRIDE, help="replaces a value of the file")
+
+    def run(options: argparse.Namespace) -> int:
+        return job(load(options.config, options.overrides))
+
+    return run_command(module, description, epilog, add_arguments, run, arguments)
+
+
+def run_command(
+    module: str,
+    description: str | None,
+    epilog: str,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], int],
+    arguments: list[str] | None,
+    ends_with_json: bool = True,
+) -> int:
+    """What `run_job` does, for any arguments; without the JSON line if standard output is for people."""
+    tell = partial(_tell, ends_with_json=ends_with_json)
     open_streams()
     try:
         ensure_utf8(is_command=arguments is None)
     except UsageError as problem:
-        return _tell(USAGE, [f"configuration: {problem}"], "red")
+        return tell(USAGE, [f"configuration: {problem}"], "red")
+    called = called_as(module)
     parser = _Parser(
-        prog=f"python -m {module}",
+        prog=called,
         description=description,
-        epilog=epilog,
+        epilog=epilog if called.startswith("python -m") else re.sub(r"python -m jobs\.(\w+)", _as_command, epilog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.ends_with_json = ends_with_json
     parser.add_argument("--version", action="version", version=f"citrascribe {VERSION}")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings, errors and the JSON line")
-    parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="replaces a value of the file")
-    options, unknown = parser.parse_known_intermixed_args(arguments)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings, errors and what is asked for")
+    add_arguments(parser)
+    options, unknown = parser.parse_known_intermixed_args(arguments)  # an option may stand anywhere
     if unknown:  # named without their values, which may be secret
         parser.error("unknown option " + ", ".join(for_terminal(each.partition("=")[0]) for each in unknown))
     be_quiet(options.quiet)
     try:
         with SIGNALS.working():
-            return job(load(options.config, options.overrides))
+            return run(options)
     except KeyboardInterrupt:
-        return _tell(FAILED, [INTERRUPTED], "yellow")
+        return tell(FAILED, [INTERRUPTED], "yellow")
     except Exception as problem:
         if SIGNALS.asked is not None:  # an interrupted import, or call of Ray, may fail in any way
-            return _tell(FAILED, [INTERRUPTED], "yellow")
+            return tell(FAILED, [INTERRUPTED], "yellow")
         if isinstance(problem, (ConfigError, UsageError)):
-            return _tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
+            return tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
         if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph
             room = "; free some room on that disk, and run the job again" if is_full(problem) else ""
-            return _tell(FAILED, [f"storage: {problem}{room}"], "red")
-        _print_error(FAILED, f"{type(problem).__name__}: {problem}")
+            return tell(FAILED, [f"storage: {problem}{room}"], "red")
+        if ends_with_json:
+            _print_error(FAILED, f"{type(problem).__name__}: {problem}")
         raise
     finally:
         end_line()
         be_quiet(False)
+
+
+def called_as(module: str) -> str:
+    """How a job was called: `citrascribe plan`, as jobs/__main__.py leaves it in sys.argv, or `python -m jobs.plan`."""
+    name = module.removeprefix("jobs.").replace("_", "-")
+    return sys.argv[0] if sys.argv[0] in (f"citrascribe {name}", f"python -m jobs {name}") else f"python -m {module}"
+
+
+def _as_command(found: re.Match[str]) -> str:
+    return "citrascribe " + found[1].replace("_", "-")
 
 
 def exit_process(status: int) -> NoReturn:
@@ -80,20 +116,23 @@ def exit_process(status: int) -> NoReturn:
 class _Parser(argparse.ArgumentParser):
     """Prints mistakes in the arguments as the JSON line too."""
 
+    ends_with_json = True
+
     def error(self, message: str) -> NoReturn:
-        if "arguments are required" in message:
+        if "arguments are required: config" in message:
             message = f"no configuration is given, as in: {self.prog} configs/demo.yaml"
         message = re.sub("ignored explicit argument .*", "takes no value", message)  # the value may be secret
-        _print_error(USAGE, message)
+        if self.ends_with_json:
+            _print_error(USAGE, message)
         super().error(message)
 
 
-def _tell(status: int, sentences: list[str], style: str = "") -> int:
+def _tell(status: int, sentences: list[str], style: str = "", ends_with_json: bool = True) -> int:
     """Says what ended a job, and prints it as the JSON line. Returns the status."""
     end_line()
     for sentence in sentences:
         say(sentence, style)
-    return _print_error(status, "; ".join(sentences))
+    return _print_error(status, "; ".join(sentences)) if ends_with_json else status
 
 
 def _print_error(status: int, error: str) -> int:

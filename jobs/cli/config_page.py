@@ -4,7 +4,7 @@ Both are made of the keys, types, defaults and docstrings of `jobs/cli/config.py
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
@@ -54,13 +54,14 @@ def page() -> str:
     return "".join(parts)
 
 
-def local_config() -> str:
-    """configs/local.yaml."""
-    lines = [_LOCAL_INTRODUCTION.rstrip()]
+def local_config(introduction: str = _LOCAL_INTRODUCTION, given: Mapping[str, object] = {}) -> str:
+    """configs/local.yaml, or another configuration with every key: at the values `given` by `section.key`, else at its
+    default."""
+    lines = [introduction.rstrip()]
     for name, section in _sections():
         lines.append(f"{name}:".ljust(28) + f"  # {section.__doc__}")
         for key, field in section.model_fields.items():
-            value = field.examples[0] if field.examples else field.default
+            value = given.get(f"{name}.{key}", field.examples[0] if field.examples else field.default)
             comment = (field.description or "").splitlines()[0]
             lines.append(f"  {key}: {as_yaml(value)}".ljust(28) + f"  # {comment}")
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """The kinds of values that a key takes: what its annotation says, in words and for the reader of values."""
 
 import re
+import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -87,7 +88,11 @@ def as_yaml(value: object) -> str:
     """A value as YAML on one line."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=sys.maxsize)
+        .removesuffix("...\n")
+        .strip()
+    )
 
 
 def _in_words(kind: object, bounds: tuple[object, ...] = ()) -> str:

@@ -19,15 +19,15 @@ from jobs.cli.values import hint_for, node_of, shown, value_of
 from jobs.cli.yaml_text import compose, items
 
 _LARGE = 1e9  # no number is larger
-_OVERRIDES = "an override, section.key=value such as input.limit=10, comes after it"
+_OVERRIDES = "an override, section.key=value such as input.sample=10, comes after it"
 
 
-def load(path: str, overrides: list[str]) -> Config:
-    """The configuration of a YAML file with `section.key=value` overrides. Raises ConfigError."""
-    values = _read(path)
+def load(path: str | None, overrides: list[str]) -> Config:
+    """The configuration of a YAML file, or of none, with `section.key=value` overrides. Raises ConfigError."""
+    values = _read(path) if path is not None else {}
     if any(each.startswith("=") or (each.endswith("=") and "." not in each) for each in overrides):
         raise ConfigError(
-            "an override is section.key=value in one word, such as input.limit=10, without spaces around ="
+            "an override is section.key=value in one word, such as input.sample=10, without spaces around ="
         )
     mistakes = list[object]()
     for override in overrides:
@@ -106,7 +106,7 @@ def _apply(values: dict[str, object], override: str) -> None:
     if not equals or len(path) < 2:
         match = re.match(r"[\w.-]{0,60}", key.strip())  # what comes after may be secret
         shown_key = match[0] if match else ""
-        told = f"{shown_key!r}: an override is section.key=value, such as input.limit=10"
+        told = f"{shown_key!r}: an override is section.key=value, such as input.sample=10"
         raise ConfigError(told + (_did_you_mean(_keys_called(shown_key)) if shown_key == key.strip() else ""))
     value = _value(path, text)
     if has_secret(path, value):

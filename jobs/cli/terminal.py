@@ -192,14 +192,17 @@ def print_json(summary: Mapping[str, object]) -> None:
     Raises OSError if it cannot be written.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    line = summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8")
+    print_text(summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8"), "the JSON line")
+
+
+def print_text(text: str, what: str = "it") -> None:
+    """Prints what was asked for, such as a transcript, on standard output: as it is, so nothing in it may be for a
+    terminal to obey. Raises OSError if it cannot be written, which names `what`."""
     try:
-        print(line, flush=True)
+        print(text, flush=True)
     except OSError as problem:
         redirect_to_null(sys.stdout)
-        raise OSError(
-            problem.errno, f"the JSON line could not be written to standard output: {problem.strerror}"
-        ) from None
+        raise OSError(problem.errno, f"{what} could not be written to standard output: {problem.strerror}") from None
 
 
 def read_json(output: str) -> dict[str, Any]:

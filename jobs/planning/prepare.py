@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from actors.engine.devices import NO_INT8, cpu_has_int8
 from actors.engine.models import is_hub_name, read_vocabulary, resolve
+from actors.extras import how_to_install
 from actors.pieces import Cut
 from actors.schema import SAMPLE_RATE, UsageError
 from actors.storage.place import Place
@@ -67,7 +68,7 @@ def prepare(
     A cluster may have to be asked for its devices, so that comes after all that may be wrong with the configuration.
     Whether it answers at its address, `check_address` finds out before anything is read.
     """
-    _check(config)
+    check(config)
     check_address()
     line = StatusLine()
     gc.disable()  # millions of live objects: collections would free nothing and take a third of the time
@@ -80,7 +81,7 @@ def prepare(
         gc.enable()
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
     """Raises ConfigError for what cannot work, before anything is read."""
     uri = config.output.uri
     if is_on_cluster(config) and "://" not in uri and not uri.startswith("/"):
@@ -91,9 +92,7 @@ def _check(config: Config) -> None:
     if config.model.precision == "int8" and not is_on_cluster(config) and not cpu_has_int8():
         raise ConfigError(NO_INT8)
     if config.segmentation.vad == "silero" and find_spec("silero_vad") is None:
-        raise ConfigError(
-            "segmentation.vad: silero needs the package silero-vad: pip install -c constraints.txt '.[vad]'"
-        )
+        raise ConfigError(f"segmentation.vad: silero needs the package silero-vad: {how_to_install('vad')}")
 
 
 def _prepare(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from actors.extras import how_to_install
 from jobs.cli.config import ConfigError
 from jobs.cli.config_of_jobs import LanguageModel
 
@@ -30,8 +31,7 @@ def find_trainer(config: LanguageModel) -> str:
         )
     if trainer == "kaldingram" and find_spec("kaldingram") is None:
         raise ConfigError(
-            "jobs.language_model needs the package kaldingram: pip install -c constraints.txt '.[lm]'; or KenLM's"
-            " lmplz on the PATH"
+            f"jobs.language_model needs the package kaldingram: {how_to_install('lm')}; or KenLM's lmplz on the PATH"
         )
     if trainer == "kaldingram" and config.order > 5:
         raise ConfigError("language_model.order: kaldingram trains up to 5; 6 needs KenLM's lmplz on the PATH")

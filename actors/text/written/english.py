@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
+from actors.extras import how_to_install
 from actors.text.written import english_grammar as grammar
 
-EXTRA = "English numbers need the package wetext: pip install -c constraints.txt '.[written-en]'"
+EXTRA = f"English numbers need the package wetext: {how_to_install('written-en')}"
 #: How far before a run is looked, in characters: `a quarter past` and some words.
 REACH = 40
 #: Stay words by themselves.
