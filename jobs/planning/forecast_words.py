@@ -59,6 +59,7 @@ def rows(found: Forecast) -> Iterator[tuple[str, str]]:
     load = found.load
     yield "audio", f"{load.audio_seconds / 3600:,.2f} h in {load.pieces:,} pieces"
     yield "machines", found.machines.described
+    yield "actors", f"{found.machines.actors:,}"
     start = f", {duration(found.start_seconds)} of it start-up" if found.start_seconds else ""
     yield "time", f"about {duration(found.wall_seconds)}{start}"
     yield "machine hours", figure(found.machine_hours)

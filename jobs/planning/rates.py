@@ -77,7 +77,7 @@ class Measured:
         if not isinstance(told, dict) or not isinstance(told.get("reading"), dict):
             return None
         names = [each.name for each in fields(cls) if each.name not in ("run", "reading")]
-        values = {name: told.get(name) for name in names}
+        values: dict[str, Any] = {name: told.get(name) for name in names}
         if not all(map(_is_number, values.values())) or not all(
             values[name] for name in names if name not in _MAY_BE_0
         ):

@@ -21,7 +21,7 @@ def find_machines(config: Config, device: Device) -> Machines:
     there = max(int(total[MACHINES]), 1)
     count = there if stated == "auto" else stated
     whole = scaled(total, count / there)
-    words = f"{count} like those of the cluster" if asked and count != there else f"{count} of the cluster"
+    words = f"{count} of the cluster" if count <= there else f"{count} as in the cluster"
     if not asked:
         words = "this machine" if count == 1 else f"{count} like this one"
     return divided(allocate(config.ray, whole, device), whole, device, count, words)
@@ -50,5 +50,4 @@ def divided(resources: Resources, total: Mapping[str, float], device: Device, co
     left = max(cpus - actors * resources.actor_cpus, resources.decoder_cpus)
     threads = min(resources.threads, max(int(cpus / actors), 1)) if device == "cpu" else resources.threads
     has = f"{cpus:g} CPU{'s' * (cpus != 1)}" + (f", {gpus:g} GPU{'s' * (gpus != 1)}" if gpus else "")
-    pool = f"{actors} actor{'s' * (actors != 1)}"
-    return Machines(count, cpus, gpus, actors, threads, left, device, f"{words}: {has}; {pool}")
+    return Machines(count, cpus, gpus, actors, threads, left, device, f"{words}: {has}")
