@@ -332,7 +332,7 @@ def test_half_of_the_demo_foretells_the_other(
     assert told["cost"] == pytest.approx(told["wall_seconds"], abs=0.1)
     assert told["machines"]["count"] == 1
 
-    _, other, _ = job(*where, "model.precision=float32", "output.on_mismatch=redo", main=plan.main)
+    _, other, _ = job(*where, "model.precision=float32", "output.on_mismatch=replace", main=plan.main)
     assert other["forecast"]["runs"] == []  # with another precision, its speed is another
 
     job(*where)

@@ -33,11 +33,11 @@ def done(job: str, output: str, *keys: str) -> dict:
 
 
 def ended_by(number: int) -> Callable[[str], tuple[str, ...]]:
-    """Ends a run with a signal once half of its units are committed."""
+    """Ends a run with a signal once some of its units are committed."""
 
     def run(output: str) -> tuple[str, ...]:
         process, commits = start("transcribe", output), Path(output, "_commits")
-        while process.poll() is None and len(list(commits.glob("*"))) < 5:
+        while process.poll() is None and len(list(commits.glob("*"))) < 3:
             time.sleep(0.02)
         process.send_signal(number)
         process.wait()
