@@ -11,29 +11,61 @@ from actors.pieces import Cut
 
 
 @dataclass(frozen=True)
+class Read:
+    """What was read and decoded, in seconds of audio, and what some of it took: `cpu_seconds` of CPUs for
+    `timed_seconds` of audio."""
+
+    audio_seconds: float
+    timed_seconds: float
+    cpu_seconds: float
+
+    def __add__(self, other: "Read") -> "Read":
+        return Read(
+            self.audio_seconds + other.audio_seconds,
+            self.timed_seconds + other.timed_seconds,
+            self.cpu_seconds + other.cpu_seconds,
+        )
+
+
+READS = b"reads"  # in a schema's metadata
+
+
+@dataclass(frozen=True)
 class Work:
     """What transcribing took: of an actor, from `began` to `ended`, in seconds since 1970, of which the device was busy
-    for `busy_seconds`, with `padded_seconds` of audio, padding included."""
+    for `busy_seconds`, with `padded_seconds` of audio, padding included; and before that of readers, by kind of file,
+    if that was measured."""
 
     actor: str
     began: float
     ended: float
     busy_seconds: float
     padded_seconds: float
+    reads: Mapping[str, Read] = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
-        """As metadata of an Arrow schema, to travel with the rows."""
-        return {name: str(value) for name, value in vars(self).items()}
+        """As metadata of an Arrow schema, to travel with the rows; without the reads, which the reader adds to them."""
+        return {name: str(value) for name, value in vars(self).items() if name != "reads"}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes] | None) -> "Work | None":
         """The work that a schema's metadata state, if they state any."""
-        names = [each.name for each in fields(cls)]
+        names = [each.name for each in fields(cls) if each.name != "reads"]
         values = [(metadata or {}).get(name.encode()) for name in names]
         if not all(values):
             return None
         actor, *numbers = (value.decode() for value in values if value)
-        return cls(actor, *map(float, numbers))
+        began, ended, busy, padded = map(float, numbers)
+        return cls(actor, began, ended, busy, padded, _reads(json.loads((metadata or {}).get(READS, b"{}"))))
+
+
+def reads_text(reads: Mapping[str, Read]) -> str:
+    """What a reader puts under READS into the metadata of its rows."""
+    return json.dumps({kind: asdict(read) for kind, read in reads.items()})
+
+
+def _reads(found: Mapping[str, Mapping[str, float]]) -> dict[str, Read]:
+    return {kind: Read(**read) for kind, read in found.items()}
 
 
 @dataclass(frozen=True)
@@ -121,12 +153,12 @@ def from_json(text: str) -> Outcome:
     """Raises InvalidData if the text was not made by `to_json`."""
     try:
         return _from_fields(**dict[str, Any](parse_object(text)))
-    except (TypeError, KeyError) as problem:
+    except (TypeError, KeyError, AttributeError) as problem:
         raise InvalidData(f"it is not an outcome: {problem}") from None
 
 
 def _from_fields(kind: str, unit: str, work: Mapping[str, Any] | None = None, **fields: Any) -> Outcome:
-    done = Work(**work) if work else None
+    done = Work(**{**work, "reads": _reads(work["reads"])}) if work else None
     match kind:
         case "Committed":
             shown, failed = (tuple(Example(**each) for each in fields[name]) for name in ("transcripts", "failures"))

@@ -17,7 +17,9 @@ from actors.audio.decode import SoundLimitExceeded
 from actors.audio.speech import Companions, SpeechRows, TextBudget
 from actors.foreign.escape import escape_surrogates
 from actors.isolation import STARTUP_S, Isolated
+from actors.outcomes import READS, reads_text
 from actors.pieces import NeedsRecut, Piece
+from actors.reading.costs import Costs
 from actors.reading.faults import error_of
 from actors.reading.measure import Heard, max_seconds
 from actors.reading.pages import decline_huge_pages
@@ -40,8 +42,9 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     """Reads a piece's recordings to a table of SPEECH_SCHEMA, in the order of its objects; at least one row per object.
 
     A share without a recording is a row without sound and without an error. The schema's metadata hold what was found
-    in containers, and for a range of a tar the summary of its chain of headers. Raises NeedsRecut if there is more
-    sound than a piece may hold, StorageUnavailable, and RuntimeError if an entry of a container is not accounted for.
+    in containers, what reading took, and for a range of a tar the summary of its chain of headers. Raises NeedsRecut if
+    there is more sound than a piece may hold, StorageUnavailable, and RuntimeError if an entry of a container is not
+    accounted for.
     """
     decline_huge_pages()
     groups = [list(group) for _, group in groupby(piece.objects, key=lambda each: (each.uri, each.format))]
@@ -50,15 +53,18 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
 
     def rows_of(group: list[SourceObject]) -> tuple[SpeechRows, Entries]:
         reading, rows = Reading(piece, settings, budget, patience.finished, chains=chains), SpeechRows(texts)
-        for number, recording in enumerate(_recordings(group, reading)):
-            decoded = decode_one(recording)
-            patience.finished()
-            heard.add(group[min(number, len(group) - 1)], recording, decoded)
-            rows.add(decoded)
-            del recording, decoded  # before the next one is read: each may be half a gigabyte
-        rows.add_texts(_texts_in_tar(reading, piece, texts))
+        with costs.of(group[0]):
+            for number, recording in enumerate(_recordings(group, reading)):
+                decoded = decode_one(recording)
+                patience.finished()
+                heard.add(group[min(number, len(group) - 1)], recording, decoded)
+                costs.decoded(group[0], decoded)
+                rows.add(decoded)
+                del recording, decoded  # before the next one is read: each may be half a gigabyte
+            rows.add_texts(_texts_in_tar(reading, piece, texts))
         return rows, reading.entries
 
+    costs = Costs()
     patience = Patience(settings.patience_s + (2 * STARTUP_S if settings.isolated else 0))
     decoder = isolated_decoder(piece, settings) if settings.isolated else shared_decoder(piece, settings)
     with patience, decoder as decode_one, ThreadPoolExecutor(CONCURRENT_FETCHES) as pool:
@@ -73,7 +79,10 @@ def read_piece(piece: Piece, settings: ReadSettings) -> pa.Table:
     metadata = {"chain": chains[0].summary().to_text()} if chains else {}
     if entries.found:
         metadata["entries"] = entries.to_text()
-    return whole.table().replace_schema_metadata(metadata)
+    table = whole.table()
+    if not settings.isolated:  # else a child process decodes
+        metadata[READS.decode()] = reads_text(costs.reads())
+    return table.replace_schema_metadata(metadata)
 
 
 def _recordings(group: list[SourceObject], reading: Reading) -> Iterator[Recording]:

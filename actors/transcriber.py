@@ -76,7 +76,8 @@ class Transcriber:
                 values = [str(getattr(failed[row], field)) if row in failed else value for row, value in known]
                 columns[name] = pa.array(values, pa.string())
         ended = time.time()
-        work = Work(self._id, began, ended, **({"busy_seconds": ended - began} | self._runner.take_counters()))
+        counters = {"busy_seconds": ended - began} | self._runner.take_counters()
+        work = Work(self._id, began, ended, counters["busy_seconds"], counters["padded_seconds"])
         metadata = (speech.schema.metadata or {}) | {FRAME_SAMPLES: str(self._runner.frame_samples)}
         table = pa.table([columns[each.name] for each in EMISSION_SCHEMA], schema=EMISSION_SCHEMA)
         return table.replace_schema_metadata(work.to_metadata() | metadata)

@@ -1,4 +1,4 @@
-"""Shows what a run would do: what becomes of files, objects by format, estimated hours, units new, to redo or done."""
+"""Shows what a run would do: files, objects and units, how long it takes, what bounds it, and what it costs."""
 
 from collections import Counter, defaultdict
 from functools import partial
@@ -9,10 +9,12 @@ from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config
 from jobs.cli.terminal import print_json, say, show_table
 from jobs.planning.account import FileCounts
+from jobs.planning.forecast_words import ForecastTold
 from jobs.planning.gone import Gone, count_gone, gone_sentence
 from jobs.planning.plan_list import Written, list_place, listed_in, write_list
 from jobs.planning.prepare import Prepared, prepare
 from jobs.running.connect import check_address, find_devices
+from jobs.running.forecasting import show_forecast
 from jobs.transcripts.out_files import atomic_file
 
 EPILOG = """
@@ -51,6 +53,7 @@ def run(config: Config) -> int:
         say(advice, "yellow")
     for note in prepared.notes:
         say(note, "yellow")
+    summary["forecast"] = show_forecast(config, prepared, summary["pieces"])
     print_json(summary)
     return DONE
 
@@ -101,6 +104,7 @@ class Summary(TypedDict):
     no_longer_listed: Gone
     pieces: int
     estimated_hours_to_do: float
+    forecast: ForecastTold | None
     files: FileCounts
     repeated_lines: int
     device: str
@@ -147,6 +151,7 @@ def describe(prepared: Prepared) -> Summary:
         "no_longer_listed": count_gone(plan.changes, prepared.listing.roots),
         "pieces": sum(len(cut_unit(unit, prepared.cut_of(unit))) for unit in plan.units),
         "estimated_hours_to_do": round(to_do, 3),
+        "forecast": None,
         "files": prepared.listing.files.counts(),
         "repeated_lines": prepared.listing.repeated,
         "device": prepared.recipe.device,

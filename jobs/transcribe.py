@@ -234,6 +234,7 @@ def send(
     recipe, plan = prepared.recipe, prepared.plan
     say(f"engine {recipe.engine}, {recipe.precision} on {recipe.device}; {share.resources.described()}")
     ledger.publish(Metrics(writing.run_id, len(ledger.waiting), prepared.output_uri))
+    ledger.totals.time.threads, ledger.totals.time.cpus = share.resources.threads, share.resources.cpus
     cuts = {unit.id: kept_cuts.get(unit.id) or prepared.cut_of(unit) for unit in plan.committed}
     units, isolated = [unit for unit in plan.units if unit.id in ledger.waiting] or ledger.to_retry(), False
     while units:

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 from actors import VERSION
 from actors.foreign.errors import InvalidData
-from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Recut, Work, from_json, to_json
+from actors.outcomes import Committed, Counts, Example, Failed, Kept, Outcome, Read, Recut, Work, from_json, to_json
 from actors.pieces import MAX_PIECES, Cut
 from actors.schema import SCHEMA_VERSION
 from actors.units import SourceObject, Unit
@@ -29,6 +29,7 @@ OUTCOMES = [
     Committed("0a", Counts()),
     Kept("0b", 12.5, WORK),
     Kept("0b", 0.0),
+    Kept("0b", 12.5, replace(WORK, reads={"mp3": Read(12.5, 10.0, 0.25), "tar": Read(0.0, 0.0, 0.0)})),
     Failed("0c", "OSError: \udcff is gone"),
     Recut("0d", Cut(1_800.0, 12, 2, is_streamed=True)),
 ]
@@ -62,7 +63,13 @@ def test_an_outcome_survives_its_json(outcome: Outcome) -> None:
     assert {type(each) for each in OUTCOMES} == set(get_args(Outcome))
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "x", '{"kind": "Lost", "unit": "0a"}', '{"kind": "Kept", "unit": "0a"}'])
+BROKEN_WORK = [{"reads": 3}, {"reads": {"mp3": 3}}, {"reads": {"mp3": {"seconds": 3}}}, {"actor": "a"}, {"more": 3}]
+BROKEN = [json.dumps({"kind": "Kept", "unit": "0a", "audio_seconds": 1, "work": each}) for each in BROKEN_WORK]
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "x", '{"kind": "Lost", "unit": "0a"}', '{"kind": "Kept", "unit": "0a"}', *BROKEN]
+)
 def test_what_is_no_outcome_is_refused(text: str) -> None:
     with pytest.raises(InvalidData):
         from_json(text)

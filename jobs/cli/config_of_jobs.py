@@ -14,6 +14,8 @@ MAX_SHOWN = 10_000  # rows of a table
 class Plan(Stored):
     """For jobs.plan alone."""
 
+    machines: Auto | Annotated[int, Field(gt=0, le=100_000)] = "auto"
+    """auto (this machine, or the cluster that is asked for its devices) | how many like these the time is told for"""
     cost_per_hour: Positive | None = None
     """what a machine costs an hour, in any currency; null: no cost is told"""
     list: Location | None = None

@@ -20,7 +20,7 @@ class Resources:
     """The sizes of the actor pool, and what Ray reserves for one worker of each stage.
 
     `actors` are the minimum and maximum, `first_actors` those that there is room for now. `threads` is the number of
-    threads that an actor computes with.
+    threads that an actor computes with, `cpus` what the cluster has.
     """
 
     actors: tuple[int, int]
@@ -32,6 +32,7 @@ class Resources:
     commit_cpus: float
     threads: int
     device: Device
+    cpus: float
 
     def described(self) -> str:
         """The actors as a phrase: `1 actor, 1 CPU`, `2 to 8 actors, each 1 CPU and 1 GPU`."""
@@ -125,13 +126,14 @@ def allocate(
     first = min(max(int(room + 1e-6), actors[0]), actors[1])
     all_cpus = min(free_cpus // together, free_node) if device == "cpu" else 0.0
     threads = max(int(max(actor, all_cpus)), 1)
-    return Resources(actors, first, actor, actor_gpus, decoder, decoder_memory, commit, threads, device)
+    return Resources(actors, first, actor, actor_gpus, decoder, decoder_memory, commit, threads, device, cpus)
 
 
 def allocate_writers(cluster: Cluster, total: Mapping[str, float]) -> Resources:
     """Sizes workers that commit, for a graph without the other stages."""
-    decoder = _decoder_cpus(cluster, float(total.get("CPU", 0)))
-    return Resources((0, 0), 0, 0.0, 0.0, decoder, 0.0, decoder / 2, 1, "cpu")
+    cpus = float(total.get("CPU", 0))
+    decoder = _decoder_cpus(cluster, cpus)
+    return Resources((0, 0), 0, 0.0, 0.0, decoder, 0.0, decoder / 2, 1, "cpu", cpus)
 
 
 def _decoder_cpus(cluster: Cluster, cpus: float) -> float:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,11 +20,12 @@ from jobs.running.local_ray import check_room, not_started
 ANSWER_PATIENCE_S = 120.0  # for a task on each machine of a cluster
 #: Keys beside Ray's own resource names; the latter is there if there are GPUs.
 LARGEST_NODE, CPUS_BY_GPU = "CPU of the largest node", "CPU for each GPU of the node that has the fewest"
+MACHINES = "nodes"
 
 
 def connect_ray(address: str | None) -> dict[str, float]:
     """Connects to the cluster at `address` or RAY_ADDRESS, or starts a local Ray. Returns the cluster's resources, with
-    what its nodes have under LARGEST_NODE and CPUS_BY_GPU.
+    what its nodes have under LARGEST_NODE and CPUS_BY_GPU, and their number under MACHINES.
 
     An existing connection of this process is used as it is. Raises ConfigError if no cluster answers.
     """
@@ -48,8 +50,24 @@ def connect_ray(address: str | None) -> dict[str, float]:
         if not isinstance(problem, (ConnectionError, RuntimeError, ValueError)):
             raise
         raise ConfigError(f"ray.address: Ray cannot connect to {where}: {one_line(problem)}") from None
+    return _resources()
+
+
+def connected_resources() -> dict[str, float] | None:
+    """The resources of the cluster, as `connect_ray` returns them, if this process is connected to one."""
+    if "ray" not in sys.modules:
+        return None
+    import ray
+
+    return _resources() if ray.is_initialized() else None
+
+
+def _resources() -> dict[str, float]:
+    import ray
+
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     of_nodes = {LARGEST_NODE: max(node.get("CPU", 0.0) for node in nodes)}
+    of_nodes[MACHINES] = float(sum(bool(node.get("CPU") or node.get("GPU")) for node in nodes))
     if by_gpu := [node.get("CPU", 0.0) / node["GPU"] for node in nodes if node.get("GPU")]:
         of_nodes[CPUS_BY_GPU] = min(by_gpu)
     return dict(ray.cluster_resources()) | of_nodes

@@ -120,6 +120,7 @@ class RunRecord:
             "segments": totals.counts.segments,
             "errors": dict(totals.counts.errors),
             "audio_hours": round(totals.counts.audio_seconds / 3600, 4),
+            "rates": totals.time.rates(time.time() - (time.monotonic() - self._began)),
             "failing": failing(totals.failures),
             "failed_units": failed_units(failed, self._units),
         }
