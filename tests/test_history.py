@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -67,10 +68,13 @@ def test_runs_are_told_of_when_input_and_model_are_gone(job: Any, demo_copy: Pat
     config["input"]["uri"], config["output"]["uri"] = str(archive), str(out)
     config["export"] = {"storage_options": {"key": "hunter2", "secret": "env:CITRA_SECRET"}}
     config["metrics"] = {"folder": str(tmp_path)}
+    config["output"]["show"] = False
     page.write_text(yaml.safe_dump(config))
 
-    status, summary, _ = job("errors.max_fraction=0.5", config=str(page))
+    status, summary, seen = job("errors.max_fraction=0.5", config=str(page))
     assert status == 0
+    assert "transcripts are not shown here; output.show=true shows some of them" in seen
+    assert not re.search("[\u4e00-\u9fff]", seen + json.dumps(summary, ensure_ascii=False))
     assert summary == summary_of(out, 1)
     assert "hunter2" not in (out / RUNS / "000001" / SUMMARY).read_text()
     assert summary["settings"]["export"]["storage_options"] == {"secret": "env:CITRA_SECRET"}

@@ -64,6 +64,7 @@ def test_a_part_has_the_schema_to_the_column_type(tmp_path: Path) -> None:
     (commit,) = (Commit.from_name(each.name) for each in (tmp_path / "_commits").iterdir())
     assert commit == Commit("a1", UNIT.fingerprint, digest([str(path.stat().st_mtime_ns)]), 2, 0)
     assert committed.counts == Counts(2, 2, 4.0, {}, 2, 4)
+    assert commit_unit(UNIT, [part_rows(UNIT)], Place.at(str(tmp_path))).transcripts == ()  # none is to be shown
     assert committed.transcripts == tuple(Example(name, "明天", "今天") for name in ("x", "y"))
     assert not [each for each in tmp_path.iterdir() if each.name.endswith(".tmp")]
 
