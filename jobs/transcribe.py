@@ -177,7 +177,7 @@ def ended_early(ledger: Ledger, record: RunRecord) -> Iterator[None]:
     except (KeyboardInterrupt, TooManyFailures) as problem:
         left, why = ledger.give_up(NOT_STARTED), str(problem) or "interrupted"
         record.stopped(why)
-        say(f"{why}: {left} units are left for the next run; committed units are kept")
+        say(f"{why}: {left} units are left for the next run; committed units are kept", "yellow")
 
 
 def rewrite(config: Config, prepared: Prepared, writing: WriteSettings, ledger: Ledger) -> None:
@@ -245,10 +245,11 @@ def send(
         if units:
             say(f"splitting {len(units)} units that hold more audio than estimated")
         elif not isolated and (units := ledger.to_retry()):
-            say(f"{len(units)} units failed; trying them again")
+            say(f"{len(units)} units failed; trying them again", "yellow")
         elif not isolated and (units := ledger.to_isolate()):
             isolated = True
-            say(f"{len(units)} units crashed their worker, or failed twice; trying each of their recordings alone")
+            what = f"{len(units)} units crashed their worker, or failed twice"
+            say(f"{what}; trying each of their recordings alone", "yellow")
 
 
 if __name__ == "__main__":

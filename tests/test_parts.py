@@ -46,7 +46,7 @@ def part_rows(unit: Unit, run_id: str = "run", error: str | None = None) -> pa.T
 
 
 def tallied(*tables: pa.Table) -> Tally:
-    tally = Tally()
+    tally = Tally(shown=8)
     for table in tables:
         tally.add(table)
     tally.end()

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from conftest import ROOT
+from conftest import ROOT, encoded, tone
 from rich.cells import cell_len
 from screens import check_golden, resize, screen, shown, terminal
 
@@ -29,6 +29,7 @@ from jobs.cli import terminal as printing
 from jobs.cli.config import Errors
 from jobs.cli.loading import load
 from jobs.planning.account import Files
+from jobs.planning.listing import list_input
 from jobs.planning.run_files import RUNS, SUMMARY
 from jobs.running.budget import Account
 from jobs.running.facts import failing
@@ -118,12 +119,18 @@ def test_what_is_rewritten_or_was_kept_tells_nothing_of_the_rate() -> None:
     progress.keep("a", 0.0, took=None)
     clock.now += 100
     progress.commit("a", 3_600.0, 0, took=None)  # all of its pieces were kept by an earlier run
-    assert progress.line(100) == "1.00 of 3.00 h · 4 of 6 units · 7 min so far"
+    assert progress.line(100) == "1.00 of 3.00 h · 4 of 6 units · 400 s so far"
     clock.now += 60
     progress.keep("b", 1_800.0, took=60.0)
     clock.now += 60
     progress.keep("b", 1_800.0, took=60.0)
     assert progress.line(100) == "2.00 of 3.00 h · 4 of 6 units · 30 x · 2 min left"
+
+
+def test_no_time_at_all_is_no_speed() -> None:
+    progress, _ = progress_of({"a": 3_600.0})
+    progress.commit("a", 0.0, 1, took=0.0)
+    assert progress.line(100) == "0.00 of 0.00 min · 1 of 1 unit · 1 error · in 0 s".replace("0.00", "0.0")
 
 
 def test_units_that_fail_are_counted_and_take_no_time() -> None:
@@ -252,6 +259,26 @@ def test_other_lines_of_progress_fit_and_have_the_time(
     assert "\rlisting the files of a very …\x1b[K" in written()
 
 
+def test_while_others_are_silenced_what_a_job_says_stands() -> None:
+    program = """
+import os, sys
+from jobs.cli.terminal import StatusLine, others_silenced, say
+line = StatusLine()
+with others_silenced():
+    os.write(2, b"the log level of others")
+    print("others", file=sys.stderr, flush=True)
+    say("mine")
+    line.say("x" * 99)
+    line.clear()
+os.write(2, b"after\\n")
+say("end")
+"""
+    with terminal(60) as written:
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=sys.stderr.fileno(), check=True)
+    assert shown(written(), 60) == "mine\nafter\nend\n"
+    assert "\r" + "x" * 58 + "…" in written()
+
+
 def test_a_dumb_terminal_gets_lines_and_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(60) as written:
         monkeypatch.setenv("TERM", "dumb")
@@ -274,11 +301,12 @@ def test_the_quiet_see_warnings_and_errors_only(capsys: pytest.CaptureFixture[st
         run_line(lambda _: "1 of 2")
         printing.StatusLine().say("x", is_last=True)
         printing.show_table("t", ("a",), [("b",)])
+        printing.show_table("errors", ("a",), [("c",)], style="red")
         printing.say("a warning", "yellow")
         printing.say("an error", "red")
     finally:
         printing.be_quiet(False)
-    assert capsys.readouterr().err == "a warning\nan error\n"
+    assert capsys.readouterr().err == "errors\na\nc\na warning\nan error\n"
 
 
 @pytest.mark.parametrize("option", ["-q", "--quiet"])
@@ -382,7 +410,12 @@ def test_the_query_for_all_failures_finds_them(tmp_path: Path) -> None:
     output = Place.at(str(tmp_path / "it's $HOME `x`"))
     for name, kind in (("0a", "missing"), ("0b", None), ("0c", "empty")):
         entry = SourceObject(name, name, name, "audio", "e", 9)
-        row = dict.fromkeys(PART_SCHEMA.names) | {"recording_id": f"{name}.wav", "uri": name, "segment_index": 0}
+        row = dict.fromkeys(PART_SCHEMA.names) | {
+            "decoding": "greedy",
+            "recording_id": f"{name}.wav",
+            "uri": name,
+            "segment_index": 0,
+        }
         row |= {"etag": "e", "run_id": "run-2" if name == "0c" else "run-1", "error_kind": kind, "unit": name}
         row |= {"model": "m", "model_sha256": "x", "transcribed_at": datetime.now(UTC)}
         commit_unit(Unit(name, "f", (entry,)), [pa.Table.from_pylist([row], schema=PART_SCHEMA)], output)
@@ -415,6 +448,30 @@ def test_the_tables_of_what_was_aligned(columns: int, shows: bool) -> None:
 
 
 SETTINGS = {"errors": {"max_fraction": 0.05, "accept": ["too_short"]}, "input": {"uri": "/a/b"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.jsonl", b'{"audio_filepath": "00.wav", "text": "SECRET" oops}\n'),
+        ("m.jsonl", b'["SECRET"]\n'),
+        ("m.jsonl", b'{"audio_filepath": 5, "text": "SECRET"}\n'),
+        ("m.jsonl", b'{"audio": 5, "text": "SECRET"}\n'),
+        ("m.jsonl", b"SECRET\n"),
+        ("manifest.json", b'[{"audio_filepath": "00.wav", "text": "SECRET"}, {"audio_filepath": "00.wav" "SECRET"}]'),
+        ("manifest.json", b'{"a": {"audio_filepath": "00.wav"} "SECRET"'),
+        ("metadata.csv", b"file_name,text\n00.wav,SECRET,SECRET\n"),
+        ("metadata.csv", b"file_name,text\n00.wav,a\n,SECRET\n"),
+    ],
+)
+def test_errors_of_lists_do_not_quote_texts(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "00.wav").write_bytes(encoded(tone(1)))
+    (tmp_path / name).write_bytes(b'{"audio_filepath": "00.wav"}\n' * name.endswith("jsonl") + content)
+    config = load(str(ROOT / "configs/demo.yaml"), [f"input.uri={tmp_path}"])
+    found = list_input(config.input, str(tmp_path / "out")).objects
+    refused = [each.refusal for each in found if each.refusal]
+    assert refused
+    assert not [detail for _, detail in refused if "SECRET" in detail]
 
 
 @WIDTHS

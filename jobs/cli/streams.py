@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 LOG_COLUMNS, TERMINAL_COLUMNS = 160, 80  # where the width is not known
@@ -13,12 +14,19 @@ MIN_COLUMNS, MAX_COLUMNS = 20, 10_000  # a terminal may say 0 or 1, and COLUMNS 
 class StandardError:
     """Standard error as a writable file. If it fails, output is lost and the job continues."""
 
+    def __init__(self) -> None:
+        self._aside: TextIO | None = None
+
+    @property
+    def _file(self) -> TextIO:
+        return self._aside or sys.stderr
+
     @property
     def encoding(self) -> str:
         return sys.stderr.encoding if sys.stderr else "utf-8"
 
     def isatty(self) -> bool:
-        return bool(sys.stderr) and sys.stderr.isatty()
+        return bool(self._file) and self._file.isatty()
 
     def is_live(self) -> bool:
         """Whether it is a terminal that can rewrite a line."""
@@ -27,7 +35,7 @@ class StandardError:
     def columns(self) -> int:
         """The width to write in: the terminal's as it is now, else that of COLUMNS, else one for a log."""
         with contextlib.suppress(OSError, ValueError, AttributeError):  # it may be replaced by what has no number
-            if self.isatty() and (columns := os.get_terminal_size(sys.stderr.fileno()).columns):
+            if self.isatty() and (columns := os.get_terminal_size(self._file.fileno()).columns):
                 return max(columns, MIN_COLUMNS)
         stated = os.environ.get("COLUMNS", "")
         if stated.isdecimal() and int(stated) < MAX_COLUMNS:
@@ -36,16 +44,43 @@ class StandardError:
 
     def write(self, text: str) -> int:
         try:
-            return sys.stderr.write(text)
+            return self._file.write(text)
         except OSError:
-            redirect_to_null(sys.stderr)
+            redirect_to_null(self._file)
             return len(text)
 
     def flush(self) -> None:
         try:
-            sys.stderr.flush()
+            self._file.flush()
         except OSError:
-            redirect_to_null(sys.stderr)
+            redirect_to_null(self._file)
+
+    @contextlib.contextmanager
+    def others_silenced(self, lock: contextlib.AbstractContextManager[object]) -> Iterator[None]:
+        """Until the block is left, what others write to the process's standard error goes nowhere; what is written to
+        this does not. `lock` is held while it changes."""
+        with lock:
+            self.flush()
+            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            if _number_of(sys.stderr) == 2:
+                self._aside = open(kept, "w", encoding=self.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+        try:
+            yield
+        finally:
+            with lock:
+                self.flush()
+                self._aside = None
+                os.dup2(kept, 2)
+                os.close(kept)
+
+
+def _number_of(stream: TextIO | None) -> int | None:
+    """A stream's file descriptor; None if it has none."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return stream.fileno() if stream else None
+    return None
 
 
 def redirect_to_null(stream: TextIO) -> None:

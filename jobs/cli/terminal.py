@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
@@ -36,10 +36,10 @@ class _Screen:
     def __init__(self) -> None:
         self.is_quiet = False
         self.stderr = StandardError()
-        self._lock, self._status = threading.RLock(), ""
+        self.lock, self._status = threading.RLock(), ""
 
     def print(self, lines: Iterable[Text]) -> None:
-        with self._lock:
+        with self.lock:
             status = self._status
             self.rewrite("")
             console = Console(file=cast(TextIO, self.stderr), highlight=False, soft_wrap=True)  # of these surroundings
@@ -49,7 +49,7 @@ class _Screen:
 
     def rewrite(self, status: str) -> None:
         """Rewrites the status line; an empty one leaves none."""
-        with self._lock:
+        with self.lock:
             if self.stderr.is_live() and (status or self._status):
                 # One column stays free: in the last one, a terminal would erase what it has just written there.
                 self.stderr.write(f"\r{cut(status, self.stderr.columns() - 1, self.ellipsis)}\x1b[K")
@@ -121,6 +121,11 @@ def shown_live(line: Callable[[int], str]) -> Iterator[None]:
         show(is_last=True)
 
 
+def others_silenced() -> AbstractContextManager[None]:
+    """Until the block is left, what others print to standard error is lost, and what this module prints is not."""
+    return _SCREEN.stderr.others_silenced(_SCREEN.lock)
+
+
 def be_quiet(is_quiet: bool) -> None:
     """Whether only warnings, errors and the JSON line are printed from now on."""
     _SCREEN.is_quiet = is_quiet
@@ -134,18 +139,24 @@ def say(sentence: object, style: str = "") -> None:
 
 
 def show_table(
-    title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], below: str = "", spare: Sequence[str] = ()
+    title: str,
+    columns: Iterable[str],
+    rows: Iterable[Iterable[object]],
+    below: str = "",
+    spare: Sequence[str] = (),
+    style: str = "",
 ) -> None:
     """Prints a table, a line for each row, cut to the width. If all columns are without a name, the rows are facts, or
     names and values, of which nothing is cut. `below` tells how to see more than is there. Where there is no room,
-    columns in `spare` are left out, the first ones first."""
-    if _SCREEN.is_quiet:
+    columns in `spare` are left out, the first ones first. A title with a `style` is that of errors, which the quiet
+    see too."""
+    if _SCREEN.is_quiet and not style:
         return
     header = [_SCREEN.safe(column) for column in columns]
     cells = [[_SCREEN.safe(cell) for cell in row] for row in rows]
     stderr = _SCREEN.stderr
     width = stderr.columns()
-    _print_wrapped(title, "italic")
+    _print_wrapped(title, style or "italic")
     if any(header):
         header, cells, left_out = without_spare(header, cells, width, spare)
         first, *lines = table(header, cells, width, _SCREEN.ellipsis)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from actors.foreign.escape import describe
 from actors.foreign.plain_json import InvalidJson, parse_json
 from actors.formats import AUDIO_SUFFIXES
 from actors.schema import ErrorKind, RecordingError
@@ -36,20 +37,21 @@ def parse_entry(line: str, uri_column: str | None, is_listed: Callable[[str], bo
     """Parses a line. `uri_column` is the key of the file if it is not NeMo's, `is_listed` tells whether a path is that
     of a file of the input.
 
-    Raises RecordingError (bad_entry) if its fields cannot be used, NamesNoAudio if it names no audio.
+    Raises RecordingError (bad_entry) if its fields cannot be used, NamesNoAudio if it names no audio. Neither quotes
+    the line: its text may be private, and errors are printed.
     """
     try:
         fields = parse_json(line)
-    except InvalidJson:
-        raise NamesNoAudio(f"not JSON: {line[:120]}") from None
+    except InvalidJson as problem:
+        raise NamesNoAudio(str(problem)) from None
     if not isinstance(fields, dict):
-        raise NamesNoAudio(f"no audio_filepath: {line[:120]}")
+        raise NamesNoAudio("no audio_filepath: it is not an object with fields")
     if "audio_filepath" not in fields or uri_column in fields:
-        fields = _renamed(fields, uri_column, is_listed, line)
+        fields = _renamed(fields, uri_column, is_listed)
         line = as_line(fields)
     filepath = fields["audio_filepath"]
     if not isinstance(filepath, str) or not filepath:
-        raise RecordingError(ErrorKind.BAD_ENTRY, f"no audio_filepath: {line[:120]}")
+        raise RecordingError(ErrorKind.BAD_ENTRY, f"audio_filepath must name a file, not be {describe(filepath)}")
     if filepath.rstrip().endswith("|"):
         raise RecordingError(ErrorKind.BAD_ENTRY, f"commands are not run; name a file instead: {filepath[:120]}")
     for name in ("offset", "duration"):
@@ -83,18 +85,16 @@ def entry_name(entry: ManifestEntry) -> str:
     return str(stated_id(entry.fields) or without_signatures(entry.filepath))
 
 
-def _renamed(
-    fields: dict[str, object], uri_column: str | None, is_listed: Callable[[str], bool], line: str
-) -> dict[str, object]:
+def _renamed(fields: dict[str, object], uri_column: str | None, is_listed: Callable[[str], bool]) -> dict[str, object]:
     """The fields of a line that is not NeMo's with NeMo's names. Others remain as they are."""
     key = uri_column if uri_column in fields else None
     if key is not None:
         if not isinstance(fields[key], str) or not fields[key]:
-            raise RecordingError(ErrorKind.BAD_ENTRY, f"{key} names no file: {line[:120]}")
+            raise RecordingError(ErrorKind.BAD_ENTRY, f"{key} names no file, but is {describe(fields[key])}")
     else:
         key = next((each for each in FILE_KEYS if _is_audio(_path_in(fields.get(each)), is_listed)), None)
     if key is None:
-        raise NamesNoAudio(f"no audio_filepath: {line[:120]}")
+        raise NamesNoAudio(f"no audio_filepath among its fields: {', '.join(fields)[:120] or 'it has none'}")
     renamed = {name: value for name, value in fields.items() if name != key}
     if not any(isinstance(fields.get(each), str) for each in TEXT_FIELDS):
         text_key = next((each for each in _OTHER_TEXT_KEYS if isinstance(renamed.get(each), str)), None)

@@ -74,7 +74,7 @@ class _Text:
     """A file's text, of which no more is held than an element, and at which position it is read."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._held, self._at = file, "", 0
+        self._file, self._held, self._at, self._forgotten = file, "", 0, 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def peek(self) -> str:
@@ -89,7 +89,7 @@ class _Text:
 
     def take(self, character: str) -> None:
         if self.peek() != character:
-            raise InvalidJson(f"not JSON: {character} is missing before {self._held[self._at : self._at + 40]!r}")
+            raise InvalidJson(f"not JSON: {character} is missing {self._where()}")
         self._at += 1
 
     def value(self) -> object:
@@ -105,11 +105,16 @@ class _Text:
                 raise InvalidJson("it has arrays or objects that are nested too deep") from None
             except ValueError:  # it may go on
                 if len(self._held) - self._at > MAX_ELEMENT_CHARACTERS or not self._read_on():
-                    raise InvalidJson(f"not JSON: {self._held[self._at : self._at + 120]}") from None
+                    raise InvalidJson(f"not JSON: there is no value {self._where()}") from None
+
+    def _where(self) -> str:
+        """This position in words; not what stands there, which may be a private text."""
+        return f"at character {self._forgotten + self._at + 1:,}"
 
     def _read_on(self) -> bool:
         """Reads more text, and forgets that before this position. False at the end."""
         if not (chunk := self._file.read(_CHUNK_BYTES)):
             return False
+        self._forgotten += self._at
         self._held, self._at = self._held[self._at :] + self._decoder.decode(chunk), 0
         return True

@@ -87,7 +87,7 @@ def sweep_runs(output: Place, newest: int, keep: int, lease_seconds: float) -> N
             gone = [files[run] for run, is_needed in zip(old, needed, strict=True) if not is_needed]
             list(pool.map(_remove, gone))
     except (OSError, UsageError) as problem:  # transcripts are not the worse for it
-        say(f"storage: folders of old runs were not removed: {problem}")
+        say(f"storage: folders of old runs were not removed: {problem}", "yellow")
 
 
 def _did_work(files: Sequence[RunFile]) -> bool:

@@ -93,7 +93,7 @@ def _delimited_lines(file: File, reader: ListReader, uri_column: str | None) -> 
         if isinstance(values, RecordingError):
             yield BadEntry(location, values)
         elif any(values[len(names) :]):
-            detail = f"{len(values)} values for {len(names)} columns: {delimiter.join(values)[:120]}"
+            detail = f"{len(values)} values for {len(names)} columns"  # not which ones: they may be private texts
             yield BadEntry(location, RecordingError(ErrorKind.BAD_ENTRY, detail))
         elif values:
             fields = dict(zip(names, values, strict=False))

@@ -4,13 +4,13 @@ import contextlib
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from actors.engine.devices import INT8_NEEDS, cpu_has_bfloat16, cpu_has_int8
 from actors.foreign.errors import one_line
 from jobs.cli.config import Config, ConfigError, Model
+from jobs.cli.terminal import others_silenced
 from jobs.planning.prepare import cluster_address, is_on_cluster
 from jobs.planning.recipe import Devices, depends_on_devices
 from jobs.running.address import check_cluster, check_form
@@ -37,7 +37,7 @@ def connect_ray(address: str | None) -> dict[str, float]:
         if not ray.is_initialized():
             if where is not None:
                 check_cluster(where)
-            with _without_stderr(), _own_handler():
+            with others_silenced(), _own_handler():  # Ray's C++ core reports its log level there
                 ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as problem:
         if where is None:
@@ -48,20 +48,6 @@ def connect_ray(address: str | None) -> dict[str, float]:
     if by_gpu := [node.get("CPU", 0.0) / node["GPU"] for node in nodes if node.get("GPU")]:
         of_nodes[CPUS_BY_GPU] = min(by_gpu)
     return dict(ray.cluster_resources()) | of_nodes
-
-
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Silences standard error while Ray's C++ core starts: it only reports its log level there."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def check_address(config: Config, will_connect: bool = False) -> None:

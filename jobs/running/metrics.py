@@ -81,4 +81,4 @@ def publish_last_run(output: str, values: Mapping[str, tuple[str, float]]) -> No
             for name, (description, value) in values.items():
                 Gauge(f"citrascribe_{name}", description, ("output",)).set(value, tags={"output": output})
     except Exception as problem:  # noqa: BLE001 - of Ray, whose cluster may be gone: the run has ended all the same
-        say(f"Ray did not take the run's last metrics: {reason_of(problem)}")
+        say(f"Ray did not take the run's last metrics: {reason_of(problem)}", "yellow")

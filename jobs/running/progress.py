@@ -17,6 +17,7 @@ WINDOW_S = 300.0  # that tell the rate: a few slow pieces are no reason to despa
 MIN_SAMPLES = 4  # that are kept, however old: pieces may take longer than the window
 SAMPLE_EVERY_S = 1.0
 MIN_RATED = 3  # samples that tell a rate: the begin, and the outcomes of two pieces
+SECONDS_UNTIL = 600  # of a run without a rate yet: people see that it is alive
 SHORT_HOURS = 0.1  # of audio; below, minutes are shown
 DOT = " · "
 
@@ -107,15 +108,16 @@ class Progress:
         if self._errors:
             shown["errors"] = _counted(self._errors, "error")
         is_over = len(self._left) == len(self._failed)
-        if len(self._samples) >= (2 if is_over else MIN_RATED) and self._heard:
-            first, last = self._samples[0], self._samples[-1]
+        first, last = (self._samples[0], self._samples[-1]) if self._samples else (self._paced, self._paced)
+        if len(self._samples) >= (2 if is_over else MIN_RATED) and last.heard > first.heard and last.at > first.at:
             shown["speed"] = f"{(last.heard - first.heard) / (last.at - first.at):,.0f} x"
         if is_over:
             shown["time"] = f"in {in_words(now - self._began)}"
         elif (seconds := self._seconds_left(now)) is not None:
             shown["time"] = f"{in_words(max(seconds, 1.0))} left"
         else:
-            shown["time"] = f"{in_words(now - self._began)} so far"
+            so_far = now - self._began
+            shown["time"] = f"{f'{so_far:.0f} s' if so_far < SECONDS_UNTIL else in_words(so_far)} so far"
         return shown
 
     def _seconds_left(self, now: float) -> float | None:

@@ -147,7 +147,7 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
         say(f"{len(run.failed)} of {run.planned} units failed{_advice(run)}", "red")
         return FAILED
     if passing := sum(count for kind, count in summary["errors"].items() if kind in PASSING):
-        say(f"{passing} recordings could not be read now; run the job again to try them again")
+        say(f"{passing} recordings could not be read now; run the job again to try them again", "yellow")
     if missing := run.in_output.missing_names:
         say(
             f"errors.accept: {missing} of {run.in_output.accepted_names} names in files are no recording with an error",
@@ -158,7 +158,7 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
     for sentence in sentences:
         say(sentence, "red")
     if sentences:
-        say(advice(run.output))
+        say(advice(run.output), "yellow")
     return OVER_BUDGET if sentences else DONE
 
 
