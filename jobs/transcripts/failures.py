@@ -48,7 +48,8 @@ class Failures:
             rows = [
                 (each.recording_id, *([each.file or ""] if has_files else ()), each.problem) for each in self.examples
             ]
-            show_table(title, ("recording", *(["file"] if has_files else ()), "what is wrong"), rows)
+            columns = ("recording", *(["file"] if has_files else ()), "what is wrong")
+            show_table(title, columns, rows, style="red")
         elif self.count:
             say(f"{self.count} {what}", "yellow")
         if key and self.count > len(self.examples):
