@@ -129,8 +129,9 @@ def _show(summary: Mapping[str, object]) -> None:
             ("unaligned", "left out, without an aligned reference"),
             ("invalid", "left out, with impossible rows"),
             ("failed", "not written"),
-            ("removed", "files removed, their recordings are gone or left out now"),
+            ("removed", "removed, of earlier exports"),
         )
+        if summary[name] or name in ("silent", "errors")
     ]
     show_table("Exported", ("", ""), rows)
     if spread := summary["spread"]:
