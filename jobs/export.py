@@ -9,6 +9,7 @@ from itertools import islice
 from actors.parts.recordings import Row, are_channels, as_dialogue
 from actors.storage.outputs import check_folder
 from actors.storage.place import Place
+from actors.storage.preflight import check_writable
 from jobs.cli.command import FAILED, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import MAX_EXAMPLES, StatusLine, print_json, say, show_table
@@ -106,11 +107,13 @@ def run(config: Config) -> int:
 
 
 def _target(config: Config) -> Place:
-    """The folder to write to. Raises UsageError if it is below the output and is a link or not a folder."""
+    """The folder to write to. Raises UsageError if it cannot be one, or is below the output and is a link."""
     policy = config.export
     options = policy.options() or config.output.options()
     if policy.uri:
-        return Place.at(policy.uri, options)
+        place = Place.at(policy.uri, options)
+        check_writable(place, "export.uri")
+        return place
     own = Place.at(config.output.uri, options) / EXPORT_FOLDER
     target = own / (policy.format if policy.text == "auto" else f"{policy.format}-{policy.text}")
     for folder in (own, target):
@@ -129,8 +132,9 @@ def _show(summary: Mapping[str, object]) -> None:
             ("unaligned", "left out, without an aligned reference"),
             ("invalid", "left out, with impossible rows"),
             ("failed", "not written"),
-            ("removed", "files removed, their recordings are gone or left out now"),
+            ("removed", "removed, of earlier exports"),
         )
+        if summary[name] or name in ("silent", "errors")
     ]
     show_table("Exported", ("", ""), rows)
     if spread := summary["spread"]:

@@ -169,6 +169,9 @@ def test_lines(job: Any, output: Path) -> None:
 def test_mistakes_are_told_in_a_line(job: Any, output: Path, tmp_path: Path) -> None:
     status, _, seen = job(f"output.uri={tmp_path / 'nothing'}", main=export.main)
     assert (status, "has no committed transcripts" in seen) == (2, True)
+    (tmp_path / "file").touch()
+    status, _, seen = job(f"output.uri={output}", f"export.uri={tmp_path / 'file'}", main=export.main)
+    assert (status, "file cannot be a folder, for" in seen) == (2, True)
     status, _, seen = job(f"output.uri={output}", "export.files=one", main=export.main)
     assert (status, "a srt file holds one recording" in seen) == (2, True)
 

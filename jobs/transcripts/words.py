@@ -27,6 +27,7 @@ _LONGEST_NUMBER = 40
 _CHINESE_NUMBER = re.compile(r"[零〇一二三四五六七八九十百千万亿两几点]+$|百分之[零〇一二三四五六七八九十百千万亿点]*$")
 _CHINESE_DIGITS = frozenset("零〇一二三四五六七八九十百千万亿")
 _WIDEST_WORD = 12.0  # as SubtitleLayout counts: what is joined beyond that may be broken
+_AFTER_UNIT = frozenset("半多钟")  # 10点半
 _PARTICLES = frozenset("的了着过们吗呢吧啊嘛呀")  # which belong to the word before them
 _LONGEST_GAP_S = 1.0  # within a word
 
@@ -117,6 +118,8 @@ def _is_within_word(before: Sequence[Word], text: str, is_border: bool) -> bool:
     last = before[-1].text
     if not (UNSPACED.match(last[-1]) and UNSPACED.match(text)):
         return False
+    if last[0].isdecimal():  # with its unit, of which the dictionary makes words with what follows: 5日去
+        return text[0] in _AFTER_UNIT
     if not is_border:
         return True
     said = "".join(each.text for each in before)
