@@ -1,6 +1,7 @@
 """All jobs by one command, and a configuration to begin with."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,7 +33,8 @@ VALUES = {
 
 def run(*arguments: str, cwd: Path = ROOT, module: str = "jobs") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=cwd, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    environment = {"PYTHONPATH": str(ROOT), "CITRASCRIBE_CACHE": os.environ["CITRASCRIBE_CACHE"]}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_every_job_is_a_command_and_tells_what_it_does() -> None:

@@ -151,6 +151,7 @@ def test_commands_need_no_environment(tmp_path: Path, locale: dict[str, str]) ->
     def run(*arguments: str) -> tuple[int, str, str]:
         command = ["/bin/sh", "-c", 'exec "$@" 0<&-', "sh", sys.executable, "-m", "jobs", *arguments]
         environment = locale | {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+        environment["CITRASCRIBE_CACHE"] = os.environ["CITRASCRIBE_CACHE"]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
         return done.returncode, done.stdout, done.stderr
 
