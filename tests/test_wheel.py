@@ -103,7 +103,7 @@ def test_it_names_itself_as_it_can_be_typed(
     """Also where it is not on the PATH."""
     typed = str(installed / "bin" / "citrascribe")
     assert citrascribe("--help", typed=typed).stdout.startswith(f"usage: {typed} COMMAND")
-    assert citrascribe("plan", "--help", typed=typed).stdout.startswith(f"usage: {typed} plan ")
+    assert citrascribe("plan", "--help", typed=typed).stdout.startswith(f"usage: {typed} plan")
     assert f"  {typed} plan 'my own.yaml'" in citrascribe("init", "my own.yaml", typed=typed).stderr
 
 
