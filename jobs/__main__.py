@@ -5,11 +5,12 @@ import difflib
 import re
 import sys
 from importlib import import_module
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NoReturn
 
 from actors import VERSION
 from actors.foreign.escape import for_terminal
+from jobs.cli.called import command_called, take_job
 from jobs.cli.command import DONE, FAILED, USAGE, exit_process
 from jobs.cli.streams import open_streams
 from jobs.cli.terminal import print_json, print_text, say
@@ -34,12 +35,12 @@ Begin with: {called} init input.uri=FOLDER output.uri=FOLDER model.name=MODEL"""
 
 def main() -> NoReturn:
     """Runs the job that the command line names. Its module is imported then, and no other: some take seconds."""
-    called = "citrascribe" if PurePath(sys.argv[0]).name == "citrascribe" else "python -m jobs"
+    called = command_called()
     commands = {module.replace("_", "-"): module for module in JOBS}
     name, *arguments = sys.argv[1:] or [""]
     if name.replace("_", "-") in commands:
         name = name.replace("_", "-")
-        sys.argv[:] = [f"{called} {name}", *arguments]  # as the job's --help and its own start anew find it
+        take_job(called, name, arguments)
         exit_process(import_module(f"jobs.{commands[name]}").main())
     open_streams()
     try:

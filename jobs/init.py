@@ -2,10 +2,11 @@
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 
-from actors.foreign.escape import for_terminal
-from jobs.cli.command import DONE, OVERRIDE, called_as, exit_process, run_command
+from jobs.cli.called import how_to_call
+from jobs.cli.command import DONE, OVERRIDE, exit_process, run_command
 from jobs.cli.config import ConfigError
 from jobs.cli.config_page import local_config
 from jobs.cli.loading import load
@@ -65,14 +66,13 @@ def _given(overrides: list[str]) -> dict[str, object]:
 
 
 def _say_what_comes(path: str, missing: list[str]) -> None:
-    how = called_as("jobs.init").replace("python -m jobs.init", "python -m jobs init").removesuffix(" init")
     say(f"wrote {path}")
     if missing:
         say(f"set {', '.join(missing)} in it, then look at what a run would do:")
     else:
         say("look at what a run would do, then do it:")
     for command in ("plan", "transcribe"):
-        say(f"  {how} {command} {for_terminal(path)}")
+        say(f"  {how_to_call(command)} {shlex.quote(path)}")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ class FileTranscriber:
         except ValidationError as problem:
             self._fail(name, problem.errors()[0]["msg"])
         except (ConfigError, UsageError, OSError) as problem:
-            self._fail(name, str(problem).removeprefix("input.uri: "))
+            self._fail(name, str(problem).removeprefix("input.uri: ").removeprefix(name).strip())
         return []
 
     def _transcripts(self, name: str, unit: Unit, recipe: Recipe, hear: Callable[[Piece], Outcome]) -> list[Transcript]:

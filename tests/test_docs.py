@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from jobs.__main__ import JOBS
 from jobs.cli.config import Config
 
 PAGES = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "demo/README.md"]
@@ -52,6 +53,14 @@ def test_what_is_named_is_there(page: str) -> None:
     assert set(re.findall(r"`make (\w+)", text)) <= targets
     for module in re.findall(r"-m ((?:jobs|demo)\.[a-z_]+)", text):
         assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), module
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_commands(page: str) -> None:
+    named = re.findall(
+        r"^(?:    |`)(?:\.venv/bin/)?citrascribe ([a-z][a-z_-]*)", (ROOT / page).read_text(), re.MULTILINE
+    )
+    assert {name.replace("-", "_") for name in named} <= set(JOBS)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -143,6 +143,28 @@ def test_a_configuration_is_utf_8_in_every_locale(tmp_path: Path, foreign: dict[
     assert b"Traceback" not in err
 
 
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}])
+def test_commands_need_no_environment(tmp_path: Path, locale: dict[str, str]) -> None:
+    """As cron starts them: without HOME, LANG and TERM, and with standard input closed."""
+    shutil.copy(ROOT / "demo" / "audio" / "loose" / "00.wav", tmp_path / "今天.wav")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        command = ["/bin/sh", "-c", 'exec "$@" 0<&-', "sh", sys.executable, "-m", "jobs", *arguments]
+        environment = locale | {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+        environment["CITRASCRIBE_CACHE"] = os.environ["CITRASCRIBE_CACHE"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout, done.stderr
+
+    model = f"model.name={ROOT / 'demo' / 'citrinet_zh_demo.nemo'}"
+    status, _, err = run("init", "配置.yaml", "input.uri=今天.wav", "output.uri=文字", model)
+    assert status == 0, err
+    status, out, err = run("plan", "配置.yaml")
+    assert (status, json.loads(out)["objects"]) == (0, {"audio": 1}), err
+    status, out, err = run("transcribe-file", "今天.wav", "--config", "配置.yaml", "--json")
+    found = json.loads(out)
+    assert (status, found["recording_id"], found["text"]) == (0, "今天.wav", "今天早上司机在公园买东西"), err
+
+
 @pytest.mark.parametrize(
     "streams",
     ["ascii", "gbk", "gbk:strict", "utf-16", "cp1252", "latin-1:ignore", "utf-8-sig", "cp037"],

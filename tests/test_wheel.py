@@ -65,10 +65,10 @@ def test_its_jobs_start_from_any_folder(installed: Path, tmp_path: Path) -> None
 def citrascribe(installed: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command that the wheel installs, in a folder that is not the checkout."""
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: os.environ[name] for name in ("PATH", "CITRASCRIBE_CACHE")}
-        command = [str(installed / "bin" / "citrascribe"), *arguments]
-        environment = kept | {"PYTHONPATH": str(installed)}
+    def run(*arguments: str, typed: str = "citrascribe") -> subprocess.CompletedProcess[str]:
+        environment = {"PYTHONPATH": str(installed), "CITRASCRIBE_CACHE": os.environ["CITRASCRIBE_CACHE"]}
+        environment["PATH"] = f"{installed / 'bin'}:/usr/bin:/bin" if typed == "citrascribe" else "/usr/bin:/bin"
+        command = [typed, *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
 
     return run
@@ -95,6 +95,16 @@ def test_its_command_is_of_use_without_the_checkout(
     assert (done.returncode, done.stdout) == (0, "今天早上司机在公园买东西\n"), done.stderr
     done = citrascribe("export", "citrascribe.yaml")
     assert (done.returncode, json.loads(done.stdout)["status"]) == (2, 2)
+
+
+def test_it_names_itself_as_it_can_be_typed(
+    citrascribe: Callable[..., subprocess.CompletedProcess[str]], installed: Path
+) -> None:
+    """Also where it is not on the PATH."""
+    typed = str(installed / "bin" / "citrascribe")
+    assert citrascribe("--help", typed=typed).stdout.startswith(f"usage: {typed} COMMAND")
+    assert citrascribe("plan", "--help", typed=typed).stdout.startswith(f"usage: {typed} plan")
+    assert f"  {typed} plan 'my own.yaml'" in citrascribe("init", "my own.yaml", typed=typed).stderr
 
 
 def test_it_names_extras_by_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from actors import VERSION
 from actors.foreign.escape import for_terminal
 from actors.schema import UsageError
 from actors.storage.local_writes import is_full
+from jobs.cli.called import how_to_call
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
@@ -34,7 +35,7 @@ def run_job(
     """
 
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("config", help="a YAML file, such as configs/demo.yaml")
+        parser.add_argument("config", help=f"a YAML file, as `{how_to_call('init')}` writes it")
         parser.add_argument("overrides", nargs="*", default=[], metavar=OVERRIDE, help="replaces a value of the file")
 
     def run(options: argparse.Namespace) -> int:
@@ -59,11 +60,10 @@ def run_command(
         ensure_utf8(is_command=arguments is None)
     except UsageError as problem:
         return tell(USAGE, [f"configuration: {problem}"], "red")
-    called = called_as(module)
     parser = _Parser(
-        prog=called,
+        prog=how_to_call(module.removeprefix("jobs.")),
         description=description,
-        epilog=epilog if called.startswith("python -m") else re.sub(r"python -m jobs\.(\w+)", _as_command, epilog),
+        epilog=re.sub(r"python -m jobs\.(\w+)", lambda found: how_to_call(found[1]), epilog),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.ends_with_json = ends_with_json
@@ -93,16 +93,6 @@ def run_command(
     finally:
         end_line()
         be_quiet(False)
-
-
-def called_as(module: str) -> str:
-    """How a job was called: `citrascribe plan`, as jobs/__main__.py leaves it in sys.argv, or `python -m jobs.plan`."""
-    name = module.removeprefix("jobs.").replace("_", "-")
-    return sys.argv[0] if sys.argv[0] in (f"citrascribe {name}", f"python -m jobs {name}") else f"python -m {module}"
-
-
-def _as_command(found: re.Match[str]) -> str:
-    return "citrascribe " + found[1].replace("_", "-")
 
 
 def exit_process(status: int) -> NoReturn:

@@ -10,6 +10,7 @@ from actors.parts.stored import Commit, open_part, part_name, read_commit
 from actors.schema import KEY, ErrorKind
 from actors.storage.answers import OF_ONE_FILE
 from actors.storage.place import Place
+from jobs.cli.called import how_to_call
 from jobs.cli.config import Errors
 from jobs.cli.terminal import say
 from jobs.planning.accepted import Accepted
@@ -146,7 +147,7 @@ def advice(output: str) -> str:
     """What a person can do about errors."""
     query = f"SELECT uri, member, error_kind, error_detail FROM '{output}/part-*.parquet' WHERE error_kind IS NOT NULL"
     return (
-        f"look at them: python -m jobs.history CONFIG history.run=last (those of this run), or {query}; accept those"
+        f"look at them: {how_to_call('history')} CONFIG history.run=last (those of this run), or {query}; accept those"
         " that may stay (errors.accept=KIND, or a file of recordings), do others again (errors.retry=KIND, all of it;"
         " input.redo=NAME, what you name)"
     )

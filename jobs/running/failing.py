@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from jobs.cli.called import how_to_call
 from jobs.cli.terminal import show_table
 
 
@@ -14,7 +15,7 @@ def show_failing(
     rows = [(row["recording_id"], row["error_kind"], row["error_detail"]) for row in named[:shown]]
     below = ""
     if len(rows) < len(named) == total:
-        below = f"all of them: python -m jobs.history CONFIG history.run={run}"
+        below = f"all of them: {how_to_call('history')} CONFIG history.run={run}"
     elif len(rows) < total and re.fullmatch(r"[\w-]+", run_id):  # it may be read from storage, and is pasted by people
         below = f"all of them: {query(output, run_id)}"
     recordings = "recording" if total == 1 else "recordings"
