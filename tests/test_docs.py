@@ -57,9 +57,8 @@ def test_what_is_named_is_there(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_are_commands(page: str) -> None:
-    named = re.findall(
-        r"^(?:    |`)(?:\.venv/bin/)?citrascribe ([a-z][a-z_-]*)", (ROOT / page).read_text(), re.MULTILINE
-    )
+    text = (ROOT / page).read_text()
+    named = re.findall(r"^(?:    |`)(?:\.venv/bin/)?citrascribe ([a-z][a-z_-]*)", text, re.MULTILINE)
     assert {name.replace("-", "_") for name in named} <= set(JOBS)
 
 
