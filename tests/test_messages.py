@@ -153,7 +153,10 @@ def test_one_name_is_a_list_of_one(key: str, names: list[str]) -> None:
     ("name", "told"),
     [
         ("configs", "configs is a folder; give a YAML file, such as configs/demo.yaml"),
-        ("configs/none.yaml", "there is no config file 'configs/none.yaml'; configs/demo.yaml is one to begin with"),
+        (
+            "configs/none.yaml",
+            "there is no config file 'configs/none.yaml'; python -m jobs.init writes one to begin with",
+        ),
         ("input.uri=s3://key:hunter2@b", "the first argument must be a YAML file, such as configs/demo.yaml"),
         ("demo/citrinet_zh_demo.nemo", "demo/citrinet_zh_demo.nemo is not UTF-8 text; give a YAML file"),
         ("a\0b", "cannot be read: embedded null byte"),

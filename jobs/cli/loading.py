@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from jobs.cli.called import how_to_call
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.kinds import ANY, in_a_sentence, kinds_of
 from jobs.cli.secrets import has_secret, leaves
@@ -56,7 +57,7 @@ def _read(path: str) -> dict[str, object]:
             raise ConfigError(
                 f"the first argument must be a YAML file, such as configs/demo.yaml; {_OVERRIDES}"
             ) from None
-        raise ConfigError(f"there is no config file {path!r}; configs/demo.yaml is one to begin with") from None
+        raise ConfigError(f"there is no config file {path!r}; {how_to_call('init')} writes one to begin with") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; give a YAML file, such as configs/demo.yaml") from None
     except (OSError, ValueError) as problem:

@@ -187,10 +187,13 @@ def _now() -> str:
 
 
 def print_json(summary: Mapping[str, object]) -> None:
-    """Prints a job's summary as the last line of standard output, in ASCII unless that is UTF-8.
+    """Prints a job's summary as the last line of standard output, in ASCII unless that is UTF-8. On a terminal it would
+    bury the tables that say the same, so there only the quiet see it.
 
     Raises OSError if it cannot be written.
     """
+    if sys.stdout.isatty() and not _SCREEN.is_quiet:
+        return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print_text(summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8"), "the JSON line")
 
