@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 INSTALL = $(PY) -m pip --disable-pip-version-check install --constraint constraints.txt --editable '.[dev,bench]'
-SIZE = It takes minutes: 1 GB to download and 4 GB on disk where pip is offered torch for CPUs, 3.6 GB and 8 GB with torch for GPUs, as on PyPI.
+SIZE = It takes minutes: 1 GB to download and 4 GB on disk where pip is offered torch for CPUs, 3.6 GB and 8 GB with the usual torch, for GPUs.
 
 .PHONY: demo test faults fuzz lint docs benchmarks lock clean
 
