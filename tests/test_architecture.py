@@ -109,9 +109,10 @@ def test_what_lies_at_the_top_of_jobs_is_started() -> None:
     for path in ROOT.glob("jobs/*.py"):
         if path.name in ("__init__.py", "pipeline.py"):
             continue
-        command = [sys.executable, "-m", f"jobs.{path.stem}", "--help"]
+        module = "jobs" if path.name == "__main__.py" else f"jobs.{path.stem}"
+        command = [sys.executable, "-m", module, "--help"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert done.stdout.startswith(f"usage: python -m jobs.{path.stem} ")
+        assert done.stdout.startswith(f"usage: python -m {module} ")
         command[-1] = "--version"
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.startswith("citrascribe 0.")

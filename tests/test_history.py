@@ -549,7 +549,7 @@ def test_a_run_that_stops_at_work_says_why(
         yield
 
     nothing = SimpleNamespace(add=lambda *_: None, retry=lambda _: None)
-    share = SimpleNamespace(resources=SimpleNamespace(described=lambda: "one actor"))
+    share = SimpleNamespace(resources=SimpleNamespace(described=lambda: "one actor", threads=1, cpus=1.0))
     monkeypatch.setattr(transcribe, "send", SEND)
     monkeypatch.setattr(transcribe, "claim_share", lambda *_: nullcontext(share))
     monkeypatch.setattr(transcribe, "Metrics", lambda *_: nothing)

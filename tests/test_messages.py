@@ -71,9 +71,9 @@ def sentences(*overrides: str) -> tuple[str, ...]:
         ("input.storage_options=4", "input.storage_options: must be a mapping, such as {anon: true}"),
         (
             "device=cuda",
-            "'device': an override is section.key=value, such as input.limit=10; did you mean model.device?",
+            "'device': an override is section.key=value, such as input.sample=10; did you mean model.device?",
         ),
-        ("model=x", "'model': an override is section.key=value, such as input.limit=10; did you mean model.name?"),
+        ("model=x", "'model': an override is section.key=value, such as input.sample=10; did you mean model.name?"),
         ("input.on_mismatch=keep", "input.on_mismatch: no such key; did you mean output.on_mismatch?"),
         ("history.x=3", "history.x: no such key; history has run, limit"),
         ("modle.name=x", "modle: no such section; did you mean model?"),
@@ -97,7 +97,7 @@ def test_the_kinds_of_error_are_told() -> None:
 
 def test_an_override_in_several_words_is_one_mistake() -> None:
     (told,) = sentences("input.limit", "=", "hunter2")
-    assert "in one word, such as input.limit=10, without spaces" in told
+    assert "in one word, such as input.sample=10, without spaces" in told
     assert "hunter2" not in told
 
 

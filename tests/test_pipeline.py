@@ -78,7 +78,7 @@ def test_what_cannot_fit_is_refused_before_anything_starts() -> None:
         {"cpus": 8, "device": "cuda"},
         {"cpus": 8, "actors": (9, 9), "cpus_per_actor": 1},
     ):
-        with pytest.raises(ConfigError, match=r"ray\.actors: .* and Ray has"):
+        with pytest.raises(ConfigError, match=r"(ray\.actors|model\.device): .* and Ray has"):
             shared(**wanted)
     with pytest.raises(ConfigError, match=r"ray\.gpus_per_actor"):
         shared(8, 1, device="cuda", gpus_per_actor=0)
