@@ -12,7 +12,8 @@ from actors import VERSION
 from actors.foreign.escape import for_terminal
 from jobs.cli.called import command_called, take_job
 from jobs.cli.command import DONE, FAILED, USAGE, exit_process
-from jobs.cli.streams import open_streams
+from jobs.cli.streams import open_streams, page_width
+from jobs.cli.tables import facts, reflowed
 from jobs.cli.terminal import print_json, print_text, say
 
 #: Modules of this folder, in the order in which a person meets them.
@@ -30,6 +31,7 @@ commands:
 {commands}
 
 `{called} COMMAND --help` tells more. `{called} --version` prints the version.
+
 Begin with: {called} init input.uri=FOLDER output.uri=FOLDER model.name=MODEL"""
 
 
@@ -53,14 +55,14 @@ def main() -> NoReturn:
 def _answer(called: str, commands: dict[str, str], name: str) -> int:
     """Says which commands there are, or which are meant. Raises OSError if standard output cannot be written."""
     if name in ("-h", "--help", "help"):
-        print_text(_usage(called, commands))
+        print_text(_usage(called, commands, page_width(sys.stdout)))
         return DONE
     if name == "--version":
         print_text(f"citrascribe {VERSION}")
         return DONE
     if not name:
         why = "no command is given"
-        for line in _usage(called, commands).splitlines():
+        for line in _usage(called, commands, page_width(sys.stderr)).splitlines():
             say(line)
     else:
         near = difflib.get_close_matches(name, commands, n=1)
@@ -71,10 +73,9 @@ def _answer(called: str, commands: dict[str, str], name: str) -> int:
     return USAGE
 
 
-def _usage(called: str, commands: dict[str, str]) -> str:
-    width = max(map(len, commands))
-    lines = (f"  {name:<{width}}  {_purpose(module)}" for name, module in commands.items())
-    return _USAGE.format(called=called, commands="\n".join(lines))
+def _usage(called: str, commands: dict[str, str], width: int) -> str:
+    lines = facts([(f"  {name}", _purpose(module)) for name, module in commands.items()], width)
+    return reflowed(_USAGE.format(called=called, commands="\n".join(lines)), width)
 
 
 def _purpose(module: str) -> str:

@@ -23,6 +23,7 @@ from actors.extras import how_to_install
 from actors.schema import Samples, UsageError
 from actors.storage.cache import cache_folder
 from actors.storage.place import Place
+from actors.storage.preflight import check_target
 from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.signals import let_through
@@ -67,6 +68,8 @@ def run(config: Config, command: str) -> int:
     if kept and not kept.endswith(".json"):
         raise ConfigError(f"benchmark.write: the result is JSON, so {kept} must end in .json")
     file = Place.at(kept, config.output.options()) if kept else None
+    if file:
+        check_target(file, "benchmark.write")
     for report, newest in measure_sides(config, command):
         print_json(newest)  # at once, and kept: if the run is stopped, only the side that was running is lost
         result = result_of(report)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from actors.schema import UsageError
 from actors.storage.fetched import fetch_file, resolve_file
 from actors.storage.place import Place
-from actors.storage.preflight import check_storage
+from actors.storage.preflight import check_storage, check_target
 from actors.storage.urls import is_web
 from actors.text.normalise import Normalisation
 from actors.text.phrases import MAX_BYTES, read_phrases
@@ -48,7 +48,7 @@ likely it is by chance (p). All keys are described in docs/configuration.md. The
 JSON object.
 """
 FAILED_RECORDINGS = "recordings that could not be compared"
-AGAINST, PHRASES = "evaluate.against", "evaluate.phrases"
+AGAINST, PHRASES, WRITE = "evaluate.against", "evaluate.phrases", "evaluate.write"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
 def run(config: Config) -> int:
     policy = config.evaluate
     options, normalisation = policy.options() or config.output.options(), policy.normalisation
+    target = Place.at(policy.write, options) if policy.write else None
+    if target:
+        check_target(target, WRITE)
     phrases = _phrases(policy.phrases, options, normalisation) if policy.phrases else None
     other = _read_other(config, policy.against, options, normalisation) if policy.against else None
     here = ErrorsByKey()
@@ -65,7 +68,7 @@ def run(config: Config) -> int:
     account, line, problems = Account(Failures(kept=policy.shown)), StatusLine(), list[str]()
     group_of = Groups(policy.group, may_show=config.output.show)
     worst = Worst(policy.shown, normalisation, has_differences=config.output.show)
-    with scores_file(Place.at(policy.write, options) if policy.write else None) as write:
+    with scores_file(target) as write:
         found = transcripts(config, problems, group_of.columns)
         for each in compared(found, normalisation, group_of, account, confusions):
             groups[each.group].add(each.characters, each.words)
@@ -75,7 +78,7 @@ def run(config: Config) -> int:
                 phrases.add(each.reference_words, each.transcript_words)
             if other:
                 here.add(each)
-            line.say(f"{groups[each.group].recordings:,} recordings of {each.group} …")
+            line.say(f"recordings of {each.group}: {groups[each.group].recordings:,} …")
         line.clear()
         if groups:
             group_of.check()
@@ -163,7 +166,7 @@ def _read_other(config: Config, uri: str, options: Mapping[str, object], normali
     found = transcripts_in(other.place, AGAINST, other.problems)
     for number, each in enumerate(compared(found, normalisation, Groups("none"), other.account), 1):
         other.errors.add(each)
-        line.say(f"{number:,} recordings of {AGAINST} …")
+        line.say(f"recordings of {AGAINST}: {number:,} …")
     line.clear()
     return other
 

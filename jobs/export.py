@@ -170,7 +170,7 @@ def _select(
             counts["silent"] += sum(not any((row["text"] or "").strip() for row in rows) for rows in said)
             counts["files"] += 1
             counts["spread"] += has_times and any(_lacks_times(rows) for rows in said)
-            line.say(f"{counts['recordings']:,} recordings …")
+            line.say(f"recordings: {counts['recordings']:,} …")
             yield Transcript([*as_dialogue(said)], transcript.is_dialogue)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from actors.storage import outputs
+from jobs.cli.called import how_to_call
 from jobs.cli.command import DONE, exit_process, run_job
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import print_json, show_table
@@ -37,7 +38,7 @@ def run(config: Config) -> int:
     outputs.check_folders(output)
     files = all_runs(output)
     if not files:
-        raise ConfigError(f"output.uri: {output.uri} has no runs; run jobs.transcribe first")
+        raise ConfigError(f"output.uri: {output.uri} has no runs; run {how_to_call('transcribe')} first")
     if config.history.run is None:
         print_json({"output": output.uri, "runs_in_all": len(files), "runs": show_runs(config, output.uri, files)})
         return DONE

@@ -1,6 +1,7 @@
 """Writes a configuration to begin with: every key with what it means, at its default."""
 
 import argparse
+import os
 import re
 import shlex
 from pathlib import Path
@@ -45,16 +46,26 @@ def run(options: argparse.Namespace) -> int:
     if re.match(r"\w+\.[\w.]+=", path):  # the first of the overrides
         path, overrides = DEFAULT, [path, *overrides]
     given = _given(overrides)
+    _write_new(path, local_config(_INTRODUCTION, given))
+    _say_what_comes(path, [key for key in _NEEDED if key not in given])
+    print_json({"status": DONE, "config": str(Path(path).absolute())})
+    return DONE
+
+
+def _write_new(path: str, text: str) -> None:
+    """Writes a file that is not there yet, or none. Raises ConfigError."""
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(local_config(_INTRODUCTION, given))
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:  # a full disk: half a file would be in the way of the next attempt
+                os.remove(path)
+                raise
     except FileExistsError:
         raise ConfigError(f"{path} is there already, and is not overwritten; name another file, or remove it") from None
     except OSError as problem:
         raise ConfigError(f"{path} cannot be written: {problem.strerror}") from None
-    _say_what_comes(path, [key for key in _NEEDED if key not in given])
-    print_json({"status": DONE, "config": str(Path(path).absolute())})
-    return DONE
 
 
 def _given(overrides: list[str]) -> dict[str, object]:
@@ -70,9 +81,9 @@ def _say_what_comes(path: str, missing: list[str]) -> None:
     if missing:
         say(f"set {', '.join(missing)} in it, then look at what a run would do:")
     else:
-        say("look at what a run would do, then do it:")
-    for command in ("plan", "transcribe"):
-        say(f"  {how_to_call(command)} {shlex.quote(path)}")
+        say("look at what a run would do, try ten recordings, then do all:")
+    for command, *overrides in (("plan",), ("transcribe", "input.sample=10"), ("transcribe",)):
+        say(" ".join((f"  {how_to_call(command)}", shlex.quote(path), *overrides)))
 
 
 if __name__ == "__main__":

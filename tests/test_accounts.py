@@ -92,6 +92,12 @@ def test_each_file_is_one_thing(everything: Path) -> None:
     assert again.files == ALL  # a file that two inputs name counts once
 
 
+def test_an_account_is_told_as_people_count() -> None:
+    assert str(Files(listed=1, read=1)) == "1 file: 1 read"
+    assert str(Files(listed=2, read=1, companions=1)) == "2 files: 1 read, 1 companion"
+    assert str(Files(listed=3, read=1, companions=2)) == "3 files: 1 read, 2 companions"
+
+
 @pytest.mark.parametrize("limit", [1, 3, 5, 7])
 def test_the_sum_holds_with_a_limit(everything: Path, limit: int) -> None:
     found = listed(everything, everything / "out", exclude=["skip/*"], limit=limit)

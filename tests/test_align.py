@@ -456,7 +456,7 @@ def test_a_second_run_writes_the_same_and_removes_what_is_old(job: Any, output: 
 
 def test_what_is_needed_is_named(job: Any, output: Path, tmp_path: Path, lively_model: Callable[..., Path]) -> None:
     status, told, _ = job(where(tmp_path / "none"), main=align.main)
-    assert (status, "run jobs.transcribe first" in told["error"]) == (2, True)
+    assert (status, "run python -m jobs.transcribe first" in told["error"]) == (2, True)
     other = lively_model("other letters")
     status, told, _ = job(where(output), f"model.name={other}", main=align.main)
     assert (status, "another model" in told["error"]) == (2, True)
@@ -464,7 +464,7 @@ def test_what_is_needed_is_named(job: Any, output: Path, tmp_path: Path, lively_
     status, told, _ = job(where(tmp_path / "without"), main=align.main)
     assert (status, "output.emissions=true" in told["error"]) == (2, True)
     status, told, _ = job(where(output), "export.text=reference", main=export.main)
-    assert (status, "run jobs.align first" in told["error"]) == (2, True)
+    assert (status, "run python -m jobs.align first" in told["error"]) == (2, True)
     for path in (tmp_path / "audio").glob("*.txt"):
         path.unlink()
     hear_folder(tmp_path / "audio", tmp_path / "mute")

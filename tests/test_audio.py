@@ -132,6 +132,8 @@ def test_what_is_wrong_has_a_kind() -> None:
     assert error_of(encoded(tone(MIN_SECONDS - 0.01))).kind == ErrorKind.TOO_SHORT
     assert error_of(encoded(np.zeros(0))).kind == ErrorKind.UNREADABLE
     assert error_of(FILES["m4a"]()[:3_000]).kind == ErrorKind.UNREADABLE
+    detail = error_of(FILES["m4a"]()[:3_000]).detail
+    assert detail.count("Invalid data found") == 1  # both ways of opening it fail so
     decode(encoded(tone(MIN_SECONDS)))
 
 

@@ -1,19 +1,25 @@
 """All jobs by one command, and a configuration to begin with."""
 
+import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from screens import resize
 
 from actors import VERSION
+from jobs import transcribe
 from jobs.__main__ import JOBS
 from jobs.cli.config import Config
 from jobs.cli.loading import load
+from jobs.cli.tables import reflowed
 
 VALUES = {
     "input.uri": [
@@ -136,3 +142,61 @@ def test_a_configuration_that_cannot_be_is_not_written(tmp_path: Path, arguments
     assert "Traceback" not in done.stderr
     assert (tmp_path / "a.yaml").read_text(encoding="utf-8") == "mine"
     assert not (tmp_path / "b.yaml").exists()
+
+
+def test_no_half_of_a_configuration_is_left(tmp_path: Path) -> None:
+    """On a full disk; a limit of the size of files does the same."""
+    program = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000));"
+    program += "from jobs import init; sys.exit(init.main(['a.yaml']))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "a.yaml cannot be written: File too large" in done.stderr) == (2, True)
+    assert not (tmp_path / "a.yaml").exists()
+
+
+def test_what_comes_after_a_configuration_begins_with_a_sample(tmp_path: Path) -> None:
+    done = run("init", "a.yaml", "input.uri=/a", "output.uri=/b", "model.name=c.nemo", cwd=tmp_path)
+    told = [line.removeprefix("  python -m jobs ") for line in done.stderr.splitlines() if line.startswith("  ")]
+    assert told == ["plan a.yaml", "transcribe a.yaml input.sample=10", "transcribe a.yaml"]
+
+
+def seen_on_terminal(*arguments: str, columns: int) -> list[str]:
+    """The lines that a command prints on a terminal."""
+    ours, theirs = pty.openpty()
+    resize(theirs, columns)
+    command, written = [sys.executable, "-m", *arguments], b""
+    environment = {key: text for key, text in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        with suppress(OSError):  # at its end
+            while data := os.read(ours, 65_536):
+                written += data
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;]*m|\r", "", written.decode()).splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("jobs",), ("jobs", "--help"), ("jobs", "plan"), ("jobs.plan",), ("jobs.transcribe", "--help")],
+)
+def test_help_fits_the_terminal(arguments: tuple[str, ...]) -> None:
+    lines = seen_on_terminal(*arguments, columns=60)
+    assert len(lines) > 2
+    to_copy = re.compile(r"  (python -m|RAY_AUTH_MODE)")
+    assert [line for line in lines if len(line) > 60 and not to_copy.match(line)] == []
+
+
+def test_a_page_of_help_is_broken_anew_for_a_width() -> None:
+    page = "\na b c\nd e f\n\nexamples:\n  a command to copy\n\nlast"
+    assert reflowed(page, 80) == page
+    assert reflowed(page, 9) == "\na b c\nd e f\n\nexamples:\n  a command to copy\n\nlast"
+    assert reflowed("a b c\nd e f", 4) == "a b\nc d\ne f"
+
+
+def test_what_a_cluster_runs_is_called_as_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/citrascribe transcribe"])
+    with pytest.raises(SystemExit), redirect_stdout(io.StringIO()) as page:
+        transcribe.main(["--help"])
+    assert "ray job submit --working-dir . -- python -m jobs.transcribe configs/s3.yaml" in page.getvalue()
+    assert "\n  /opt/bin/citrascribe transcribe configs/demo.yaml\n" in page.getvalue()

@@ -55,6 +55,17 @@ def test_renamed_objects_are_named(archive: Archive) -> None:
     )
 
 
+def test_an_interrupted_run_does_not_make_a_new_name_known(archive: Archive) -> None:
+    archive.run(wav("a", etag="a"))
+    new = wav("b", etag="a")
+    said = sentence(archive, new)
+    assert "a.wav is now b.wav" in said
+    archive.claim(archive.plan(new))  # a run that was killed
+    assert sentence(archive, new) == said
+    archive.run(new)
+    assert "renamed" not in sentence(archive, new)
+
+
 def test_what_has_no_rows_keeps_none(archive: Archive) -> None:
     archive.claim(archive.plan(wav("a", etag="a")))  # a run that was killed
     assert sentence(archive, wav("b", etag="b")) == ""

@@ -257,7 +257,7 @@ def test_a_report_shows_what_was_heard(capsys: pytest.CaptureFixture[str]) -> No
         "recordings 3, 1 with an error",
         "in the output 100 recordings, 5 with an error",
         "audio 0.017 h in 20.0 s",
-        "actors busy 75% of the time",
+        "actors busy 75% of the time from their first work to their last",
         "character error rate 5.00%",
     ):
         assert line in seen
@@ -288,8 +288,14 @@ def test_a_report_holds_to_the_budget_of_errors(errors: int, status: int, capsys
         "6.0% of the recordings have an error (6 of 100 in the output), more than errors.max_fraction allows (5.0%)"
     )
     assert (sentence in seen) == (status == OVER_BUDGET)
-    for advised in ("errors.accept", "input.redo", "python -m jobs.history CONFIG history.run=last"):
+    for advised in ("errors.accept", "input.redo", "look at them: SELECT uri"):  # this run met none of them
         assert (advised in seen) == (status == OVER_BUDGET)
+
+
+def test_where_a_run_s_own_errors_are_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger, _ = ledger_of(["0a"], Committed("0a", COUNTS, WORK, *EXAMPLES))
+    _, seen = closed(finished(ledger.totals, in_output=Account(recordings=3, errors=1)), capsys)
+    assert "look at them: python -m jobs.history CONFIG history.run=last (those of this run), or SELECT" in seen
 
 
 @pytest.mark.parametrize(("accepted", "status"), [(20, DONE), (14, OVER_BUDGET)])

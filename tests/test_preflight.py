@@ -16,7 +16,8 @@ from actors.schema import UsageError
 from actors.storage.place import Place
 from actors.storage.preflight import check_storage
 from actors.storage.s3_session import S3
-from jobs import evaluate, export, history, plan, transcribe
+from jobs import benchmark, evaluate, export, history, plan, transcribe
+from jobs.cli.loading import load
 
 MODEL = "model.name=demo/citrinet_zh_demo.nemo"
 
@@ -122,3 +123,21 @@ def test_jobs_that_read_an_output_ask_its_storage(
         status, summary, seen = job(config=config_with(tmp_path, "output", options, uri), main=main)
         assert (status, summary["status"]) == (2, 2), seen
         assert message in seen
+
+
+@pytest.mark.parametrize(("key", "job"), [("evaluate.write", evaluate), ("benchmark.write", benchmark)])
+def test_a_file_that_cannot_be_written_is_told_before_any_work(key: str, job: Any, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file where a folder should be")
+    (tmp_path / "folder.json").mkdir()
+    for target, told in (
+        (f"{tmp_path}/a/b.json", "cannot be a folder, for"),
+        (f"{tmp_path}/folder.json", "is a folder; name a file in it"),
+        ("https://host/b.json", "HTTP cannot be written to"),
+    ):
+        overrides = [f"input.uri={tmp_path}", f"output.uri={tmp_path}/out", MODEL, f"{key}={target}"]
+        arguments = ("",) if job is benchmark else ()
+        with pytest.raises(UsageError) as caught:
+            job.run(load(None, overrides), *arguments)
+        assert str(caught.value).startswith(f"{key}: ")
+        assert told in str(caught.value)
+    assert not (tmp_path / "out").exists()

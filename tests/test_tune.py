@@ -140,7 +140,7 @@ def test_what_cannot_be_tuned_is_told(job: Any, speech: Any, tmp_path: Path) -> 
 
     assert "no weights to tune; name a language model" in told()
     assert "decoding.lm: there is no file" in told(f"decoding.lm={tmp_path}/none.arpa")
-    assert "has no committed transcripts; run jobs.transcribe first" in told(LM)
+    assert "has no committed transcripts; run python -m jobs.transcribe first" in told(LM)
     write_noisy(folder, speech[:2], copies=1, seed=1)
     assert job(f"input.uri={folder}", out)[0] == 0
     assert "has no emissions; run jobs.transcribe with output.emissions=true" in told(LM)

@@ -65,7 +65,7 @@ def test_an_interrupted_run_is_told(archive: Archive) -> None:
     assert verdict(archive.plan(wav("a"))) == ("redo", "an earlier run did not finish it")
     archive.run(wav("a"))
     archive.claim(archive.plan(wav("a", etag="2")))
-    reason = "its objects are not those that were committed"
+    reason = "an earlier run saw changes of its objects, and did not finish them"
     assert verdict(archive.plan(wav("a", etag="2"))) == ("redo", reason)
 
 

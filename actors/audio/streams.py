@@ -120,7 +120,7 @@ def _open_next(decoders: Iterator[Decoder], source: Source, container: str, open
         except Undecodable as problem:
             source.check()
             reasons.append(str(problem))
-    raise Undecodable("; ".join(reasons))
+    raise Undecodable("; ".join(dict.fromkeys(reasons)))  # two ways of opening may fail in one
 
 
 def _begun(blocks: Blocks) -> Blocks:

@@ -75,6 +75,17 @@ def check_writable(folder: Place, key: str) -> None:
         raise UsageError(f"{key}: {path} may not be written by this user; change its permissions, or give another path")
 
 
+def check_target(file: Place, key: str) -> None:
+    """Raises UsageError if a file cannot be written, as far as that can be told without writing it, and OSError if its
+    storage does not answer."""
+    if file.is_http:
+        raise UsageError(f"{key}: HTTP cannot be written to; give a file, or the storage's own URL (s3://…)")
+    if file.is_local and os.path.isdir(file.path):
+        raise UsageError(f"{key}: {file.path} is a folder; name a file in it")
+    check_storage(file, key)
+    check_writable(file.parent, key)
+
+
 def _check_endpoint(endpoint: str, section: str) -> None:
     """Raises UsageError if an endpoint is none, and OSError, within seconds, if nothing listens there: it may be about
     to start."""

@@ -17,7 +17,8 @@ from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
 from jobs.cli.signals import INTERRUPTED, SIGNALS
-from jobs.cli.streams import open_streams
+from jobs.cli.streams import open_streams, page_width
+from jobs.cli.tables import reflowed
 from jobs.cli.terminal import be_quiet, end_line, print_json, say
 from jobs.cli.utf8 import ensure_utf8
 
@@ -60,10 +61,15 @@ def run_command(
         ensure_utf8(is_command=arguments is None)
     except UsageError as problem:
         return tell(USAGE, [f"configuration: {problem}"], "red")
+    # What follows `--` is for a cluster, which has not this machine's path of the command.
+    width, called = (
+        page_width(sys.stdout),
+        re.sub(r"(?<!-- )python -m jobs\.(\w+)", lambda found: how_to_call(found[1]), epilog),
+    )
     parser = _Parser(
         prog=how_to_call(module.removeprefix("jobs.")),
-        description=description,
-        epilog=re.sub(r"python -m jobs\.(\w+)", lambda found: how_to_call(found[1]), epilog),
+        description=reflowed(description or "", width),
+        epilog=reflowed(called, width),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.ends_with_json = ends_with_json
@@ -114,7 +120,11 @@ class _Parser(argparse.ArgumentParser):
         message = re.sub("ignored explicit argument .*", "takes no value", message)  # the value may be secret
         if self.ends_with_json:
             _print_error(USAGE, message)
-        super().error(message)
+        if (width := page_width(sys.stderr)) < sys.maxsize:  # argparse looks at standard output's
+            self.formatter_class = partial(argparse.RawDescriptionHelpFormatter, width=width)
+        self.print_usage(sys.stderr)
+        say(f"{self.prog}: error: {message}", "red")
+        self.exit(USAGE)
 
 
 def _tell(status: int, sentences: list[str], style: str = "", ends_with_json: bool = True) -> int:

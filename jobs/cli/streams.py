@@ -11,6 +11,14 @@ LOG_COLUMNS, TERMINAL_COLUMNS = 160, 80  # where the width is not known
 MIN_COLUMNS, MAX_COLUMNS = 20, 10_000  # a terminal may say 0 or 1, and COLUMNS anything
 
 
+def page_width(stream: TextIO) -> int:
+    """The columns that a page of help may take: those of a terminal, else any number."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it may be replaced by what has no number
+        if stream.isatty() and (columns := os.get_terminal_size(stream.fileno()).columns):
+            return max(columns, MIN_COLUMNS)
+    return sys.maxsize
+
+
 class StandardError:
     """Standard error as a writable file. If it fails, output is lost and the job continues."""
 

@@ -59,6 +59,21 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
+def reflowed(text: str, width: int) -> str:
+    """A page of help for a width: paragraphs are broken anew, and indented lines, which are commands to copy, stay."""
+    found, paragraph = list[str](), list[str]()
+    for line in [*text.splitlines(), ""]:
+        if line and not line[0].isspace():
+            paragraph.append(line)
+            continue
+        if paragraph:
+            is_fitting = all(cell_len(each) <= width for each in paragraph)
+            found += paragraph if is_fitting else wrapped(" ".join(paragraph), width)
+            paragraph = []
+        found.append(line)
+    return "\n".join(found[:-1])
+
+
 def facts(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     """The lines of a table of names and values, of which nothing is left out: long values go on below, and those with a
     word that does not fit stand on lines of their own."""

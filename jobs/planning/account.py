@@ -77,10 +77,10 @@ class Files:
 
     def __str__(self) -> str:
         parts = [f"{self.read} read"]
-        parts += [f"{self.companions} companions"] if self.companions else []
+        parts += [f"{self.companions} companion{'s' * (self.companions != 1)}"] if self.companions else []
         parts += [f"{self.spoken_of} spoken of by manifests"] if self.spoken_of else []
         parts += [f"{self.skipped.total()} skipped ({listed_reasons(self.skipped)})"] if self.skipped else []
-        return f"{self.listed} files: {', '.join(parts)}"
+        return f"{self.listed} file{'s' * (self.listed != 1)}: {', '.join(parts)}"
 
 
 def listed_reasons(skipped: Counter[str]) -> str:

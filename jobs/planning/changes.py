@@ -58,9 +58,14 @@ def changed_objects(listing: Listing, listed: Mapping[str, SourceObject], state:
     _refuse_too_many(changes, considered + len(removed), policy.max_removed_fraction)
     changes.objects |= {key: state.objects[key]._replace(removed=True) for key in removed}
     changes.objects |= superseded | _corrected(dropped, state, policy)
-    new = (each for key, each in listed.items() if key not in state.objects)
+    new = (each for key, each in listed.items() if key not in state.objects or _is_unheard(state.objects[key], state))
     changes.renamed = renamed(changes.gone, state.objects, new)
     return changes
+
+
+def _is_unheard(known: PlannedObject, state: State) -> bool:
+    """Whether an object was planned, and of its unit nothing was committed: the run was interrupted, or failed."""
+    return known.unit not in state.commits and known.unit not in state.parts
 
 
 def _refuse_too_many(changes: Changes, considered: int, max_fraction: float) -> None:

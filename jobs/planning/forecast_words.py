@@ -57,7 +57,7 @@ def to_json(found: Forecast) -> ForecastTold:
 def rows(found: Forecast) -> Iterator[tuple[str, str]]:
     """The rows of a table, each of which fits 60 columns."""
     load = found.load
-    yield "audio", f"{load.audio_seconds / 3600:,.2f} h in {load.pieces:,} pieces"
+    yield "audio", f"{load.audio_seconds / 3600:,.2f} h in {load.pieces:,} piece{'s' * (load.pieces != 1)}"
     yield "machines", found.machines.described
     yield "actors", f"{found.machines.actors:,}"
     start = f", {duration(found.start_seconds)} of it start-up" if found.start_seconds else ""

@@ -80,9 +80,10 @@ class _Objects:
 
     def _verdict(self, source: SourceObject, known: PlannedObject | None, planned: PlannedObject) -> tuple[str, str]:
         """The verdict on a listed object, given what it was in the last plan and what it is in this one, and why."""
+        was = self._was.get(source.key)
+        seems = "" if was is None else f"; it seems to be {was}, renamed"
         if known is None:
-            was = self._was.get(source.key)
-            return "new", NEW.reason if was is None else f"{NEW.reason}; it seems to be {was}, renamed"
+            return "new", NEW.reason + seems
         of_unit = self._plan.verdicts[planned.unit]
         if of_unit.kind == "done":
             return of_unit.kind, of_unit.reason
@@ -91,7 +92,7 @@ class _Objects:
         if changes := changes_between(known.version, planned.version, source.format):
             return "changed", ", ".join(changes)
         if source.key in self._heard or planned.unit in self._plan.made_otherwise:
-            return "redo", of_unit.reason
+            return "redo", of_unit.reason + seems
         return "done", f"its rows are carried over; of its unit: {of_unit.reason}"
 
     def gone(self) -> Iterator[Row]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.storage.place import Place
-from actors.storage.preflight import check_storage, check_writable
+from actors.storage.preflight import check_target
 from jobs.cli.config import Config, ConfigError
 from jobs.planning.object_verdicts import Row, rows
 from jobs.planning.prepare import Prepared
@@ -49,17 +48,12 @@ class Written(TypedDict):
 
 
 def list_place(config: Config) -> Place | None:
-    """Where the list goes, None if none is wanted. Raises ConfigError or UsageError if it cannot be written there, and
+    """Where the list goes, None if none is wanted. Raises UsageError if it cannot be written there, and
     OSError if the storage does not answer."""
     if config.plan.list is None:
         return None
     place = Place.at(config.plan.list, config.plan.options() or config.output.options())
-    if place.is_http:
-        raise ConfigError(f"{KEY}: HTTP cannot be written to; give a file, or the storage's own URL (s3://…)")
-    if place.is_local and os.path.isdir(place.path):
-        raise ConfigError(f"{KEY}: {place.path} is a folder; name a file in it")
-    check_storage(place, KEY)
-    check_writable(place.parent, KEY)
+    check_target(place, KEY)
     return place
 
 

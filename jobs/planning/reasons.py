@@ -25,7 +25,7 @@ ASKED = "input.redo names some of it"
 TRIED_AGAIN = "an error that it has is tried again"
 LACKS_ROWS = "rows of some of its objects are missing"
 UNKNOWN = "its part is damaged, or does not say what it was made with"
-OTHERWISE = "its objects are not those that were committed"
+OTHERWISE = "an earlier run saw changes of its objects, and did not finish them"
 
 Section = Literal["heard", "emissions", "said", "written"]
 _SLICES = {

@@ -143,11 +143,12 @@ def _sentence(what: str, counts: tuple[int, int], where: str, key: str, limit: f
     return f"{errors / recordings:.1%} {what} ({errors} of {recordings} {where}), more than {key} allows ({limit:.1%})"
 
 
-def advice(output: str) -> str:
-    """What a person can do about errors."""
+def advice(output: str, has_own: bool) -> str:
+    """What a person can do about errors, of which this run met some itself, or earlier ones met all."""
+    history = f"{how_to_call('history')} CONFIG history.run=last (those of this run), or " if has_own else ""
     query = f"SELECT uri, member, error_kind, error_detail FROM '{output}/part-*.parquet' WHERE error_kind IS NOT NULL"
     return (
-        f"look at them: {how_to_call('history')} CONFIG history.run=last (those of this run), or {query}; accept those"
+        f"look at them: {history}{query}; accept those"
         " that may stay (errors.accept=KIND, or a file of recordings), do others again (errors.retry=KIND, all of it;"
         " input.redo=NAME, what you name)"
     )

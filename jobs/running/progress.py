@@ -108,12 +108,12 @@ class Progress:
         if self._errors:
             shown["errors"] = _counted(self._errors, "error")
         is_over = len(self._left) == len(self._failed)
+        if is_over:  # without the speed of late, which is not that of all this time
+            return shown | {"time": f"in {in_words(now - self._began)}"}
         first, last = (self._samples[0], self._samples[-1]) if self._samples else (self._paced, self._paced)
-        if len(self._samples) >= (2 if is_over else MIN_RATED) and last.heard > first.heard and last.at > first.at:
+        if len(self._samples) >= MIN_RATED and last.heard > first.heard and last.at > first.at:
             shown["speed"] = f"{(last.heard - first.heard) / (last.at - first.at):,.0f} x"
-        if is_over:
-            shown["time"] = f"in {in_words(now - self._began)}"
-        elif (seconds := self._seconds_left(now)) is not None:
+        if (seconds := self._seconds_left(now)) is not None:
             shown["time"] = f"{in_words(max(seconds, 1.0))} left"
         else:
             so_far = now - self._began

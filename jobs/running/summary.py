@@ -163,7 +163,7 @@ def close(run: Finished, summary: Summary, limits: Errors) -> int:
     for sentence in sentences:
         say(sentence, "red")
     if sentences:
-        say(advice(run.output), "yellow")
+        say(advice(run.output, has_own=bool(summary["errors"])), "yellow")
     return OVER_BUDGET if sentences else DONE
 
 
@@ -206,7 +206,7 @@ def _facts(run: Finished, summary: Summary) -> Iterator[tuple[str, object]]:
     yield "audio", f"{summary['audio_hours']:,.3f} h in {f'{seconds:.1f} s' if seconds < 60 else in_words(seconds)}"
     yield "speed", f"{summary['rtfx']:.1f} x real time, start-up included"
     if summary["busy_share"] is not None:
-        yield "actors busy", f"{summary['busy_share']:.0%} of the time"
+        yield "actors busy", f"{summary['busy_share']:.0%} of the time from their first work to their last"
     of = f" over {summary['reference_characters']:,} characters"
     yield "character error rate", "nothing to compare" if summary["cer"] is None else f"{summary['cer']:.2%}{of}"
     yield "output", summary["output"]

@@ -21,6 +21,7 @@ from actors.storage.outputs import STATE_FOLDERS, check_folder
 from actors.storage.place import Place
 from actors.storage.stored_file import StoredFile
 from actors.text.forced import ForcedAlignment, Span
+from jobs.cli.called import how_to_call
 from jobs.cli.config import Config, ConfigError
 from jobs.planning.files import ALIGNED_NAME
 from jobs.planning.finding import real
@@ -141,7 +142,7 @@ def references(config: Config, problems: list[str], counts: Counter[str]) -> Ite
     units = committed_units(state)
     yield from each_part(output, units, opened, recordings, problems)
     if missing == len(units):
-        raise ConfigError(f"export.text: no references are aligned in {folder.uri}; run jobs.align first")
+        raise ConfigError(f"export.text: no references are aligned in {folder.uri}; run {how_to_call('align')} first")
 
 
 def _as_transcript(transcript: Transcript, aligned: Sequence[Row]) -> Transcript | None:

@@ -20,6 +20,7 @@ from actors.storage.answers import OF_ONE_FILE
 from actors.storage.outputs import OUTPUT
 from actors.storage.place import Place
 from actors.text.normalise import join_texts
+from jobs.cli.called import how_to_call
 from jobs.cli.command import DONE, FAILED
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.terminal import say
@@ -133,7 +134,7 @@ def _committed(output: Place, key: str) -> State:
     except PermissionError as problem:
         raise ConfigError(f"{key}: {problem}") from None
     if not committed_units(state):
-        raise ConfigError(f"{key}: {output.uri} has no committed transcripts; run jobs.transcribe first")
+        raise ConfigError(f"{key}: {output.uri} has no committed transcripts; run {how_to_call('transcribe')} first")
     return state
 
 
