@@ -27,7 +27,7 @@ class Plan(Stored):
     def _with_a_suffix(self) -> "Plan":
         if self.list is not None and not self.list.lower().endswith((".parquet", ".csv")):
             raise ValueError(
-                f"list: {without_credentials(self.list)!r:.60} must end in .parquet or .csv, which says the format"
+                f"list: {without_credentials(self.list):.60} must end in .parquet or .csv, which says the format"
             )
         return self
 
