@@ -19,7 +19,8 @@ from actors.units import SourceObject
 from jobs import plan as plan_job
 from jobs.cli.config import Input
 from jobs.planning.listing import Listing, list_input
-from jobs.planning.sampled import as_many_as_before, spread, take_sample
+from jobs.planning.limits import as_many_as_before
+from jobs.planning.sampled import spread, take_sample
 
 WAV = encoded(tone(0.2))
 
@@ -143,7 +144,7 @@ def test_a_sample_takes_no_rows_from_a_container(tmp_path: Path) -> None:
 
     def limited(number: int) -> SourceObject:
         (found,) = take_sample(number, [whole], lambda each, enough: 9)
-        (found,) = as_many_as_before([found], archive.state())
+        (found,) = as_many_as_before([found], archive.state(), archive.place)
         return found
 
     archive.run(limited(2))
@@ -155,7 +156,7 @@ def test_a_sample_takes_no_rows_from_a_container(tmp_path: Path) -> None:
     assert archive.plan(limited(1)).done
     archive.claim(archive.plan(whole, source("s3://archive/b.tar", "tar")))  # a run that was killed
     (other,) = take_sample(1, [source("s3://archive/b.tar", "tar")], lambda each, enough: 9)
-    assert as_many_as_before([other], archive.state()) == [other]
+    assert as_many_as_before([other], archive.state(), archive.place) == [other]
 
 
 def test_limit_and_sample_are_one_choice(job: Callable[..., Any], tmp_path: Path) -> None:
