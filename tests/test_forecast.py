@@ -1,6 +1,7 @@
 """How long a plan takes and what it costs: arithmetic on values worked out by hand, and a half of the demo, really."""
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from jobs import plan
 from jobs.cli.config import Cluster, ConfigError
 from jobs.cli.terminal import say, show_table
 from jobs.planning.forecast import Load, Machines, cpus_to_read, forecast, slack_of, stages_of
-from jobs.planning.forecast_words import bound_of, duration, figure, rows, sentences
+from jobs.planning.forecast_words import bound_of, duration, figure, rows, sentences, to_json
 from jobs.planning.rates import START_SECONDS, Measured, Rates, merged
 from jobs.running.actor_time import ActorTime
 from jobs.running.cluster import allocate
@@ -156,6 +157,8 @@ def test_slack_is_what_work_took_beyond_its_slowest_stage() -> None:
         {"pieces": True},
         {"actors": 0},
         {"audio_seconds": 0.0},
+        {"audio_seconds": 5e-324},
+        {"busy_seconds": 1e-300},
         {"busy_seconds": float("nan")},
         {"busy_seconds": float("inf")},
         {"start_seconds": -1.0},
@@ -172,6 +175,24 @@ def test_rates_that_make_no_sense_do_not_count(changed: Mapping[str, Any]) -> No
     assert Measured.of(1, TOLD) is not None
     assert Measured.of(1, TOLD | changed) is None
     assert Measured.of(1, None) is None
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_any_rates_that_count_give_a_forecast(on_gpu: bool) -> None:
+    draw, extremes = random.Random(0), [0.0, 5e-324, 1e-300, 1e-3, 1.0, 9.9e11]
+    counted = 0
+    for _ in range(2_000):
+        changed = {name: draw.choice(extremes) for name in draw.sample(sorted(TOLD.keys() - {"reading"}), 3)}
+        changed |= {name: int(changed[name]) for name in ("pieces", "actors", "threads") if name in changed}
+        read = {name: draw.choice(extremes) for name in ("audio_seconds", "timed_seconds", "cpu_seconds")}
+        if (found := Measured.of(1, TOLD | changed | {"reading": {"mp3": read}})) is None:
+            continue
+        counted += 1
+        for load in (Load(HOUR, 3.0, 2), Load(0.0, 0.0, 3), Load(1e9, 1e12, 100)):
+            told = forecast(load, merged([found], on_gpu), GPU if on_gpu else CPU, 1e6)
+            assert list(rows(told))
+            json.dumps(to_json(told), allow_nan=False)
+    assert counted > 100
 
 
 def test_an_actors_first_piece_warms_it_up() -> None:
