@@ -22,6 +22,7 @@ from actors.storage.place import Place
 from actors.units import SourceObject
 from jobs import plan
 from jobs.cli.config import Cluster, ConfigError
+from jobs.cli.loading import load
 from jobs.cli.terminal import say, show_table
 from jobs.planning.forecast import Load, Machines, cpus_to_read, forecast, slack_of, stages_of
 from jobs.planning.forecast_words import bound_of, duration, figure, rows, sentences, to_json
@@ -29,7 +30,7 @@ from jobs.planning.rates import START_SECONDS, Measured, Rates, merged
 from jobs.running.actor_time import ActorTime
 from jobs.running.cluster import allocate
 from jobs.running.connect import CPUS_BY_GPU, LARGEST_NODE, MACHINES
-from jobs.running.machines import divided, scaled
+from jobs.running.machines import divided, find_machines, scaled
 
 GPU = Machines(
     count=1,
@@ -288,6 +289,19 @@ def test_machines_are_shared_out_as_a_run_does() -> None:
     laptop = {"CPU": 2.0, "memory": 8e9, LARGEST_NODE: 2.0, MACHINES: 1.0}
     small = divided(allocate(Cluster(), laptop, "cpu"), laptop, "cpu", 1, "this machine")
     assert (small.actors, small.threads, small.reading_cpus) == (1, 2, 1.0)
+
+
+def test_a_cluster_that_was_not_asked_is_not_taken_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    there = ["ray.address=10.0.0.9:6379", "model.precision=float32"]
+    cpu = load("configs/demo.yaml", [*there, "model.device=cpu"])
+    assert find_machines(cpu, "cpu").described.startswith("this machine, not the cluster: ")
+    assert find_machines(load("configs/demo.yaml", []), "cpu").described.startswith("this machine: ")
+    many = load("configs/demo.yaml", [*there, "model.device=cpu", "ray.cpus_per_actor=1000"])
+    with pytest.raises(ConfigError, match=r"^the cluster is asked for its machines only with model\.device=auto, and "):
+        find_machines(many, "cpu")
+    with pytest.raises(ConfigError, match=r"^ray\.actors: 1 actors"):
+        find_machines(load("configs/demo.yaml", ["ray.cpus_per_actor=1000"]), "cpu")
 
 
 @pytest.mark.parametrize(
