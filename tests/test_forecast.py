@@ -120,6 +120,9 @@ def test_nothing_to_hear_starts_nothing() -> None:
     assert (found.wall_seconds, found.start_seconds, found.bound) == (2.0, 0.0, None)
     assert found.cost == pytest.approx(0.02)
     assert sentences(found) == []
+    assert list(rows(found))[0] == ("audio", "none to transcribe; 4 units are rewritten")
+    assert list(rows(forecast(Load(0.0, 0.0, 0), Rates(0.02), CPU)))[0] == ("audio", "none to transcribe")
+    assert list(rows(forecast(Load(36.0, 0.0, 1), Rates(0.02), CPU)))[0] == ("audio", "0.01 h in 1 piece")
     assert forecast(Load(0.0, 0.0, 0, rewritten=40), Rates(0.02, 9.0), CPU).wall_seconds == 9.0 + 10.0 + 1.5
 
 
@@ -189,8 +192,8 @@ def test_any_rates_that_count_give_a_forecast(on_gpu: bool) -> None:
         if (found := Measured.of(1, TOLD | changed | {"reading": {"mp3": read}})) is None:
             continue
         counted += 1
-        for load in (Load(HOUR, 3.0, 2), Load(0.0, 0.0, 3), Load(1e9, 1e12, 100)):
-            told = forecast(load, merged([found], on_gpu), GPU if on_gpu else CPU, 1e6)
+        for work in (Load(HOUR, 3.0, 2), Load(0.0, 0.0, 3), Load(1e9, 1e12, 100)):
+            told = forecast(work, merged([found], on_gpu), GPU if on_gpu else CPU, 1e6)
             assert list(rows(told))
             json.dumps(to_json(told), allow_nan=False)
     assert counted > 100

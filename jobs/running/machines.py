@@ -11,8 +11,8 @@ from jobs.running.cluster import Resources, allocate
 from jobs.running.connect import CPUS_BY_GPU, LARGEST_NODE, MACHINES, connected_resources
 
 _NOT_ASKED = (
-    "the cluster is asked for its machines only with model.device=auto, and the workers that the run asks for do not fit"
-    " this one"
+    "the cluster is asked for its machines only with model.device=auto, and the workers that the run asks for do not"
+    " fit this one"
 )
 _MEMORY = 64e9  # bytes of a machine: only how much a decoder reserves depends on it
 
