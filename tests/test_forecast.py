@@ -120,9 +120,9 @@ def test_nothing_to_hear_starts_nothing() -> None:
     assert (found.wall_seconds, found.start_seconds, found.bound) == (2.0, 0.0, None)
     assert found.cost == pytest.approx(0.02)
     assert sentences(found) == []
-    assert list(rows(found))[0] == ("audio", "none to transcribe; 4 units are rewritten")
-    assert list(rows(forecast(Load(0.0, 0.0, 0), Rates(0.02), CPU)))[0] == ("audio", "none to transcribe")
-    assert list(rows(forecast(Load(36.0, 0.0, 1), Rates(0.02), CPU)))[0] == ("audio", "0.01 h in 1 piece")
+    assert next(rows(found)) == ("audio", "none to transcribe; 4 units are rewritten")
+    assert next(rows(forecast(Load(0.0, 0.0, 0), Rates(0.02), CPU))) == ("audio", "none to transcribe")
+    assert next(rows(forecast(Load(36.0, 0.0, 1), Rates(0.02), CPU))) == ("audio", "0.01 h in 1 piece")
     assert forecast(Load(0.0, 0.0, 0, rewritten=40), Rates(0.02, 9.0), CPU).wall_seconds == 9.0 + 10.0 + 1.5
 
 
