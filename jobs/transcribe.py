@@ -115,7 +115,7 @@ def work(config: Config, prepared: Prepared, run_id: str, began: float, record: 
     sweep(output, 10 * config.output.lease_seconds)
     sweep_runs(output, record.number, config.output.keep_runs, 10 * config.output.lease_seconds)
     sweep_emissions(output, 10 * config.output.lease_seconds)
-    kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output)
+    kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, output, not config.input.takes_all)
     for unit_id in plan.remove:
         remove_unit(unit_id, output)
     ledger = Ledger(plan.committed, plan.estimate)
@@ -215,7 +215,8 @@ def transcribe(
                 raise GraphError(f"{lost}, for the second time without a unit done") from None
             left_before = left
             say(f"{lost}; starting anew, with {left} units", "yellow")
-            kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, prepared.output)
+            is_limited = not config.input.takes_all
+            kept_cuts = sweep_pieces(plan.units, prepared.recipe.piece_seconds, prepared.output, is_limited)
         except ConfigError as problem:
             if not lost:
                 raise

@@ -1,6 +1,7 @@
 """How long a plan takes and what it costs: arithmetic on values worked out by hand, and a half of the demo, really."""
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,15 @@ from actors.storage.place import Place
 from actors.units import SourceObject
 from jobs import plan
 from jobs.cli.config import Cluster, ConfigError
+from jobs.cli.loading import load
 from jobs.cli.terminal import say, show_table
 from jobs.planning.forecast import Load, Machines, cpus_to_read, forecast, slack_of, stages_of
-from jobs.planning.forecast_words import bound_of, duration, figure, rows, sentences
+from jobs.planning.forecast_words import bound_of, duration, figure, rows, sentences, to_json
 from jobs.planning.rates import START_SECONDS, Measured, Rates, merged
 from jobs.running.actor_time import ActorTime
 from jobs.running.cluster import allocate
 from jobs.running.connect import CPUS_BY_GPU, LARGEST_NODE, MACHINES
-from jobs.running.machines import divided, scaled
+from jobs.running.machines import divided, find_machines, scaled
 
 GPU = Machines(
     count=1,
@@ -118,6 +120,9 @@ def test_nothing_to_hear_starts_nothing() -> None:
     assert (found.wall_seconds, found.start_seconds, found.bound) == (2.0, 0.0, None)
     assert found.cost == pytest.approx(0.02)
     assert sentences(found) == []
+    assert next(rows(found)) == ("audio", "none to transcribe; 4 units are rewritten")
+    assert next(rows(forecast(Load(0.0, 0.0, 0), Rates(0.02), CPU))) == ("audio", "none to transcribe")
+    assert next(rows(forecast(Load(36.0, 0.0, 1), Rates(0.02), CPU))) == ("audio", "0.01 h in 1 piece")
     assert forecast(Load(0.0, 0.0, 0, rewritten=40), Rates(0.02, 9.0), CPU).wall_seconds == 9.0 + 10.0 + 1.5
 
 
@@ -156,6 +161,8 @@ def test_slack_is_what_work_took_beyond_its_slowest_stage() -> None:
         {"pieces": True},
         {"actors": 0},
         {"audio_seconds": 0.0},
+        {"audio_seconds": 5e-324},
+        {"busy_seconds": 1e-300},
         {"busy_seconds": float("nan")},
         {"busy_seconds": float("inf")},
         {"start_seconds": -1.0},
@@ -172,6 +179,24 @@ def test_rates_that_make_no_sense_do_not_count(changed: Mapping[str, Any]) -> No
     assert Measured.of(1, TOLD) is not None
     assert Measured.of(1, TOLD | changed) is None
     assert Measured.of(1, None) is None
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_any_rates_that_count_give_a_forecast(on_gpu: bool) -> None:
+    draw, extremes = random.Random(0), [0.0, 5e-324, 1e-300, 1e-3, 1.0, 9.9e11]
+    counted = 0
+    for _ in range(2_000):
+        changed = {name: draw.choice(extremes) for name in draw.sample(sorted(TOLD.keys() - {"reading"}), 3)}
+        changed |= {name: int(changed[name]) for name in ("pieces", "actors", "threads") if name in changed}
+        read = {name: draw.choice(extremes) for name in ("audio_seconds", "timed_seconds", "cpu_seconds")}
+        if (found := Measured.of(1, TOLD | changed | {"reading": {"mp3": read}})) is None:
+            continue
+        counted += 1
+        for work in (Load(HOUR, 3.0, 2), Load(0.0, 0.0, 3), Load(1e9, 1e12, 100)):
+            told = forecast(work, merged([found], on_gpu), GPU if on_gpu else CPU, 1e6)
+            assert list(rows(told))
+            json.dumps(to_json(told), allow_nan=False)
+    assert counted > 100
 
 
 def test_an_actors_first_piece_warms_it_up() -> None:
@@ -267,6 +292,19 @@ def test_machines_are_shared_out_as_a_run_does() -> None:
     laptop = {"CPU": 2.0, "memory": 8e9, LARGEST_NODE: 2.0, MACHINES: 1.0}
     small = divided(allocate(Cluster(), laptop, "cpu"), laptop, "cpu", 1, "this machine")
     assert (small.actors, small.threads, small.reading_cpus) == (1, 2, 1.0)
+
+
+def test_a_cluster_that_was_not_asked_is_not_taken_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    there = ["ray.address=10.0.0.9:6379", "model.precision=float32"]
+    cpu = load("configs/demo.yaml", [*there, "model.device=cpu"])
+    assert find_machines(cpu, "cpu").described.startswith("this machine, not the cluster: ")
+    assert find_machines(load("configs/demo.yaml", []), "cpu").described.startswith("this machine: ")
+    many = load("configs/demo.yaml", [*there, "model.device=cpu", "ray.cpus_per_actor=1000"])
+    with pytest.raises(ConfigError, match=r"^the cluster is asked for its machines only with model\.device=auto, and "):
+        find_machines(many, "cpu")
+    with pytest.raises(ConfigError, match=r"^ray\.actors: 1 actors"):
+        find_machines(load("configs/demo.yaml", ["ray.cpus_per_actor=1000"]), "cpu")
 
 
 @pytest.mark.parametrize(

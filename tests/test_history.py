@@ -20,6 +20,7 @@ from test_planning import SETTINGS, Archive, wav
 
 from actors import VERSION
 from actors.outcomes import Committed, Counts, Example, Failed, Outcome
+from actors.parts.kept import PIECES, is_piece_file
 from actors.parts.summary import MAX_NAMED
 from actors.storage.place import Place
 from actors.units import Carried, SourceObject, Unit, Version
@@ -155,6 +156,19 @@ def test_a_killed_run_leaves_what_it_can(job: Any, tmp_path: Path) -> None:
     assert row["last_heartbeat"] >= summary["start"]
     assert f"last heard of at {row['last_heartbeat']}" in row["told"]
     assert "killed" in seen
+
+
+@pytest.mark.usefixtures("_no_graph")
+def test_a_sample_leaves_what_a_killed_run_of_all_has_heard(job: Any, tmp_path: Path) -> None:
+    heard = tmp_path / "out" / PIECES / f"{'0' * 16}.{'1' * 64}.1-of-4.4.1.1800.0s.arrow"
+    assert is_piece_file(heard.name)
+    heard.parent.mkdir(parents=True)
+    heard.write_bytes(b"")
+    where = (*ONE, f"output.uri={tmp_path / 'out'}")
+    assert job(*where, "input.sample=1")[0] == job(*where, "input.limit=1")[0] == 0
+    assert heard.exists()
+    assert job(*where)[0] == 0
+    assert not heard.exists()
 
 
 @pytest.mark.usefixtures("_no_graph")

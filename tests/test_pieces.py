@@ -185,6 +185,7 @@ def test_a_unit_goes_on_where_an_earlier_run_stopped(tmp_path: Path) -> None:
     assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
     sweep_pieces([unit], 1.0, output)
     sweep_pieces([Unit("0b", "f", ())], 1.0, Place.at(str(tmp_path / "elsewhere")))
+    assert sweep_pieces([Unit("0b", "f", ())], 1.0, output, keeps_others=True) == {}
     assert [is_kept(piece, output) for piece in pieces] == [False, True, True, True]
     kept = EMISSION_SCHEMA.empty_table().replace_schema_metadata(WORK)
     assert isinstance(commit_piece(pieces[2], kept, output, "two"), Kept)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ import pytest
 from conftest import ROOT, encoded, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_planning import Archive
+from made_parts import commit_made
+from test_planning import Archive, part_rows
 from test_reading import tar_of
 
+from actors.parts.stored import part_name
 from actors.units import SourceObject
 from jobs import plan as plan_job
 from jobs.cli.config import Input
+from jobs.planning.limits import as_many_as_before
 from jobs.planning.listing import Listing, list_input
-from jobs.planning.sampled import as_many_as_before, spread, take_sample
+from jobs.planning.sampled import spread, take_sample
+from jobs.planning.verdicts import Plan
 
 WAV = encoded(tone(0.2))
 
@@ -143,7 +148,7 @@ def test_a_sample_takes_no_rows_from_a_container(tmp_path: Path) -> None:
 
     def limited(number: int) -> SourceObject:
         (found,) = take_sample(number, [whole], lambda each, enough: 9)
-        (found,) = as_many_as_before([found], archive.state())
+        (found,) = as_many_as_before([found], archive.state(), archive.place)
         return found
 
     archive.run(limited(2))
@@ -155,7 +160,45 @@ def test_a_sample_takes_no_rows_from_a_container(tmp_path: Path) -> None:
     assert archive.plan(limited(1)).done
     archive.claim(archive.plan(whole, source("s3://archive/b.tar", "tar")))  # a run that was killed
     (other,) = take_sample(1, [source("s3://archive/b.tar", "tar")], lambda each, enough: 9)
-    assert as_many_as_before([other], archive.state()) == [other]
+    assert as_many_as_before([other], archive.state(), archive.place) == [other]
+
+
+def test_a_sample_that_found_a_run_at_work_takes_no_rows_from_it_later(tmp_path: Path) -> None:
+    """It planned its own limit, and the rows are those of another one."""
+    archive = Archive(str(tmp_path / "out"))
+    whole = source("s3://archive/a.tar", "tar")
+
+    def limited(number: int) -> SourceObject:
+        (found,) = take_sample(number, [whole], lambda each, enough: 9)
+        (found,) = as_many_as_before([found], archive.state(), archive.place)
+        return found
+
+    def commit(plan: Plan) -> None:
+        for unit in plan.units:
+            commit_made(unit, part_rows(unit, "at work"), archive.place)
+
+    at_work = archive.plan(whole)
+    assert archive.claim(at_work)
+    assert archive.claim(archive.plan(limited(2)))  # which ends with status 4
+    commit(at_work)
+    assert limited(2).limit is None
+    assert archive.plan(limited(2)).done
+    assert archive.plan(whole).done
+    changed = replace(whole, etag="2")
+    assert as_many_as_before([replace(changed, limit=2)], archive.state(), archive.place)[0].limit is None
+    assert archive.claim(archive.plan(replace(whole, limit=1), on_deleted="remove"))
+    assert archive.claim(archive.plan(source("s3://archive/b.wav"), on_deleted="remove", max_removed_fraction=1.0))
+    assert limited(2).limit is None  # its removal was planned, and it is there again
+
+
+def test_a_run_of_all_that_was_killed_makes_no_sample_larger(tmp_path: Path) -> None:
+    archive = Archive(str(tmp_path / "out"))
+    whole = source("s3://archive/a.tar", "tar")
+    archive.run(replace(whole, limit=1))
+    assert archive.claim(archive.plan(whole))
+    assert as_many_as_before([replace(whole, limit=1)], archive.state(), archive.place)[0].limit == 1
+    (archive.place / part_name(*archive.state().parts)).write(b"damaged")
+    assert as_many_as_before([replace(whole, limit=1)], archive.state(), archive.place)[0].limit is None  # as planned
 
 
 def test_limit_and_sample_are_one_choice(job: Callable[..., Any], tmp_path: Path) -> None:

@@ -60,6 +60,18 @@ def progress_of(planned: dict[str, float]) -> tuple[Progress, Clock]:
     return Progress(planned, clock), clock
 
 
+def test_progress_that_is_too_little_to_be_counted_is_no_rate() -> None:
+    """1e9 seconds and 1e-9 of one are 1e9 seconds."""
+    now = [0.0]
+    progress = Progress({"a": 1e9, "z": 1.0} | dict.fromkeys("bcdef", 1e-9), lambda: now[0])
+    progress.commit("a", 1e9, 0, 1.0)
+    for unit in "bcdef":
+        now[0] += 400
+        progress.commit(unit, 1e-9, 0, 1.0)
+        assert progress.line(200)
+    assert progress.line(200).endswith("33 min so far")
+
+
 def test_progress_tells_hours_units_errors_speed_and_what_is_left() -> None:
     progress, clock = progress_of({f"{number}": 306.0 for number in range(40)})
     assert progress.line(100) == "0.00 of 3.40 h · 0 of 40 units · 0 s so far"

@@ -94,8 +94,9 @@ def delete_kept(piece: Piece, output: Place) -> None:
         (output / PIECES / name).delete()
 
 
-def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place) -> dict[str, Cut]:
-    """Removes the kept pieces of all units but these, which are to be done in pieces of about `seconds` at most.
+def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place, keeps_others: bool = False) -> dict[str, Cut]:
+    """Removes the kept pieces of all units but these, which are to be done in pieces of about `seconds` at most. With
+    `keeps_others`, nothing is removed: a run of a sample leaves what one of all that was killed has heard.
 
     Returns the cut of the units that have such pieces, by unit: with another one they would be of no use. Of several
     cuts, the finest.
@@ -104,7 +105,8 @@ def sweep_pieces(units: Iterable[Unit], seconds: float, output: Place) -> dict[s
     for entry in listing.in_folder(output / PIECES):
         match = _KEPT_NAME.fullmatch(entry.name)
         if match and match["prefix"] not in current:
-            (output / PIECES / entry.name).delete()
+            if not keeps_others:
+                (output / PIECES / entry.name).delete()
             continue
         cut = Cut.parse(match["cut"] or "") if match else None
         if match and cut and cut.seconds <= seconds and cut.shares * cut.stretches <= MAX_PIECES:

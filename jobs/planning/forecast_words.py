@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TypedDict
 
-from jobs.planning.forecast import Forecast
+from jobs.planning.forecast import Forecast, Load
 from jobs.planning.rates import PAGE
 
 
@@ -57,7 +57,7 @@ def to_json(found: Forecast) -> ForecastTold:
 def rows(found: Forecast) -> Iterator[tuple[str, str]]:
     """The rows of a table, each of which fits 60 columns."""
     load = found.load
-    yield "audio", f"{load.audio_seconds / 3600:,.2f} h in {load.pieces:,} piece{'s' * (load.pieces != 1)}"
+    yield "audio", _work_of(load)
     yield "machines", found.machines.described
     yield "actors", f"{found.machines.actors:,}"
     start = f", {duration(found.start_seconds)} of it start-up" if found.start_seconds else ""
@@ -65,6 +65,13 @@ def rows(found: Forecast) -> Iterator[tuple[str, str]]:
     yield "machine hours", figure(found.machine_hours)
     if found.cost is not None:
         yield "cost", f"{figure(found.cost)} at plan.cost_per_hour"
+
+
+def _work_of(load: Load) -> str:
+    if load.pieces:
+        return f"{load.audio_seconds / 3600:,.2f} h in {load.pieces:,} piece{'s' * (load.pieces != 1)}"
+    rewritten = f"{load.rewritten:,} units are" if load.rewritten != 1 else "1 unit is"
+    return "none to transcribe" + (f"; {rewritten} rewritten" if load.rewritten else "")
 
 
 def sentences(found: Forecast) -> list[str]:

@@ -22,11 +22,11 @@ from jobs.planning.accepted import Accepted, read_accepted
 from jobs.planning.corrections import object_errors
 from jobs.planning.decoding import notes_of, resolve_decoding
 from jobs.planning.estimates import calibrate
+from jobs.planning.limits import as_many_as_before
 from jobs.planning.listing import Listing, list_input
 from jobs.planning.plans import State
 from jobs.planning.recipe import Devices, Recipe
 from jobs.planning.redo import objects_to_redo
-from jobs.planning.sampled import as_many_as_before
 from jobs.planning.sizing import planned_cut
 from jobs.planning.state import load_state, made_of, units_with_errors
 from jobs.planning.verdicts import Plan, Policy, make_plan
@@ -118,7 +118,7 @@ def _prepare(
     load_write(text)  # a mistake in it is told before any work
     state = load_state(output)
     if not config.input.takes_all:
-        listing.objects = as_many_as_before(listing.objects, state)
+        listing.objects = as_many_as_before(listing.objects, state, output)
     recipe = Recipe.of(config, model, find_devices(), decoding, text)
     asked, reading = frozenset[str](config.errors.retry), recipe.reading
     policy = Policy(

@@ -49,7 +49,7 @@ START_SECONDS = 15.0  # Ray, its first dataset, the model: 7 to 10 s on two idle
 SLACK = 1.15  # what work takes beyond its slowest stage alone; the whole pipeline in benchmarks/pipeline.json: 1.06
 MAX_SLACK, SLACK_SECONDS = 5.0, 5.0  # at most; and of work that the default counts for: a second of work tells little
 TIMED = 60.0  # seconds of audio of a kind of file: what less of it took to decode tells nothing
-_LARGE = 1e12
+_LARGE, _LEAST = 1e12, 1e-3  # of what is measured: what is rounded to milliseconds is 0, or this
 _MAY_BE_0 = ("warming_seconds", "start_seconds")
 
 
@@ -79,7 +79,7 @@ class Measured:
         names = [each.name for each in fields(cls) if each.name not in ("run", "reading")]
         values: dict[str, Any] = {name: told.get(name) for name in names}
         if not all(map(_is_number, values.values())) or not all(
-            values[name] for name in names if name not in _MAY_BE_0
+            values[name] >= _LEAST for name in names if name not in _MAY_BE_0
         ):
             return None
         if not all(type(values[name]) is int for name in ("pieces", "actors", "threads")):

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.units import SourceObject
-from jobs.planning.plans import State
-from jobs.planning.versions import heard_of
 
 AT_ONCE = 64  # containers of which the recordings are counted side by side
 CONCURRENT_COUNTS = 16
@@ -83,16 +81,3 @@ def _counted(
         with ThreadPoolExecutor(CONCURRENT_COUNTS) as pool:
             found = pool.map(count, (objects[each] for each in containers), [enough] * len(containers))
             yield from zip(containers, found, strict=True)
-
-
-def as_many_as_before(objects: Sequence[SourceObject], state: State) -> list[SourceObject]:
-    """The objects, each with at least as many of its recordings as an earlier run transcribed: with a limit or a
-    sample, the others would lose their rows."""
-    return [_as_many_as_before(each, state) if each.limit is not None else each for each in objects]
-
-
-def _as_many_as_before(source: SourceObject, state: State) -> SourceObject:
-    known = state.objects.get(source.key)
-    if known is None or known.removed or known.unit not in state.parts or not (of := heard_of(known.version)):
-        return source
-    return replace(source, limit=of.limit) if of.limit is None or of.limit > (source.limit or 0) else source

@@ -3,28 +3,38 @@
 import os
 from collections.abc import Mapping
 
-from jobs.cli.config import Config
+from jobs.cli.config import Config, ConfigError
 from jobs.planning.forecast import Machines
 from jobs.planning.prepare import is_on_cluster
 from jobs.planning.recipe import Device, Devices
 from jobs.running.cluster import Resources, allocate
 from jobs.running.connect import CPUS_BY_GPU, LARGEST_NODE, MACHINES, connected_resources
 
+_NOT_ASKED = (
+    "the cluster is asked for its machines only with model.device=auto, and the workers that the run asks for do not"
+    " fit this one"
+)
 _MEMORY = 64e9  # bytes of a machine: only how much a decoder reserves depends on it
 
 
 def find_machines(config: Config, device: Device) -> Machines:
     """The machines for `plan.machines`: those of the cluster, if this process asked it for its devices; else so many
     like this one. Raises ConfigError if the workers asked for do not fit them."""
-    asked, stated = connected_resources() if is_on_cluster(config) else None, config.plan.machines
+    is_elsewhere, stated = is_on_cluster(config), config.plan.machines
+    asked = connected_resources() if is_elsewhere else None
     total = asked or this_machine()
     there = max(int(total[MACHINES]), 1)
     count = there if stated == "auto" else stated
     whole = scaled(total, count / there)
     words = f"{count} of the cluster" if count <= there else f"{count} as in the cluster"
     if not asked:
-        words = "this machine" if count == 1 else f"{count} like this one"
-    return divided(allocate(config.ray, whole, device), whole, device, count, words)
+        words = f"this machine{', not the cluster' * is_elsewhere}" if count == 1 else f"{count} like this one"
+    try:
+        return divided(allocate(config.ray, whole, device), whole, device, count, words)
+    except ConfigError:
+        if is_elsewhere and not asked:  # what does not fit here may fit there
+            raise ConfigError(_NOT_ASKED) from None
+        raise
 
 
 def this_machine() -> dict[str, float]:

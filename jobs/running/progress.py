@@ -129,6 +129,8 @@ class Progress:
         else:
             to_do = float(len(self._left) - len(self._failed))
         first, last = self._samples[0], self._samples[-1]
+        if last.planned <= first.planned:  # so little was done that the sum did not grow
+            return None
         return max(to_do, 0.0) * max(now - first.at, 0.0) / (last.planned - first.planned)
 
 
