@@ -169,7 +169,7 @@ class FileTranscriber:
                 where = f" from {row['start_s']:.1f} s" if len(transcript.rows) > 1 and row["start_s"] else ""
                 self._fail(label + where, f"{row['error_detail']} ({row['error_kind']})")
         if self._shown == "json":
-            print_json(json.loads(json_lines(transcript, SubtitleLayout())))
+            print_json(json.loads(json_lines(transcript, SubtitleLayout())), is_asked=True)
         elif transcript.is_transcribed and self._shown == "srt" and is_file:
             stated = self._config.export
             layout = SubtitleLayout(

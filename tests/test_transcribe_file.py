@@ -150,3 +150,10 @@ def test_it_starts_no_ray_and_leaves_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "cache"]
+
+
+def test_json_is_shown_on_a_terminal_too(call: Called, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where summaries are not, beside the tables that say the same."""
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    status, lines, _ = call(SPOKEN, *MODEL, "--json")
+    assert (status, json.loads(lines[-1])["text"]) == (0, TEXT)
