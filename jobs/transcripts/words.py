@@ -13,8 +13,8 @@ CLOSING = PUNCTUATION + "」』）》〉】〕”’)]}·—～"  # no line begi
 OPENING = "「『（《〈【〔“‘([{"  # no line ends with one
 
 #: A number goes on with a digit, also after its sign or a point, and after its digits with its unit, which has several
-#: characters in 300多万元, 5公里 and 30分钟. Beyond _LONGEST characters it is none that a line must keep whole, nor is a
-#: word in a text without spaces.
+#: characters in 300多万元, 5公里 and 30分钟. Beyond _LONGEST characters it is none that a line must keep whole, nor is
+#: a word in a text without spaces.
 _BEFORE_DIGIT = re.compile(r"(?:[第$¥￥€£#+−-]|\d[.,:/年月点时]?)$")
 _BEFORE_UNIT = re.compile(r"\d[十百千万亿多余几来公平方立毫厘小美欧分]*$")
 _UNITS = frozenset(
