@@ -12,9 +12,11 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from actors.foreign.arrow import read_stream
+from actors.foreign.errors import unforeseen
 from actors.outcomes import Failed, Outcome, Recut, from_json, to_json
 from actors.pieces import NeedsRecut, Piece
 
+MAX_REASON = 2_000  # characters
 _BLOCK = pa.schema([("piece", pa.string()), ("rows", pa.large_binary()), ("outcome", pa.string())])
 
 Step = Callable[[Piece, pa.Table], pa.Table | Outcome]
@@ -37,7 +39,7 @@ def advance(block: pa.Table, step: Step) -> pa.Table:
         result = Recut(piece.unit, needed.cut)
     except Exception as problem:  # noqa: BLE001 - reported to the driver, which ends the run as failed
         where = traceback.extract_tb(problem.__traceback__)[-1]
-        reason = f"{type(problem).__name__}: {problem} ({where.name}, line {where.lineno})"
+        reason = f"{unforeseen(problem, MAX_REASON)} ({where.name}, line {where.lineno})"
         result = Failed(piece.unit, reason, is_storage=isinstance(problem, OSError))
     return _pack(block.column("piece"), result)
 

@@ -19,7 +19,7 @@ from jobs.transcripts.exported import ExportedFiles
 from jobs.transcripts.failures import Failures
 from jobs.transcripts.file_names import FileNames
 from jobs.transcripts.formats import FOR_READERS, PER_RECORDING, SUBTITLES, SUFFIXES, Writer, writer_of
-from jobs.transcripts.out_files import atomic_file, write_below
+from jobs.transcripts.out_files import atomic_file, concerns_one_file, write_below
 from jobs.transcripts.read import Transcript, conversations, report_problems, transcripts
 from jobs.transcripts.subtitles import SubtitleLayout
 
@@ -40,13 +40,11 @@ Recordings with an error are counted and left out; one without words has a file 
 written is named, the others are written, and the exit status is 1. Times are those of the tokens, which output.tokens
 keeps unless it is false: then they are spread evenly over each segment, and it is said of how many recordings. Lines
 and cues end between words, also of Chinese. Where each recording has a file, that of one that is gone, or left out now,
-is removed: only what an export of the same output wrote, and nobody changed since. All keys are described in
-docs/configuration.md. The last line of standard output is one JSON object.
+is removed: only what an export of the same output wrote, nobody changed since, and no other output claims. All keys are
+described in docs/configuration.md. The last line of standard output is one JSON object.
 """
 CONCURRENT_WRITES = 16  # files
 FAILURES_IN_A_ROW = 20  # after which the storage is considered broken
-FILE_ERRORS = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-FILE_ERRNOS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.ENOTEMPTY)
 STORAGE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -214,7 +212,7 @@ def _write_each(
     An invalid name, missing permission, or an exception that nobody foresaw concerns one file. A full disk concerns the
     storage, and so does any other error of storage for many files in a row.
     """
-    names, in_a_row, unwritten = FileNames(target.path, suffix), 0, set[str]()
+    names, in_a_row, unwritten = FileNames(target.path, suffix, taken=[exported.name]), 0, set[str]()
 
     def write(transcript: Transcript, name: str) -> bytes | Exception:
         try:
@@ -235,16 +233,12 @@ def _write_each(
                     exported.add(name, problem)
                     continue
                 unwritten.add(name)
-                if isinstance(problem, OSError) and not _concerns_one_file(problem):
+                if isinstance(problem, OSError) and not concerns_one_file(problem):
                     in_a_row += 1
                     if problem.errno in STORAGE_ERRNOS or in_a_row == FAILURES_IN_A_ROW:
                         raise problem
                 failed.add(transcript.first["recording_id"], problem, name)
     return unwritten
-
-
-def _concerns_one_file(problem: OSError) -> bool:
-    return isinstance(problem, FILE_ERRORS) or problem.errno in FILE_ERRNOS
 
 
 if __name__ == "__main__":

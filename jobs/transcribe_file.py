@@ -15,7 +15,7 @@ from actors.outcomes import Failed, Outcome, Recut
 from actors.parts.recordings import are_channels
 from actors.parts.stored import open_part, part_name, remove_unit
 from actors.pieces import MAX_PIECES, Piece, cut_unit
-from actors.schema import SAMPLE_RATE, UsageError
+from actors.schema import SAMPLE_RATE, UsageError, WarningKind
 from actors.units import SourceObject, Unit, nominal_seconds
 from actors.writer import WriteSettings
 from jobs.cli.command import DONE, FAILED, OVERRIDE, exit_process, run_command
@@ -46,10 +46,18 @@ and a tab come first. A folder, a pattern, a tar or a manifest is as many record
 segments, times and confidences, --srt subtitles. The texts are those of jobs.transcribe; only input, output, unit and
 ray of a configuration do not count here. For more than a few files use jobs.transcribe, which goes on where it stopped.
 
+What a text lacks, as that of a file that broke off, is a sentence on standard error.
+
 exit status: 0 done; 1 a file could not be transcribed, of which a sentence is on standard error, and the others were;
 2 wrong usage or configuration.
 """
 OUTPUT = "a transcript"  # as messages call what goes to standard output
+WARNINGS: dict[str, str] = {
+    WarningKind.ENDED_EARLY: "the sound ends before its header says; the text is of what came before",
+    WarningKind.DAMAGED: "some of the sound could not be decoded, and is not in the text",
+    WarningKind.NO_SUCH_CHANNEL: "it has one channel, which was taken",
+    WarningKind.CHANNELS_CANCEL: "its channels cancel out somewhere; the text is of the loudest there",
+}
 _OVERRIDE = re.compile(r"[a-z_]+\.[\w.]+=")
 
 
@@ -168,8 +176,11 @@ class FileTranscriber:
             if row["error_kind"] is not None:
                 where = f" from {row['start_s']:.1f} s" if len(transcript.rows) > 1 and row["start_s"] else ""
                 self._fail(label + where, f"{row['error_detail']} ({row['error_kind']})")
+        for kind in first["warning"] or ():
+            self._line.clear()
+            say(f"{label}: {WARNINGS.get(kind, kind)} ({kind})", "yellow")
         if self._shown == "json":
-            print_json(json.loads(json_lines(transcript, SubtitleLayout())))
+            print_json(json.loads(json_lines(transcript, SubtitleLayout())), is_asked=True)
         elif transcript.is_transcribed and self._shown == "srt" and is_file:
             stated = self._config.export
             layout = SubtitleLayout(

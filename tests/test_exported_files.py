@@ -29,7 +29,7 @@ def exported(job: Any, output: Path, into: Path, *more: str, status: int = 0) ->
 
 
 def list_in(folder: Path) -> Path:
-    (found,) = folder.glob(".exported.*")
+    found, *_ = (each for each in folder.glob(".exported.*") if each.is_file())
     return found
 
 
@@ -74,8 +74,48 @@ def test_each_output_and_suffix_has_its_own_list(job: Any, tmp_path: Path) -> No
     assert files_in(into) == ["1.srt", "2.srt", "4.vtt", "5.srt", "all.txt"]
 
 
+def test_what_another_output_wrote_to_the_same_file_stays(job: Any, tmp_path: Path) -> None:
+    one, two, into = tmp_path / "one", tmp_path / "two", tmp_path / "into"
+    exported(job, output(one, "1.wav", "2.wav"), into)
+    exported(job, output(two, "1.wav", "2.wav"), into)  # with the same content
+    assert exported(job, output(one, "1.wav"), into)["removed"] == 0
+    assert files_in(into) == ["1.srt", "2.srt"]
+    assert exported(job, output(two, "1.wav"), into)["removed"] == 1  # which nobody claims any more
+    assert files_in(into) == ["1.srt"]
+
+
+def test_a_folder_that_became_a_link_to_another_one(job: Any, tmp_path: Path) -> None:
+    out, into = tmp_path / "out", tmp_path / "into"
+    exported(job, output(out, "a/1.wav", "2.wav"), into)
+    (into / "a").rename(into / "b")
+    (into / "a").symlink_to("b")
+    (into / "2.srt").unlink()
+    (into / "2.srt").symlink_to("2.srt")  # in a circle
+    assert exported(job, output(out, "b/1.wav"), into)["removed"] == 0
+    assert (into / "b" / "1.srt").exists()
+
+
+def test_a_recording_that_has_the_name_of_the_list(job: Any, tmp_path: Path) -> None:
+    out, into = tmp_path / "out", tmp_path / "into"
+    exported(job, output(out, "1.wav"), into)
+    name = list_in(into).name
+    assert exported(job, output(out, f"{name}/1.wav"), into)["removed"] == 1
+    assert list_in(into).is_file()
+    assert len(files_in(into)) == 1
+
+
 @pytest.mark.parametrize(
-    "name", ["../mine.srt", "/etc/passwd", "link/mine.srt", "a/../../mine.srt", "", "mine.txt", "a\0.srt"]
+    "name",
+    [
+        "../mine.srt",
+        "/etc/passwd",
+        "link/mine.srt",
+        "a/../../mine.srt",
+        "",
+        "mine.txt",
+        "a\0.srt",
+        "/".join(["a" * 99] * 50) + ".srt",
+    ],
 )
 def test_a_list_that_names_what_no_export_wrote(job: Any, tmp_path: Path, name: str) -> None:
     out, into = tmp_path / "out", tmp_path / "into"

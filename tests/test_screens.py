@@ -1,5 +1,6 @@
 """What people see at 60, 80 and 140 columns, as recorded in tests/screens/; in logs; on dumb terminals; and quietly."""
 
+import io
 import json
 import os
 import re
@@ -305,6 +306,35 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv("NO_COLOR", no_color)
             printing.say("a warning", "yellow")
         assert ("\x1b[33m" in written()) == (not no_color)
+
+
+@pytest.mark.parametrize("number", ["", "0", "1", "-5", "²", "٣", "many", "9" * 5_000])
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_whatever_the_width_is_said_to_be_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: str, is_terminal: bool
+) -> None:
+    def show() -> None:
+        for name in ("COLUMNS", "LINES"):
+            monkeypatch.setenv(name, number)
+        printing.say("a warning", "yellow")
+        printing.show_table("errors", ("a",), [("b",)])
+
+    if is_terminal:
+        with terminal(0) as written:
+            show()
+        seen = shown(written(), 80)
+    else:
+        show()
+        seen = capsys.readouterr().err
+    assert seen.splitlines() == ["a warning", "errors", "a", "b"]
+
+
+def test_what_stands_for_standard_error_may_have_no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a task of Airflow."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    printing.say("今天 …")
+    assert stream.getvalue() == "今天 …\n"
 
 
 def test_the_quiet_see_warnings_and_errors_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,13 +77,14 @@ def test_a_run_is_interrupted_at_any_moment(tmp_path: Path) -> None:
     assert run.end([HUP, TERM])["units"]
 
 
-def test_a_second_signal_ends_a_job_that_does_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends_with_json", [True, False])
+def test_a_second_signal_ends_a_job_that_does_not(tmp_path: Path, ends_with_json: bool) -> None:
     """This one waits in a call that no exception ends, and has started a process, as Ray's would be."""
     program = (
         "import sys; sys.argv[0] = '-m'\n"
         "import jobs, subprocess, time\n"
         "from jobs.cli import command\n"
-        "def job(config):\n"
+        "def job(options):\n"
         "    subprocess.Popen(['sleep', '1000'])\n"
         "    print('at work', flush=True)\n"
         "    while True:\n"
@@ -91,7 +92,7 @@ def test_a_second_signal_ends_a_job_that_does_not(tmp_path: Path) -> None:
         "            time.sleep(1000)\n"
         "        except KeyboardInterrupt:\n"
         "            pass\n"
-        "command.exit_process(command.run_job('jobs.x', '', '', job, ['configs/demo.yaml']))\n"
+        f"command.exit_process(command.run_command('jobs.x', '', '', lambda _: None, job, [], {ends_with_json}))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -109,7 +110,8 @@ def test_a_second_signal_ends_a_job_that_does_not(tmp_path: Path) -> None:
     assert process.poll() is None
     process.send_signal(INT)
     said, seen = process.communicate(timeout=10)
-    assert (process.returncode, json.loads(said)["status"]) == (1, 1)
+    assert process.returncode == 1
+    assert (json.loads(said)["status"] == 1) if ends_with_json else not said
     assert "stopping" in seen
     assert "interrupted" in seen
     assert processes_of(process.pid) == []

@@ -74,6 +74,15 @@ def test_an_outcome_goes_through_untouched() -> None:
             pytest.fail(f"{other}")
     assert advance(failed, fail) is failed
 
+    def stumble(piece: Piece, rows: pa.Table) -> pa.Table:
+        raise ValueError("invalid literal for int() with base 10: '今天'")  # of a text, which a log is not to have
+
+    match outcome_of(advance(block, stumble)):
+        case Failed("0a", reason):
+            assert reason.startswith("ValueError: invalid literal for int() with base 10: … (stumble, line ")
+        case other:
+            pytest.fail(f"{other}")
+
     def refuse(piece: Piece, rows: pa.Table) -> pa.Table:
         raise NeedsRecut(Cut(60, 4, 2, is_streamed=True))
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO_MODEL, ROOT, encoded, tone
 
+from actors.schema import WarningKind
 from jobs import transcribe_file
 
 MODEL = ("--model", str(DEMO_MODEL))
@@ -150,3 +151,22 @@ def test_it_starts_no_ray_and_leaves_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "cache"]
+
+
+def test_json_is_shown_on_a_terminal_too(call: Called, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where summaries are not, beside the tables that say the same."""
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    status, lines, _ = call(SPOKEN, *MODEL, "--json")
+    assert (status, json.loads(lines[-1])["text"]) == (0, TEXT)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--srt"], ["-q"]])
+def test_what_a_text_lacks_is_said(call: Called, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "half.wav").write_bytes(SPOKEN.read_bytes()[:20_000])
+    status, lines, err = call(tmp_path / "half.wav", *MODEL, *options)
+    assert (status, bool(lines)) == (0, True)
+    assert f"{tmp_path}/half.wav: the sound ends before its header says" in err
+
+
+def test_every_warning_has_a_sentence() -> None:
+    assert {*transcribe_file.WARNINGS} == {*WarningKind}

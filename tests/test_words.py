@@ -37,6 +37,10 @@ def words_in(*texts: str, gap: float = 0.0) -> list[str]:
         ("增长了30.5%，", ["增长了", "30.5%，"]),
         ("她说：「今天」（真的）好", ["她", "说：", "「今天」", "（真的）", "好"]),
         ("the quick (brown) fox.", [" the", " quick", " (brown)", " fox."]),
+        ("我用iPhone手机", ["我用", "iPhone", "手机"]),
+        ("don't用GPT-4", ["don't", "用", "GPT-4"]),
+        ("internationalization", ["internationalization"]),
+        ("好👩‍🚀👍🏽cafe\u0301", ["好", "👩‍🚀", "👍🏽", "cafe\u0301"]),
         ("今", ["今"]),
         ("\ud800今天\x00", ["\ud800", "今天", "\x00"]),
     ],
@@ -48,6 +52,13 @@ def test_words(text: str, words: list[str]) -> None:
 def test_a_word_may_begin_in_one_segment_and_end_in_the_next_unless_there_is_a_pause() -> None:
     assert words_in("我们坐飞", "机去") == ["我们", "坐飞机", "去"]
     assert words_in("我们坐飞", "机去", gap=2.0) == ["我们", "坐飞", "机", "去"]
+
+
+def test_a_word_alone_in_a_segment_has_a_space_before_it_where_the_others_have_spaces() -> None:
+    rows = [row_of("how are you"), row_of("fine", 3.0), row_of("thanks", 4.2), row_of("and you", 6.0)]
+    said = [cue.text.replace("\n", " ") for cue in cues_of(rows, SubtitleLayout(30))]
+    assert " ".join(said) == "how are you fine thanks and you"
+    assert len(said) < 3
 
 
 def test_a_number_without_end_is_broken_at_last() -> None:

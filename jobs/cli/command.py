@@ -16,7 +16,7 @@ from jobs.cli.called import how_to_call
 from jobs.cli.config import Config, ConfigError
 from jobs.cli.loading import load
 from jobs.cli.signals import FAILED as FAILED
-from jobs.cli.signals import INTERRUPTED, SIGNALS
+from jobs.cli.signals import SIGNALS
 from jobs.cli.streams import open_streams, page_width
 from jobs.cli.tables import reflowed
 from jobs.cli.terminal import be_quiet, end_line, print_json, say
@@ -55,7 +55,7 @@ def run_command(
     ends_with_json: bool = True,
 ) -> int:
     """What `run_job` does, for any arguments; without the JSON line if standard output is for people."""
-    tell = partial(_tell, ends_with_json=ends_with_json)
+    tell, SIGNALS.ends_with_json = partial(_tell, ends_with_json=ends_with_json), ends_with_json
     open_streams()
     try:
         ensure_utf8(is_command=arguments is None)
@@ -84,10 +84,10 @@ def run_command(
         with SIGNALS.working():
             return run(options)
     except KeyboardInterrupt:
-        return tell(FAILED, [INTERRUPTED], "yellow")
+        return tell(FAILED, [SIGNALS.sentence], "yellow")
     except Exception as problem:
         if SIGNALS.asked is not None:  # an interrupted import, or call of Ray, may fail in any way
-            return tell(FAILED, [INTERRUPTED], "yellow")
+            return tell(FAILED, [SIGNALS.sentence], "yellow")
         if isinstance(problem, (ConfigError, UsageError)):
             return tell(USAGE, [f"configuration: {sentence}" for sentence in problem.args], "red")
         if isinstance(problem, OSError):  # from the storage of input, output or model, outside the graph

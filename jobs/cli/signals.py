@@ -41,6 +41,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.asked: float | None = None  # when the first signal came, by the monotonic clock
+        self.ends_with_json = True  # else standard output is for people
         self._stage, self._status = Stage.IMPORTING, FAILED
         self._error, self._output = -1, -1
 
@@ -59,6 +60,11 @@ class Signals:
         signal.signal(_WAKE, self._interrupt)
         sys.unraisablehook = self._unraisable
         threading.Thread(target=self._wait, args=[taken], daemon=True, name="signals").start()
+
+    @property
+    def sentence(self) -> str:
+        """What is said of a job that was asked to end."""
+        return INTERRUPTED if self.ends_with_json else "interrupted"
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -85,7 +91,7 @@ class Signals:
                 _write(self._error, "stopping; a second signal ends the job at once")
                 self._wake_main_thread()
             elif is_first or now - (self.asked or 0.0) >= SAME_REQUEST_S:
-                _write(self._error, "interrupted while Ray ended" if self._stage is Stage.ENDING else INTERRUPTED)
+                _write(self._error, "interrupted while Ray ended" if self._stage is Stage.ENDING else self.sentence)
                 self._end_at_once()
 
     def _wake_main_thread(self) -> None:
@@ -105,7 +111,7 @@ class Signals:
     def _end_at_once(self) -> None:
         """Ends this process and its descendants, and prints the JSON line unless the job has."""
         kill_descendants()
-        if self._stage is not Stage.ENDING:
+        if self._stage is not Stage.ENDING and self.ends_with_json:
             _write(self._output, json.dumps({"status": FAILED, "error": INTERRUPTED}))
         os._exit(self._status)
 

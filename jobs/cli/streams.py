@@ -31,7 +31,7 @@ class StandardError:
 
     @property
     def encoding(self) -> str:
-        return sys.stderr.encoding if sys.stderr else "utf-8"
+        return getattr(sys.stderr, "encoding", None) or "utf-8"  # what replaces it may have none
 
     def isatty(self) -> bool:
         return bool(self._file) and self._file.isatty()
@@ -46,7 +46,7 @@ class StandardError:
             if self.isatty() and (columns := os.get_terminal_size(self._file.fileno()).columns):
                 return max(columns, MIN_COLUMNS)
         stated = os.environ.get("COLUMNS", "")
-        if stated.isdecimal() and int(stated) < MAX_COLUMNS:
+        if stated.isdecimal() and len(stated) < len(str(MAX_COLUMNS)):
             return max(int(stated), MIN_COLUMNS)
         return TERMINAL_COLUMNS if self.isatty() else LOG_COLUMNS
 

@@ -42,7 +42,8 @@ class _Screen:
         with self.lock:
             status = self._status
             self.rewrite("")
-            console = Console(file=cast(TextIO, self.stderr), highlight=False, soft_wrap=True)  # of these surroundings
+            # Made anew, for these surroundings; of any width, since rich prints nothing where COLUMNS is 0.
+            console = Console(file=cast(TextIO, self.stderr), highlight=False, soft_wrap=True, width=80, height=25)
             for line in lines:
                 console.print(line)
             self.rewrite(status)
@@ -186,13 +187,13 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def print_json(summary: Mapping[str, object]) -> None:
+def print_json(summary: Mapping[str, object], is_asked: bool = False) -> None:
     """Prints a job's summary as the last line of standard output, in ASCII unless that is UTF-8. On a terminal it would
-    bury the tables that say the same, so there only the quiet see it.
+    bury the tables that say the same, so there only the quiet see it, unless it `is_asked` for.
 
     Raises OSError if it cannot be written.
     """
-    if sys.stdout.isatty() and not _SCREEN.is_quiet:
+    if sys.stdout.isatty() and not (is_asked or _SCREEN.is_quiet):
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print_text(summary_json(summary, is_ascii=codecs.lookup(encoding).name != "utf-8"), "the JSON line")

@@ -1,7 +1,8 @@
 """Keeps a list of the files that exports wrote to a folder, and removes those whose recordings are gone.
 
 The folder may hold files of others, so only what the list names is ever removed, and only as it was written: a file
-that someone changed stays. There is a list for each output and suffix, so that two archives may share a folder.
+that someone changed stays. There is a list for each output and suffix, so that two archives may share a folder; what
+the list of another output names stays too, for both may have written the same there, such as a file without cues.
 """
 
 import hashlib
@@ -13,10 +14,11 @@ from functools import partial
 from actors.foreign.errors import InvalidData
 from actors.foreign.plain_json import parse_object, to_json
 from actors.storage.answers import OF_ONE_FILE, FileTooLarge
+from actors.storage.listing import names
 from actors.storage.place import Place
 from jobs.cli.terminal import say
 from jobs.transcripts.file_names import clean, folded
-from jobs.transcripts.out_files import LinkOutside, remove_below
+from jobs.transcripts.out_files import concerns_one_file, remove_below
 
 MAX_LIST_BYTES = 2_000_000_000  # of a list: some 10 million files
 CONCURRENT = 16
@@ -32,8 +34,9 @@ class ExportedFiles:
     def __init__(self, target: Place, suffix: str, output: str) -> None:
         digits = hashlib.sha256(output.encode("utf-8", "replace")).hexdigest()[:8]
         self._target, self._suffix, self._output = target, suffix, output
-        self._list = target / f".exported{suffix}.{digits}"  # no suffix that anything reads
-        self._before = self._read()
+        self.name = f".exported{suffix}.{digits}"  # of the list; no suffix that anything reads
+        self._list = target / self.name
+        self._before = self._read(self.name, output)
         self._written = dict[str, str]()
         self._save_at = FIRST_SAVE
 
@@ -53,13 +56,20 @@ class ExportedFiles:
         written again. Returns their number. Raises OSError if the storage fails."""
         current = {folded(name) for name in (*self._written, *kept)}
         gone = {name: mark for name, mark in self._before.items() if folded(name) not in current}
+        others = self._of_other_outputs() if gone else set[str]()
+        own = {name: mark for name, mark in gone.items() if folded(name) not in others}
         with ThreadPoolExecutor(CONCURRENT) as pool:
-            removed = sum(pool.map(partial(self._remove, gone), gone))
-        if changed := len(gone) - removed:
+            removed = sum(pool.map(partial(self._remove, own), own))
+        if changed := len(own) - removed:
             say(f"{changed} files of recordings that are gone were changed, or are gone already: they stay as they are")
         if gone:
             self._write({name: mark for name, mark in self._before.items() if name not in gone} | self._written)
         return removed
+
+    def _of_other_outputs(self) -> set[str]:
+        """The files that the lists of other outputs name, as returned by `folded`. Raises OSError."""
+        others = set(names(self._target, self.name.rpartition(".")[0] + ".", may_be_link=True)) - {self.name}
+        return {folded(name) for other in others for name in self._read(other)}
 
     def _remove(self, gone: Mapping[str, str], name: str) -> bool:
         """Removes a file if it is as it was written. Returns whether it did."""
@@ -68,22 +78,26 @@ class ExportedFiles:
             if self._is_name(name) and mark_of((self._target / name).read(size)) == gone[name]:
                 remove_below(self._target, name)
                 return True
-        except (*OF_ONE_FILE, FileTooLarge, LinkOutside, NotADirectoryError, ValueError):
-            pass  # gone already, or another's
+        except (FileTooLarge, ValueError):
+            pass  # another's
+        except OSError as problem:
+            if not concerns_one_file(problem):
+                raise
         return False
 
     def _is_name(self, name: str) -> bool:
         """Whether a name in a list, which anyone may have written, is one that an export gives."""
         return name.endswith(self._suffix) and all(part and clean(part) == part for part in name.split("/"))
 
-    def _read(self) -> dict[str, str]:
-        """What earlier exports wrote; nothing if there is no list, or it is not valid."""
+    def _read(self, name: str, output: str | None = None) -> dict[str, str]:
+        """What a list names, of an output if one is given; nothing if there is no list, or it is not valid."""
+        place = self._target / name
         with suppress(*OF_ONE_FILE, FileTooLarge, NotADirectoryError, InvalidData):
-            if self._list.is_link():
+            if place.is_link():
                 return {}
-            found = parse_object(self._list.read(MAX_LIST_BYTES))
+            found = parse_object(place.read(MAX_LIST_BYTES))
             files = found.get("files")
-            if found.get("output") == self._output and isinstance(files, dict):
+            if output in (None, found.get("output")) and isinstance(files, dict):
                 return {name: mark for name, mark in files.items() if isinstance(mark, str)}
         return {}
 

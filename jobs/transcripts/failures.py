@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
-from actors.foreign.errors import one_line
+from actors.foreign.errors import unforeseen
 from jobs.cli.config_of_jobs import MAX_SHOWN
 from jobs.cli.terminal import MAX_EXAMPLES, say, show_table
 
@@ -63,4 +63,4 @@ class Unwritable(ValueError):
 def _described(problem: Exception | str) -> str:
     if isinstance(problem, str | OSError | Unwritable):
         return str(problem)
-    return f"{type(problem).__name__}: {one_line(problem)}"
+    return unforeseen(problem)

@@ -12,6 +12,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 
 MAX_PART = 180  # bytes; most file systems allow 255, and a mark, a suffix and a temporary name are added
 MAX_PATH = 1_000  # bytes of a folder and the name in it; S3 allows 1,024
@@ -22,13 +23,13 @@ class FileNames:
     """Assigns each recording a unique path below a folder; the same in every run if their order is the same.
 
     `root` is the folder, whose length counts towards MAX_PATH, and `suffix` the extension of all names. A name that is
-    taken or too long gets a mark: eight digits of a hash.
+    `taken` or too long gets a mark: eight digits of a hash.
     """
 
-    def __init__(self, root: str, suffix: str) -> None:
+    def __init__(self, root: str, suffix: str, taken: Iterable[str] = ()) -> None:
         self._suffix = suffix
         self._max_bytes = max(MAX_PATH - len(root.encode("utf-8", "replace")) - 1, 2 * MAX_PART)
-        self._files, self._folders = set[str](), set[str]()  # as returned by `folded`
+        self._files, self._folders = set(map(folded, taken)), set[str]()  # as returned by `folded`
         self._marks_given = Counter[tuple[object, ...]]()  # per key
 
     def name(self, recording_id: str, key: tuple[object, ...]) -> str:

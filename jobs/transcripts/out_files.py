@@ -1,16 +1,26 @@
 """Writes exports and scores: atomically, and never through links out of their folder."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from actors.storage.answers import OF_ONE_FILE
 from actors.storage.local_writes import finished, temporary_file
 from actors.storage.place import Place
+
+_FILE_ERRORS = (*OF_ONE_FILE, FileExistsError, NotADirectoryError)
+_FILE_ERRNOS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP, errno.ENOTEMPTY)
 
 
 class LinkOutside(PermissionError):
     """A folder is a link that leads out of the folder to write to."""
+
+
+def concerns_one_file(problem: OSError) -> bool:
+    """Whether others can be written or removed all the same."""
+    return isinstance(problem, _FILE_ERRORS) or problem.errno in _FILE_ERRNOS
 
 
 def write_below(target: Place, name: str, data: bytes) -> None:
@@ -23,10 +33,10 @@ def write_below(target: Place, name: str, data: bytes) -> None:
 
 def remove_below(target: Place, name: str) -> None:
     """Removes a file below `target`, and the folders there that are empty without it. Raises what `write_below` does;
-    a link is left, and PermissionError raised."""
-    file = _below(target, name)
-    if file.is_link():
-        raise LinkOutside(f"{file.path} is a link")
+    a link is left, and what is reached through one, which may have another name too, and LinkOutside raised."""
+    file = target / name
+    if file.is_local and os.path.realpath(file.path) != os.path.join(os.path.realpath(target.path), name):
+        raise LinkOutside(f"{file.path} is, or is below, a link")
     file.delete()
     folder = file.parent.path
     while file.is_local and len(folder) > len(target.path.rstrip("/")):

@@ -6,6 +6,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from actors.text.normalise import join_texts
 from jobs.transcripts.words import PUNCTUATION, SENTENCE_ENDS, Word, joined, word_ends, words_of
 
 PAUSE_RATIO = 4.0  # times the median distance between word starts: a pause of that length is worth a comma
@@ -45,7 +46,8 @@ def cues_of(rows: Sequence[dict[str, Any]], layout: SubtitleLayout) -> list[Cue]
     the start of the next one.
     """
     spoken = sorted((row for row in rows if row["text"]), key=lambda row: row["start_s"])
-    pieces = [piece for row in spoken for piece in words_of(row)]
+    spaced = " " in join_texts(row["text"] for row in spoken).strip()
+    pieces = [piece for row in spoken for piece in words_of(row, spaced)]
     cues = list(_cues(pieces, layout)) if pieces else []
     placed = list[Cue]()
     for index, cue in enumerate(cues):

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from actors.text.scripts import UNSPACED
+from actors.text.scripts import UNSPACED, is_in_word
 
 SENTENCE_ENDS = "。！？!?…；;."
 PUNCTUATION = SENTENCE_ENDS + "，,、：:"
@@ -13,7 +13,8 @@ CLOSING = PUNCTUATION + "」』）》〉】〕”’)]}·—～"  # no line begi
 OPENING = "「『（《〈【〔“‘([{"  # no line ends with one
 
 #: A number goes on with a digit, also after its sign or a point, and after its digits with its unit, which has several
-#: characters in 300多万元, 5公里 and 30分钟. Beyond so many characters it is none that a line must keep whole.
+#: characters in 300多万元, 5公里 and 30分钟. Beyond _LONGEST characters it is none that a line must keep whole, nor is
+#: a word in a text without spaces.
 _BEFORE_DIGIT = re.compile(r"(?:[第$¥￥€£#+−-]|\d[.,:/年月点时]?)$")
 _BEFORE_UNIT = re.compile(r"\d[十百千万亿多余几来公平方立毫厘小美欧分]*$")
 _UNITS = frozenset(
@@ -21,7 +22,11 @@ _UNITS = frozenset(
     "里尺寸亩平方立层楼栋幢单室房路线届期章节页集条款项册卷版件箱张只本台辆艘架部套双对场种类批组级股瓦伏兆字句头匹棵"
     "朵颗粒杯瓶碗盒袋桶包座所间"
 )
-_LONGEST_NUMBER = 40
+_LONGEST = 40
+
+_MARKS = frozenset({"Mn", "Mc", "Me", "Cf", "Sk"})  # Unicode's categories of what alters the character before
+_JOINER = "\u200d"
+_WITHIN_WORDS = "'’-"
 
 
 _CHINESE_NUMBER = re.compile(r"[零〇一二三四五六七八九十百千万亿两几点]+$|百分之[零〇一二三四五六七八九十百千万亿点]*$")
@@ -44,11 +49,11 @@ class Word(NamedTuple):
         return sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.5 for char in self.text)
 
 
-def words_of(row: dict[str, Any]) -> list[Word]:
+def words_of(row: dict[str, Any], spaced: bool | None = None) -> list[Word]:
     """The words of a segment with times: those of its tokens, else spread evenly over the segment. A number is one with
-    its unit."""
+    its unit. `spaced` tells whether there are spaces between words; if it is not given, the segment does."""
     tokens = [Word(each["token"], each["start_s"], each["end_s"]) for each in row["tokens"] or () if each["token"]]
-    spaced = " " in row["text"].strip()
+    spaced = " " in row["text"].strip() if spaced is None else spaced
     words = list[Word]()
     for token in tokens or spread_evenly(row["text"], row["start_s"], row["end_s"]):
         if words and not _begins(token.text, words[-1].text, spaced):
@@ -70,16 +75,29 @@ def _begins(token: str, before: str, spaced: bool) -> bool:
     """Whether a token begins a word, in a text with spaces between words or without."""
     if token[0].isspace():
         return True
-    if token[0] in CLOSING or (before[-1] in OPENING and len(before) < _LONGEST_NUMBER):
+    if token[0] in CLOSING or (before[-1] in OPENING and len(before) < _LONGEST):
         return False
-    if _is_number_before(before, token):
+    if _is_number_before(before, token) or _is_part(token[0], before[-1]):
         return False
-    return not spaced or UNSPACED.match(token) is not None
+    if spaced:
+        return UNSPACED.match(token) is not None
+    return len(before) >= _LONGEST or not _is_latin_before(before, token[0])
+
+
+def _is_part(char: str, before: str) -> bool:
+    """Whether a character is shown as one with that before it: an accent, a tone of skin, what a joiner joins."""
+    return unicodedata.category(char) in _MARKS or before == _JOINER
+
+
+def _is_latin_before(before: str, char: str) -> bool:
+    """Whether a word of a script that has spaces between words goes on, in a text without any: iPhone's."""
+    at = before.rstrip(_WITHIN_WORDS) if len(before) > 1 and before[-1] in _WITHIN_WORDS else before
+    return is_in_word(f"{at[-1:]}{'x' if char in _WITHIN_WORDS else char}", 1)
 
 
 def _is_number_before(before: str, token: str) -> bool:
     """Whether a number goes on with a token, or begins with it."""
-    if len(before) >= _LONGEST_NUMBER:
+    if len(before) >= _LONGEST:
         return False
     if token[0].isdecimal():
         return _BEFORE_DIGIT.search(before) is not None
