@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from actors.parts.recordings import Row, are_channels, as_dialogue
-from actors.storage.outputs import check_folder
+from actors.storage.outputs import check_folder, check_folders
 from actors.storage.place import Place
 from actors.storage.preflight import check_writable
 from jobs.cli.command import FAILED, exit_process, run_job
@@ -108,6 +108,7 @@ def _target(config: Config) -> Place:
     """The folder to write to. Raises UsageError if it cannot be one, or is below the output and is a link."""
     policy = config.export
     options = policy.options() or config.output.options()
+    check_folders(config.output.place())
     if policy.uri:
         place = Place.at(policy.uri, options)
         check_writable(place, "export.uri")
