@@ -296,7 +296,7 @@ def test_machines_are_shared_out_as_a_run_does() -> None:
 
 def test_a_cluster_that_was_not_asked_is_not_taken_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("jobs.running.machines.connected_resources", lambda: None)  # the Ray of other tests is no cluster
+    monkeypatch.setattr("jobs.running.machines.connected_resources", lambda: None)  # of other tests
     there = ["ray.address=10.0.0.9:6379", "model.precision=float32"]
     cpu = load("configs/demo.yaml", [*there, "model.device=cpu"])
     assert find_machines(cpu, "cpu").described.startswith("this machine, not the cluster: ")
