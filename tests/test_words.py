@@ -54,6 +54,12 @@ def test_a_word_may_begin_in_one_segment_and_end_in_the_next_unless_there_is_a_p
     assert words_in("我们坐飞", "机去", gap=2.0) == ["我们", "坐飞", "机", "去"]
 
 
+def test_a_word_that_would_stay_too_long_is_broken() -> None:
+    cues = cues_of([row_of("今天天气", step=3.0)], SubtitleLayout(16))
+    assert [cue.text for cue in cues] == ["今天", "天气"]
+    assert all(cue.end - cue.start <= 7 for cue in cues)
+
+
 def test_a_word_alone_in_a_segment_has_a_space_before_it_where_the_others_have_spaces() -> None:
     rows = [row_of("how are you"), row_of("fine", 3.0), row_of("thanks", 4.2), row_of("and you", 6.0)]
     said = [cue.text.replace("\n", " ") for cue in cues_of(rows, SubtitleLayout(30))]

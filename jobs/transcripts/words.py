@@ -35,6 +35,7 @@ _WIDEST_WORD = 12.0  # as SubtitleLayout counts: what is joined beyond that may 
 _AFTER_UNIT = frozenset("半多钟")  # 10点半
 _PARTICLES = frozenset("的了着过们吗呢吧啊嘛呀")  # which belong to the word before them
 _LONGEST_GAP_S = 1.0  # within a word
+_LONGEST_WORD_S = 5.0  # what takes longer, as where few characters are spread over a segment, may be broken
 
 
 class Word(NamedTuple):
@@ -119,6 +120,7 @@ def word_ends(pieces: Sequence[Word]) -> list[int]:
             following is None
             or width + following.width > _WIDEST_WORD
             or following.start - piece.end > _LONGEST_GAP_S
+            or following.end - pieces[begun].start > _LONGEST_WORD_S
             or not _is_within_word(pieces[begun : index + 1], following.text, at in borders)
         ):
             ends.append(index + 1)
