@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -136,8 +137,11 @@ def test_runs_are_told_of_when_input_and_model_are_gone(job: Any, demo_copy: Pat
 
 
 def test_a_killed_run_leaves_what_it_can(job: Any, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run = started(f"output.uri={out}", "unit.target_minutes=0.1", "output.lease_seconds=4")
+    out, archive = tmp_path / "out", tmp_path / "archive"
+    for copy in range(6):  # more than is heard until the summary is refreshed, however idle the machine
+        shutil.copytree(ROOT / "demo/audio", archive / str(copy))
+    keys = f"input.uri={archive}", "unit.target_minutes=0.1", "output.lease_seconds=4"
+    run = started(f"output.uri={out}", *keys)
     kept = out / RUNS / "000001" / SUMMARY
     while not (kept.exists() and json.loads(kept.read_text())["units"]["done"]):
         assert run.poll() is None, run.communicate()
