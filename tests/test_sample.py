@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,14 +143,18 @@ def test_what_is_excluded_keeps_its_rows(tmp_path: Path) -> None:
     assert not listed(tmp_path, exclude=["b*"], sample=1).excluded
 
 
+def sampled_of(whole: SourceObject, archive: Archive, number: int) -> SourceObject:
+    """A container of nine recordings, as a sample of so many takes it in an archive."""
+    (found,) = take_sample(number, [whole], lambda each, enough: 9)
+    (found,) = as_many_as_before([found], archive.state(), archive.place)
+    return found
+
+
 def test_a_sample_takes_no_rows_from_a_container(tmp_path: Path) -> None:
     archive = Archive(str(tmp_path / "out"))
     whole = source("s3://archive/a.tar", "tar")
 
-    def limited(number: int) -> SourceObject:
-        (found,) = take_sample(number, [whole], lambda each, enough: 9)
-        (found,) = as_many_as_before([found], archive.state(), archive.place)
-        return found
+    limited = partial(sampled_of, whole, archive)
 
     archive.run(limited(2))
     assert (limited(1).limit, limited(2).limit, limited(3).limit) == (2, 2, 3)
@@ -168,10 +173,7 @@ def test_a_sample_that_found_a_run_at_work_takes_no_rows_from_it_later(tmp_path:
     archive = Archive(str(tmp_path / "out"))
     whole = source("s3://archive/a.tar", "tar")
 
-    def limited(number: int) -> SourceObject:
-        (found,) = take_sample(number, [whole], lambda each, enough: 9)
-        (found,) = as_many_as_before([found], archive.state(), archive.place)
-        return found
+    limited = partial(sampled_of, whole, archive)
 
     def commit(plan: Plan) -> None:
         for unit in plan.units:
